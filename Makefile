@@ -1,0 +1,32 @@
+# make test and make demo prepare .venv by themselves, once and again when pyproject.toml has changed.
+export PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin/python
+
+.PHONY: help demo test lint clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo    segment three organs in a chest CT (see demo/)"
+	@echo "make test    check style, types and behaviour"
+	@echo "make lint    check style and types only"
+	@echo "make clean   remove what the commands above wrote, but not $(VENV) and downloads"
+	@echo "PYTHON=...   the Python (3.10 or newer) that $(VENV) is made with"
+
+demo: $(VENV)/ready-demo
+	$(BIN) benchmarks/demo.py
+
+test: lint
+	$(BIN) -m pytest
+
+lint: $(VENV)/ready-dev
+	$(BIN) -m ruff check
+	$(BIN) -m ruff format --check
+	$(BIN) -m mypy
+
+$(VENV)/ready-%: pyproject.toml .ci/setup
+	@sh .ci/setup $*
+
+clean:
+	rm -rf demo dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find MedSAM2Slicer benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

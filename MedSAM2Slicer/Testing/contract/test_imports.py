@@ -1,0 +1,48 @@
+"""What the core may import: neither Slicer nor its libraries, and no third-party package that it does not declare."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "medsam2_core"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+DECLARED = {"medsam2_core", "numpy", "torch", "tqdm"}
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sys
+import medsam2_core
+for module in pkgutil.walk_packages(medsam2_core.__path__, "medsam2_core."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def _imports(source: Path) -> Iterator[str]:
+    """Top-level names of all that a file imports, at file scope or within functions; relative imports as "."."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." if node.level else str(node.module).partition(".")[0]
+
+
+def test_importing_the_core_leaves_slicer_and_its_libraries_out() -> None:
+    command = [sys.executable, "-c", IMPORT_EVERYTHING]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "medsam2_core" in loaded
+    assert not loaded & {"slicer", "vtk", "vtkmodules", "qt", "ctk", "mrml", "PythonQt"}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_the_core_declares(source: Path) -> None:
+    allowed = sys.stdlib_module_names | DECLARED
+    if source == PACKAGE / "io.py" or PACKAGE / "training" in source.parents:
+        allowed = allowed | {"SimpleITK"}
+    assert set(_imports(source)) <= allowed
