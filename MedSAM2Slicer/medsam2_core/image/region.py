@@ -1,0 +1,122 @@
+"""Field of view: which part of a slice the model sees, and the way there and back.
+
+In-slice points are (x, y) in pixels, pixel centres at integers. A region covers whole pixels and may reach beyond the
+slice, where the model sees black.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+OUTSIDE_LOGIT = -1024.0
+"""Mask logit of pixels the model did not see."""
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels, both corners included."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """The pixels x0 <= x < x0 + width, y0 <= y < y0 + height of a slice, shown to the model as a square image."""
+
+    x0: int
+    y0: int
+    width: int
+    height: int
+
+    @staticmethod
+    def whole(rows: int, columns: int) -> Region:
+        """The whole slice, stretched to a square as SAM 2 does."""
+        return Region(0, 0, columns, rows)
+
+    def points_to_model(self, points: Tensor, image_size: int) -> Tensor:
+        """Slice points (N, 2) in pixels of the model's image; SAM 2's own rule, which scales pixel indexes."""
+        offset, extent = points.new_tensor([self.x0, self.y0]), points.new_tensor([self.width, self.height])
+        return (points - offset) * image_size / extent
+
+    def cut(self, image: Tensor, size: int) -> Tensor:
+        """Show (rows, columns) as (size, size), smoothed where it shrinks."""
+        cut = self._crop(image, 0.0)
+        return F.interpolate(cut[None, None], (size, size), mode="bilinear", antialias=True)[0, 0]
+
+    def paste(self, logits: Tensor, rows: int, columns: int) -> Tensor:
+        """Spread the model's mask logits (h, w) over the slice (rows, columns); unseen pixels get `OUTSIDE_LOGIT`."""
+        seen = F.interpolate(logits[None, None], (self.height, self.width), mode="bilinear")[0, 0]
+        left, top = -self.x0, -self.y0
+        right, bottom = columns - self.x0 - self.width, rows - self.y0 - self.height
+        return F.pad(seen, (-left, right, -top, bottom), value=OUTSIDE_LOGIT)
+
+    def _crop(self, image: Tensor, value: float) -> Tensor:
+        rows, columns = image.shape
+        right, bottom = self.x0 + self.width - columns, self.y0 + self.height - rows
+        return F.pad(image, (-self.x0, right, -self.y0, bottom), value=value)
+
+
+@dataclass(frozen=True)
+class WholeView:
+    """The model always sees the whole slice, as published."""
+
+    name = "whole"
+
+    def around(self, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
+        """See `ZoomView.around`."""
+        return Region.whole(rows, columns)
+
+    def follow(self, region: Region, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
+        """See `ZoomView.follow`."""
+        return region
+
+
+@dataclass(frozen=True)
+class ZoomView:
+    """The model sees a square, in mm, around the object, so that a small lesion still is many of its pixels wide.
+
+    `factor` sides of the object's box make the square's side. The square stays where it is until the object comes
+    within `margin` of its edge or no longer fills a `sparse` part of it: a view that is still lets memories of one
+    place meet, and embeddings be used again.
+    """
+
+    name = "zoom"
+    factor: float = 2.0
+    smallest: int = 32  # pixels
+    margin: float = 0.1
+    sparse: float = 0.3
+
+    def around(self, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
+        """Region around a box on a slice of rows x columns pixels of `spacing` (row, column) mm; whole if no box."""
+        if box is None:
+            return Region.whole(rows, columns)
+        row_mm, column_mm = spacing
+        x0, y0, x1, y1 = box
+        longest = max((x1 - x0 + 1) * column_mm, (y1 - y0 + 1) * row_mm)
+        side = max(self.factor * longest, self.smallest * min(row_mm, column_mm))
+        width, height = max(round(side / column_mm), 2), max(round(side / row_mm), 2)
+        return Region(round((x0 + x1 + 1 - width) / 2), round((y0 + y1 + 1 - height) / 2), width, height)
+
+    def follow(self, region: Region, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
+        """Region for the next slice, given the last one's region and the object's box there (None: not seen)."""
+        if box is None or self._comfortable(region, box):
+            return region
+        return self.around(box, rows, columns, spacing)
+
+    def _comfortable(self, region: Region, box: Box) -> bool:
+        x0, y0, x1, y1 = box
+        left, right = (x0 - region.x0) / region.width, (x1 + 1 - region.x0) / region.width
+        top, bottom = (y0 - region.y0) / region.height, (y1 + 1 - region.y0) / region.height
+        inside = min(left, top) >= self.margin and max(right, bottom) <= 1 - self.margin
+        smallest = max(region.width, region.height) <= self.smallest
+        return inside and (smallest or max(right - left, bottom - top) >= self.sparse)
+
+
+FieldOfView = WholeView | ZoomView
+
+
+def mask_box(mask: Tensor) -> Box | None:
+    """Smallest box around the true pixels of (rows, columns), or None if there are none."""
+    rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])
