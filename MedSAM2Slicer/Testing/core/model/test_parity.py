@@ -1,0 +1,174 @@
+"""Equal weights give equal numbers: our model and propagation against the reference implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import medsam2_core as m2
+from medsam2_core.model import ABSENT_LOGIT, SAM2
+
+SIZE = 96  # the smallest whose memories still have a few tokens, so that all eight models run in minutes
+SLICES = 12
+START = {"forward": 0, "backward": SLICES - 1}
+BOX = (15.0, 20.0, 70.0, 80.0)
+CLICK = (40.0, 45.0)
+OBJECTS = {1: "click", 2: "box", 3: "mask"}
+TOLERANCE = 1e-3
+
+NAMES = [name for name in m2.CONFIGS if name != "starter"]
+Build = Callable[[str, int], Any]
+
+
+def _mask() -> np.ndarray:
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[30:70, 25:60] = True
+    return mask
+
+
+def _volume(seed: int = 0) -> np.ndarray:
+    """Slices that resemble their neighbours, as in a volume."""
+    rng = np.random.default_rng(seed)
+    slices = np.cumsum(rng.normal(size=(SLICES, 8, 8)), axis=0)
+    smooth = torch.nn.functional.interpolate(torch.tensor(slices)[:, None], (SIZE, SIZE), mode="bicubic")[:, 0].numpy()
+    grey = 255 * (smooth - smooth.min()) / np.ptp(smooth)
+    return grey.astype(np.uint8)
+
+
+def _pair(build_reference: Build, name: str, image_size: int, object_bias: float) -> tuple[Any, SAM2]:
+    """Both models with the same random weights; only what starts near zero is raised, so that memory shows."""
+    torch.manual_seed(0)
+    reference = build_reference(name, image_size)
+    state = reference.state_dict()
+    for key, value in state.items():
+        if key.endswith("gamma"):
+            value.fill_(0.5)
+        if "output_hypernetworks_mlps" in key and key.endswith("layers.2.weight"):
+            value.mul_(2)
+    state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(object_bias)
+    reference.load_state_dict(state)
+    ours = m2.build_model(name, image_size)
+    ours.load_state_dict(state, strict=True)
+    return reference, ours
+
+
+def _reference_state(predictor: Any, volume: np.ndarray) -> dict[str, Any]:
+    """What `init_state` makes of a folder of JPEG files, without the loss of JPEG."""
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    images = torch.from_numpy(volume).float()[:, None].expand(-1, 3, -1, -1) / 255
+    per_object = (
+        "point_inputs_per_obj",
+        "mask_inputs_per_obj",
+        "output_dict_per_obj",
+        "temp_output_dict_per_obj",
+        "frames_tracked_per_obj",
+        "cached_features",
+        "constants",
+        "obj_id_to_idx",
+        "obj_idx_to_id",
+    )
+    return {
+        "images": (images - mean[:, None, None]) / std[:, None, None],
+        "num_frames": len(volume),
+        "video_height": volume.shape[1],
+        "video_width": volume.shape[2],
+        "device": torch.device("cpu"),
+        "storage_device": torch.device("cpu"),
+        "offload_video_to_cpu": False,
+        "offload_state_to_cpu": False,
+        "obj_ids": [],
+        **{key: {} for key in per_object},
+    }
+
+
+def _run_reference(predictor: Any, volume: np.ndarray, direction: str) -> np.ndarray:
+    """Logits (slices, objects, rows, columns) of the reference; slices not reached stay NaN."""
+    state = _reference_state(predictor, volume)
+    start = START[direction]
+    predictor.add_new_points_or_box(state, start, 1, points=np.array([CLICK], np.float32), labels=np.array([1]))
+    predictor.add_new_points_or_box(state, start, 2, box=np.array(BOX, np.float32))
+    predictor.add_new_mask(state, start, 3, _mask())
+    found = np.full((SLICES, len(OBJECTS), SIZE, SIZE), np.nan)
+    for index, _, logits in predictor.propagate_in_video(state, start, reverse=direction == "backward"):
+        found[index] = logits[:, 0].numpy()
+    return found
+
+
+def _run_ours(model: SAM2, volume: np.ndarray, direction: str) -> np.ndarray:
+    session = m2.VolumeSession(model, volume, window=m2.Window(0, 255, "grey"), memory="recency", field_of_view="whole")
+    start = START[direction]
+    session.add_points(1, start, [CLICK], [1])
+    session.add_box(2, start, BOX)
+    session.add_mask(3, start, _mask())
+    for _ in session.propagate(direction=direction, stop=m2.StopRules(absent_slices=None)):
+        pass
+    slices = [session.predict_slice(index) for index in range(SLICES)]
+    return np.array([[predicted[number].logits for number in OBJECTS] for predicted in slices])
+
+
+def _assert_close(expected: np.ndarray, found: np.ndarray) -> None:
+    assert np.abs(expected - found).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("name", NAMES)
+def test_propagation_agrees(build_reference: Build, name: str, direction: str) -> None:
+    reference, ours = _pair(build_reference, name, SIZE, object_bias=8.0)
+    volume = _volume()
+    expected, found = _run_reference(reference, volume, direction), _run_ours(ours, volume, direction)
+    assert np.isfinite(expected).all()
+    assert (expected > ABSENT_LOGIT / 2).all()
+    assert expected[1:-1, :2].std() > 50 * TOLERANCE  # the comparison is of something
+    _assert_close(expected, found)
+
+
+@pytest.mark.parametrize("name", ["sam2_hiera_tiny", "sam2.1_hiera_tiny"])
+def test_absent_objects_agree(build_reference: Build, name: str) -> None:
+    reference, ours = _pair(build_reference, name, SIZE, object_bias=-8.0)
+    volume = _volume()
+    expected, found = _run_reference(reference, volume, "forward"), _run_ours(ours, volume, "forward")
+    assert (expected[1:] == ABSENT_LOGIT).all()
+    _assert_close(expected, found)
+
+
+@pytest.mark.parametrize("name", ["sam2_hiera_tiny", "sam2.1_hiera_tiny"])
+def test_presence_that_varies_agrees(build_reference: Build, name: str) -> None:
+    """A bias near the scores themselves makes the object come and go, so memories of both kinds meet."""
+    reference, ours = _pair(build_reference, name, SIZE, object_bias=0.0)
+    head = "sam_mask_decoder.pred_obj_score_head.layers.2"
+    with torch.no_grad():
+        for model in (reference, ours):
+            model.get_parameter(f"{head}.weight").mul_(40)
+    middle = _middle_score(ours)
+    with torch.no_grad():
+        for model in (reference, ours):
+            model.get_parameter(f"{head}.bias").sub_(middle)
+    volume = _volume()
+    expected, found = _run_reference(reference, volume, "forward"), _run_ours(ours, volume, "forward")
+    absent = (expected == ABSENT_LOGIT).all(axis=(2, 3))
+    assert 0 < absent.mean() < 1
+    _assert_close(expected, found)
+
+
+def _middle_score(model: SAM2) -> float:
+    session = m2.VolumeSession(model, _volume(), window=m2.Window(0, 255, "grey"), memory="recency")
+    session.add_box(2, 0, BOX)
+    session.add_points(1, 0, [CLICK], [1])
+    list(session.propagate(direction="forward", stop=m2.StopRules(absent_slices=None)))
+    scores = [result.object_score for number in (1, 2) for result in session.results(number).values()]
+    return float(np.median(scores))
+
+
+def test_full_size_agrees(build_reference: Build) -> None:
+    """One published size at the published resolution, where position codes are not interpolated."""
+    reference, ours = _pair(build_reference, "sam2.1_hiera_tiny", 1024, object_bias=8.0)
+    volume = torch.nn.functional.interpolate(torch.tensor(_volume()[:2])[:, None].float(), (1024, 1024))[:, 0]
+    with torch.inference_mode():
+        expected = reference.forward_image(_reference_state(reference, volume.numpy())["images"])
+        found = ours.encode(volume[:, None] / 255)
+    for theirs, mine in zip(expected["backbone_fpn"], (found.stride4, found.stride8, found.embedding), strict=True):
+        assert (theirs - mine).abs().max() <= TOLERANCE

@@ -1,0 +1,241 @@
+"""SAM 2 as four steps a propagation is made of: encode a slice, recall memories, draw the mask, memorise it.
+
+Ravi et al., "SAM 2: Segment anything in images and videos", arXiv 2408.00714. State-dict keys are those of the
+published code. B below counts what is processed together: any mix of objects, directions and slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medsam2_core.config import ModelConfig
+from medsam2_core.model.dense_prompts import draw_prompts
+from medsam2_core.model.layers import MLP
+from medsam2_core.model.mask_decoder import DecodedMasks, MaskDecoder, choose_mask
+from medsam2_core.model.memory import MemoryAttention, MemoryEncoder
+from medsam2_core.model.neck import ImageEncoder
+from medsam2_core.model.positions import sine_map_code, sine_time_code
+from medsam2_core.model.prompt_encoder import PADDING, PromptEncoder
+
+ABSENT_LOGIT = -1024.0
+"""Every mask logit of a slice where the model says the object is absent."""
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+# A mask goes to the memory encoder as probability * 20 - 10, and an adopted mask becomes logits the same way.
+_MASK_SCALE = 20.0
+_MASK_SHIFT = -10.0
+
+
+class ImageFeatures(NamedTuple):
+    """What the image encoder knows of a batch of slices; independent of prompts, so worth keeping."""
+
+    embedding: Tensor  # (B, hidden_dim, g, g), stride 16
+    stride4: Tensor  # (B, hidden_dim / 8, 4 g, 4 g)
+    stride8: Tensor  # (B, hidden_dim / 4, 2 g, 2 g)
+
+    def rows(self, index: Tensor | list[int]) -> ImageFeatures:
+        """Select slices of the batch, with repeats where several objects look at the same slice."""
+        return ImageFeatures(*(level[index] for level in self))
+
+    @staticmethod
+    def stack(parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """Join batches."""
+        return ImageFeatures(*(torch.cat(level) for level in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class SlicePrompts:
+    """Prompts in pixels of the model's image. `labels` as in `model.prompt_encoder`; -1 pads."""
+
+    points: Tensor  # (B, P, 2), x and y
+    labels: Tensor  # (B, P)
+    mask: Tensor | None = None  # (B, 1, S / 4, S / 4), logits of an earlier answer
+
+    @staticmethod
+    def none(batch: int, device: torch.device) -> SlicePrompts:
+        """Prompts of a slice that has none: one padding point, as in training."""
+        points = torch.zeros(batch, 1, 2, device=device)
+        return SlicePrompts(points, torch.full((batch, 1), PADDING, device=device))
+
+
+@dataclass(frozen=True)
+class SliceOutput:
+    """The chosen mask of each slice. Where the object score is negative every logit is `ABSENT_LOGIT`."""
+
+    logits: Tensor  # (B, S / 4, S / 4)
+    iou: Tensor  # (B,), predicted, in [0, 1]
+    object_score: Tensor  # (B,), a logit
+    pointer: Tensor  # (B, hidden_dim)
+    decoded: DecodedMasks | None = None  # all four candidates, which training needs
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What one object's memory bank hands to one slice.
+
+    `ages` index the learned time codes: 0 is the newest memory, the last one is kept for prompted slices.
+    `distances` are slices between pointer and slice, positive in the past, divided by the longest distance known.
+    `log_weights` are added to the attention logits of a memory's tokens: log(n) counts a memory n times.
+    """
+
+    memories: Tensor  # (R, memory_dim, g, g)
+    ages: Tensor  # (R,), int64
+    log_weights: Tensor  # (R,)
+    pointers: Tensor  # (P, hidden_dim)
+    distances: Tensor  # (P,)
+
+
+class SAM2(nn.Module):
+    """The model. Built from a `ModelConfig`; all methods are pure functions of their inputs and the weights."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, memory_dim = config.hidden_dim, config.memory_dim
+        self.image_encoder = ImageEncoder(config)
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.memory_attention = MemoryAttention(config)
+        self.memory_encoder = MemoryEncoder(config)
+        self.sam_prompt_encoder = PromptEncoder(config)
+        self.sam_mask_decoder = MaskDecoder(config)
+        self.maskmem_tpos_enc = nn.Parameter(0.02 * torch.randn(config.recent_memories + 1, 1, 1, memory_dim))
+        self.no_mem_embed = nn.Parameter(0.02 * torch.randn(1, 1, dim))
+        self.no_mem_pos_enc = nn.Parameter(0.02 * torch.randn(1, 1, dim))  # in every checkpoint, read by none
+        self.no_obj_ptr = nn.Parameter(0.02 * torch.randn(1, dim))
+        self.obj_ptr_proj = MLP(dim, dim, dim, dim)
+        if config.absent_memory_code:
+            self.no_obj_embed_spatial = nn.Parameter(0.02 * torch.randn(1, memory_dim))
+        if config.pointer_time_codes:
+            self.obj_ptr_tpos_proj = nn.Linear(dim, memory_dim)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.no_mem_embed.device
+
+    def encode(self, image: Tensor) -> ImageFeatures:
+        """Encode images (B, 1 or 3, S, S) with values in [0, 1]."""
+        mean = image.new_tensor(_MEAN)[:, None, None]
+        std = image.new_tensor(_STD)[:, None, None]
+        stride4, stride8, embedding = self.image_encoder((image - mean) / std)
+        decoder = self.sam_mask_decoder
+        return ImageFeatures(embedding, decoder.conv_s0(stride4), decoder.conv_s1(stride8))
+
+    def without_memory(self, embedding: Tensor) -> Tensor:
+        """Prepare the embedding (B, hidden_dim, g, g) of prompted slices, which are drawn from the prompts alone."""
+        return embedding + self.no_mem_embed.reshape(1, -1, 1, 1)
+
+    def recall(self, embedding: Tensor, recalls: Sequence[Recall]) -> Tensor:
+        """Condition each embedding (B, hidden_dim, g, g) on its own recall. Recalls may differ in size."""
+        side = embedding.shape[-1]
+        maps = max(len(recall.memories) for recall in recalls)
+        pointers = max(len(recall.pointers) for recall in recalls)
+        tokens, codes, biases = zip(*(self._recall_tokens(r, maps, pointers) for r in recalls), strict=True)
+        bias = torch.stack(biases)
+        return self.memory_attention(
+            embedding,
+            self._map_code(self.config.hidden_dim, side),
+            torch.stack(tokens),
+            torch.stack(codes),
+            pointers * self._tokens_per_pointer,
+            bias if bool(bias.any()) else None,
+        )
+
+    def decode(self, fused: Tensor, features: ImageFeatures, prompts: SlicePrompts, prompted: bool) -> SliceOutput:
+        """Draw the masks of slices whose embedding went through `without_memory` or `recall`.
+
+        `prompted` tells whether the slices carry prompts or are tracked, since an ambiguous click may be answered by
+        any of three masks while a box has one answer.
+        """
+        encoder = self.sam_prompt_encoder
+        points, labels = prompts.points, prompts.labels
+        mask = prompts.mask
+        if self.config.dense_prompts and mask is None:
+            mask = draw_prompts(points, labels, self.config.image_size)
+        tokens, dense = encoder(points, labels, mask)
+        decoded = self.sam_mask_decoder(fused, encoder.grid_code(), tokens, dense, (features.stride4, features.stride8))
+        ambiguous = labels.shape[1] == 1 if prompted else self.config.multimask_tracking
+        logits, iou, token = choose_mask(decoded, ambiguous, self.config.stability_fallback)
+        there = decoded.object_score > 0
+        return SliceOutput(
+            logits=torch.where(there[:, None, None], logits.float(), ABSENT_LOGIT),
+            iou=iou,
+            object_score=decoded.object_score,
+            pointer=self._pointer(token, there),
+            decoded=decoded,
+        )
+
+    def adopt(self, features: ImageFeatures, mask: Tensor) -> SliceOutput:
+        """Take masks (B, 1, S, S) of zeros and ones as the answer: an edited, accepted or given slice."""
+        logits = mask * _MASK_SCALE + _MASK_SHIFT
+        size = (self.config.mask_size, self.config.mask_size)
+        there = mask.flatten(1).any(dim=1)
+        return SliceOutput(
+            logits=F.interpolate(logits, size, mode="bilinear", antialias=True)[:, 0],
+            iou=torch.ones(len(mask), device=mask.device),
+            object_score=torch.where(there, -_MASK_SHIFT, _MASK_SHIFT),
+            pointer=self._pointer_of_mask(features, mask, there),
+        )
+
+    def memorise(self, embedding: Tensor, logits: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
+        """Encode slices and their mask logits (B, S / 4, S / 4) as memories (B, memory_dim, g, g).
+
+        Prompted slices are remembered as the user saw them, a hard mask; tracked ones keep their doubts.
+        """
+        size = (self.config.image_size, self.config.image_size)
+        full = F.interpolate(logits[:, None], size, mode="bilinear")
+        mask = (full > 0).float() if prompted else full.sigmoid()
+        memory: Tensor = self.memory_encoder(embedding, mask * _MASK_SCALE + _MASK_SHIFT)
+        if self.config.absent_memory_code:
+            absent = (object_score <= 0).to(memory.dtype)
+            memory = memory + absent[:, None, None, None] * self.no_obj_embed_spatial[:, :, None, None]
+        return memory
+
+    @property
+    def _tokens_per_pointer(self) -> int:
+        return self.config.hidden_dim // self.config.memory_dim
+
+    def _map_code(self, channels: int, side: int) -> Tensor:
+        return sine_map_code(channels, side, side, self.device)
+
+    def _recall_tokens(self, recall: Recall, maps: int, pointers: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One recall as tokens, codes (K, memory_dim) and bias (K,), padded to `maps` maps and `pointers` pointers."""
+        memories = recall.memories.to(self.no_mem_embed.dtype)
+        count, dim, side, _ = memories.shape
+        area = side * side
+        map_code = self._map_code(dim, side) + self.maskmem_tpos_enc[recall.ages].reshape(count, dim, 1, 1)
+        pad_maps, pad_pointers = (maps - count) * area, (pointers - len(recall.pointers)) * self._tokens_per_pointer
+
+        def join(of_maps: Tensor, of_pointers: Tensor, padding: float) -> Tensor:
+            tail = (0, 0) * (of_maps.ndim - 1)
+            of_maps = F.pad(of_maps, (*tail, 0, pad_maps), value=padding)
+            return torch.cat([of_maps, F.pad(of_pointers, (*tail, 0, pad_pointers), value=padding)])
+
+        pointer_tokens = recall.pointers.reshape(-1, dim)
+        tokens = join(memories.flatten(2).transpose(1, 2).flatten(0, 1), pointer_tokens, 0.0)
+        codes = join(map_code.flatten(2).transpose(1, 2).flatten(0, 1), self._pointer_codes(recall), 0.0)
+        weights = recall.log_weights.repeat_interleave(area)
+        return tokens, codes, join(weights, pointer_tokens.new_zeros(len(pointer_tokens)), -torch.inf)
+
+    def _pointer_codes(self, recall: Recall) -> Tensor:
+        if not self.config.pointer_time_codes:
+            return recall.pointers.new_zeros(len(recall.pointers) * self._tokens_per_pointer, self.config.memory_dim)
+        code: Tensor = self.obj_ptr_tpos_proj(sine_time_code(recall.distances, self.config.hidden_dim))
+        return code.repeat_interleave(self._tokens_per_pointer, dim=0)
+
+    def _pointer(self, token: Tensor, there: Tensor) -> Tensor:
+        return torch.where(there[:, None], self.obj_ptr_proj(token), self.no_obj_ptr)
+
+    def _pointer_of_mask(self, features: ImageFeatures, mask: Tensor, there: Tensor) -> Tensor:
+        dense = self.mask_downsample(mask)
+        prompts = SlicePrompts.none(len(mask), mask.device)
+        seen = self.decode(features.embedding, features, SlicePrompts(prompts.points, prompts.labels, dense), True)
+        return torch.where(there[:, None], seen.pointer, self.no_obj_ptr)

@@ -1,0 +1,113 @@
+"""Checkpoints: read safely, recognise the model from its keys and shapes, load strictly."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medsam2_core.config import CONFIGS, ModelConfig
+from medsam2_core.errors import WeightsError
+from medsam2_core.model import SAM2
+
+_PATCH = "image_encoder.trunk.patch_embed.proj.weight"
+_BLOCK = "image_encoder.trunk.blocks."
+_NEWER = "no_obj_embed_spatial"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and the configuration they were recognised as."""
+
+    path: Path
+    config: ModelConfig
+    state: dict[str, Tensor]
+
+
+def read_checkpoint(path: Path, image_size: int | None = None) -> Checkpoint:
+    """Read a checkpoint of SAM 2, SAM 2.1, MedSAM-2 (Zhu), MedSAM2 (Ma/Wang) or the starter.
+
+    `image_size` overrides the size the file or the family suggests. Raises `WeightsError` for a file that is missing,
+    damaged, carries code, or holds another model.
+    """
+    content = _load(path)
+    state = content.get("model", content)
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds no model weights: choose a SAM 2, SAM 2.1, MedSAM-2 or MedSAM2 checkpoint.")
+    config = detect_config(state, path)
+    size = image_size or content.get("image_size")
+    return Checkpoint(path, config if size is None else config.at_size(int(size)), state)
+
+
+def detect_config(state: dict[str, Tensor], path: Path) -> ModelConfig:
+    """Recognise family and size by keys and shapes; file names are not to be trusted. `path` is for messages."""
+    if _PATCH not in state:
+        raise WeightsError(f"{path} is no SAM 2 model (it lacks {_PATCH}): choose a SAM 2 family checkpoint.")
+    depth = 1 + max(int(key[len(_BLOCK) :].split(".")[0]) for key in state if key.startswith(_BLOCK))
+    width = state[_PATCH].shape[0]
+    for config in CONFIGS.values():
+        if (config.embed_dim, sum(config.stages), config.absent_memory_code) == (width, depth, _NEWER in state):
+            return config
+    family = "SAM 2.1" if _NEWER in state else "SAM 2"
+    raise WeightsError(
+        f"{path} looks like {family} with {width} channels and {depth} blocks, a size that is not known here: "
+        f"choose one of {', '.join(CONFIGS)}."
+    )
+
+
+def load_state(checkpoint: Checkpoint) -> SAM2:
+    """Build the checkpoint's model, in evaluation mode on the CPU, and load every weight."""
+    with torch.device("meta"):
+        model = SAM2(checkpoint.config)
+    expected = {key: value.shape for key, value in model.state_dict().items()}
+    _check_keys(checkpoint, expected)
+    state = {key: value.float() if value.is_floating_point() else value for key, value in checkpoint.state.items()}
+    model.load_state_dict(state, strict=True, assign=True)
+    return model.eval()
+
+
+def save_checkpoint(path: Path, state: dict[str, Tensor], config: ModelConfig) -> None:
+    """Write weights in the published form, with the image size they were trained at; whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    torch.save({"model": state, "image_size": config.image_size}, part)
+    part.replace(path)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{path} does not exist: give the path of a checkpoint or a name of `medsam2 models list`."
+        ) from error
+    except IsADirectoryError as error:
+        raise WeightsError(f"{path} is a folder: give the checkpoint file inside it.") from error
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} is no plain checkpoint; it is damaged or carries code, which is never run: download it again."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as a checkpoint; it is damaged or cut short: download it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds no model weights: choose a SAM 2, SAM 2.1, MedSAM-2 or MedSAM2 checkpoint.")
+    return content
+
+
+def _check_keys(checkpoint: Checkpoint, expected: dict[str, torch.Size]) -> None:
+    state = checkpoint.state
+    missing = [key for key in expected if key not in state]
+    extra = [key for key in state if key not in expected]
+    wrong = [key for key in expected if key in state and state[key].shape != expected[key]]
+    if not (missing or extra or wrong):
+        return
+    first = (missing + extra + wrong)[0]
+    raise WeightsError(
+        f"{checkpoint.path} does not fit {checkpoint.config.name}: {len(missing)} weights missing, {len(extra)} extra, "
+        f"{len(wrong)} of another shape (first: {first}); choose an unmodified checkpoint."
+    )
