@@ -1,0 +1,73 @@
+"""A small volume on disk and a model with random weights that finds something in it: enough to run every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+import medsam2_core as m2
+from medsam2_core.cli import main
+from medsam2_core.weights.checkpoint import save_checkpoint
+
+SHAPE_KJI = (10, 40, 48)
+SPACING_IJK = (0.8, 1.25, 2.5)
+ORIGIN_LPS = (-30.5, 12.25, 100.125)
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights at 64 pixels; the object score is pushed up, else the object would be absent everywhere."""
+    torch.manual_seed(3)
+    model = m2.build_model("starter", image_size=64)
+    state = model.state_dict()
+    state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] += 10
+    path = tmp_path_factory.mktemp("model") / "random.pt"
+    save_checkpoint(path, state, model.config)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bright ball in noise, on a left-handed grid whose i runs to the right and j to the back."""
+    array = np.random.default_rng(0).normal(0, 20, SHAPE_KJI)
+    k, j, i = np.indices(SHAPE_KJI)
+    array[((k - 5) / 3) ** 2 + ((j - 18) / 9) ** 2 + ((i - 22) / 11) ** 2 < 1] += 100
+    image = sitk.GetImageFromArray(array.astype(np.int16))
+    image.SetSpacing(SPACING_IJK)
+    image.SetOrigin(ORIGIN_LPS)
+    image.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))
+    path = tmp_path_factory.mktemp("volume") / "ct.nrrd"
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Slices this small are faster without threads that wait for each other, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_thread: None) -> Run:
+    """The command line, in an empty folder and without models of the user's own."""
+    monkeypatch.setenv("MEDSAM2_HOME", str(tmp_path / "home"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def call(*words: object) -> int:
+        try:
+            return main.run([str(word) for word in words])
+        except SystemExit as end:  # argparse's way out
+            return int(end.code or 0)
+
+    return call

@@ -1,0 +1,336 @@
+"""`medsam2 propagate` from files to files, with a small volume and random weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from medsam2_core import io
+from medsam2_core.cli.propagate import add_parser
+from medsam2_core.memory_bank import MEMORY_RULES
+from medsam2_core.weights.checkpoint import load_state, read_checkpoint, save_checkpoint
+
+OUT = Path("out.seg.nrrd")
+REPORT = Path("run.json")
+BOX = "8,8,36,30@5"
+
+
+def labels(path: Path, ct: Path) -> np.ndarray:
+    return io.read_labelmap(path, io.read_volume(ct).geometry)
+
+
+def test_two_objects_end_to_end(run, ct: Path, checkpoint: Path, capsys) -> None:
+    code = run(
+        "propagate", ct, "--output", OUT, "--model", checkpoint, "--report", REPORT, "--range", "2:9",
+        "--object", "ball", "--box", BOX, "--exclude", "1,1,5", "--object", "other", "--point", "40,35,4",
+    )  # fmt: skip
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert "/7 [" in err  # the bar's total
+    assert "slices/s" in err
+    found, segments = io.read_segments(OUT, io.read_volume(ct).geometry)
+    assert [(item.label, item.name) for item in segments] == [(1, "ball"), (2, "other")]
+    assert {int(k) for k in np.argwhere(found)[:, 0]} <= set(range(2, 9))
+    report = json.loads(REPORT.read_text())
+    assert [item["name"] for item in report["objects"]] == ["ball", "other"]
+    assert [slice_["slice_index"] for slice_ in report["objects"][0]["slices"]] == list(range(2, 9))
+    assert report["objects"][0]["volume_ml"] == pytest.approx((found == 1).sum() * 0.0025, abs=1e-3)
+    assert report["settings"]["range"] == [2, 9]
+    assert report["settings"]["image_size"] == 64
+    assert not report["interrupted"]
+    assert [line.split(":")[0] for line in out.splitlines()[:2]] == ["ball", "other"]
+    assert out.endswith(f"Written: {OUT} and {REPORT}\n")
+    assert sorted(item.name for item in Path.cwd().iterdir()) == ["out.seg.nrrd", "run.json"]
+
+
+@pytest.mark.parametrize("axis", ["axial", "coronal", "2"])
+def test_a_report_repeats_the_run_bit_for_bit(run, ct: Path, checkpoint: Path, axis: str) -> None:
+    assert run(
+        "propagate", ct, "--output", OUT, "--model", checkpoint, "--report", REPORT, "--quiet", "--axis", axis,
+        "--window", "20/180", "--memory", "recency", "--direction", "forward", "--field-of-view", "zoom",
+        "--point", "22.3,18.1,5.2", "--exclude", "2,18,5.2" if axis == "axial" else "22,18,1", "--object", "b",
+        "--box", {"axial": "8.7,8.1,36,30@5", "coronal": "8.7,2.1,36,8@18", "2": "8.7,2.1,30,8@22"}[axis],
+    ) == 0  # fmt: skip
+    assert (
+        run(
+            "propagate",
+            ct,
+            "--output",
+            "b.seg.nrrd",
+            "--model",
+            checkpoint,
+            "--prompts",
+            REPORT,
+            "--report",
+            "b.json",
+            "--quiet",
+        )
+        == 0
+    )
+    assert OUT.read_bytes() == Path("b.seg.nrrd").read_bytes()
+    assert np.any(labels(OUT, ct))
+    first, second = (json.loads(path.read_text()) for path in (REPORT, Path("b.json")))
+    for report in (first, second):
+        del report["seconds"], report["slices_per_second"]
+    assert first == second
+
+
+def test_options_win_over_the_run_file(run, ct: Path, checkpoint: Path) -> None:
+    command = ("propagate", ct, "--output", OUT, "--model", checkpoint, "--quiet")
+    assert run(*command, "--box", BOX, "--window", "20/180", "--range", "3:8", "--report", REPORT) == 0
+    options = (
+        "--window",
+        "lung",
+        "--direction",
+        "backward",
+        "--point",
+        "20,20,6",
+        "--object",
+        "new",
+        "--point",
+        "9,9,6",
+    )
+    assert run(*command, "--prompts", REPORT, *options, "--report", "b.json") == 0
+    found = json.loads(Path("b.json").read_text())
+    assert found["settings"]["window"]["name"] == "lung"
+    assert found["settings"]["direction"] == "backward"
+    assert found["settings"]["range"] == [3, 8]
+    assert [(item["name"], [prompt["kind"] for prompt in item["prompts"]]) for item in found["objects"]] == [
+        ("Segment_1", ["box", "points"]), ("new", ["points"]),
+    ]  # fmt: skip
+
+
+def test_prompts_in_mm_are_those_in_voxels(run, ct: Path, checkpoint: Path) -> None:
+    geometry = io.read_volume(ct).geometry
+    (r0, a0, s0), (r1, a1, _) = geometry.ijk_to_ras([(8, 8, 5), (36, 30, 5)]).tolist()
+    command = ("propagate", ct, "--model", checkpoint, "--quiet", "--output")
+    assert run(*command, "a.nrrd", "--box", BOX) == 0
+    assert run(*command, "b.nrrd", "--frame", "ras", "--box", f"{r0},{a0},{r1},{a1}@{s0}") == 0
+    assert run(*command, "c.nrrd", "--frame", "lps", "--box", f"{-r1},{-a1},{-r0},{-a0}@{s0}") == 0
+    assert Path("a.nrrd").read_bytes() == Path("b.nrrd").read_bytes() == Path("c.nrrd").read_bytes()
+
+
+def test_a_mask_prompt_and_its_replay(run, ct: Path, checkpoint: Path) -> None:
+    mask = np.zeros(io.read_volume(ct).array.shape, np.uint8)
+    mask[5, 10:28, 12:33] = 1
+    io.write_labelmap("mask.nrrd", mask, io.read_volume(ct).geometry)
+    command = ("propagate", ct, "--model", checkpoint, "--quiet", "--output")
+    assert run(*command, OUT, "--mask", "mask.nrrd", "--report", REPORT) == 0
+    Path("mask.nrrd").unlink()
+    assert run(*command, "b.seg.nrrd", "--prompts", REPORT) == 0
+    assert OUT.read_bytes() == Path("b.seg.nrrd").read_bytes()
+
+
+def test_a_run_file_written_by_hand(run, ct: Path, checkpoint: Path) -> None:
+    point = io.read_volume(ct).geometry.ijk_to_ras([(22, 18, 5)]).tolist()
+    prompts = [{"kind": "points", "points_ras": point, "labels": [1]}]
+    REPORT.write_text(json.dumps({"objects": [{"name": "ball", "prompts": prompts}]}))
+    assert run("propagate", ct, "--model", checkpoint, "--output", OUT, "--prompts", REPORT, "--quiet") == 0
+    assert (
+        run("propagate", ct, "--model", checkpoint, "--output", "b.seg.nrrd", "--object", "ball", "--point", "22,18,5")
+        == 0
+    )
+    assert OUT.read_bytes() == Path("b.seg.nrrd").read_bytes()
+
+
+def test_nothing_found_is_said(run, ct: Path, checkpoint: Path, capsys, tmp_path: Path) -> None:
+    model = load_state(read_checkpoint(checkpoint))
+    state = model.state_dict()
+    state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] -= 100
+    save_checkpoint(tmp_path / "absent.pt", state, model.config)
+    assert (
+        run(
+            "propagate",
+            ct,
+            "--model",
+            tmp_path / "absent.pt",
+            "--output",
+            OUT,
+            "--point",
+            "22,18,5",
+            "--window",
+            "lung",
+        )
+        == 0
+    )
+    out, _ = capsys.readouterr()
+    assert out.startswith("Segment_1: Nothing found on slice 5. Try a box, or another window (now: lung).\n")
+    assert not labels(OUT, ct).any()
+
+
+def test_quiet(run, ct: Path, checkpoint: Path, capsys) -> None:
+    assert run("propagate", ct, "--model", checkpoint, "--output", OUT, "--box", BOX, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_one_slice_and_constant_volumes(run, checkpoint: Path, tmp_path: Path) -> None:
+    io.write_labelmap(
+        tmp_path / "flat.nrrd",
+        np.zeros((1, 30, 30), np.uint8),
+        io.Geometry((1, 30, 30), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1))),
+    )
+    assert run("propagate", tmp_path / "flat.nrrd", "--model", checkpoint, "--output", OUT, "--point", "3,3,0") == 0
+
+
+def test_a_changed_model_is_noted(run, ct: Path, checkpoint: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medsam2_core.cli import plan
+
+    monkeypatch.setattr(plan, "find_model", lambda name: plan.ModelFile(name, checkpoint, str(checkpoint)))
+    point = io.read_volume(ct).geometry.ijk_to_ras([(22, 18, 5)]).tolist()
+    prompts = [{"kind": "points", "points_ras": point, "labels": [1]}]
+    settings = {"model": "starter", "model_sha256": "0" * 64}
+    REPORT.write_text(json.dumps({"objects": [{"name": "ball", "prompts": prompts}], "settings": settings}))
+    assert run("propagate", ct, "--output", OUT, "--prompts", REPORT, "--quiet") == 0
+    assert capsys.readouterr().err == "Note: starter has other weights than the run had, so the mask may differ.\n"
+
+
+# Refusals
+
+POINT = ("--point", "5,5,5")
+REFUSED = [
+    ((), "There is no prompt: show the object with --point"),
+    (("--point", "1,2"), "cannot be read: write three numbers"),
+    (("--point", "-12.5,3,4"), "lies outside the volume: give i from 0 to 47, j from 0 to 39, k from 0 to 9"),
+    (("--frame", "ras", "--point", "-1000,3,4"), r"\(ras\) is at voxel .* outside the volume"),
+    (("--box", "3,3,3,9@5"), "is empty"),
+    (("--box=-3,3,3,9@5",), "outside the volume"),
+    (("--exclude", "5,5,5"), "only exclude points"),
+    (("--object", "a", *POINT, "--object", "b"), "'b' has no prompt"),
+    ((*POINT, "--range", "5:5"), "holds no slice: give A:B with 0 <= A < B <= 10"),
+    ((*POINT, "--range", "-2:7"), "reaches outside"),
+    ((*POINT, "--range", "6:"), "The range 6:10 holds no prompt of 'Segment_1'"),
+    ((*POINT, "--range", "six"), "write A:B in slices"),
+    ((*POINT, "--window", "foo"), "Unknown window 'foo'"),
+    ((*POINT, "--device", "cuda"), "Device 'cuda' is not available"),
+    ((*POINT, "--model", "startr"), "'startr' is not a known model"),
+    ((*POINT, "--model", "nope.pt"), "nope.pt does not exist"),
+    ((*POINT, "--model", "."), "is a folder"),
+    ((*POINT, "--report", "no/r.json"), "The report cannot be written"),
+    ((*POINT, "--report", "r.txt"), "end its name with .json"),
+    ((*POINT, "--output", "no/a.nrrd"), "The folder no does not exist"),
+    ((*POINT, "--output", "a.png"), "Unknown extension"),
+    ((*POINT, "--axis", "top"), "invalid choice"),
+    (("--point",), "expected one argument"),
+    (("--mask", "no.nrrd"), "No such file"),
+    (("--prompts", "no.json"), "Cannot be read"),
+    ((*POINT, "--bogus"), "unrecognized arguments"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"), REFUSED, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_refusals_are_one_line_and_leave_nothing(
+    run, ct: Path, checkpoint: Path, capsys, words: tuple, problem: str
+) -> None:
+    if "cuda" in words:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has the device")
+    code = run("propagate", ct, "--output", OUT, "--model", checkpoint, "--report", REPORT, *words)
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert err.startswith("medsam2")
+    assert err.count("\n") == 1
+    with pytest.raises(AssertionError, match=problem):  # `match` shows the text where it differs
+        raise AssertionError(err)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_missing_volume(run, capsys) -> None:
+    assert run("propagate", "no.nrrd", "--output", OUT, *POINT) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_mask_of_another_size(run, ct: Path, checkpoint: Path, capsys, tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((2, 3, 4), np.uint8)), str(tmp_path / "m.nrrd"))
+    assert run("propagate", ct, "--output", OUT, "--model", checkpoint, "--mask", tmp_path / "m.nrrd") == 2
+    assert "resample it to the volume's grid" in capsys.readouterr().err
+
+
+def test_inputs_are_not_replaced(run, checkpoint: Path, ct: Path, capsys) -> None:
+    before = ct.read_bytes()
+    assert run("propagate", ct, "--output", ct, "--model", checkpoint, *POINT) == 2
+    assert "would replace an input" in capsys.readouterr().err
+    assert ct.read_bytes() == before
+
+
+def test_a_corrupt_checkpoint(run, ct: Path, capsys, tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
+    assert run("propagate", ct, "--output", OUT, "--model", tmp_path / "bad.pt", *POINT) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not OUT.exists()
+
+
+def test_a_run_file_opens_no_checkpoint(run, ct: Path, checkpoint: Path, capsys) -> None:
+    """A model named by a path or by a file in this folder is not looked up on the disk."""
+    Path("local").write_bytes(checkpoint.read_bytes())
+    for model in (str(checkpoint), "local"):
+        prompts = [{"kind": "points", "points_ras": [[0, 0, 0]], "labels": [1]}]
+        REPORT.write_text(json.dumps({"objects": [{"name": "a", "prompts": prompts}], "settings": {"model": model}}))
+        assert run("propagate", ct, "--output", OUT, "--prompts", REPORT) == 2
+        assert "not in the catalogue: give its checkpoint with --model" in capsys.readouterr().err
+
+
+def test_the_memory_choices_are_the_rules_there_are() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    for name in MEMORY_RULES:
+        options = parser.parse_args(["propagate", "ct", "--output", "o.nrrd", "--memory", name])
+        assert options.memory == name
+
+
+# Ctrl+C
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_ctrl_c_keeps_the_slices_done(run, checkpoint: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many.nrrd"
+    image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 200, (3000, 24, 24)).astype(np.int16))
+    sitk.WriteImage(image, str(many))
+    command = [
+        sys.executable, "-c", "import sys; from medsam2_core.cli.main import run; sys.exit(run())",
+        "propagate", str(many), "--output", str(OUT), "--report", str(REPORT), "--model", str(checkpoint),
+        "--box", "2,2,20,20@0", "--window", "100/200",
+    ]  # fmt: skip
+    core = str(Path(io.__file__).parents[1])
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": core, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        assert process.stderr is not None
+        seen = b""
+        while not re.search(rb" ([2-9]|[1-9]\d+)/3000 ", seen):  # the bar, after slices are done
+            chunk = os.read(process.stderr.fileno(), 4096)
+            assert chunk, seen
+            seen += chunk
+        pressed = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - pressed < 20
+    report = json.loads(REPORT.read_text())
+    kept = [facts["slice_index"] for facts in report["objects"][0]["slices"]]
+    assert report["interrupted"]
+    assert 1 < len(kept) < 3000
+    assert kept == list(range(len(kept)))
+    assert f"Interrupted: {len(kept)} slices are done and kept in {OUT}.\n".encode() in err
+    assert b"Finishing the slice at hand" in err
+    assert b"Traceback" not in err
+    assert np.flatnonzero(io.read_labelmap(OUT).any(axis=(1, 2))).max() < len(kept)

@@ -1,0 +1,146 @@
+"""`medsam2 info FILE`: what an image, a segmentation, a checkpoint or a run report holds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medsam2_core.errors import VolumeError
+
+if TYPE_CHECKING:
+    from medsam2_core.cli.run_prompts import Slicing
+    from medsam2_core.image.geometry import Geometry
+    from medsam2_core.io import Volume
+
+    SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_Line = tuple[str, str]
+_TOWARDS = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "head", "I": "feet"}
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add `info`; it sets `command`, which takes the arguments and returns the exit code."""
+    summary = "show what an image, a segmentation, a checkpoint or a run report holds"
+    parser = subparsers.add_parser("info", help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
+    parser.add_argument("file", type=Path, metavar="FILE", help="or a folder with one DICOM series")
+    parser.set_defaults(command=info)
+
+
+def info(arguments: argparse.Namespace) -> int:
+    """Print what `arguments.file` holds. Raises VolumeError, WeightsError or PromptError if it cannot be read."""
+    path: Path = arguments.file
+    if not path.exists():
+        raise VolumeError(f"{path}: No such file or folder: check the path.")
+    print(path)
+    for name, value in _describer(path)(path):
+        print(f"  {name:<13}{value}")
+    return 0
+
+
+def _describer(path: Path) -> Callable[[Path], Iterator[_Line]]:
+    name = path.name.lower()
+    if path.is_dir():
+        return _image
+    if name.endswith((".pt", ".pth")):
+        return _checkpoint
+    if name.endswith(".json"):
+        return _run
+    return _segmentation if name.endswith(".seg.nrrd") else _image
+
+
+def _image(path: Path) -> Iterator[_Line]:
+    import numpy as np
+
+    from medsam2_core.image.window import Window
+    from medsam2_core.io import read_volume
+
+    volume = read_volume(path)
+    yield from _grid(volume.geometry, str(volume.array.dtype))
+    finite = volume.array[np.isfinite(volume.array)]
+    yield "values", f"{finite.min():g} to {finite.max():g}{_not_finite(volume, finite.size)}"
+    window = Window.auto(volume.array)
+    yield "window", f"{window.name}, {window.lower:g} to {window.upper:g} (what --window auto takes)"
+
+
+def _not_finite(volume: Volume, finite: int) -> str:
+    count = volume.array.size - finite
+    return f", and {count} voxels that are NaN or infinite" if count else ""
+
+
+def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
+    from medsam2_core.cli.run_prompts import Slicing
+
+    slicings = [Slicing(geometry, axis) for axis in (2, 1, 0)]  # i, j, k
+    yield "size", " x ".join(str(slicing.count) for slicing in slicings) + f" voxels (i, j, k) of {voxel_type}"
+    yield "spacing", " x ".join(f"{spacing:.4g}" for spacing in geometry.spacing_ijk) + " mm"
+    code = "".join(_letter(slicing) for slicing in slicings)
+    towards = ", ".join(f"{name} to the {_TOWARDS[letter]}" for name, letter in zip("ijk", code, strict=True))
+    yield "orientation", f"{code} ({towards})"
+    for slicing in reversed(slicings):
+        name = "kji"[slicing.axis]
+        yield f"--axis {slicing.axis}", f"{slicing.plane}, {slicing.count} slices along {name}"
+
+
+def _letter(slicing: Slicing) -> str:
+    """The anatomical direction in which the index of slices grows."""
+    from medsam2_core.cli.run_prompts import PLANES
+
+    row = PLANES.index(slicing.plane)
+    grows = slicing.geometry.affine_ijk_to_ras[row, 2 - slicing.axis] > 0
+    return ("RAS" if grows else "LPI")[row]
+
+
+def _segmentation(path: Path) -> Iterator[_Line]:
+    import numpy as np
+
+    from medsam2_core.cli.report import volume_ml
+    from medsam2_core.io import read_segments, read_volume
+
+    labelmap, segments = read_segments(path)
+    try:
+        spacing = read_volume(path).geometry.spacing_kji
+    except VolumeError:  # segments in layers, which are no scalar volume
+        spacing = None
+    for segment in segments:
+        size = f"{np.count_nonzero(labelmap == segment.label)} voxels"
+        if spacing is not None:
+            size = f"{volume_ml(labelmap, segment.label, spacing):.1f} mL"
+        yield f"label {segment.label}", f"{segment.name}, {size}"
+
+
+def _checkpoint(path: Path) -> Iterator[_Line]:
+    from medsam2_core.cli.model_file import catalogue_match, file_sha256
+    from medsam2_core.weights.checkpoint import load_state, read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    model = load_state(checkpoint)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    yield "model", f"{checkpoint.config.name}, {parameters / 1e6:.1f} million parameters"
+    yield "image size", f"{checkpoint.config.image_size} pixels"
+    sha256 = file_sha256(path)
+    yield "sha256", sha256
+    entry = catalogue_match(sha256)
+    yield "catalogue", f"{entry.name}: {entry.title}, {entry.licence}" if entry else "not a published file"
+
+
+def _run(path: Path) -> Iterator[_Line]:
+    from medsam2_core.cli.run_file import read_json, read_run_file
+
+    run, content = read_run_file(path), read_json(path)
+    settings = run.settings
+    if settings.model:
+        yield "model", settings.model
+    if settings.window:
+        yield "window", f"{settings.window.name}, {settings.window.lower:g} to {settings.window.upper:g}"
+    if settings.range:
+        yield "slices", f"{settings.range[0]} to before {settings.range[1]} along axis {settings.axis}"
+    for item, raw in zip(run.objects, content["objects"], strict=True):
+        prompts = ", ".join(prompt["kind"] for prompt in item.prompts) or "none"
+        yield "object", f"{item.name}{_millilitres(raw)}; prompts: {prompts}"
+
+
+def _millilitres(raw: Mapping[str, Any]) -> str:
+    value = raw.get("volume_ml")
+    return f", {value:.1f} mL" if isinstance(value, (int, float)) else ""

@@ -1,0 +1,63 @@
+"""The `medsam2` command. Only what a sub-command needs is imported, so that help and errors come at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from medsam2_core.cli import doctor, info, models, propagate
+from medsam2_core.cli.prompt_options import join_negative_values
+from medsam2_core.cli.propagate import INTERRUPTED
+from medsam2_core.cli.version import package_version
+from medsam2_core.errors import MedSAM2Error
+
+_REFUSED = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers wrong options with one sentence; the usage alone would fill a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program."""
+        self.exit(_REFUSED, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    """Prints the version; looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"medsam2 {package_version()}")
+        parser.exit()
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (default: the process's) and return the exit code: 2 refused, 130 ended by Ctrl+C."""
+    options = _parser().parse_args(join_negative_values(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code: int = options.command(options)
+    except MedSAM2Error as error:
+        print(f"medsam2: {_one_line(error)}", file=sys.stderr)
+        return _REFUSED
+    except KeyboardInterrupt:
+        print("medsam2: Interrupted; nothing more was written.", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _one_line(error: MedSAM2Error) -> str:
+    return " ".join(str(error).split())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="medsam2",
+        description="Segment medical volumes with MedSAM-2: one prompt, a self-sorting memory bank, every slice.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (propagate, models, doctor, info):
+        module.add_parser(commands)
+    return parser

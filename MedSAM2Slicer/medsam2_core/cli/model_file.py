@@ -1,0 +1,57 @@
+"""Which checkpoint file a model's name or path means, and its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from medsam2_core.errors import WeightsError
+from medsam2_core.models import find_weights
+from medsam2_core.weights.catalogue import ModelEntry, load_catalogue
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A checkpoint on this machine. `name` is a catalogue name or the file's own; `source` is what to load by."""
+
+    name: str
+    path: Path
+    source: str
+
+    def sha256(self) -> str:
+        """Checksum of the whole file, as 64 hexadecimal digits; WeightsError if it cannot be read."""
+        return file_sha256(self.path)
+
+
+def find_model(name_or_path: str) -> ModelFile:
+    """The file of a catalogue model, or the checkpoint at a path.
+
+    Raises WeightsError, which says what to do, for an unknown name, a model that is not on this machine, or no file.
+    """
+    path, _ = find_weights(name_or_path)
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: give the checkpoint file inside it.")
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist: give the path of a checkpoint or a name of `medsam2 models list`.")
+    name = name_or_path if name_or_path in load_catalogue() else path.name
+    return ModelFile(name, path, name_or_path)
+
+
+def catalogue_match(sha256: str) -> ModelEntry | None:
+    """The catalogue's model with this checksum."""
+    return next((entry for entry in load_catalogue().values() if entry.sha256 == sha256), None)
+
+
+def file_sha256(path: Path) -> str:
+    """Checksum of a file, as 64 hexadecimal digits; WeightsError if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
+    return digest.hexdigest()

@@ -1,0 +1,150 @@
+"""What `medsam2 propagate` is about to do: every option read, checked and resolved before a model is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medsam2_core.cli.model_file import ModelFile, catalogue_match, find_model
+from medsam2_core.cli.prompt_options import checked_range, parse_prompts, parse_range
+from medsam2_core.cli.report import check_report_path
+from medsam2_core.cli.run_file import FileSettings, RunFile, place_file_prompts, read_run_file
+from medsam2_core.cli.run_prompts import (
+    Prompt,
+    RunObject,
+    Slicing,
+    check_range_holds_prompts,
+    choose_axis,
+    make_objects,
+    place_options,
+)
+from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.image.window import Window
+from medsam2_core.io import Volume, check_output_path, read_volume
+from medsam2_core.weights.catalogue import load_catalogue
+
+_NO_PROMPTS = (
+    "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE or --prompts RUN."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can start. `range` is half-open; `image_size` None means the model's own; `stop` holds rules by name.
+
+    `expected_sha256` is that of the model which a run file asks for, None where the user chose the model.
+    """
+
+    volume: Volume
+    slicing: Slicing
+    objects: list[RunObject]
+    window: Window
+    range: tuple[int, int]
+    model: ModelFile
+    expected_sha256: str | None
+    image_size: int | None
+    direction: str
+    memory: str
+    field_of_view: str
+    device: str
+    stop: Mapping[str, Any]
+    output: Path
+    report: Path | None
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    """Read and check everything a run needs; options left at None come from the run file, then from the defaults.
+
+    Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do.
+    """
+    typed = parse_prompts(options.typed or [])
+    if not typed and options.prompts is None:
+        raise PromptError(_NO_PROMPTS)
+    _check_paths(options)
+    run = None if options.prompts is None else read_run_file(options.prompts)
+    saved = FileSettings() if run is None else run.settings
+    model, expected_sha256 = _model(options.model, saved)
+    volume = read_volume(options.volume)
+    slicing = Slicing(volume.geometry, _axis(options.axis, saved, volume))
+    objects = _objects(options, run, slicing)
+    first, last = _range(options.range, saved, slicing.count)
+    check_range_holds_prompts(objects, first, last)
+    return Plan(
+        volume=volume,
+        slicing=slicing,
+        objects=objects,
+        window=_window(options.window, saved, volume),
+        range=(first, last),
+        model=model,
+        expected_sha256=expected_sha256,
+        image_size=None if options.model else saved.image_size,
+        direction=options.direction or saved.direction or "both",
+        memory=options.memory or saved.memory or "self-sorting",
+        field_of_view=options.field_of_view or saved.field_of_view or "auto",
+        device=options.device or saved.device or "auto",
+        stop=saved.stop or {},
+        output=options.output,
+        report=options.report,
+    )
+
+
+def _check_paths(options: argparse.Namespace) -> None:
+    check_output_path(options.output)
+    if options.report is not None:
+        check_report_path(options.report)
+    masks = [Path(value) for option, value in options.typed or [] if option == "--mask"]
+    for source in (options.volume, *masks):
+        if source.exists() and options.output.exists() and source.samefile(options.output):
+            raise VolumeError(f"{options.output}: The output would replace an input: give --output another name.")
+
+
+def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | None]:
+    """The model the user chose, else that of the run file, else the starter; with the checksum it should have.
+
+    A run file is not trusted with paths, so of a checkpoint outside the catalogue it only knows the name.
+    """
+    if chosen is not None or saved.model is None:
+        return find_model(chosen or "starter"), None
+    published = catalogue_match(saved.model_sha256) if saved.model_sha256 else None
+    entry = published or load_catalogue().get(saved.model)
+    if entry is None:
+        raise PromptError(
+            f"The run used the model {saved.model!r}, which is not in the catalogue: give its checkpoint with --model."
+        )
+    return find_model(entry.name), saved.model_sha256
+
+
+def _axis(chosen: str | None, saved: FileSettings, volume: Volume) -> int:
+    if chosen is None and saved.axis is not None:
+        return saved.axis
+    return choose_axis(chosen or "0", volume.geometry)
+
+
+def _objects(options: argparse.Namespace, run: RunFile | None, slicing: Slicing) -> list[RunObject]:
+    """Objects of the run file, then those of the command line; one that both name gets the prompts of both."""
+    prompts: dict[str, list[Prompt]] = {}
+    saved = [] if run is None else run.objects
+    for item in saved:
+        prompts[item.name] = place_file_prompts(item, slicing, options.prompts)
+    for name, typed in parse_prompts(options.typed or []).items():
+        prompts.setdefault(name, []).extend(place_options(typed, options.frame, slicing))
+    labels = {item.name: item.label for item in saved if item.label is not None}
+    colors = {item.name: item.color for item in saved if item.color is not None}
+    return make_objects(prompts, labels, colors)
+
+
+def _range(chosen: str | None, saved: FileSettings, count: int) -> tuple[int, int]:
+    if chosen is not None:
+        return parse_range(chosen, count)
+    if saved.range is not None:
+        return checked_range(*saved.range, count, f"The run file's range {saved.range[0]}:{saved.range[1]}")
+    return 0, count
+
+
+def _window(chosen: str | None, saved: FileSettings, volume: Volume) -> Window:
+    if chosen is None and saved.window is not None:
+        return saved.window
+    return Window.parse(chosen or "auto", volume.array)

@@ -1,0 +1,96 @@
+"""`medsam2 propagate`: from prompts on a few slices to a segmentation of the volume."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medsam2_core.cli.prompt_options import add_prompt_options
+
+if TYPE_CHECKING:
+    from medsam2_core.cli.execute import Outcome
+    from medsam2_core.cli.plan import Plan
+
+    SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+INTERRUPTED = 130  # what a shell calls a program that Ctrl+C ended
+
+_EXAMPLES = """examples:
+  medsam2 propagate ct.nii.gz --output liver.seg.nrrd --box 120,140,300,330@57
+  medsam2 propagate ct.nii.gz --output organs.seg.nrrd --window abdomen --range 20:110 \\
+          --object liver --box 120,140,300,330@57 --object spleen --point 380,300,60 --report run.json
+  medsam2 propagate ct.nii.gz --output again.seg.nrrd --prompts run.json
+
+Ctrl+C ends a run after the slice at hand; the slices done are written. Not for clinical use.
+"""
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add `propagate`; it sets `command`, which takes the arguments and returns the exit code."""
+    parser = subparsers.add_parser(
+        "propagate",
+        help="segment objects of a volume from prompts on a few slices",
+        description="Segment objects of a volume from prompts on a few slices.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=propagate)
+    parser.add_argument("volume", type=Path, metavar="CT", help="image file or folder with one DICOM series")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="OUT.seg.nrrd", help=".seg.nrrd, .nrrd, .nii, .nii.gz or .mha"
+    )
+    parser.add_argument("--report", type=Path, metavar="R.json", help="write what was done, slice by slice")
+    add_prompt_options(parser)
+    parser.add_argument("--prompts", type=Path, metavar="RUN.json", help="take prompts and settings from a report")
+    parser.add_argument(
+        "--frame", choices=("ijk", "ras", "lps"), default="ijk", help="of the coordinates: voxels, or mm (default: ijk)"
+    )
+    _add_settings(parser)
+    parser.add_argument("--quiet", action="store_true", help="show no progress and no summary")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Settings default to None, so that those of a run file count where the user gave none."""
+    group = parser.add_argument_group("settings", "Those not given come from --prompts, else the default.")
+    group.add_argument(
+        "--model", metavar="NAME|FILE", help="of `medsam2 models list`, or a checkpoint (default: starter)"
+    )
+    group.add_argument(
+        "--axis",
+        choices=("axial", "coronal", "sagittal", "0", "1", "2"),
+        help="of the slices; 0 1 2 = k j i (default: 0)",
+    )
+    group.add_argument("--window", metavar="NAME|LEVEL/WIDTH|auto", help="such as lung or 40/400 (default: auto)")
+    group.add_argument(
+        "--range", metavar="A:B", help="slices from A to before B; either may be left out (default: all)"
+    )
+    group.add_argument("--direction", choices=("both", "forward", "backward"), help="default: both")
+    group.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), help="default: auto, by the model")
+    group.add_argument("--memory", choices=("self-sorting", "recency"), help="memory bank (default: self-sorting)")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="default: auto")
+
+
+def propagate(arguments: argparse.Namespace) -> int:
+    """Check everything, run the model, write the segmentation and the report; returns the exit code."""
+    from medsam2_core.cli.execute import execute, write
+    from medsam2_core.cli.plan import make_plan
+
+    plan = make_plan(arguments)
+    outcome = execute(plan, arguments.quiet)
+    write(plan, outcome)
+    if not arguments.quiet:
+        _print_summary(plan, outcome)
+    if outcome.interrupted:
+        kept = "1 slice is" if outcome.slices_done == 1 else f"{outcome.slices_done} slices are"
+        print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)
+    return INTERRUPTED if outcome.interrupted else 0
+
+
+def _print_summary(plan: Plan, outcome: Outcome) -> None:
+    from medsam2_core.cli.summary import summary_lines
+
+    print("\n".join(summary_lines(outcome.report)))
+    print(f"Written: {plan.output}" + (f" and {plan.report}" if plan.report else ""))

@@ -1,0 +1,258 @@
+"""The report of a run: everything needed to judge it and to repeat it, as JSON.
+
+A report is also a prompts file: `run_file` reads it. Prompts are stored in RAS mm, so they keep their place in the
+patient whatever the volume's axes; coordinates of voxels and slices are those of the volume that was segmented.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.cli.run_prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
+from medsam2_core.cli.version import package_version
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.window import Window
+from medsam2_core.io import Volume
+
+if TYPE_CHECKING:
+    from medsam2_core.propagation import StopRules
+
+FORMAT = "medsam2-run/1"
+
+# A list of numbers that json.dumps spread over lines; no string holds a line break, so none can match.
+_NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+)\]")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run was made with.
+
+    model: a catalogue name, or the name of the checkpoint file; model_sha256: of that file.
+    image_size: side of the model's input, pixels. axis: 0, 1, 2 for k, j, i. first, last: half-open range of slices.
+    field_of_view: "whole" or "zoom". device: "cpu", "cuda" or "mps".
+    """
+
+    model: str
+    model_sha256: str
+    image_size: int
+    axis: int
+    window: Window
+    first: int
+    last: int
+    direction: str
+    memory: str
+    field_of_view: str
+    stop: StopRules
+    device: str
+
+
+class SliceFacts(Protocol):
+    """What a session knows of one object on one slice."""
+
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def object_score(self) -> float: ...
+    @property
+    def direction(self) -> str: ...
+    @property
+    def area_mm2(self) -> float: ...
+
+
+class HasResults(Protocol):
+    """The part of a session that a report is made from."""
+
+    def results(self, object_id: int) -> Mapping[int, SliceFacts]: ...
+
+    def stops(self, object_id: int) -> Mapping[str, str]: ...
+
+
+def build_report(
+    volume: Volume,
+    settings: RunSettings,
+    objects: Sequence[RunObject],
+    session: HasResults,
+    labelmap: npt.NDArray[np.integer[Any]],
+    *,
+    seconds: float,
+    interrupted: bool = False,
+) -> dict[str, Any]:
+    """The report of a finished or interrupted run, ready for `write_report`.
+
+    The labels of `objects` are the session's object ids and the values of `labelmap` (k, j, i). `seconds` is the
+    time the propagation took.
+    """
+    slicing = Slicing(volume.geometry, settings.axis)
+    done = {index for item in objects for index in session.results(item.segment.label)}
+    return {
+        "format": FORMAT,
+        "versions": _versions(),
+        "volume": {
+            "path": str(volume.path),
+            "shape_kji": list(volume.geometry.shape_kji),
+            "spacing_kji": list(volume.geometry.spacing_kji),
+            "affine_ijk_to_ras": volume.geometry.affine_ijk_to_ras.tolist(),
+        },
+        "settings": _settings(settings),
+        "objects": [_object(item, session, labelmap, slicing) for item in objects],
+        "seconds": round(seconds, 3),
+        "slices_per_second": round(len(done) / seconds, 3) if seconds > 0 else None,
+        "interrupted": interrupted,
+    }
+
+
+def volume_ml(labelmap: npt.NDArray[np.integer[Any]], label: int, spacing_kji: Sequence[float]) -> float:
+    """Volume of a label in mL; spacing is in mm."""
+    return int(np.count_nonzero(labelmap == label)) * math.prod(spacing_kji) / 1000
+
+
+def check_report_path(path: Path) -> None:
+    """Raise VolumeError unless `write_report` could write `path`; call it before a long run."""
+    if path.suffix.lower() != ".json":
+        raise VolumeError(f"{path}: The report is JSON: end its name with .json.")
+    if path.is_dir():
+        raise VolumeError(f"{path}: This is a folder: give the name of a file in it.")
+    _replace(path, None)
+
+
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report as UTF-8 JSON; an existing file is replaced only by a complete new one.
+
+    Raises VolumeError if it cannot be written.
+    """
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    _replace(path, _NUMBERS.sub(lambda found: f"[{', '.join(found[1].split())}]".replace(",,", ","), text) + "\n")
+
+
+def encode_mask(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Lengths of runs of equal pixels of a mask (rows, cols), row by row, starting with a (maybe empty) run of 0."""
+    pixels = mask.ravel()
+    starts = np.flatnonzero(np.diff(pixels)) + 1
+    runs = np.diff(np.concatenate(([0], starts, [pixels.size])))
+    return [0, *runs.tolist()] if pixels[0] else runs.tolist()
+
+
+def decode_mask(runs: Sequence[int], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The mask (rows, cols) that `encode_mask` gave `runs` for; they must add up to its size."""
+    values = np.arange(len(runs)) % 2 == 1
+    mask: npt.NDArray[np.bool_] = np.repeat(values, runs).reshape(shape)
+    return mask
+
+
+def _versions() -> dict[str, str]:
+    return {"medsam2": package_version(), "torch": metadata.version("torch"), "python": platform.python_version()}
+
+
+def _settings(settings: RunSettings) -> dict[str, Any]:
+    window = settings.window
+    return {
+        "model": settings.model,
+        "model_sha256": settings.model_sha256,
+        "image_size": settings.image_size,
+        "axis": settings.axis,
+        "window": {"name": window.name, "lower": window.lower, "upper": window.upper},
+        "range": [settings.first, settings.last],
+        "direction": settings.direction,
+        "memory": settings.memory,
+        "field_of_view": settings.field_of_view,
+        "stop": dataclasses.asdict(settings.stop),
+        "device": settings.device,
+    }
+
+
+def _object(
+    item: RunObject, session: HasResults, labelmap: npt.NDArray[np.integer[Any]], slicing: Slicing
+) -> dict[str, Any]:
+    label = item.segment.label
+    return {
+        "name": item.segment.name,
+        "label": label,
+        "color": list(item.segment.color),
+        "prompts": [_prompt(prompt, slicing) for prompt in item.prompts],
+        "volume_ml": round(volume_ml(labelmap, label, slicing.geometry.spacing_kji), 3),
+        "stopped": dict(session.stops(label)),
+        "slices": [_slice(index, facts) for index, facts in sorted(session.results(label).items())],
+    }
+
+
+def _slice(index: int, facts: SliceFacts) -> dict[str, Any]:
+    return {
+        "slice_index": index,
+        "confidence": _finite(facts.confidence, 4),
+        "object_score": _finite(facts.object_score, 3),
+        "area_mm2": round(facts.area_mm2, 2),
+        "direction": facts.direction,
+    }
+
+
+def _finite(value: float, digits: int) -> float | None:
+    """JSON knows no NaN or infinity."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def _prompt(prompt: Prompt, slicing: Slicing) -> dict[str, Any]:
+    if isinstance(prompt, PointsPrompt):
+        points = _ras(slicing, prompt.slice_index, prompt.points_xy)
+        return {"kind": "points", "points_ras": points, "labels": [int(inside) for inside in prompt.include]}
+    if isinstance(prompt, BoxPrompt):
+        x0, y0, x1, y1 = prompt.box
+        return {"kind": "box", "corners_ras": _ras(slicing, prompt.slice_index, [(x0, y0), (x1, y1)])}
+    return _mask(prompt, slicing.axis)
+
+
+def _mask(prompt: MaskPrompt, axis: int) -> dict[str, Any]:
+    return {
+        "kind": "mask",
+        "axis": axis,
+        "slice_index": prompt.slice_index,
+        "shape": list(prompt.mask.shape),
+        "runs": encode_mask(prompt.mask),
+    }
+
+
+def _ras(slicing: Slicing, slice_index: int, points_xy: Sequence[tuple[float, float]]) -> list[list[float]]:
+    """Pixels of a slice in RAS mm, unrounded: reading them back must give the same voxels."""
+    ras: list[list[float]] = slicing.geometry.ijk_to_ras([slicing.join(slice_index, xy) for xy in points_xy]).tolist()
+    return ras
+
+
+def _replace(path: Path, text: str | None) -> None:
+    """Write `text` beside `path`, then move it there in one step; with None only try and leave nothing behind."""
+    target = path.resolve()  # a link stays a link; what it points to is replaced
+    try:
+        handle, draft = tempfile.mkstemp(prefix=".medsam2-", suffix=".json", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text or "")
+            if text is not None:
+                # mkstemp keeps others out; a report gets the rights of any new file.
+                Path(draft).chmod(0o666 & ~_umask())
+                Path(draft).replace(target)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+    except OSError as error:
+        raise VolumeError(
+            f"{path}: The report cannot be written ({error.strerror or error}): "
+            "choose a folder that exists, has room and can be written."
+        ) from error
+
+
+def _umask() -> int:
+    """The process's mask for new files; reading it is only possible by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

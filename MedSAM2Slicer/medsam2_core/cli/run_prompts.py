@@ -1,0 +1,316 @@
+"""The prompts of a run, placed in the volume: checked, in voxels, and ready for a session or a report.
+
+Coordinates are rounded to a thousandth of a voxel. So a prompt that went through RAS mm in a report and back is the
+very same number, and a repeated run gives the very same mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PointOption, PromptOption
+from medsam2_core.errors import PromptError
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.io import Segment, read_mask
+
+Float = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+XY = tuple[float, float]
+
+PLANES = ("sagittal", "coronal", "axial")  # by the anatomical axis they are stacked along: R, A, S
+_DECIMALS = 3
+
+# Okabe and Ito's colours, which most colour-blind people can tell apart; black is left out.
+_PALETTE = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")
+
+
+@dataclass(frozen=True)
+class PointsPrompt:
+    """Clicks on one slice: (x, y) in pixels of the slice, and for each whether the object is there."""
+
+    slice_index: int
+    points_xy: tuple[XY, ...]
+    include: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class BoxPrompt:
+    """A box on one slice: x0, y0, x1, y1 in pixels of the slice, the smaller ones first."""
+
+    slice_index: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPrompt:
+    """A mask (rows, cols) on one slice."""
+
+    slice_index: int
+    mask: Mask
+
+
+Prompt = PointsPrompt | BoxPrompt | MaskPrompt
+
+
+@dataclass(frozen=True)
+class RunObject:
+    """One object of a run: its name, label and colour, and its prompts in the order they are given to the session."""
+
+    segment: Segment
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def slices(self) -> list[int]:
+        """The slices with a prompt, sorted."""
+        return sorted({prompt.slice_index for prompt in self.prompts})
+
+
+class TakesPrompts(Protocol):
+    """The part of a session that prompts go into."""
+
+    def add_points(self, object_id: int, slice_index: int, points_xy: Any, labels: Any) -> None: ...
+
+    def add_box(self, object_id: int, slice_index: int, box_xyxy: Any) -> None: ...
+
+    def add_mask(self, object_id: int, slice_index: int, mask: Mask) -> None: ...
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """The slices of a volume along one array axis (0, 1, 2 for k, j, i), and where their pixels lie."""
+
+    geometry: Geometry
+    axis: int
+
+    @property
+    def count(self) -> int:
+        """Number of slices."""
+        return self.geometry.shape_kji[self.axis]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        rows, cols = (size for axis, size in enumerate(self.geometry.shape_kji) if axis != self.axis)
+        return rows, cols
+
+    @property
+    def plane(self) -> str:
+        """The anatomical plane that lies closest: "axial", "coronal" or "sagittal"."""
+        return next(plane for plane in PLANES if self.geometry.anatomical_axis(plane) == self.axis)
+
+    def split(self, ijk: Sequence[float]) -> tuple[int, XY]:
+        """The slice nearest to voxel (i, j, k), and (x, y) in it."""
+        x, y = _in_plane(self._through)
+        return math.floor(ijk[self._through] + 0.5), (float(ijk[x]), float(ijk[y]))
+
+    def join(self, slice_index: int, xy: XY) -> tuple[float, float, float]:
+        """The voxel (i, j, k) of pixel (x, y) of a slice."""
+        return _joined(self._through, xy, slice_index)
+
+    @property
+    def _through(self) -> int:
+        """The place among (i, j, k) that counts slices."""
+        return 2 - self.axis
+
+
+def choose_axis(text: str, geometry: Geometry) -> int:
+    """The array axis for "0", "1", "2" or an anatomical plane."""
+    return int(text) if text in ("0", "1", "2") else geometry.anatomical_axis(text)
+
+
+def place_options(options: Iterable[PromptOption], frame: str, slicing: Slicing) -> list[Prompt]:
+    """The prompts of one object in the volume; `frame` is that of the coordinates: "ijk", "ras" or "lps".
+
+    Raises PromptError for a prompt outside the volume, an empty box or mask, or a mask on another grid, and
+    VolumeError for a mask file that cannot be read.
+    """
+    placed: list[Prompt] = []
+    for option in options:
+        if isinstance(option, MaskOption):
+            placed += place_mask(read_mask(option.path, slicing.geometry), slicing)
+        elif isinstance(option, BoxOption):
+            placed.append(_place_box_option(option, frame, slicing))
+        else:
+            placed.append(_place_point_option(option, frame, slicing))
+    return placed
+
+
+def place_points(
+    points: Sequence[Sequence[float]], include: Sequence[bool], frame: str, slicing: Slicing, where: str
+) -> list[Prompt]:
+    """Points (n, 3) in `frame` as one prompt each; `where` begins the text of a PromptError."""
+    voxels = _to_voxels(points, frame, slicing.geometry)
+    _require_inside(voxels, slicing.geometry, frame, where)
+    placed: list[Prompt] = []
+    for voxel, inside in zip(voxels, include, strict=True):
+        slice_index, xy = slicing.split(voxel)
+        placed.append(PointsPrompt(slice_index, (xy,), (inside,)))
+    return placed
+
+
+def place_box(corners: Sequence[Sequence[float]], frame: str, slicing: Slicing, where: str) -> BoxPrompt:
+    """The box around `corners` (n, 3) in `frame`, on the slice nearest to their centre.
+
+    `where` begins the text of the PromptError for a box that is outside or empty.
+    """
+    voxels = _to_voxels(corners, frame, slicing.geometry)
+    _require_inside(voxels, slicing.geometry, frame, where)
+    slice_index, _ = slicing.split(np.round(voxels.mean(axis=0), _DECIMALS))
+    xy = np.array([slicing.split(voxel)[1] for voxel in voxels])
+    (x0, y0), (x1, y1) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
+    if x1 - x0 < 1 or y1 - y0 < 1:
+        raise PromptError(
+            f"{where} is empty ({x1 - x0:.3g} by {y1 - y0:.3g} pixels in {slicing.plane} slices): "
+            "give two opposite corners at least 1 pixel apart in both directions."
+        )
+    return BoxPrompt(slice_index, (x0, y0, x1, y1))
+
+
+def place_mask(mask_kji: Mask, slicing: Slicing) -> list[Prompt]:
+    """A mask prompt for every slice that a mask (k, j, i) marks."""
+    slices = np.moveaxis(mask_kji, slicing.axis, 0)
+    return [MaskPrompt(index, slices[index].copy()) for index in range(slicing.count) if slices[index].any()]
+
+
+def merge_points(prompts: Iterable[Prompt]) -> tuple[Prompt, ...]:
+    """The same prompts, with all points of a slice in one, where the first of them stood."""
+    merged: dict[object, Prompt] = {}
+    for prompt in prompts:
+        key: object = ("points", prompt.slice_index) if isinstance(prompt, PointsPrompt) else len(merged)
+        first = merged.get(key)
+        if isinstance(prompt, PointsPrompt) and isinstance(first, PointsPrompt):
+            points, include = first.points_xy + prompt.points_xy, first.include + prompt.include
+            merged[key] = PointsPrompt(prompt.slice_index, points, include)
+        else:
+            merged[key] = prompt
+    return tuple(merged.values())
+
+
+def make_objects(
+    prompts: dict[str, list[Prompt]], labels: dict[str, int], colors: dict[str, tuple[float, float, float]]
+) -> list[RunObject]:
+    """Objects with a label and a colour each: those given by name, else the next free label and the palette.
+
+    Raises PromptError for an object without prompts, or whose prompts on a slice are all exclude points.
+    """
+    free = (label for label in range(1, 65536) if label not in labels.values())
+    objects = []
+    for place, (name, placed) in enumerate(prompts.items()):
+        merged = merge_points(placed)
+        _check_prompts(name, merged)
+        label = labels[name] if name in labels else next(free)
+        objects.append(RunObject(Segment(name, label, colors.get(name) or palette_color(place)), merged))
+    return objects
+
+
+def palette_color(place: int) -> tuple[float, float, float]:
+    """Red, green, blue (0 to 1) for the object at this place, counted from 0; repeats after seven."""
+    red, green, blue = bytes.fromhex(_PALETTE[place % len(_PALETTE)])
+    return round(red / 255, 4), round(green / 255, 4), round(blue / 255, 4)
+
+
+def check_range_holds_prompts(objects: Iterable[RunObject], first: int, last: int) -> None:
+    """Raise PromptError unless every object has a prompted slice in the half-open range."""
+    for item in objects:
+        if not any(first <= index < last for index in item.slices):
+            shown = ", ".join(map(str, item.slices[:5]))
+            raise PromptError(
+                f"The range {first}:{last} holds no prompt of {item.segment.name!r} (prompted: slice {shown}): "
+                "widen --range or prompt a slice in it."
+            )
+
+
+def add_prompts(session: TakesPrompts, objects: Iterable[RunObject]) -> None:
+    """Give all prompts to a session, with the label of each object as its id."""
+    for item in objects:
+        for prompt in item.prompts:
+            _add_prompt(session, item.segment.label, prompt)
+
+
+def _add_prompt(session: TakesPrompts, object_id: int, prompt: Prompt) -> None:
+    if isinstance(prompt, PointsPrompt):
+        session.add_points(object_id, prompt.slice_index, prompt.points_xy, [int(flag) for flag in prompt.include])
+    elif isinstance(prompt, BoxPrompt):
+        session.add_box(object_id, prompt.slice_index, prompt.box)
+    else:
+        session.add_mask(object_id, prompt.slice_index, prompt.mask)
+
+
+def _place_point_option(option: PointOption, frame: str, slicing: Slicing) -> Prompt:
+    return place_points([option.position], [option.include], frame, slicing, option.text)[0]
+
+
+def _place_box_option(option: BoxOption, frame: str, slicing: Slicing) -> Prompt:
+    """Place all four corners: on an oblique grid two opposite ones alone would not span the box."""
+    through = _through_place(frame, slicing)
+    (x0, y0), (x1, y1) = option.corners
+    corners = [_joined(through, xy, option.through) for xy in ((x0, y0), (x1, y0), (x0, y1), (x1, y1))]
+    return place_box(corners, frame, slicing, option.text)
+
+
+def _through_place(frame: str, slicing: Slicing) -> int:
+    """The place, among the three coordinates of `frame`, of the one that goes from slice to slice."""
+    return 2 - slicing.axis if frame == "ijk" else PLANES.index(slicing.plane)
+
+
+def _in_plane(through: int) -> tuple[int, int]:
+    x, y = (place for place in range(3) if place != through)
+    return x, y
+
+
+def _joined(through: int, xy: XY, along: float) -> tuple[float, float, float]:
+    x, y = _in_plane(through)
+    coordinates = {x: xy[0], y: xy[1], through: float(along)}
+    return coordinates[0], coordinates[1], coordinates[2]
+
+
+def _to_voxels(points: Sequence[Sequence[float]], frame: str, geometry: Geometry) -> Float:
+    """Points (n, 3) in `frame` as voxels (i, j, k), rounded."""
+    given = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    voxels = given
+    if frame != "ijk":
+        voxels = geometry.ras_to_ijk(given) if frame == "ras" else geometry.lps_to_ijk(given)
+    rounded: Float = np.round(voxels, _DECIMALS) + 0.0  # + 0.0 makes -0.0 an ordinary zero
+    return rounded
+
+
+def _require_inside(voxels: Float, geometry: Geometry, frame: str, where: str) -> None:
+    """Voxels reach half a voxel beyond their centre, so that far a prompt may lie."""
+    sizes = np.array(geometry.shape_kji[::-1])
+    inside = (voxels >= -0.5) & (voxels < sizes - 0.5)
+    if inside.all():
+        return
+    limits = ", ".join(f"{name} from 0 to {size - 1}" for name, size in zip("ijk", sizes, strict=True))
+    if frame == "ijk":
+        raise PromptError(f"{where} lies outside the volume: give {limits} (or --frame ras or lps for mm).")
+    worst = ", ".join(f"{value:.5g}" for value in voxels[np.argmin(inside.all(axis=1))])
+    raise PromptError(f"{where} ({frame}) is at voxel ({worst}), outside the volume: voxels have {limits}.")
+
+
+def _check_prompts(name: str, prompts: Sequence[Prompt]) -> None:
+    if not prompts:
+        raise PromptError(f"Object {name!r} has no prompt: give it a point, a box or a mask.")
+    for slice_index in {prompt.slice_index: None for prompt in prompts}:
+        on_slice = [prompt for prompt in prompts if prompt.slice_index == slice_index]
+        problem = _problem(on_slice)
+        if problem:
+            raise PromptError(f"On slice {slice_index} object {name!r} has {problem}.")
+
+
+def _problem(prompts: Sequence[Prompt]) -> str | None:
+    """What the session would take in a way the user did not mean, as the rest of a sentence."""
+    boxes = sum(isinstance(prompt, BoxPrompt) for prompt in prompts)
+    masks = sum(isinstance(prompt, MaskPrompt) for prompt in prompts)
+    if boxes > 1:
+        return "several boxes: give one that holds all of it"
+    if masks and len(prompts) > 1:
+        return "a mask beside other prompts: the mask is taken as the truth, so leave the others out"
+    if not (boxes or masks) and not any(isinstance(prompt, PointsPrompt) and any(prompt.include) for prompt in prompts):
+        return "only exclude points: add a point, a box or a mask of the object"
+    return None

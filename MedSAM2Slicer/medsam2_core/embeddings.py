@@ -1,0 +1,59 @@
+"""Image embeddings of slices: computed once for each slice and region, kept while there is room."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+
+from medsam2_core.image.region import Region
+from medsam2_core.image.stack import SliceStack
+from medsam2_core.model import SAM2, ImageFeatures
+
+View = tuple[int, Region]
+"""A slice and the part of it that is looked at."""
+
+_BATCH = 8  # views encoded together
+
+
+class EmbeddingCache:
+    """Features of views of one stack by one model. The ones used longest ago go first when `max_bytes` is reached."""
+
+    def __init__(self, model: SAM2, stack: SliceStack, max_bytes: int = 1 << 30) -> None:
+        self._model, self._stack, self._max_bytes = model, stack, max_bytes
+        self._kept: OrderedDict[View, ImageFeatures] = OrderedDict()
+        self._bytes = 0
+        self.encoded = 0
+        """Views that went through the image encoder so far."""
+
+    def get(self, views: Sequence[View]) -> ImageFeatures:
+        """Return the features of the views as one batch, in their order."""
+        wanted = dict.fromkeys(views)
+        missing = [view for view in wanted if view not in self._kept]
+        for start in range(0, len(missing), _BATCH):
+            self._encode(missing[start : start + _BATCH])
+        for view in wanted:
+            self._kept.move_to_end(view)
+        features = ImageFeatures.stack([self._kept[view] for view in views])
+        self._shrink()
+        return features
+
+    def _encode(self, views: Sequence[View]) -> None:
+        size = self._model.config.image_size
+        images = torch.stack([region.cut(self._stack.image(index), size) for index, region in views])
+        features = self._model.encode(images[:, None].to(self._model.device))
+        self.encoded += len(views)
+        for row, view in enumerate(views):
+            # Copies, since a row of the batch would keep the whole batch alive.
+            self._kept[view] = ImageFeatures(*(level[row : row + 1].clone() for level in features))
+            self._bytes += _size(self._kept[view])
+
+    def _shrink(self) -> None:
+        while self._bytes > self._max_bytes and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= _size(dropped)
+
+
+def _size(features: ImageFeatures) -> int:
+    return sum(level.numel() * level.element_size() for level in features)

@@ -1,0 +1,198 @@
+"""Memory banks: which past slices a track remembers, and how much each of them counts on the next slice.
+
+Two rules share one small interface. `Recency` is SAM 2's own (arXiv 2408.00714): the last few slices. `SelfSorting` is
+MedSAM-2's (Zhu et al., arXiv 2408.00874, section 3.2), here for 3D: confident slices that differ most from each other,
+whatever their order. The released 3D code of the paper does not contain it; where the paper leaves a choice open or its
+released 2D code errs, the docstrings say what is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medsam2_core.config import ModelConfig
+from medsam2_core.errors import PromptError
+from medsam2_core.model import Recall
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is kept of one object on one slice."""
+
+    slice_index: int
+    features: Tensor  # (memory_dim, g, g), from the memory encoder
+    embedding: Tensor  # (hidden_dim, g, g), of the image, before memory attention
+    pointer: Tensor  # (hidden_dim,)
+    confidence: float  # predicted IoU
+
+
+@dataclass(frozen=True)
+class Course:
+    """The way a track takes: `step` +1 or -1 per slice, through a stack of `slices` slices."""
+
+    step: int
+    slices: int
+
+    def age(self, memory: Memory, slice_index: int) -> int:
+        """Return how many slices ago, along this course, the memory was made; negative for slices still ahead."""
+        return (slice_index - memory.slice_index) * self.step
+
+
+class MemoryBank(Protocol):
+    """Remembers tracked slices beside the prompted ones it was made with."""
+
+    def add(self, memory: Memory) -> None:
+        """Offer the memory of the slice just tracked."""
+
+    def recall(self, slice_index: int, embedding: Tensor) -> Recall:
+        """Hand out what counts for this slice, whose image embedding is (hidden_dim, g, g)."""
+
+
+class MemoryRule(Protocol):
+    """A kind of memory bank and its settings."""
+
+    def bank(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> MemoryBank:
+        """Make an empty bank for one track. Prompted slices always stay in it."""
+
+
+@dataclass(frozen=True)
+class Recency:
+    """SAM 2's rule: all prompted slices, the most recent tracked ones and the pointers of a few more."""
+
+    def bank(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> MemoryBank:
+        return _RecencyBank(config, course, prompted)
+
+
+@dataclass(frozen=True)
+class SelfSorting:
+    """MedSAM-2's rule.
+
+    `size` tracked slices are kept beside the prompted ones; a slice whose predicted IoU is under `min_confidence` is
+    not admitted. With a `seed`, memories are drawn with replacement by similarity to the slice at hand, as in the
+    paper; without, each counts as often as it would be drawn on average, which needs no luck.
+    """
+
+    size: int = 6
+    min_confidence: float = 0.5
+    seed: int | None = None
+
+    def bank(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> MemoryBank:
+        return _SelfSortingBank(self, config, course, prompted)
+
+
+MEMORY_RULES: dict[str, MemoryRule] = {"self-sorting": SelfSorting(), "recency": Recency()}
+
+
+def memory_rule(rule: str | MemoryRule) -> MemoryRule:
+    """Turn a name into its rule with default settings; a rule stays itself. Raises `PromptError` for other names."""
+    if not isinstance(rule, str):
+        return rule
+    if rule not in MEMORY_RULES:
+        raise PromptError(f"No memory bank is called '{rule}': choose {' or '.join(MEMORY_RULES)}.")
+    return MEMORY_RULES[rule]
+
+
+class _RecencyBank:
+    def __init__(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> None:
+        self._config, self._course, self._prompted = config, course, list(prompted)
+        self._recent: list[Memory] = []
+
+    def add(self, memory: Memory) -> None:
+        self._recent.insert(0, memory)
+        del self._recent[self._config.object_pointers - 1 :]
+
+    def recall(self, slice_index: int, embedding: Tensor) -> Recall:
+        def aged(limit: int) -> list[Memory]:
+            return [m for m in self._recent if self._course.age(m, slice_index) <= limit]
+
+        maps = aged(self._config.recent_memories)
+        ages = [self._course.age(memory, slice_index) - 1 for memory in maps]
+        pointers = aged(_pointer_limit(self._config, self._course))
+        weights = embedding.new_zeros(len(maps))
+        return _recall(self._config, self._course, slice_index, self._prompted, maps, ages, weights, pointers)
+
+
+class _SelfSortingBank:
+    def __init__(self, rule: SelfSorting, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> None:
+        self._rule, self._config, self._course, self._prompted = rule, config, course, list(prompted)
+        self._kept: list[Memory] = []
+        self._random = None if rule.seed is None else torch.Generator().manual_seed(rule.seed)
+
+    def add(self, memory: Memory) -> None:
+        if memory.confidence < self._rule.min_confidence:
+            return
+        self._kept.append(memory)
+        if len(self._kept) > self._rule.size:
+            del self._kept[_most_alike(self._kept)]
+
+    def recall(self, slice_index: int, embedding: Tensor) -> Recall:
+        # Nearest first: an unordered bank has no age, so the time codes count places by distance instead.
+        kept = sorted(self._kept, key=lambda memory: abs(memory.slice_index - slice_index))
+        weights = self._weights(kept, embedding)
+        drawn = (weights > -torch.inf).tolist()
+        kept = [memory for memory, taken in zip(kept, drawn, strict=True) if taken]
+        ages = [min(place, self._config.recent_memories - 1) for place in range(len(kept))]
+        weights = weights[weights > -torch.inf]
+        return _recall(self._config, self._course, slice_index, self._prompted, kept, ages, weights, kept)
+
+    def _weights(self, kept: list[Memory], embedding: Tensor) -> Tensor:
+        """Log of how often each memory counts, (len(kept),): softmax of cosine similarity, times their number."""
+        if not kept:
+            return embedding.new_zeros(0)
+        likeness = _cosine(torch.stack([memory.embedding for memory in kept]), embedding[None])[:, 0]
+        share = likeness.softmax(dim=0)
+        if self._random is None:
+            return (share * len(kept)).log()
+        drawn = torch.multinomial(share.cpu(), len(kept), replacement=True, generator=self._random)
+        return torch.bincount(drawn, minlength=len(kept)).to(share).log()
+
+
+def _most_alike(memories: list[Memory]) -> int:
+    """Return which memory differs least from all the others together, comparing mask-memory features."""
+    features = torch.stack([memory.features for memory in memories])
+    return int((1 - _cosine(features, features)).sum(dim=1).argmin())
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine similarity of every map of a (A, C, g, g) with every map of b (B, C, g, g): (A, B), no gradient.
+
+    Both sides share one layout; the paper's released 2D code compares two different ones, which is near random.
+    """
+    with torch.no_grad():
+        return F.normalize(a.float().flatten(1), dim=1) @ F.normalize(b.float().flatten(1), dim=1).T
+
+
+def _pointer_limit(config: ModelConfig, course: Course) -> int:
+    """Return the largest distance, in slices, over which object pointers reach."""
+    return max(min(course.slices, config.object_pointers) - 1, 1)
+
+
+def _recall(
+    config: ModelConfig,
+    course: Course,
+    slice_index: int,
+    prompted: list[Memory],
+    maps: list[Memory],
+    ages: list[int],
+    weights: Tensor,
+    pointers: list[Memory],
+) -> Recall:
+    """Join prompted slices, which carry the last time code and full weight, with the tracked ones."""
+    limit = _pointer_limit(config, course)
+    past = [memory for memory in prompted if course.age(memory, slice_index) >= 0]
+    pointed = past + pointers
+    distances = [course.age(memory, slice_index) / limit for memory in pointed]
+    device = weights.device
+    return Recall(
+        memories=torch.stack([memory.features for memory in prompted + maps]),
+        ages=torch.tensor([config.recent_memories] * len(prompted) + ages, device=device),
+        log_weights=torch.cat([weights.new_zeros(len(prompted)), weights]),
+        pointers=torch.stack([memory.pointer for memory in pointed]),
+        distances=torch.tensor(distances, device=device),
+    )

@@ -1,0 +1,57 @@
+"""Models by name or file, on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from medsam2_core.config import get_config
+from medsam2_core.errors import DeviceError
+from medsam2_core.model import SAM2
+from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.checkpoint import load_state, read_checkpoint
+from medsam2_core.weights.store import WeightsStore
+
+
+def build_model(config_name: str, image_size: int | None = None) -> SAM2:
+    """Build a model with random weights, in evaluation mode on the CPU. Raises `WeightsError` for unknown names."""
+    config = get_config(config_name)
+    return SAM2(config if image_size is None else config.at_size(image_size)).eval()
+
+
+def load_model(name_or_path: str | Path, device: str = "auto", image_size: int | None = None) -> SAM2:
+    """Load a model of the catalogue, by name, or a checkpoint file; ready to use on `device`.
+
+    `device` is auto (CUDA, then Apple's MPS, then CPU), or a device torch knows. `image_size` in pixels overrides the
+    model's own. Raises `WeightsError` or `DeviceError`.
+    """
+    target = find_device(device)
+    path, size = find_weights(name_or_path)
+    return load_state(read_checkpoint(path, image_size or size)).to(target)
+
+
+def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
+    """Return the file of a catalogue model or the given file, and the image size the catalogue wants, if any.
+
+    A text is a path if it names an existing file or looks like one (has a folder or a suffix such as .pt).
+    """
+    path = Path(name_or_path)
+    catalogue = load_catalogue()
+    if str(name_or_path) in catalogue:
+        return WeightsStore().path(str(name_or_path)), catalogue[str(name_or_path)].image_size
+    if path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth"):
+        return path, None
+    return WeightsStore().path(str(name_or_path)), None  # raises, naming what there is
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device called `name`, the best one for "auto". Raises `DeviceError` if it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"Device '{name}' is not available here: choose auto or cpu.") from error
+    return device

@@ -1,0 +1,99 @@
+"""Prompts of one object on one slice, checked before anything else sees them.
+
+In-slice points are (x, y) in pixels, pixel centres at integers, so a slice of C columns spans -0.5 <= x <= C - 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from medsam2_core.errors import PromptError
+from medsam2_core.image.region import Box, Region
+from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLUDE
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SlicePrompt:
+    """All prompts of one object on one slice: points with labels and perhaps a box, or a mask.
+
+    `before` is what a propagation had drawn there when the first prompt came: the prompts correct it.
+    """
+
+    points: tuple[tuple[float, float, int], ...] = ()
+    box: Box | None = None
+    mask: Mask | None = None
+    before: Tensor | None = None  # mask logits (rows, columns)
+
+    def with_points(self, points: npt.ArrayLike, labels: Sequence[int], shape: tuple[int, int]) -> SlicePrompt:
+        """Add points (n, 2) with labels (n,), 1 include and 0 exclude, on a slice of `shape` rows and columns."""
+        added = _checked_points(points, labels, shape)
+        return replace(self, points=self.points + added, mask=None)
+
+    def with_box(self, box: Sequence[float], shape: tuple[int, int]) -> SlicePrompt:
+        """Set the box x0, y0, x1, y1, corners in any order; a later box replaces an earlier one."""
+        return replace(self, box=_checked_box(box, shape), mask=None)
+
+    def model_points(self, region: Region, image_size: int) -> tuple[Tensor, Tensor]:
+        """Points (1, P, 2) and labels (1, P) for the model, which sees `region`; a box comes first, as two points."""
+        corners = [] if self.box is None else [(*self.box[:2], BOX_START), (*self.box[2:], BOX_END)]
+        rows = [*corners, *self.points]
+        points = torch.tensor([row[:2] for row in rows], dtype=torch.float32)
+        return region.points_to_model(points, image_size)[None], torch.tensor([[row[2] for row in rows]])
+
+
+def mask_prompt(mask: npt.NDArray[Any], shape: tuple[int, int]) -> SlicePrompt:
+    """Take a mask (rows, columns) as the truth on its slice; an empty one says that the object is not there."""
+    if mask.shape != shape:
+        raise PromptError(
+            f"The mask has {_size(mask.shape)} pixels but the slice {_size(shape)}: give one on the slice's grid."
+        )
+    return SlicePrompt(mask=mask.astype(bool))
+
+
+def _checked_points(
+    points: npt.ArrayLike, labels: Sequence[int], shape: tuple[int, int]
+) -> tuple[tuple[float, float, int], ...]:
+    places = np.asarray(points, dtype=float)
+    if places.ndim != 2 or places.shape[1:] != (2,) or len(places) != len(labels) or not len(places):
+        raise PromptError(
+            f"Points of shape {places.shape} with {len(labels)} labels do not match: give (n, 2) points and n labels."
+        )
+    unknown = sorted(set(labels) - {INCLUDE, EXCLUDE})
+    if unknown:
+        raise PromptError(f"Point label {unknown[0]} is unknown: use 1 to include and 0 to exclude.")
+    for x, y in places:
+        _check_inside(x, y, shape)
+    return tuple((float(x), float(y), int(label)) for (x, y), label in zip(places, labels, strict=True))
+
+
+def _checked_box(box: Sequence[float], shape: tuple[int, int]) -> Box:
+    if len(box) != 4:
+        raise PromptError(f"A box needs four numbers, x0, y0, x1, y1, not {len(box)}.")
+    x0, x1 = sorted((float(box[0]), float(box[2])))
+    y0, y1 = sorted((float(box[1]), float(box[3])))
+    _check_inside(x0, y0, shape)
+    _check_inside(x1, y1, shape)
+    if x1 - x0 < 1 or y1 - y0 < 1:
+        raise PromptError(f"The box {x0:g}, {y0:g}, {x1:g}, {y1:g} is empty: make it at least 2 pixels wide and high.")
+    return x0, y0, x1, y1
+
+
+def _check_inside(x: float, y: float, shape: tuple[int, int]) -> None:
+    rows, columns = shape
+    if not (-0.5 <= x <= columns - 0.5 and -0.5 <= y <= rows - 0.5):
+        raise PromptError(
+            f"The prompt at x {x:g}, y {y:g} is outside the slice: x goes from 0 to {columns - 1}, y to {rows - 1}."
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape)

@@ -1,0 +1,197 @@
+"""Propagation: tracks that walk from slice to slice, all of them one step at a time in a shared batch.
+
+A track is one object going one way from one prompted slice. Objects and both directions thus share every run of the
+model.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from medsam2_core.embeddings import EmbeddingCache
+from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
+from medsam2_core.image.stack import SliceStack
+from medsam2_core.memory_bank import Memory, MemoryBank
+from medsam2_core.model import SAM2, ImageFeatures, SliceOutput, SlicePrompts
+from medsam2_core.model.dense_prompts import carry_mask
+
+
+class CancelToken:
+    """Asks a propagation, from any thread, to stop after the slice at hand; what is done stays."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask to stop."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked."""
+        return self._event.is_set()
+
+
+@dataclass(frozen=True)
+class StopRules:
+    """When a track with no prompted slice ahead stops before the end of the range; None switches a rule off.
+
+    `absent_slices` empty slices in a row; an area under `min_area_mm2`; an area that differs from the slice before by
+    more than `max_area_change` (0.5 is 50 %). The slice that breaks one of the last two rules is left empty.
+    """
+
+    absent_slices: int | None = 3
+    min_area_mm2: float | None = None
+    max_area_change: float | None = None
+
+
+@dataclass(frozen=True)
+class DrawnSlice:
+    """One object's answer on one slice, as the model gave it."""
+
+    logits: Tensor  # (h, w), of `region`
+    region: Region
+    confidence: float  # predicted IoU
+    object_score: float  # a logit: above 0 the object is there
+    direction: str  # forward, backward or prompt
+    distance: int  # slices from the prompt it comes from
+    area_mm2: float
+    box: Box | None  # of the mask, in slice pixels
+
+
+@dataclass
+class Track:
+    """One object on its way from a prompted slice. `places` count slices for the memory; `indexes` name them."""
+
+    object_id: int
+    direction: str
+    indexes: Sequence[int]
+    places: Sequence[int]
+    bank: MemoryBank
+    last: DrawnSlice
+    stop: StopRules | None  # None: another prompted slice waits at the end
+    position: int = 0
+    stopped: str | None = None
+    _absent: int = field(default=0, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a slice to go to."""
+        return self.stopped is None and self.position < len(self.indexes)
+
+    @property
+    def planned(self) -> int:
+        """Slices done and still to do."""
+        return len(self.indexes) if self.stopped is None else self.position
+
+    @property
+    def index(self) -> int:
+        """The slice to go to."""
+        return self.indexes[self.position]
+
+    def accept(self, drawn: DrawnSlice) -> bool:
+        """Judge a new slice by the stop rules; False if it is to be left empty."""
+        index, self.position = self.index, self.position + 1
+        reason, keep = self._judge(drawn)
+        if reason is not None:
+            self.stopped = f"stopped at slice {index}: {reason}"
+        self.last = drawn
+        return keep
+
+    def _judge(self, drawn: DrawnSlice) -> tuple[str | None, bool]:
+        rules, area, before = self.stop, drawn.area_mm2, self.last.area_mm2
+        self._absent = 0 if area > 0 else self._absent + 1
+        if rules is None:
+            return None, True
+        if rules.absent_slices is not None and self._absent >= rules.absent_slices:
+            return f"object absent on {self._absent} slices", True
+        if not area:
+            return None, True
+        if rules.min_area_mm2 is not None and area < rules.min_area_mm2:
+            return f"area {area:.0f} mm2 is under {rules.min_area_mm2:.0f} mm2", False
+        if rules.max_area_change is not None and before and abs(area / before - 1) > rules.max_area_change:
+            return f"area changed by {abs(area / before - 1):.0%}", False
+        return None, True
+
+
+class Propagator:
+    """Runs the model on slices of one stack: prompted ones by themselves, tracked ones in batches."""
+
+    def __init__(self, model: SAM2, stack: SliceStack, cache: EmbeddingCache, view: FieldOfView) -> None:
+        self.model, self.stack, self.cache, self.view = model, stack, cache, view
+
+    def run(self, tracks: Sequence[Track], cancel: CancelToken) -> Iterator[tuple[Track, int, DrawnSlice]]:
+        """Advance all tracks, one slice each per round; yields track, slice index and answer as they come."""
+        while not cancel.cancelled and (running := [track for track in tracks if track.running]):
+            yield from self._round(running)
+
+    @torch.inference_mode()
+    def _round(self, tracks: list[Track]) -> list[tuple[Track, int, DrawnSlice]]:
+        regions = [self._next_region(track) for track in tracks]
+        features = self.cache.get([(track.index, region) for track, region in zip(tracks, regions, strict=True)])
+        recalls = [
+            track.bank.recall(track.places[track.position], embedding)
+            for track, embedding in zip(tracks, features.embedding, strict=True)
+        ]
+        fused = self.model.recall(features.embedding, recalls)
+        output = self.model.decode(fused, features, self._carried(tracks, regions), prompted=False)
+        memories = self.memories([track.places[track.position] for track in tracks], features, output, prompted=False)
+        answers = []
+        for row, (track, region, memory) in enumerate(zip(tracks, regions, memories, strict=True)):
+            index = track.index
+            drawn = self.drawn(index, region, output, row, track.direction, track.position + 1)
+            if track.accept(drawn):
+                track.bank.add(memory)
+                answers.append((track, index, drawn))
+        return answers
+
+    def _next_region(self, track: Track) -> Region:
+        shape, spacing = self.stack.shape(track.index), self.stack.spacing(track.index)
+        return self.view.follow(track.last.region, track.last.box, *shape, spacing)
+
+    def _carried(self, tracks: list[Track], regions: list[Region]) -> SlicePrompts:
+        """Prompts of tracked slices: none, or for models trained so, the mask of the slice before."""
+        device = self.model.device
+        prompts = SlicePrompts.none(len(tracks), device)
+        if not self.model.config.dense_prompts:
+            return prompts
+        before = [
+            self.look_again(track.index, track.last.logits, track.last.region, region)
+            for track, region in zip(tracks, regions, strict=True)
+        ]
+        return SlicePrompts(prompts.points, prompts.labels, carry_mask(torch.stack(before)))
+
+    def look_again(self, index: int, logits: Tensor, seen: Region, region: Region) -> Tensor:
+        """Resample mask logits (h, w) of one region to another region of the same slice size."""
+        if seen == region:
+            return logits
+        return region.cut(seen.paste(logits, *self.stack.shape(index)), self.model.config.mask_size)
+
+    def memories(
+        self, places: Sequence[int], features: ImageFeatures, output: SliceOutput, prompted: bool
+    ) -> list[Memory]:
+        """Encode a batch of answers as memories."""
+        encoded = self.model.memorise(features.embedding, output.logits, output.object_score, prompted)
+        # bfloat16, as the reference keeps them: half the memory, and equal numbers.
+        encoded = encoded.to(torch.bfloat16)
+        confidence = output.iou.tolist()
+        return [
+            Memory(place, encoded[row], features.embedding[row], output.pointer[row], confidence[row])
+            for row, place in enumerate(places)
+        ]
+
+    def drawn(
+        self, index: int, region: Region, output: SliceOutput, row: int, direction: str, distance: int
+    ) -> DrawnSlice:
+        """Take one answer out of a batch and measure it on the slice."""
+        mask = region.paste(output.logits[row], *self.stack.shape(index)) > 0
+        area = int(mask.sum()) * math.prod(self.stack.spacing(index))
+        confidence, score = float(output.iou[row]), float(output.object_score[row])
+        logits = output.logits[row].clone()  # a row of the batch would keep the whole batch alive
+        return DrawnSlice(logits, region, confidence, score, direction, distance, area, mask_box(mask))
