@@ -20,6 +20,7 @@ import medsam2_core as m2
 from medsam2_core.cli.plan import Plan
 from medsam2_core.cli.report import RunSettings, build_report, write_report
 from medsam2_core.cli.run_prompts import add_prompts
+from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.io import write_labelmap
 from medsam2_core.model import SAM2
 
@@ -44,22 +45,23 @@ def execute(plan: Plan, quiet: bool) -> Outcome:
     if plan.expected_sha256 not in (None, sha256):
         print(f"Note: {plan.model.name} has other weights than the run had, so the mask may differ.", file=sys.stderr)
     model = m2.load_model(plan.model.source, device=plan.device, image_size=plan.image_size)
+    orientation = SliceOrientation.upright(plan.volume.geometry, plan.slicing.axis)
     session = m2.VolumeSession(
         model,
-        plan.volume.array,
-        spacing=plan.volume.geometry.spacing_kji,
-        axis=plan.slicing.axis,
+        orientation.turn(plan.volume.array),
+        spacing=orientation.turn_spacing(plan.volume.geometry.spacing_kji),
+        axis=0,
         window=plan.window,
         memory=plan.memory,
         field_of_view=plan.field_of_view,
     )
-    add_prompts(session, plan.objects)
+    add_prompts(session, plan.objects, orientation)
     stop = m2.StopRules(**plan.stop)
     settings = _settings(plan, model, sha256, session.field_of_view, stop)
     started = time.perf_counter()
     slices_done, interrupted = _propagate(plan, session, stop, quiet)
     seconds = time.perf_counter() - started
-    labelmap = session.labelmap()
+    labelmap = orientation.turn_back(session.labelmap())
     report = build_report(
         plan.volume, settings, plan.objects, session, labelmap, seconds=seconds, interrupted=interrupted
     )

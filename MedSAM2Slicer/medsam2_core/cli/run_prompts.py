@@ -17,6 +17,7 @@ import numpy.typing as npt
 from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PointOption, PromptOption
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.io import Segment, read_mask
 
 Float = npt.NDArray[np.float64]
@@ -226,11 +227,23 @@ def check_range_holds_prompts(objects: Iterable[RunObject], first: int, last: in
             )
 
 
-def add_prompts(session: TakesPrompts, objects: Iterable[RunObject]) -> None:
-    """Give all prompts to a session, with the label of each object as its id."""
+def add_prompts(session: TakesPrompts, objects: Iterable[RunObject], orientation: SliceOrientation) -> None:
+    """Give all prompts to a session on slices turned by `orientation`, with the label of each object as its id."""
     for item in objects:
         for prompt in item.prompts:
-            _add_prompt(session, item.segment.label, prompt)
+            _add_prompt(session, item.segment.label, _turned(prompt, orientation))
+
+
+def _turned(prompt: Prompt, orientation: SliceOrientation) -> Prompt:
+    """Turn a prompt; rounded, so that it is the very same number however the volume is stored."""
+    if isinstance(prompt, MaskPrompt):
+        return MaskPrompt(prompt.slice_index, orientation.turn_mask(prompt.mask))
+    if isinstance(prompt, PointsPrompt):
+        points = [orientation.turn_point(xy) for xy in prompt.points_xy]
+        rounded = tuple((round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in points)
+        return PointsPrompt(prompt.slice_index, rounded, prompt.include)
+    x0, y0, x1, y1 = (round(place, _DECIMALS) for place in orientation.turn_box(prompt.box))
+    return BoxPrompt(prompt.slice_index, (x0, y0, x1, y1))
 
 
 def _add_prompt(session: TakesPrompts, object_id: int, prompt: Prompt) -> None:
