@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medsam2_core.api import *  # noqa: F403
 
+__version__ = "0.1.0"
+
 
 def __getattr__(name: str) -> Any:
     """Import the public names when one is first used: torch takes a second, and `medsam2 --help` does not need it."""

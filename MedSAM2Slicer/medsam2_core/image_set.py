@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,12 @@ class ImageSetSession(Session):
         known = self._objects[object_id]
         prompted = sorted(known.prompts)
         order = self._most_alike_first(prompted)
-        course = Course(1, len(self._stack))
-        bank = self._memory.bank(self.model.config, course, [known.conditioning[index].memory for index in prompted])
-        places = range(len(self._stack) - len(order), len(self._stack))
+        # Prompted images come first in time, wherever they stand in the set.
+        memories = [
+            replace(known.conditioning[index].memory, slice_index=place) for place, index in enumerate(prompted)
+        ]
+        bank = self._memory.bank(self.model.config, Course(1, len(self._stack)), memories)
+        places = range(len(prompted), len(self._stack))
         last = known.conditioning[prompted[-1]].drawn
         return Track(object_id, "forward", order, places, bank, last, stop=None)
 

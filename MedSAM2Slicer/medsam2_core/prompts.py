@@ -20,12 +20,15 @@ from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLU
 
 Mask = npt.NDArray[np.bool_]
 
+_SURE = 10.0  # logit of a pixel of a given mask, as the model takes it
+
 
 @dataclass(frozen=True)
 class SlicePrompt:
     """All prompts of one object on one slice: points with labels and perhaps a box, or a mask.
 
-    `before` is what a propagation had drawn there when the first prompt came: the prompts correct it.
+    `before` is what was there when the first prompt came, drawn by a propagation or given as a mask: the prompts
+    correct it.
     """
 
     points: tuple[tuple[float, float, int], ...] = ()
@@ -36,11 +39,17 @@ class SlicePrompt:
     def with_points(self, points: npt.ArrayLike, labels: Sequence[int], shape: tuple[int, int]) -> SlicePrompt:
         """Add points (n, 2) with labels (n,), 1 include and 0 exclude, on a slice of `shape` rows and columns."""
         added = _checked_points(points, labels, shape)
-        return replace(self, points=self.points + added, mask=None)
+        return replace(self, points=self.points + added, mask=None, before=self._drawn())
 
     def with_box(self, box: Sequence[float], shape: tuple[int, int]) -> SlicePrompt:
         """Set the box x0, y0, x1, y1, corners in any order; a later box replaces an earlier one."""
-        return replace(self, box=_checked_box(box, shape), mask=None)
+        return replace(self, box=_checked_box(box, shape), mask=None, before=self._drawn())
+
+    def _drawn(self) -> Tensor | None:
+        """What further prompts correct: a mask given before them, else what a propagation had drawn."""
+        if self.mask is None or not self.mask.any():
+            return self.before
+        return torch.where(torch.from_numpy(self.mask), _SURE, -_SURE)
 
     def model_points(self, region: Region, image_size: int) -> tuple[Tensor, Tensor]:
         """Points (1, P, 2) and labels (1, P) for the model, which sees `region`; a box comes first, as two points."""
@@ -62,7 +71,10 @@ def mask_prompt(mask: npt.NDArray[Any], shape: tuple[int, int]) -> SlicePrompt:
 def _checked_points(
     points: npt.ArrayLike, labels: Sequence[int], shape: tuple[int, int]
 ) -> tuple[tuple[float, float, int], ...]:
-    places = np.asarray(points, dtype=float)
+    try:
+        places = np.asarray(points, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise PromptError("Points must be pairs of numbers: give x and y of each.") from error
     if places.ndim != 2 or places.shape[1:] != (2,) or len(places) != len(labels) or not len(places):
         raise PromptError(
             f"Points of shape {places.shape} with {len(labels)} labels do not match: give (n, 2) points and n labels."

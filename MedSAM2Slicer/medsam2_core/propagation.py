@@ -156,10 +156,10 @@ class Propagator:
         return self.view.follow(track.last.region, track.last.box, *shape, spacing)
 
     def _carried(self, tracks: list[Track], regions: list[Region]) -> SlicePrompts:
-        """Prompts of tracked slices: none, or for models trained so, the mask of the slice before."""
+        """Prompts of tracked slices: none, or for models trained so, the mask of the neighbour before."""
         device = self.model.device
         prompts = SlicePrompts.none(len(tracks), device)
-        if not self.model.config.dense_prompts:
+        if not (self.model.config.dense_prompts and self.stack.ordered):
             return prompts
         before = [
             self.look_again(track.index, track.last.logits, track.last.region, region)

@@ -289,15 +289,15 @@ class VolumeSession(Session):
         self, span: range, tracks: list[Track], cancel: CancelToken, progress: Callable[[int, int], None] | None
     ) -> Iterator[PropagationStep]:
         fresh: set[tuple[int, int]] = set()
-        yield from self._prompt_steps(span)
-        for track, index, drawn in self._propagator.run(tracks, cancel):
-            self._keep(track.object_id, index, drawn, fresh)
-            if progress is not None:
-                progress(
-                    sum(t.position for t in tracks), sum(len(t.indexes) for t in tracks if t.running or t.position)
-                )
-            yield self._step(index, track.direction, [track.object_id])
-        self._finish(tracks, fresh)
+        try:
+            yield from self._prompt_steps(span)
+            for track, index, drawn in self._propagator.run(tracks, cancel):
+                self._keep(track.object_id, index, drawn, fresh)
+                if progress is not None:
+                    progress(sum(t.position for t in tracks), sum(t.planned for t in tracks))
+                yield self._step(index, track.direction, [track.object_id])
+        finally:  # also if the iterator is closed early
+            self._finish(tracks, fresh)
 
     def _prompt_steps(self, span: range) -> Iterator[PropagationStep]:
         for index in sorted({index for known in self._objects.values() for index in known.prompts if index in span}):

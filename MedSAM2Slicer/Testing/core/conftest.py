@@ -1,13 +1,24 @@
-"""Open data for the core's tests: fetched once, cached, and skipped only where it cannot be had."""
+"""For all the core's tests: the fake model, and open data, skipped only where it cannot be had."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
 
+import hypothesis
 import pytest
+import torch
 
+import medsam2_core as m2
 import open_data
+
+# A busy machine is no failure: hypothesis would count one slow example as one.
+hypothesis.settings.register_profile("core", deadline=None)
+hypothesis.settings.load_profile("core")
 
 Data = TypeVar("Data")
 
@@ -42,3 +53,48 @@ def dicom_series() -> open_data.Labelled:
 @pytest.fixture(scope="session")
 def slicer_segmentation() -> open_data.Labelled:
     return _or_skip(open_data.slicer_segmentation)
+
+
+@pytest.fixture(scope="session")
+def fakes() -> ModuleType:
+    """The module `fakes` beside this file; with pytest's importlib mode a test cannot import it by name."""
+    spec = importlib.util.spec_from_file_location("core_fakes", Path(__file__).with_name("fakes.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def single_thread() -> Iterator[None]:
+    """Models this small are faster without threads that wait for each other, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def discs(fakes: ModuleType) -> Any:
+    return fakes.moving_discs()
+
+
+@pytest.fixture
+def make(fakes: ModuleType, discs: Any) -> Callable[..., m2.VolumeSession]:
+    """A session on the moving discs."""
+
+    def session(model: Any = None, **options: Any) -> m2.VolumeSession:
+        return m2.VolumeSession(model or fakes.FakeModel(), discs.volume, window=discs.window, **options)
+
+    return session
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Any:
+    """A real model with random weights that always finds something."""
+    torch.manual_seed(3)
+    model = m2.build_model("starter", image_size=64)
+    model.state_dict()["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(10)
+    return model

@@ -67,7 +67,7 @@ class WholeView:
 
     def follow(self, region: Region, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
         """See `ZoomView.follow`."""
-        return region
+        return Region.whole(rows, columns)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from medsam2_core.image.window import Window
 
 
 class SliceStack(Protocol):
-    """Slices by index; one channel, uint8 until the model sees them."""
+    """Slices by index; one channel, uint8 until the model sees them. `ordered` says that neighbours are alike."""
+
+    ordered: bool
 
     def __len__(self) -> int:
         """How many slices there are."""
@@ -32,6 +34,8 @@ class SliceStack(Protocol):
 
 class VolumeStack:
     """The slices of a volume (k, j, i) along array axis 0, 1 or 2; rows and columns are the other two in order."""
+
+    ordered = True
 
     def __init__(
         self, volume: npt.NDArray[Any], spacing_kji: tuple[float, float, float], axis: int, window: Window
@@ -59,6 +63,8 @@ class VolumeStack:
 
 class ImageStack:
     """Unrelated images (rows, columns), each with a window of its own. Pixels count as 1 mm."""
+
+    ordered = False
 
     def __init__(self, images: Sequence[npt.NDArray[Any]], window: Window | None) -> None:
         if not images:

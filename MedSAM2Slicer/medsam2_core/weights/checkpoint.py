@@ -36,19 +36,20 @@ def read_checkpoint(path: Path, image_size: int | None = None) -> Checkpoint:
     """
     content = _load(path)
     state = content.get("model", content)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise WeightsError(f"{path} holds no model weights: choose a SAM 2, SAM 2.1, MedSAM-2 or MedSAM2 checkpoint.")
     config = detect_config(state, path)
-    size = image_size or content.get("image_size")
-    return Checkpoint(path, config if size is None else config.at_size(int(size)), state)
+    size = image_size or _own_size(content)
+    return Checkpoint(path, config if size is None else config.at_size(size), state)
 
 
 def detect_config(state: dict[str, Tensor], path: Path) -> ModelConfig:
     """Recognise family and size by keys and shapes; file names are not to be trusted. `path` is for messages."""
     if _PATCH not in state:
         raise WeightsError(f"{path} is no SAM 2 model (it lacks {_PATCH}): choose a SAM 2 family checkpoint.")
-    depth = 1 + max(int(key[len(_BLOCK) :].split(".")[0]) for key in state if key.startswith(_BLOCK))
-    width = state[_PATCH].shape[0]
+    numbers = {key[len(_BLOCK) :].split(".")[0] for key in state if key.startswith(_BLOCK)}
+    depth = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
+    width = len(state[_PATCH]) if state[_PATCH].ndim else 0
     for config in CONFIGS.values():
         if (config.embed_dim, sum(config.stages), config.absent_memory_code) == (width, depth, _NEWER in state):
             return config
@@ -97,6 +98,12 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds no model weights: choose a SAM 2, SAM 2.1, MedSAM-2 or MedSAM2 checkpoint.")
     return content
+
+
+def _own_size(content: dict[str, Any]) -> int | None:
+    """Return the image size that `save_checkpoint` noted; published files have none."""
+    size = content.get("image_size")
+    return size if isinstance(size, int) else None
 
 
 def _check_keys(checkpoint: Checkpoint, expected: dict[str, torch.Size]) -> None:

@@ -1,0 +1,78 @@
+"""Stacks of slices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.stack import ImageStack, VolumeStack
+from medsam2_core.image.window import Window
+
+WINDOW = Window(0, 255, "all")
+
+
+@given(st.tuples(*[st.integers(1, 6)] * 3), st.integers(0, 2), st.booleans())
+def test_slices_are_those_of_the_array(shape: tuple[int, int, int], axis: int, flipped: bool) -> None:
+    volume = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    volume = volume[::-1, :, ::-1] if flipped else volume
+    stack = VolumeStack(volume, (2.0, 3.0, 5.0), axis, WINDOW)
+    assert len(stack) == shape[axis]
+    for index in range(len(stack)):
+        wanted = np.take(volume, index, axis)
+        assert stack.shape(index) == wanted.shape
+        image = stack.image(index).numpy()
+        np.testing.assert_allclose(image, wanted / 255, atol=1e-6)
+    assert stack.spacing(0) == tuple(np.delete((2.0, 3.0, 5.0), axis))
+
+
+def test_images_lie_between_black_and_white() -> None:
+    volume = np.array([[[-5000.0, 0, 100, 200, 9e9, np.nan, np.inf, -np.inf]]])
+    image = VolumeStack(volume, (1, 1, 1), 0, Window(0, 200, "w")).image(0)
+    np.testing.assert_allclose(image[0], [0, 0, 128 / 255, 1, 1, 0, 1, 0])
+
+
+def test_the_users_voxels_are_neither_kept_nor_changed() -> None:
+    volume = np.full((2, 3, 4), 128, np.int16)
+    stack = VolumeStack(volume, (1, 1, 1), 0, WINDOW)
+    stack.image(0)[:] = 0
+    assert (volume == 128).all()
+    volume[:] = 0
+    assert (stack.image(0) > 0.5).all()
+
+
+def test_each_image_of_a_set_has_its_own_size_and_window() -> None:
+    dim = np.linspace(0, 1, 12).reshape(3, 4)
+    bright = np.linspace(0, 1000, 40).reshape(5, 8)
+    stack = ImageStack([dim, bright[::-1]], None)
+    assert len(stack) == 2
+    assert [stack.shape(index) for index in range(2)] == [(3, 4), (5, 8)]
+    assert stack.spacing(0) == (1.0, 1.0)
+    for index in range(2):
+        assert stack.image(index).min() < 0.05
+        assert stack.image(index).max() > 0.95
+    assert stack.image(1)[0, 0] > stack.image(1)[-1, -1]
+    together = ImageStack([dim, bright], Window(0, 1000, "same"))
+    assert together.image(0).max() < 0.01
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1, 2, 3, 4), (3, 0, 4)])
+def test_only_volumes_make_volume_stacks(shape: tuple[int, ...]) -> None:
+    with pytest.raises(VolumeError, match="cannot be segmented"):
+        VolumeStack(np.ones(shape), (1, 1, 1), 0, WINDOW)
+
+
+@pytest.mark.parametrize("axis", [-1, 3])
+def test_only_three_axes(axis: int) -> None:
+    with pytest.raises(VolumeError, match="give 0, 1 or 2"):
+        VolumeStack(np.ones((2, 2, 2)), (1, 1, 1), axis, WINDOW)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (0, 4)])
+def test_only_grey_images_make_a_set(shape: tuple[int, ...]) -> None:
+    with pytest.raises(VolumeError, match="Image 1 has shape"):
+        ImageStack([np.ones((2, 2)), np.ones(shape)], WINDOW)
+    with pytest.raises(VolumeError, match="empty"):
+        ImageStack([], WINDOW)

@@ -1,0 +1,91 @@
+"""Image embeddings: each view encoded once, and no more kept than there is room for."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medsam2_core.embeddings import EmbeddingCache
+from medsam2_core.image.region import Region
+from medsam2_core.image.stack import VolumeStack
+from medsam2_core.image.window import Window
+
+WHOLE = Region.whole(20, 24)
+
+
+@pytest.fixture
+def stack() -> VolumeStack:
+    volume = np.random.default_rng(0).integers(0, 256, (20, 20, 24)).astype(np.uint8)
+    return VolumeStack(volume, (1, 1, 1), 0, Window(0, 255, "all"))
+
+
+def bytes_of_one(cache: EmbeddingCache) -> int:
+    return sum(level.numel() * level.element_size() for level in cache.get([(0, WHOLE)]))
+
+
+@pytest.fixture
+def one(fakes: ModuleType, stack: VolumeStack) -> int:
+    """Bytes of the features of one view."""
+    return bytes_of_one(EmbeddingCache(fakes.FakeModel(), stack))
+
+
+def test_a_view_is_encoded_once_and_repeats_share_it(fakes: ModuleType, stack: VolumeStack) -> None:
+    cache = EmbeddingCache(fakes.FakeModel(), stack)
+    views = [(3, WHOLE), (1, WHOLE), (3, WHOLE), (3, Region(2, 2, 8, 8))]
+    features = cache.get(views)
+    assert cache.encoded == 3
+    assert len(features.embedding) == 4
+    torch.testing.assert_close(features.stride4[0], features.stride4[2])
+    assert not torch.equal(features.stride4[0], features.stride4[1])
+    assert not torch.equal(features.stride4[0], features.stride4[3])
+    again = cache.get(views[::-1])
+    assert cache.encoded == 3
+    torch.testing.assert_close(again.stride4, features.stride4.flip(0))
+
+
+def test_many_views_are_the_same_as_one_by_one(fakes: ModuleType, stack: VolumeStack) -> None:
+    views = [(index, WHOLE) for index in range(20)]
+    together = EmbeddingCache(fakes.FakeModel(), stack).get(views)
+    cache = EmbeddingCache(fakes.FakeModel(), stack)
+    for row, view in enumerate(views):
+        torch.testing.assert_close(together.stride4[row], cache.get([view]).stride4[0])
+
+
+def test_the_ones_used_longest_ago_go_first(fakes: ModuleType, stack: VolumeStack, one: int) -> None:
+    cache = EmbeddingCache(fakes.FakeModel(), stack, max_bytes=3 * one)
+    cache.get([(0, WHOLE), (1, WHOLE), (2, WHOLE)])
+    cache.get([(0, WHOLE)])
+    cache.get([(3, WHOLE)])  # 1 goes
+    assert cache.encoded == 4
+    cache.get([(0, WHOLE), (2, WHOLE), (3, WHOLE)])
+    assert cache.encoded == 4
+    cache.get([(1, WHOLE)])
+    assert cache.encoded == 5
+
+
+@pytest.mark.parametrize("room", [0.5, 2, 5.5])
+def test_what_is_kept_stays_within_bounds(fakes: ModuleType, stack: VolumeStack, one: int, room: float) -> None:
+    """Even one request larger than the room is answered; then all that fits is free of charge, and no more."""
+    cache = EmbeddingCache(fakes.FakeModel(), stack, max_bytes=int(room * one))
+    assert len(cache.get([(index, WHOLE) for index in range(12)]).embedding) == 12
+    kept = max(int(room), 1)
+    cache.get([(index, WHOLE) for index in range(12 - kept, 12)])
+    assert cache.encoded == 12
+    cache.get([(11 - kept, WHOLE)])
+    assert cache.encoded == 13
+
+
+def test_features_do_not_depend_on_what_was_kept(fakes: ModuleType, stack: VolumeStack, one: int) -> None:
+    def values(cache: EmbeddingCache) -> list[Any]:
+        return [cache.get([(index % 7, WHOLE)]).stride4 for index in range(20)]
+
+    for roomy, tight in zip(
+        values(EmbeddingCache(fakes.FakeModel(), stack)),
+        values(EmbeddingCache(fakes.FakeModel(), stack, max_bytes=2 * one)),
+        strict=True,
+    ):
+        torch.testing.assert_close(roomy, tight)

@@ -1,0 +1,209 @@
+"""Which slices the two memory banks remember, and how much each counts."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+import medsam2_core as m2
+from medsam2_core.config import get_config
+from medsam2_core.memory_bank import Course, Memory, MemoryBank, memory_rule
+
+CONFIG = get_config("sam2.1_hiera_tiny")  # 6 recent memories, 16 pointers
+SIDE = 2
+
+
+def memory(index: int, seed: int | None = None, confidence: float = 0.9) -> Memory:
+    """A memory that knows its slice: the number stands in features and pointer."""
+    random = torch.Generator().manual_seed(index if seed is None else seed)
+    features = torch.randn(3, SIDE, SIDE, generator=random)
+    embedding = torch.randn(5, SIDE, SIDE, generator=random)
+    return Memory(index, features, embedding, torch.full((4,), float(index)), confidence)
+
+
+def pointed(recall: m2.model.Recall) -> list[int]:
+    """The slices whose pointers were handed out."""
+    return [int(row[0]) for row in recall.pointers]
+
+
+def remembered(recall: m2.model.Recall, memories: list[Memory]) -> list[int]:
+    """The slices whose memory maps were handed out."""
+    return [next(m.slice_index for m in memories if torch.equal(m.features, row)) for row in recall.memories]
+
+
+def filled(rule: str | m2.SelfSorting, course: Course, prompted: list[Memory], tracked: list[Memory]) -> MemoryBank:
+    bank = memory_rule(rule).bank(CONFIG, course, prompted)
+    for item in tracked:
+        bank.add(item)
+    return bank
+
+
+EMBEDDING = memory(99).embedding
+
+
+# Recency
+
+
+@pytest.mark.parametrize(("step", "start"), [(1, 0), (-1, 100)])
+@pytest.mark.parametrize("done", [0, 1, 6, 7, 30])
+def test_recency_hands_out_what_sam2_does(step: int, start: int, done: int) -> None:
+    """Maps of the last 6 slices, time code 0 the newest; pointers of the last 15, signed distance over 15."""
+    course = Course(step, 101)
+    prompted = [memory(start)]
+    tracked = [memory(start + step * n) for n in range(1, done + 1)]
+    here = start + step * (done + 1)
+    recall = filled("recency", course, prompted, tracked).recall(here, EMBEDDING)
+    newest = tracked[::-1]
+    assert remembered(recall, prompted + tracked) == [start, *(m.slice_index for m in newest[:6])]
+    assert recall.ages.tolist() == [6, *range(len(newest[:6]))]
+    assert not recall.log_weights.any()
+    assert pointed(recall) == [start, *(m.slice_index for m in newest[:15])]
+    ages = [abs(here - index) for index in pointed(recall)]
+    assert recall.distances.tolist() == pytest.approx([age / 15 for age in ages])
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_prompted_slices_ahead_are_seen_but_not_pointed_to(step: int) -> None:
+    prompted = [memory(10 + step * ahead) for ahead in (-2, 3)]
+    recall = filled("recency", Course(step, 40), prompted, [memory(10 - step)]).recall(10, EMBEDDING)
+    assert recall.memories.shape[0] == 3
+    assert recall.ages.tolist() == [6, 6, 0]
+    assert pointed(recall) == [10 - 2 * step, 10 - step]
+    assert recall.distances.tolist() == pytest.approx([2 / 15, 1 / 15])
+
+
+def test_slices_left_out_leave_a_gap() -> None:
+    bank = filled("recency", Course(1, 40), [memory(0)], [memory(k) for k in (1, 2, 3, 7)])
+    recall = bank.recall(8, EMBEDDING)
+    assert recall.ages.tolist() == [6, 0, 4, 5]  # slice 7 one ago, 3 five ago, 2 six ago; 1 is too old
+
+
+def test_distances_are_divided_by_the_stack_if_it_is_short() -> None:
+    recall = filled("recency", Course(1, 5), [memory(0)], [memory(1)]).recall(2, EMBEDDING)
+    assert recall.distances.tolist() == pytest.approx([2 / 4, 1 / 4])
+
+
+# Self-sorting
+
+
+def total_difference(memories: tuple[Memory, ...]) -> list[float]:
+    """For each, the sum over the others of 1 - cosine similarity, straight from the paper."""
+    flat = [m.features.flatten() for m in memories]
+    return [sum(1 - float(F.cosine_similarity(a, b, dim=0)) for b in flat if b is not a) for a in flat]
+
+
+@given(st.permutations(range(10)), st.integers(2, 6))
+def test_the_most_dissimilar_in_total_stay(order: list[int], size: int) -> None:
+    prompted, tracked = [memory(50)], [memory(index) for index in order]
+    bank = filled(m2.SelfSorting(size=size), Course(1, 60), prompted, tracked)
+    wanted: tuple[Memory, ...] = ()
+    for item in tracked:
+        candidates = (*wanted, item)
+        scores = dict(zip([m.slice_index for m in candidates], total_difference(candidates), strict=True))
+        subsets = itertools.combinations(candidates, min(size, len(candidates)))
+        wanted = max(subsets, key=lambda kept: sum(scores[m.slice_index] for m in kept))
+    found = remembered(bank.recall(55, EMBEDDING), prompted + tracked)
+    assert found[0] == 50
+    assert sorted(found[1:]) == sorted(m.slice_index for m in wanted)
+
+
+def test_a_slice_like_the_others_is_the_one_to_go() -> None:
+    tracked = [memory(1, seed=1), memory(2, seed=2), memory(3, seed=3), memory(4, seed=1)]
+    tracked[3] = replace(tracked[3], features=tracked[0].features + 0.01)
+    found = remembered(
+        filled(m2.SelfSorting(size=3), Course(1, 9), [memory(0)], tracked).recall(5, EMBEDDING), [memory(0), *tracked]
+    )
+    assert len({1, 4} & set(found)) == 1
+    assert {2, 3} <= set(found)
+
+
+def test_unsure_slices_are_not_admitted() -> None:
+    tracked = [memory(1, confidence=0.49), memory(2, confidence=0.5), memory(3, confidence=0.1)]
+    recall = filled(m2.SelfSorting(min_confidence=0.5), Course(1, 9), [memory(0)], tracked).recall(4, EMBEDDING)
+    assert remembered(recall, [memory(0), *tracked]) == [0, 2]
+    assert pointed(recall) == [0, 2]
+
+
+def test_prompted_slices_always_stay() -> None:
+    prompted = [memory(n, confidence=0.0) for n in range(9)]
+    bank = filled(m2.SelfSorting(size=2), Course(1, 60), prompted, [memory(n) for n in range(10, 30)])
+    recall = bank.recall(30, EMBEDDING)
+    assert pointed(recall)[:9] == list(range(9))
+    assert recall.ages.tolist()[:9] == [6] * 9
+    assert not recall.log_weights[:9].any()
+    assert len(recall.memories) == 11
+
+
+def test_time_codes_count_places_by_distance() -> None:
+    tracked = [memory(n) for n in (1, 9, 4)]
+    recall = filled(m2.SelfSorting(), Course(1, 60), [memory(0)], tracked).recall(10, EMBEDDING)
+    assert remembered(recall, [memory(0), *tracked]) == [0, 9, 4, 1]
+    assert recall.ages.tolist() == [6, 0, 1, 2]
+
+
+def shares(tracked: list[Memory]) -> torch.Tensor:
+    """Softmax of the cosine similarity of image embeddings, nearest slice first."""
+    likeness = [F.cosine_similarity(m.embedding.flatten(), EMBEDDING.flatten(), dim=0) for m in tracked[::-1]]
+    return torch.stack(likeness).softmax(dim=0)
+
+
+def test_weights_are_how_often_each_would_be_drawn() -> None:
+    tracked = [memory(n) for n in range(1, 6)]
+    recall = filled(m2.SelfSorting(), Course(1, 60), [memory(0)], tracked).recall(6, EMBEDDING)
+    torch.testing.assert_close(recall.log_weights[1:], (5 * shares(tracked)).log())
+    assert float(recall.log_weights.exp().sum()) == pytest.approx(6)
+
+
+def drawn_counts(seed: int, tracked: list[Memory], rounds: int) -> list[list[float]]:
+    """How often each tracked slice counts, nearest first, in each of several recalls."""
+    bank = filled(m2.SelfSorting(seed=seed), Course(1, 60), [memory(0)], tracked)
+    rows = []
+    for _ in range(rounds):
+        recall = bank.recall(6, EMBEDDING)
+        counts = dict(zip(pointed(recall), recall.log_weights.exp().tolist(), strict=True))
+        rows.append([counts.get(m.slice_index, 0.0) for m in tracked[::-1]])
+    return rows
+
+
+def test_seeded_draws_repeat_and_average_to_the_weights() -> None:
+    tracked = [memory(n) for n in range(1, 6)]
+    rows = drawn_counts(3, tracked, 1500)
+    assert rows[:20] == drawn_counts(3, tracked, 20)
+    assert rows[:20] != drawn_counts(4, tracked, 20)
+    assert all(sum(row) == pytest.approx(5) for row in rows)
+    assert torch.tensor(rows).mean(dim=0).tolist() == pytest.approx((5 * shares(tracked)).tolist(), abs=0.1)
+
+
+def test_weights_carry_no_gradient_but_memories_do() -> None:
+    tracked = [memory(n) for n in (1, 2)]
+    tracked = [
+        replace(m, embedding=m.embedding.requires_grad_(), features=m.features.requires_grad_()) for m in tracked
+    ]
+    recall = filled(m2.SelfSorting(size=1), Course(1, 9), [memory(0)], tracked).recall(3, EMBEDDING)
+    assert not recall.log_weights.requires_grad
+    assert recall.memories.requires_grad
+
+
+# Both
+
+
+@pytest.mark.parametrize("rule", ["recency", "self-sorting"])
+def test_a_first_tracked_slice_has_the_prompted_ones_alone(rule: str) -> None:
+    recall = filled(rule, Course(1, 1), [memory(0)], []).recall(1, EMBEDDING)
+    assert recall.memories.shape[0] == recall.pointers.shape[0] == recall.ages.shape[0] == 1
+    assert torch.isfinite(recall.distances).all()
+
+
+def test_rules_go_by_name_or_as_they_are() -> None:
+    assert memory_rule("recency") == m2.Recency()
+    assert memory_rule("self-sorting") == m2.SelfSorting()
+    own = m2.SelfSorting(size=3, seed=1)
+    assert memory_rule(own) is own
+    with pytest.raises(m2.PromptError, match="choose self-sorting or recency"):
+        memory_rule("newest")
