@@ -3,18 +3,22 @@ export PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/python
 
-.PHONY: help demo test lint clean
+.PHONY: help demo accuracy test lint clean
 .NOTPARALLEL:
 
 help:
-	@echo "make demo    segment three organs in a chest CT (see demo/)"
-	@echo "make test    check style, types and behaviour"
-	@echo "make lint    check style and types only"
-	@echo "make clean   remove what the commands above wrote, but not $(VENV) and downloads"
-	@echo "PYTHON=...   the Python (3.10 or newer) that $(VENV) is made with"
+	@echo "make demo      segment three organs in a chest CT (see demo/)"
+	@echo "make accuracy  measure the starter on that CT (writes docs/accuracy.md)"
+	@echo "make test      check style, types and behaviour"
+	@echo "make lint      check style and types only"
+	@echo "make clean     remove what the commands above wrote, but not $(VENV) and downloads"
+	@echo "PYTHON=...     the Python (3.10 or newer) that $(VENV) is made with"
 
 demo: $(VENV)/ready-demo
 	$(BIN) benchmarks/demo.py
+
+accuracy: $(VENV)/ready-demo
+	$(BIN) benchmarks/accuracy.py
 
 test: lint
 	$(BIN) -m pytest

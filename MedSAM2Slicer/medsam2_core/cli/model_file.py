@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsam2_core.errors import WeightsError
-from medsam2_core.models import find_weights
 from medsam2_core.weights.catalogue import ModelEntry, load_catalogue
+from medsam2_core.weights.loading import find_weights
 
 _BLOCK_BYTES = 1 << 20
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.window import Window
-from medsam2_core.io import read_labelmap, read_volume
+from medsam2_core.training.cases import Case, case_folders, read_case
 from medsam2_core.training.rendering import draw_style, render
 from medsam2_core.training.synthesis import Synthetic
 
@@ -55,18 +55,16 @@ class SyntheticVolume:
 
 
 class LabelledVolume:
-    """A real image and its label map, files of any format `io` reads. Labels are objects, 0 is not."""
+    """A real image and its labels. Every label but 0 is an object."""
 
-    def __init__(self, image: Path, labels: Path) -> None:
-        volume = read_volume(image)
-        self._image = volume.array
-        self._labels = read_labelmap(labels, volume.geometry)
+    def __init__(self, case: Case) -> None:
+        self._image, self._labels = case.image, case.labels
         self._window = Window.auto(self._image)
         self.shape: tuple[int, int, int] = self._image.shape
         values, counts = np.unique(self._labels[self._labels > 0], return_counts=True)
         self._objects = values[counts >= 30]
         if not len(self._objects):
-            raise VolumeError(f"{labels} has no label of 30 voxels or more: give a label map to learn from.")
+            raise VolumeError(f"{case.name} has no label of 30 voxels or more: give labels to learn from.")
 
     def pick(self, rng: Generator) -> NDArray[np.bool_]:
         """Choose any label."""
@@ -84,18 +82,11 @@ class LabelledVolume:
 
 
 def open_folder(folder: Path) -> list[TrainingVolume]:
-    """Open all of a folder: `*.npz` of a synthetic corpus, or pairs `NAME/image.*` and `NAME/labels.*`."""
+    """Open all of a folder: `*.npz` of a synthetic corpus, or cases as `cases.read_case` takes them."""
     synthetic = [SyntheticVolume(path) for path in sorted(folder.glob("*.npz"))]
-    pairs = [LabelledVolume(_only(path, "image"), _only(path, "labels")) for path in sorted(folder.glob("*/"))]
-    if not synthetic and not pairs:
+    real = [LabelledVolume(read_case(path)) for path in case_folders(folder)]
+    if not synthetic and not real:
         raise VolumeError(
             f"{folder} holds nothing to train on: expected *.npz or NAME/image.nii.gz + NAME/labels.nii.gz."
         )
-    return [*synthetic, *pairs]
-
-
-def _only(folder: Path, stem: str) -> Path:
-    found = [path for path in folder.iterdir() if path.name.split(".")[0] == stem]
-    if len(found) != 1:
-        raise VolumeError(f"{folder} needs exactly one file called {stem}.*, it has {len(found)}.")
-    return found[0]
+    return [*synthetic, *real]

@@ -326,7 +326,7 @@ def test_folders_that_cannot_be_trained_on(pair: Callable[..., Path], tmp_path: 
     with pytest.raises(m2.VolumeError, match="no label of 30 voxels"):
         open_folder(folder)
     (folder / "case" / "image.txt").touch()
-    with pytest.raises(m2.VolumeError, match=r"exactly one file called image\.\*, it has 2"):
+    with pytest.raises(m2.VolumeError, match=r"exactly one image file called image\.\*, it has 2"):
         open_folder(folder)
     for file in (folder / "case").glob("image.*"):
         file.unlink()

@@ -1,0 +1,57 @@
+"""`medsam2 train`: train a model, or fine-tune a checkpoint, as a configuration file says."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medsam2_core.errors import WeightsError
+
+if TYPE_CHECKING:
+    SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_EXAMPLE = """a configuration that fine-tunes a checkpoint on your own volumes:
+  {
+    "model": "starter",
+    "start_from": "starter.pt",
+    "data": {"my-data": 1.0},
+    "phases": [{"steps": 200, "length": 4, "clips": 4}],
+    "learning_rate": 1e-4
+  }
+my-data holds NAME/image.nii.gz and NAME/labels.nii.gz for each volume; folders are relative to where you are.
+Ctrl+C is safe: the same command goes on from the last state that was saved. The result is FOLDER/model.pt.
+"""
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add `train`; it sets `command`, which takes the arguments and returns the exit code."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train or fine-tune a model",
+        description="Train a model, or fine-tune a checkpoint.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=train)
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="training configuration, JSON")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="of the run; give it again to resume"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train, or go on training, and print the checkpoint's path; returns the exit code."""
+    from medsam2_core.training.config import load_config
+    from medsam2_core.training.loop import train as run_training
+    from medsam2_core.weights.loading import find_device
+
+    config, device = load_config(arguments.config), find_device(arguments.device)
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{arguments.output} cannot be made ({error.strerror}): choose another --output.") from error
+    print(run_training(config, arguments.output, device))
+    return 0
