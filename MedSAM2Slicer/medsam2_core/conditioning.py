@@ -73,7 +73,8 @@ def _draw(propagator: Propagator, index: int, place: int, region: Region, prompt
     prompts = SlicePrompts(points.to(model.device), labels.to(model.device), None)
     if prompt.before is not None:
         prompts = _corrected(propagator.model.config, region, prompt.before, prompts)
-    output = model.decode(model.without_memory(features.embedding), features, prompts, prompted=True)
+    one_click = prompts.labels.shape[1] == 1
+    output = model.decode(model.without_memory(features.embedding), features, prompts, ambiguous=one_click)
     return _conditioning(propagator, index, place, region, output)
 
 

@@ -140,7 +140,8 @@ class Propagator:
             for track, embedding in zip(tracks, features.embedding, strict=True)
         ]
         fused = self.model.recall(features.embedding, recalls)
-        output = self.model.decode(fused, features, self._carried(tracks, regions), prompted=False)
+        prompts = self._carried(tracks, regions)
+        output = self.model.decode(fused, features, prompts, self.model.config.multimask_tracking)
         memories = self.memories([track.places[track.position] for track in tracks], features, output, prompted=False)
         answers = []
         for row, (track, region, memory) in enumerate(zip(tracks, regions, memories, strict=True)):

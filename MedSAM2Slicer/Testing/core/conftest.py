@@ -16,8 +16,9 @@ import torch
 import medsam2_core as m2
 import open_data
 
-# A busy machine is no failure: hypothesis would count one slow example as one.
-hypothesis.settings.register_profile("core", deadline=None)
+# A busy machine is no failure: hypothesis would count one slow example as one. Tests that write files overwrite them.
+_ALLOWED = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("core", deadline=None, suppress_health_check=_ALLOWED)
 hypothesis.settings.load_profile("core")
 
 Data = TypeVar("Data")

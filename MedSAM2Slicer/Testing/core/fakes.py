@@ -46,13 +46,13 @@ class FakeModel:
             fused[row, 0] = recall.pointers[:, 0].mean().sign()
         return fused
 
-    def decode(self, fused: Tensor, features: ImageFeatures, prompts: SlicePrompts, prompted: bool) -> SliceOutput:
+    def decode(self, fused: Tensor, features: ImageFeatures, prompts: SlicePrompts, ambiguous: bool) -> SliceOutput:
         self.batches.append(len(fused))
         contrast = features.stride4[:, 0] - 0.5
         if prompts.mask is not None:
             self.corrected.append(prompts.mask)
             logits, sign = _corrected(prompts), _sign(contrast, prompts.mask[:, 0] > 0)
-        elif prompted:
+        elif bool((prompts.labels >= 0).any()):
             inside = _inside(prompts, self.config.mask_size)
             sign = _sign(contrast, inside)
             logits = torch.where(_seen(prompts, inside), _found(contrast, sign), -10.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import open_data
@@ -63,7 +63,7 @@ def axis_aligned() -> list[list[float]]:
     return [(np.eye(3)[:, order] * sign).ravel().tolist() for order in orders for sign in signs]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=48)
+@settings(max_examples=48)
 @given(direction=st.sampled_from(axis_aligned()), suffix=st.sampled_from((".nii", ".nrrd", ".mha")))
 def test_a_marked_voxel_is_found_where_it_lies_for_any_axes(
     tmp_path: Path, direction: list[float], suffix: str

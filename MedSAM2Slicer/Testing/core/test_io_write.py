@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -48,7 +48,7 @@ def test_the_smallest_type_that_holds_the_labels(tmp_path: Path, suffix: str, hi
     np.testing.assert_array_equal(found, labels)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(max_examples=40)
 @given(
     angles=st.tuples(*[st.floats(-180, 180)] * 3),
     signs=st.tuples(*[st.sampled_from((-1.0, 1.0))] * 3),

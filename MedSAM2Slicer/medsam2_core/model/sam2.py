@@ -149,11 +149,11 @@ class SAM2(nn.Module):
             bias if bool(bias.any()) else None,
         )
 
-    def decode(self, fused: Tensor, features: ImageFeatures, prompts: SlicePrompts, prompted: bool) -> SliceOutput:
+    def decode(self, fused: Tensor, features: ImageFeatures, prompts: SlicePrompts, ambiguous: bool) -> SliceOutput:
         """Draw the masks of slices whose embedding went through `without_memory` or `recall`.
 
-        `prompted` tells whether the slices carry prompts or are tracked, since an ambiguous click may be answered by
-        any of three masks while a box has one answer.
+        A single click is `ambiguous` and may be answered by any of three masks, and so are slices tracked by models
+        with `multimask_tracking`; a box, a mask or several points have one answer.
         """
         encoder = self.sam_prompt_encoder
         points, labels = prompts.points, prompts.labels
@@ -162,7 +162,6 @@ class SAM2(nn.Module):
             mask = draw_prompts(points, labels, self.config.image_size)
         tokens, dense = encoder(points, labels, mask)
         decoded = self.sam_mask_decoder(fused, encoder.grid_code(), tokens, dense, (features.stride4, features.stride8))
-        ambiguous = labels.shape[1] == 1 if prompted else self.config.multimask_tracking
         logits, iou, token = choose_mask(decoded, ambiguous, self.config.stability_fallback)
         there = decoded.object_score > 0
         return SliceOutput(
@@ -237,5 +236,6 @@ class SAM2(nn.Module):
     def _pointer_of_mask(self, features: ImageFeatures, mask: Tensor, there: Tensor) -> Tensor:
         dense = self.mask_downsample(mask)
         prompts = SlicePrompts.none(len(mask), mask.device)
-        seen = self.decode(features.embedding, features, SlicePrompts(prompts.points, prompts.labels, dense), True)
+        prompts = SlicePrompts(prompts.points, prompts.labels, dense)
+        seen = self.decode(features.embedding, features, prompts, ambiguous=False)
         return torch.where(there[:, None], seen.pointer, self.no_obj_ptr)

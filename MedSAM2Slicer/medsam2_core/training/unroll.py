@@ -61,7 +61,7 @@ def _prompt(model: SAM2, features: ImageFeatures, mask: Tensor, kind: str, gener
     if kind == "mask":
         return model.adopt(features, mask[:, None].float())
     prompts = draw_boxes(mask, generator) if kind == "box" else draw_clicks(mask, generator)
-    return model.decode(model.without_memory(features.embedding), features, prompts, prompted=True)
+    return model.decode(model.without_memory(features.embedding), features, prompts, ambiguous=kind == "click")
 
 
 def _track(model: SAM2, features: ImageFeatures, banks: list[MemoryBank], t: int, before: Tensor) -> SliceOutput:
@@ -70,7 +70,7 @@ def _track(model: SAM2, features: ImageFeatures, banks: list[MemoryBank], t: int
     prompts = SlicePrompts.none(len(banks), fused.device)
     if model.config.dense_prompts:
         prompts = SlicePrompts(prompts.points, prompts.labels, carry_mask(before.detach()))
-    return model.decode(fused, features, prompts, prompted=False)
+    return model.decode(fused, features, prompts, model.config.multimask_tracking)
 
 
 def _gated(output: SliceOutput, mask: Tensor, teacher: float, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -217,7 +217,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["objects", "settings", "format"]), json_values))
 def test_no_json_does_harm(tmp_path_factory: pytest.TempPathFactory, content: dict) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "run.json"

@@ -41,11 +41,15 @@ _YAML_SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 
 def _stand_in(name: str) -> types.ModuleType:
     module = types.ModuleType(name)
-    module.__getattr__ = lambda attribute: types.SimpleNamespace(  # type: ignore[method-assign]
-        instance=lambda: types.SimpleNamespace(is_initialized=lambda: True)
-    )
     module.__path__ = []  # type: ignore[attr-defined]
+    module.__getattr__ = _anything  # type: ignore[method-assign]
     return module
+
+
+def _anything(attribute: str) -> Any:
+    if attribute.startswith("__"):  # hypothesis looks through all modules for their __file__
+        raise AttributeError(attribute)
+    return types.SimpleNamespace(instance=lambda: types.SimpleNamespace(is_initialized=lambda: True))
 
 
 def _instantiate(node: Any) -> Any:

@@ -86,7 +86,7 @@ def run_once(model: SAM2, size: int) -> None:
     image = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
     features = model.encode(image)
     prompts = SlicePrompts(torch.tensor([[[9.0, 9], [40, 44]], [[3, 5], [50, 60]]]), torch.tensor([[2, 3], [2, 3]]))
-    output = model.decode(model.without_memory(features.embedding), features, prompts, prompted=True)
+    output = model.decode(model.without_memory(features.embedding), features, prompts, ambiguous=False)
     assert output.logits.shape == (2, size // 4, size // 4)
     assert torch.isfinite(output.logits).all()
     assert float(output.logits.std()) > 0
@@ -97,7 +97,7 @@ def run_once(model: SAM2, size: int) -> None:
         for row in range(2)
     ]
     tracked = model.decode(
-        model.recall(features.embedding, recalls), features, SlicePrompts.none(2, model.device), prompted=False
+        model.recall(features.embedding, recalls), features, SlicePrompts.none(2, model.device), ambiguous=False
     )
     assert tracked.logits.shape == output.logits.shape
     assert torch.isfinite(tracked.logits).all()
@@ -155,10 +155,10 @@ def test_grey_images_are_seen_as_three_equal_channels(model: SAM2) -> None:
 def test_an_absent_object_has_no_mask_and_its_own_pointer_and_memory(model: SAM2) -> None:
     bias = model.state_dict()[SCORE_BIAS]
     features = features_of(model)
-    present = model.decode(model.without_memory(features.embedding), features, click(), prompted=True)
+    present = model.decode(model.without_memory(features.embedding), features, click(), ambiguous=True)
     bias.fill_(-10)
     try:
-        absent = model.decode(model.without_memory(features.embedding), features, click(), prompted=True)
+        absent = model.decode(model.without_memory(features.embedding), features, click(), ambiguous=True)
     finally:
         bias.fill_(10)
     assert (absent.logits == ABSENT_LOGIT).all()
@@ -204,5 +204,5 @@ def test_padding_points_after_a_prompt_do_not_change_a_clear_answer() -> None:
     answers = []
     for place in (0.0, 50.0):
         points = torch.tensor([[[10.0, 12], [50, 44], [place, place]]])
-        answers.append(model.decode(fused, features, SlicePrompts(points, torch.tensor([[2, 3, -1]])), True).logits)
+        answers.append(model.decode(fused, features, SlicePrompts(points, torch.tensor([[2, 3, -1]])), False).logits)
     torch.testing.assert_close(*answers)
