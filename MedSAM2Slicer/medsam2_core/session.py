@@ -93,7 +93,10 @@ class Session:
         self._set(object_id, slice_index, mask_prompt(mask, self._stack.shape(slice_index)))
 
     def remove_prompts(self, object_id: int, slice_index: int) -> None:
-        """Forget an object's prompts on a slice; what a propagation drew stays until the next one."""
+        """Forget an object's prompts on a slice; what a propagation drew stays until the next one.
+
+        An object without any prompt left is gone then.
+        """
         known = self._known(object_id)
         known.prompts.pop(slice_index, None)
         known.conditioning.pop(slice_index, None)
@@ -257,14 +260,15 @@ class VolumeSession(Session):
     def _prompted(self, span: range) -> list[int]:
         if not any(known.prompts for known in self._objects.values()):
             raise PromptError("There is nothing to propagate: add a point, a box or a mask first.")
+        self._objects = {object_id: known for object_id, known in self._objects.items() if known.prompts}
         for object_id, known in self._objects.items():
-            if known.prompts and not any(index in span for index in known.prompts):
+            if not any(index in span for index in known.prompts):
                 slices = ", ".join(str(index) for index in sorted(known.prompts))
                 raise PromptError(
                     f"Object {object_id} has no prompt within {span.start}:{span.stop}: widen the range to its "
                     f"prompted slice ({slices})."
                 )
-        return [object_id for object_id, known in self._objects.items() if known.prompts]
+        return list(self._objects)
 
     def _tracks(self, object_id: int, span: range, steps: Sequence[str], stop: StopRules | None) -> list[Track]:
         """Tracks from each prompted slice to the next one or the end of the range, in the wanted directions."""

@@ -322,6 +322,17 @@ def test_removed_prompts_are_forgotten(make: Make, discs: Any) -> None:
         run(session)
 
 
+def test_an_object_without_prompts_is_gone_after_the_next_propagation(make: Make, discs: Any) -> None:
+    session = make()
+    prompt(session, discs, "box", "dark", 2)
+    prompt(session, discs, "box", "bright", 2, object_id=2)
+    run(session)
+    session.remove_prompts(1, 2)
+    assert 1 in session.labelmap()
+    run(session)
+    assert set(np.unique(session.labelmap())) == {0, 2}
+
+
 def test_a_given_mask_is_the_answer_even_if_empty(make: Make, discs: Any) -> None:
     session = make()
     prompt(session, discs, "box", "dark", 2)
