@@ -209,14 +209,16 @@ class VolumeSession(Session):
         """Carry all objects through slices first <= index < last, from every prompted slice there.
 
         Between two prompted slices both directions run and are blended. Prompted slices outside the range are
-        remembered, and keep their own masks. `progress` gets slices done and planned,
-        summed over objects and directions. Closing the iterator or cancelling keeps what is done. Raises
-        `PromptError` if there is nothing to propagate from.
+        remembered, and keep their own masks. `progress` gets slices done and planned, summed over objects and
+        directions. Closing the iterator or cancelling keeps what is done. Raises `PromptError` if there is nothing to
+        propagate from.
         """
         span = self._span(first, last)
         steps = _steps(direction)
+        self._check_prompted(span)
+        self._objects = {object_id: known for object_id, known in self._objects.items() if known.prompts}
         self._condition_all()
-        tracks = [track for object_id in self._prompted(span) for track in self._tracks(object_id, span, steps, stop)]
+        tracks = [track for object_id in self._objects for track in self._tracks(object_id, span, steps, stop)]
         return self._run(span, tracks, cancel or CancelToken(), progress)
 
     def labelmap(self, threshold: float = 0.0) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
@@ -257,18 +259,16 @@ class VolumeSession(Session):
             )
         return span
 
-    def _prompted(self, span: range) -> list[int]:
+    def _check_prompted(self, span: range) -> None:
         if not any(known.prompts for known in self._objects.values()):
             raise PromptError("There is nothing to propagate: add a point, a box or a mask first.")
-        self._objects = {object_id: known for object_id, known in self._objects.items() if known.prompts}
         for object_id, known in self._objects.items():
-            if not any(index in span for index in known.prompts):
+            if known.prompts and not any(index in span for index in known.prompts):
                 slices = ", ".join(str(index) for index in sorted(known.prompts))
                 raise PromptError(
                     f"Object {object_id} has no prompt within {span.start}:{span.stop}: widen the range to its "
                     f"prompted slice ({slices})."
                 )
-        return list(self._objects)
 
     def _tracks(self, object_id: int, span: range, steps: Sequence[str], stop: StopRules | None) -> list[Track]:
         """Tracks from each prompted slice to the next one or the end of the range, in the wanted directions."""
