@@ -83,7 +83,8 @@ def _read(segmentation: Path, report: Path) -> tuple[Masks, dict[str, Any]]:
 
 
 def _print_table(runs: dict[str, tuple[Masks, dict[str, Any]]], reference: Masks) -> None:
-    print("\nAgreement with TotalSegmentator from one box per organ, whole volume as range")
+    print("\nAgreement with TotalSegmentator. One box per organ, drawn around its mask on its largest slice;")
+    print("the whole volume as range.")
     print(f"{'':<10}" + "".join(f"{memory + ' memory':>30}" for memory in runs))
     print(f"{'':<10}" + f"{'Dice':>20}{'mL':>10}" * len(runs) + f"{'reference mL':>18}")
     report = next(iter(runs.values()))[1]
