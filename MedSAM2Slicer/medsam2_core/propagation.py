@@ -163,12 +163,12 @@ class Propagator:
         if not (self.model.config.dense_prompts and self.stack.ordered):
             return prompts
         before = [
-            self.look_again(track.index, track.last.logits, track.last.region, region)
+            self._look_again(track.index, track.last.logits, track.last.region, region)
             for track, region in zip(tracks, regions, strict=True)
         ]
         return SlicePrompts(prompts.points, prompts.labels, carry_mask(torch.stack(before)))
 
-    def look_again(self, index: int, logits: Tensor, seen: Region, region: Region) -> Tensor:
+    def _look_again(self, index: int, logits: Tensor, seen: Region, region: Region) -> Tensor:
         """Resample mask logits (h, w) of one region to another region of the same slice size."""
         if seen == region:
             return logits

@@ -180,6 +180,7 @@ class VolumeSession(Session):
     `spacing` is in mm along k, j, i. Without a `window` one is chosen by the intensities. `memory` is a name
     ("self-sorting", "recency") or a rule of `memory_bank`; `field_of_view` is "auto" (as the model was trained),
     "whole" or "zoom". In-slice points are (x, y): x counts along the last of the remaining axes, y along the first.
+    The model sees slices as the array has them; `image.orientation` turns those of a file upright, and masks back.
     Raises `VolumeError` for arrays that are no volume.
     """
 

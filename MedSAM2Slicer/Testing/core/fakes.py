@@ -17,6 +17,7 @@ from torch import Tensor
 from medsam2_core.config import ModelConfig, get_config
 from medsam2_core.image.window import Window
 from medsam2_core.model import ABSENT_LOGIT, ImageFeatures, Recall, SliceOutput, SlicePrompts
+from medsam2_core.session import VolumeSession
 
 CONFIG = replace(get_config("starter"), image_size=128, dense_prompts=False, field_of_view="whole")
 REACH = 12  # pixels of the model's image around a click that a correction changes
@@ -139,6 +140,15 @@ class Discs:
         """Its box on a slice, with some room."""
         x, y = self.centre(name, k)
         return x - 12, y - 12, x + 12, min(y + 12, 63)
+
+    def prompt(self, session: VolumeSession, kind: str, name: str, k: int, object_id: int = 1) -> None:
+        """Prompt a disc on a slice with points, a box or its mask."""
+        if kind == "points":
+            session.add_points(object_id, k, [self.centre(name, k)], [1])
+        elif kind == "box":
+            session.add_box(object_id, k, self.box(name, k))
+        else:
+            session.add_mask(object_id, k, self.truth[name][k])
 
 
 def moving_discs() -> Discs:

@@ -27,15 +27,6 @@ def run(session: m2.VolumeSession, **options: Any) -> list[m2.PropagationStep]:
     return list(session.propagate(**options))
 
 
-def prompt(session: m2.VolumeSession, discs: Any, kind: str, name: str, k: int, object_id: int = 1) -> None:
-    if kind == "points":
-        session.add_points(object_id, k, [discs.centre(name, k)], [1])
-    elif kind == "box":
-        session.add_box(object_id, k, discs.box(name, k))
-    else:
-        session.add_mask(object_id, k, discs.truth[name][k])
-
-
 # Prompts and propagation
 
 
@@ -47,7 +38,7 @@ def test_one_prompt_finds_the_object_on_every_slice(
     make: Make, discs: Any, fakes: ModuleType, memory: str, view: str, kind: str, name: str
 ) -> None:
     session = make(memory=memory, field_of_view=view)
-    prompt(session, discs, kind, name, 4)
+    discs.prompt(session, kind, name, 4)
     assert fakes.dice(session.predict_slice(4)[1].mask, discs.truth[name][4]) > 0.9
     steps = run(session)
     assert steps[0].direction == "prompt"
@@ -63,8 +54,8 @@ def test_one_prompt_finds_the_object_on_every_slice(
 def test_objects_and_directions_share_one_batch(make: Make, discs: Any, fakes: ModuleType) -> None:
     model = fakes.FakeModel()
     session = make(model)
-    prompt(session, discs, "box", "bright", 4, object_id=1)
-    prompt(session, discs, "box", "dark", 4, object_id=7)
+    discs.prompt(session, "box", "bright", 4, object_id=1)
+    discs.prompt(session, "box", "dark", 4, object_id=7)
     session.predict_slice(4)
     model.batches.clear()
     run(session)
@@ -101,7 +92,7 @@ def test_several_objects_get_the_answers_they_get_one_by_one(
 )
 def test_directions_and_half_open_range(make: Make, discs: Any, direction: str, slices: range) -> None:
     session = make()
-    prompt(session, discs, "box", "dark", 4)
+    discs.prompt(session, "box", "dark", 4)
     steps = run(session, first=2, last=8, direction=direction)
     assert sorted(step.slice_index for step in steps) == list(slices)
     assert {step.direction for step in steps} - {"prompt"} == {"forward", "backward"} & (
@@ -113,8 +104,8 @@ def test_directions_and_half_open_range(make: Make, discs: Any, direction: str, 
 
 def test_prompted_slices_outside_the_range_keep_their_mask_and_are_remembered(make: Make, discs: Any) -> None:
     session = make()
-    prompt(session, discs, "box", "dark", 0)
-    prompt(session, discs, "box", "dark", 6)
+    discs.prompt(session, "box", "dark", 0)
+    discs.prompt(session, "box", "dark", 6)
     run(session, first=5, last=9)
     assert np.flatnonzero(session.mask(1).any(axis=(1, 2))).tolist() == [0, 5, 6, 7, 8]
     assert session.results(1)[0].direction == "prompt"
@@ -123,7 +114,7 @@ def test_prompted_slices_outside_the_range_keep_their_mask_and_are_remembered(ma
 def test_both_directions_run_between_prompted_slices(make: Make, discs: Any, fakes: ModuleType) -> None:
     session = make()
     for k in (2, 6):
-        prompt(session, discs, "box", "dark", k)
+        discs.prompt(session, "box", "dark", k)
     run(session)
     found = {index: result.direction for index, result in session.results(1).items()}
     assert [found[k] for k in range(11)] == [
@@ -160,7 +151,7 @@ def test_two_directions_are_blended_by_distance_and_confidence() -> None:
 
 def test_absence_stops_a_track_and_says_where(make: Make, discs: Any) -> None:
     session = make()
-    prompt(session, discs, "box", "bright", 4)
+    discs.prompt(session, "box", "bright", 4)
     steps = run(session, stop=m2.StopRules(absent_slices=2))
     assert max(step.slice_index for step in steps) == 10
     assert session.stops(1)["forward"] == "stopped at slice 10: object absent on 2 slices"
@@ -173,7 +164,7 @@ def test_absence_stops_a_track_and_says_where(make: Make, discs: Any) -> None:
 
 def test_rules_can_be_off(make: Make, discs: Any) -> None:
     session = make()
-    prompt(session, discs, "box", "bright", 1)
+    discs.prompt(session, "box", "bright", 1)
     run(session, stop=m2.StopRules(absent_slices=None))
     assert session.stops(1) == {"forward": "reached the end", "backward": "reached the end"}
 
@@ -193,7 +184,7 @@ def test_the_slice_that_breaks_an_area_rule_is_left_empty(
     k, j, i = np.indices(volume.shape)
     volume[((i - 36) ** 2 + (j - 20) ** 2 < 36) & (k >= 5)] = 200
     session = m2.VolumeSession(fakes.FakeModel(), volume, window=discs.window)
-    prompt(session, discs, "box", "bright", 3)
+    discs.prompt(session, "box", "bright", 3)
     run(session, direction="forward")
     assert session.mask(1)[5:].any(axis=(1, 2)).all()
     steps = run(session, direction="forward", stop=rules)
@@ -205,7 +196,7 @@ def test_the_slice_that_breaks_an_area_rule_is_left_empty(
 
 def test_cancelling_ends_within_a_slice_and_keeps_what_is_done(make: Make, discs: Any) -> None:
     session = make()
-    prompt(session, discs, "box", "dark", 0)
+    discs.prompt(session, "box", "dark", 0)
     token = m2.CancelToken()
     seen = []
     for step in session.propagate(cancel=token):
@@ -220,7 +211,7 @@ def test_cancelling_ends_within_a_slice_and_keeps_what_is_done(make: Make, discs
 
 def test_closing_the_iterator_keeps_what_is_done(make: Make, discs: Any) -> None:
     session = make()
-    prompt(session, discs, "box", "dark", 0)
+    discs.prompt(session, "box", "dark", 0)
     steps = session.propagate(direction="forward")
     for _ in range(3):
         next(steps)
@@ -232,8 +223,8 @@ def test_closing_the_iterator_keeps_what_is_done(make: Make, discs: Any) -> None
 
 def test_progress_counts_up_to_what_is_planned(make: Make, discs: Any) -> None:
     session = make()
-    prompt(session, discs, "box", "dark", 4)
-    prompt(session, discs, "box", "bright", 4, object_id=2)
+    discs.prompt(session, "box", "dark", 4)
+    discs.prompt(session, "box", "bright", 4, object_id=2)
     calls: list[tuple[int, int]] = []
     run(session, progress=lambda done, planned: calls.append((done, planned)))
     assert calls[0][1] == 20
@@ -250,10 +241,10 @@ def test_progress_counts_up_to_what_is_planned(make: Make, discs: Any) -> None:
 def test_a_second_run_replaces_the_first(make: Make, discs: Any, fakes: ModuleType) -> None:
     model = fakes.FakeModel()
     session = make(model)
-    prompt(session, discs, "box", "bright", 4)
+    discs.prompt(session, "box", "bright", 4)
     run(session)
     model.confidence = 0.4
-    prompt(session, discs, "box", "dark", 4)
+    discs.prompt(session, "box", "dark", 4)
     run(session)
     assert {round(result.confidence, 4) for result in session.results(1).values()} == {0.4}
     assert fakes.dice(session.mask(1), discs.truth["dark"]) > 0.9
@@ -264,7 +255,7 @@ def test_a_correction_starts_from_what_was_drawn_and_conditions_the_next_run(
 ) -> None:
     model = fakes.FakeModel()
     session = make(model)
-    prompt(session, discs, "box", "dark", 2)
+    discs.prompt(session, "box", "dark", 2)
     run(session)
     drawn_before = session.predict_slice(6)[1].mask
     x, y = discs.centre("dark", 6)
@@ -287,7 +278,7 @@ def test_a_correction_starts_from_what_was_drawn_and_conditions_the_next_run(
 def test_a_correction_where_nothing_was_drawn_starts_afresh(make: Make, discs: Any, fakes: ModuleType) -> None:
     model = fakes.FakeModel()
     session = make(model)
-    prompt(session, discs, "box", "bright", 4)
+    discs.prompt(session, "box", "bright", 4)
     run(session)
     assert not session.predict_slice(9)[1].mask.any()
     session.add_points(1, 9, [discs.centre("dark", 9)], [1])
@@ -310,7 +301,7 @@ def test_a_click_on_a_given_mask_corrects_it(make: Make, discs: Any) -> None:
 def test_removed_prompts_are_forgotten(make: Make, discs: Any) -> None:
     session = make()
     for k in (2, 6):
-        prompt(session, discs, "box", "dark", k)
+        discs.prompt(session, "box", "dark", k)
     session.remove_prompts(1, 6)
     assert session.predict_slice(6) == {}
     run(session)
@@ -324,8 +315,8 @@ def test_removed_prompts_are_forgotten(make: Make, discs: Any) -> None:
 
 def test_an_object_without_prompts_is_gone_after_the_next_propagation(make: Make, discs: Any) -> None:
     session = make()
-    prompt(session, discs, "box", "dark", 2)
-    prompt(session, discs, "box", "bright", 2, object_id=2)
+    discs.prompt(session, "box", "dark", 2)
+    discs.prompt(session, "box", "bright", 2, object_id=2)
     run(session)
     session.remove_prompts(1, 2)
     assert 1 in session.labelmap()
@@ -335,7 +326,7 @@ def test_an_object_without_prompts_is_gone_after_the_next_propagation(make: Make
 
 def test_a_given_mask_is_the_answer_even_if_empty(make: Make, discs: Any) -> None:
     session = make()
-    prompt(session, discs, "box", "dark", 2)
+    discs.prompt(session, "box", "dark", 2)
     session.add_mask(1, 5, np.zeros((64, 64), np.uint8))
     run(session)
     assert not session.mask(1)[5].any()
@@ -367,11 +358,11 @@ def test_another_threshold_runs_nothing(tiny: m2.model.SAM2, discs: Any) -> None
 
 def test_a_run_after_a_correction_encodes_no_slice_again(make: Make, discs: Any) -> None:
     session = make(field_of_view="whole")
-    prompt(session, discs, "box", "dark", 2)
+    discs.prompt(session, "box", "dark", 2)
     run(session)
     assert session.encoder_runs == 11
     session.add_points(1, 7, [discs.centre("dark", 7)], [1])
-    prompt(session, discs, "box", "bright", 4, object_id=2)
+    discs.prompt(session, "box", "bright", 4, object_id=2)
     run(session)
     assert session.encoder_runs == 11
 

@@ -23,15 +23,6 @@ def run(session: m2.VolumeSession, **options: Any) -> list[m2.PropagationStep]:
     return list(session.propagate(**options))
 
 
-def prompt(session: m2.VolumeSession, discs: Any, kind: str, name: str, k: int, object_id: int = 1) -> None:
-    if kind == "points":
-        session.add_points(object_id, k, [discs.centre(name, k)], [1])
-    elif kind == "box":
-        session.add_box(object_id, k, discs.box(name, k))
-    else:
-        session.add_mask(object_id, k, discs.truth[name][k])
-
-
 # Label maps and volumes
 
 
@@ -39,9 +30,9 @@ def test_label_maps_grow_to_16_bits_only_for_large_ids(make: Make, discs: Any) -
     session = make()
     assert session.labelmap().dtype == np.uint8
     assert not session.labelmap().any()
-    prompt(session, discs, "box", "dark", 4, object_id=255)
+    discs.prompt(session, "box", "dark", 4, object_id=255)
     assert session.labelmap().dtype == np.uint8
-    prompt(session, discs, "box", "bright", 4, object_id=65535)
+    discs.prompt(session, "box", "bright", 4, object_id=65535)
     run(session)
     assert session.labelmap().dtype == np.uint16
     assert set(np.unique(session.labelmap())) == {0, 255, 65535}
@@ -66,7 +57,7 @@ def test_every_axis_gives_the_same_answer(make: Make, discs: Any, fakes: ModuleT
     session = m2.VolumeSession(
         fakes.FakeModel(), volume, spacing=(2.0, 3.0, 5.0), axis=axis, window=discs.window, field_of_view="zoom"
     )
-    prompt(session, discs, "box", "dark", 4)
+    discs.prompt(session, "box", "dark", 4)
     run(session)
     assert session.labelmap().shape == volume.shape
     assert fakes.dice(session.labelmap() == 1, np.moveaxis(discs.truth["dark"], 0, axis)) > 0.9
@@ -88,7 +79,7 @@ def test_nan_and_infinite_voxels_do_not_spread(make: Make, discs: Any, fakes: Mo
     volume[3, 5, 5:9] = (np.nan, np.inf, -np.inf, 1e38)
     for window in (None, discs.window):
         session = m2.VolumeSession(fakes.FakeModel(), volume, window=window)
-        prompt(session, discs, "mask", "dark", 4)
+        discs.prompt(session, "mask", "dark", 4)
         run(session)
         assert all(np.isfinite(session.predict_slice(index)[1].logits).all() for index in range(11))
         assert session.mask(1)[3].any()
@@ -99,7 +90,7 @@ def test_voxels_are_not_touched(make: Make, discs: Any, fakes: ModuleType, dtype
     volume = discs.volume.astype(dtype)
     volume.flags.writeable = False
     session = m2.VolumeSession(fakes.FakeModel(), volume, window=discs.window)
-    prompt(session, discs, "box", "dark", 4)
+    discs.prompt(session, "box", "dark", 4)
     run(session)
     assert fakes.dice(session.mask(1), discs.truth["dark"]) > 0.9
     np.testing.assert_array_equal(volume, discs.volume.astype(dtype))
@@ -167,7 +158,7 @@ def test_refusals_say_what_to_do_and_change_nothing(
 )
 def test_runs_that_cannot_be(make: Make, discs: Any, options: dict[str, Any], problem: str) -> None:
     session = make()
-    prompt(session, discs, "box", "dark", 4)
+    discs.prompt(session, "box", "dark", 4)
     with pytest.raises(m2.PromptError, match=problem):
         run(session, **options)
 

@@ -39,7 +39,9 @@ class Region:
 
     def cut(self, image: Tensor, size: int) -> Tensor:
         """Show (rows, columns) as (size, size), smoothed where it shrinks."""
-        cut = self._crop(image, 0.0)
+        rows, columns = image.shape
+        right, bottom = self.x0 + self.width - columns, self.y0 + self.height - rows
+        cut = F.pad(image, (-self.x0, right, -self.y0, bottom))
         return F.interpolate(cut[None, None], (size, size), mode="bilinear", antialias=True)[0, 0]
 
     def paste(self, logits: Tensor, rows: int, columns: int) -> Tensor:
@@ -48,11 +50,6 @@ class Region:
         left, top = -self.x0, -self.y0
         right, bottom = columns - self.x0 - self.width, rows - self.y0 - self.height
         return F.pad(seen, (-left, right, -top, bottom), value=OUTSIDE_LOGIT)
-
-    def _crop(self, image: Tensor, value: float) -> Tensor:
-        rows, columns = image.shape
-        right, bottom = self.x0 + self.width - columns, self.y0 + self.height - rows
-        return F.pad(image, (-self.x0, right, -self.y0, bottom), value=value)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,16 +49,7 @@ def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Slices this small are faster without threads that wait for each other, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_thread: None) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, single_thread: None) -> Run:
     """The command line, in an empty folder and without models of the user's own."""
     monkeypatch.setenv("MEDSAM2_HOME", str(tmp_path / "home"))
     (tmp_path / "work").mkdir()
