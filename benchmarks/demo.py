@@ -23,6 +23,7 @@ import open_data
 from medsam2_core.cli.main import run
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, read_labelmap, read_segments, read_volume
+from medsam2_core.training.metrics import dice
 
 OUT = Path(__file__).resolve().parents[1] / "demo"
 ORGANS = ("spleen", "liver", "heart")
@@ -57,11 +58,6 @@ def main() -> int:
     print(f"Written: {segmentation}, {report}, {OUT / 'overview.png'}")
     print(f"{time.perf_counter() - started:.0f} s and at most {peak_gb:.1f} GB of memory in all")
     return 0
-
-
-def dice(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Dice of two masks of one shape."""
-    return 2 * float((found & wanted).sum()) / max(int(found.sum() + wanted.sum()), 1)
 
 
 def _reference(data: open_data.ChestCT, ct: Volume) -> Masks:

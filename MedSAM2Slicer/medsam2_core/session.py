@@ -159,7 +159,7 @@ class Session:
         for known in self._objects.values():
             for index, prompt in known.prompts.items():
                 if index not in known.conditioning:
-                    known.conditioning[index] = condition(self._propagator, index, index, prompt)
+                    known.conditioning[index] = condition(self._propagator, index, prompt)
 
     def _step(self, index: int, direction: str, object_ids: Sequence[int]) -> PropagationStep:
         shape = self._stack.shape(index)

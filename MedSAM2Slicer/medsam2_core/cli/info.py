@@ -111,8 +111,9 @@ def _segmentation(path: Path) -> Iterator[_Line]:
 
 
 def _checkpoint(path: Path) -> Iterator[_Line]:
-    from medsam2_core.cli.model_file import catalogue_match, file_sha256
+    from medsam2_core.cli.model_file import catalogue_match
     from medsam2_core.weights.checkpoint import load_state, read_checkpoint
+    from medsam2_core.weights.checksum import file_sha256
 
     checkpoint = read_checkpoint(path)
     model = load_state(checkpoint)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from medsam2_core.errors import WeightsError
 from medsam2_core.weights.catalogue import ModelEntry, load_catalogue
+from medsam2_core.weights.checksum import file_sha256
 from medsam2_core.weights.loading import find_weights
-
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,3 @@ def find_model(name_or_path: str) -> ModelFile:
 def catalogue_match(sha256: str) -> ModelEntry | None:
     """The catalogue's model with this checksum."""
     return next((entry for entry in load_catalogue().values() if entry.sha256 == sha256), None)
-
-
-def file_sha256(path: Path) -> str:
-    """Checksum of a file, as 64 hexadecimal digits; WeightsError if it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
-    return digest.hexdigest()

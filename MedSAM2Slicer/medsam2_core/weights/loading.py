@@ -38,11 +38,12 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
     """
     path = Path(name_or_path)
     catalogue = load_catalogue()
+    store = WeightsStore(catalogue=catalogue)
     if str(name_or_path) in catalogue:
-        return WeightsStore().path(str(name_or_path)), catalogue[str(name_or_path)].image_size
+        return store.path(str(name_or_path)), catalogue[str(name_or_path)].image_size
     if path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth"):
         return path, None
-    return WeightsStore().path(str(name_or_path)), None  # raises, naming what there is
+    return store.path(str(name_or_path)), None  # raises, naming what there is
 
 
 def find_device(name: str) -> torch.device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from enum import Enum
@@ -11,12 +10,11 @@ from uuid import uuid4
 
 from medsam2_core.errors import WeightsError
 from medsam2_core.weights.catalogue import ModelEntry, find_entry, load_catalogue, models_folder
+from medsam2_core.weights.checksum import file_sha256, read_blocks
 from medsam2_core.weights.download import CancelToken, Patience, Progress, Source, download_file, part_path
 from medsam2_core.weights.lock import try_lock
 from medsam2_core.weights.part_file import PartFile, disk_errors
 from medsam2_core.weights.user_folder import user_folder
-
-_BLOCK_BYTES = 1 << 20
 
 
 class ModelState(Enum):
@@ -115,7 +113,7 @@ class WeightsStore:
         # The copy is what gets checked, so that a file changed meanwhile cannot slip in.
         with PartFile(self.folder / f"import-{uuid4().hex}.part", path.name) as copy:
             try:
-                for block in _blocks(path):
+                for block in read_blocks(path):
                     copy.append(block)
                 entry = self._recognise(path, copy.sha256, name)
                 self._adopt(copy, entry)
@@ -150,7 +148,7 @@ class WeightsStore:
         path = self.path(name)
         if not entry.sha256:
             raise WeightsError(f"{name} has no checksum in the catalogue: install a released MedSAM2Slicer to verify.")
-        if _file_sha256(path) != entry.sha256:
+        if file_sha256(path) != entry.sha256:
             raise WeightsError(f"{name} is damaged ({path} has a wrong checksum): {_repair(entry, self.state(name))}.")
 
     def _bundled(self, entry: ModelEntry) -> Path:
@@ -222,19 +220,3 @@ def _repair(entry: ModelEntry, state: ModelState) -> str:
     if state is ModelState.BUNDLED:
         return "reinstall MedSAM2Slicer"
     return f"run `medsam2 models remove {entry.name}` and `medsam2 models download {entry.name}`"
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                yield block
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    for block in _blocks(path):
-        digest.update(block)
-    return digest.hexdigest()
