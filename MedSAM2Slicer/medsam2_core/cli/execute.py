@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 import medsam2_core as m2
 from medsam2_core.cli.plan import Plan
-from medsam2_core.cli.report import RunSettings, build_report, write_report
-from medsam2_core.cli.run_prompts import add_prompts
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.io import write_labelmap
 from medsam2_core.model import SAM2
+from medsam2_core.run.prompts import add_prompts
+from medsam2_core.run.report import RunSettings, build_report, write_report
 
 # tqdm's own, but always slices per second, where it would turn slow rates into seconds per slice.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from medsam2_core.errors import VolumeError
 
 if TYPE_CHECKING:
-    from medsam2_core.cli.run_prompts import Slicing
     from medsam2_core.image.geometry import Geometry
     from medsam2_core.io import Volume
+    from medsam2_core.run.prompts import Slicing
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -70,7 +70,7 @@ def _not_finite(volume: Volume, finite: int) -> str:
 
 
 def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
-    from medsam2_core.cli.run_prompts import Slicing
+    from medsam2_core.run.prompts import Slicing
 
     slicings = [Slicing(geometry, axis) for axis in (2, 1, 0)]  # i, j, k
     yield "size", " x ".join(str(slicing.count) for slicing in slicings) + f" voxels (i, j, k) of {voxel_type}"
@@ -85,7 +85,7 @@ def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
 
 def _letter(slicing: Slicing) -> str:
     """The anatomical direction in which the index of slices grows."""
-    from medsam2_core.cli.run_prompts import PLANES
+    from medsam2_core.run.prompts import PLANES
 
     row = PLANES.index(slicing.plane)
     grows = slicing.geometry.affine_ijk_to_ras[row, 2 - slicing.axis] > 0
@@ -95,8 +95,8 @@ def _letter(slicing: Slicing) -> str:
 def _segmentation(path: Path) -> Iterator[_Line]:
     import numpy as np
 
-    from medsam2_core.cli.report import volume_ml
     from medsam2_core.io import read_segments, read_volume
+    from medsam2_core.run.report import volume_ml
 
     labelmap, segments = read_segments(path)
     try:
@@ -127,7 +127,7 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
 
 
 def _run(path: Path) -> Iterator[_Line]:
-    from medsam2_core.cli.run_file import read_json, read_run_file
+    from medsam2_core.run.file import read_json, read_run_file
 
     run, content = read_run_file(path), read_json(path)
     settings = run.settings

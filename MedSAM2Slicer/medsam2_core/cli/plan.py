@@ -9,21 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.cli.model_file import ModelFile, catalogue_match, find_model
+from medsam2_core.cli.place_options import check_range_holds_prompts, choose_axis, place_options
 from medsam2_core.cli.prompt_options import checked_range, parse_prompts, parse_range
-from medsam2_core.cli.report import check_report_path
-from medsam2_core.cli.run_file import FileSettings, RunFile, place_file_prompts, read_run_file
-from medsam2_core.cli.run_prompts import (
-    Prompt,
-    RunObject,
-    Slicing,
-    check_range_holds_prompts,
-    choose_axis,
-    make_objects,
-    place_options,
-)
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, check_output_path, read_volume
+from medsam2_core.run.file import FileSettings, RunFile, place_file_prompts, read_run_file
+from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects
+from medsam2_core.run.report import check_report_path
 from medsam2_core.weights.catalogue import load_catalogue
 
 _NO_PROMPTS = (

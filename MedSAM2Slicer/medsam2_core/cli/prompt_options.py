@@ -1,6 +1,6 @@
 """The prompts of a command line as text: kept in order, split into objects, and turned into numbers.
 
-Nothing here knows a volume; `run_prompts` gives the numbers a place in one.
+Nothing here knows a volume; `place_options` gives the numbers a place in one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import PromptError
+from medsam2_core.run.prompts import checked_name
 
 DEFAULT_OBJECT = "Segment_1"
 
@@ -110,14 +111,6 @@ def parse_prompts(typed: Sequence[tuple[str, str]]) -> dict[str, list[PromptOpti
         if not prompts:
             raise PromptError(f"Object {name!r} has no prompt: put --point, --box or --mask after --object.")
     return objects
-
-
-def checked_name(text: str, where: str) -> str:
-    """The name of an object, without outer blanks; PromptError if it is empty or holds control characters."""
-    name = text.strip()
-    if not name or not name.isprintable():
-        raise PromptError(f"{where} {text!r} is no name: give one line of visible text, such as liver.")
-    return name
 
 
 def parse_range(text: str, count: int) -> tuple[int, int]:

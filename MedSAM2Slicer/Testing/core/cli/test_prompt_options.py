@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from medsam2_core.cli import place_options
 from medsam2_core.cli import prompt_options as options
-from medsam2_core.cli import run_prompts
-from medsam2_core.cli.run_prompts import BoxPrompt, MaskPrompt, PointsPrompt, Slicing
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.run import prompts as run_prompts
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Slicing
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 GRID = Geometry((10, 20, 30), (0.7, 1.3, 2.5), (-107.3, 55.1, -902.7), IDENTITY)  # i to the left, j back, k up
@@ -123,7 +124,7 @@ def test_a_range_outside_the_limits(text: str, problem: str) -> None:
 
 def place(words: list[tuple[str, str]], frame: str = "ijk", axis: int = 0, grid: Geometry = GRID):
     (found,) = options.parse_prompts(words).values()
-    return run_prompts.place_options(found, frame, Slicing(grid, axis))
+    return place_options.place_options(found, frame, Slicing(grid, axis))
 
 
 @pytest.mark.parametrize(("axis", "index", "xy"), [(0, 3, (11, 7)), (1, 7, (11, 3)), (2, 11, (7, 3))])
@@ -251,8 +252,8 @@ def test_labels_and_colours() -> None:
 
 def test_a_range_without_prompt() -> None:
     with pytest.raises(PromptError, match=r"The range 5:9 holds no prompt of 'liver' \(prompted: slice 4\)"):
-        run_prompts.check_range_holds_prompts([make(BOX)], 5, 9)
-    run_prompts.check_range_holds_prompts([make(BOX)], 4, 5)
+        place_options.check_range_holds_prompts([make(BOX)], 5, 9)
+    place_options.check_range_holds_prompts([make(BOX)], 4, 5)
 
 
 def test_a_mask_prompts_every_slice_it_marks() -> None:

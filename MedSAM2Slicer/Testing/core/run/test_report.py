@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from medsam2_core.cli import report, run_file, summary
-from medsam2_core.cli.run_prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, Slicing
+from medsam2_core.cli import summary
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from medsam2_core.io import Segment, Volume
 from medsam2_core.propagation import StopRules
+from medsam2_core.run import file as run_file
+from medsam2_core.run import report
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, Slicing
 
 OBLIQUE = ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0))
 GRID = Geometry((6, 8, 9), (0.7, 1.3, 2.5), (-10.1, 20.2, 30.3), OBLIQUE)

@@ -1,4 +1,4 @@
-"""The prompts of a run, placed in the volume: checked, in voxels, and ready for a session or a report.
+"""The prompts of a run, placed in the volume: checked, in voxels, and ready for a session, a worker or a report.
 
 Coordinates are rounded to a thousandth of a voxel. So a prompt that went through RAS mm in a report and back is the
 very same number, and a repeated run gives the very same mask.
@@ -14,11 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PointOption, PromptOption
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
-from medsam2_core.io import Segment, read_mask
+from medsam2_core.image.segments import Segment
 
 Float = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -112,34 +111,12 @@ class Slicing:
 
     def join(self, slice_index: int, xy: XY) -> tuple[float, float, float]:
         """The voxel (i, j, k) of pixel (x, y) of a slice."""
-        return _joined(self._through, xy, slice_index)
+        return joined(self._through, xy, slice_index)
 
     @property
     def _through(self) -> int:
         """The place among (i, j, k) that counts slices."""
         return 2 - self.axis
-
-
-def choose_axis(text: str, geometry: Geometry) -> int:
-    """The array axis for "0", "1", "2" or an anatomical plane."""
-    return int(text) if text in ("0", "1", "2") else geometry.anatomical_axis(text)
-
-
-def place_options(options: Iterable[PromptOption], frame: str, slicing: Slicing) -> list[Prompt]:
-    """The prompts of one object in the volume; `frame` is that of the coordinates: "ijk", "ras" or "lps".
-
-    Raises PromptError for a prompt outside the volume, an empty box or mask, or a mask on another grid, and
-    VolumeError for a mask file that cannot be read.
-    """
-    placed: list[Prompt] = []
-    for option in options:
-        if isinstance(option, MaskOption):
-            placed += place_mask(read_mask(option.path, slicing.geometry), slicing)
-        elif isinstance(option, BoxOption):
-            placed.append(_place_box_option(option, frame, slicing))
-        else:
-            placed.append(_place_point_option(option, frame, slicing))
-    return placed
 
 
 def place_points(
@@ -210,21 +187,18 @@ def make_objects(
     return objects
 
 
+def checked_name(text: str, where: str) -> str:
+    """The name of an object, without outer blanks; PromptError if it is empty or holds control characters."""
+    name = text.strip()
+    if not name or not name.isprintable():
+        raise PromptError(f"{where} {text!r} is no name: give one line of visible text, such as liver.")
+    return name
+
+
 def palette_color(place: int) -> tuple[float, float, float]:
     """Red, green, blue (0 to 1) for the object at this place, counted from 0; repeats after seven."""
     red, green, blue = bytes.fromhex(_PALETTE[place % len(_PALETTE)])
     return round(red / 255, 4), round(green / 255, 4), round(blue / 255, 4)
-
-
-def check_range_holds_prompts(objects: Iterable[RunObject], first: int, last: int) -> None:
-    """Raise PromptError unless every object has a prompted slice in the half-open range."""
-    for item in objects:
-        if not any(first <= index < last for index in item.slices):
-            shown = ", ".join(map(str, item.slices[:5]))
-            raise PromptError(
-                f"The range {first}:{last} holds no prompt of {item.segment.name!r} (prompted: slice {shown}): "
-                "widen --range or prompt a slice in it."
-            )
 
 
 def add_prompts(session: TakesPrompts, objects: Iterable[RunObject], orientation: SliceOrientation) -> None:
@@ -255,29 +229,13 @@ def _add_prompt(session: TakesPrompts, object_id: int, prompt: Prompt) -> None:
         session.add_mask(object_id, prompt.slice_index, prompt.mask)
 
 
-def _place_point_option(option: PointOption, frame: str, slicing: Slicing) -> Prompt:
-    return place_points([option.position], [option.include], frame, slicing, option.text)[0]
-
-
-def _place_box_option(option: BoxOption, frame: str, slicing: Slicing) -> Prompt:
-    """Place all four corners: on an oblique grid two opposite ones alone would not span the box."""
-    through = _through_place(frame, slicing)
-    (x0, y0), (x1, y1) = option.corners
-    corners = [_joined(through, xy, option.through) for xy in ((x0, y0), (x1, y0), (x0, y1), (x1, y1))]
-    return place_box(corners, frame, slicing, option.text)
-
-
-def _through_place(frame: str, slicing: Slicing) -> int:
-    """The place, among the three coordinates of `frame`, of the one that goes from slice to slice."""
-    return 2 - slicing.axis if frame == "ijk" else PLANES.index(slicing.plane)
-
-
 def _in_plane(through: int) -> tuple[int, int]:
     x, y = (place for place in range(3) if place != through)
     return x, y
 
 
-def _joined(through: int, xy: XY, along: float) -> tuple[float, float, float]:
+def joined(through: int, xy: XY, along: float) -> tuple[float, float, float]:
+    """Coordinates with `along` at the place `through` and x, y at the two others."""
     x, y = _in_plane(through)
     coordinates = {x: xy[0], y: xy[1], through: float(along)}
     return coordinates[0], coordinates[1], coordinates[2]

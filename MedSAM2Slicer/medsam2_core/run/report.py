@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.cli.run_prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
 from medsam2_core.cli.version import package_version
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
 
 if TYPE_CHECKING:
     from medsam2_core.propagation import StopRules

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medsam2_core.cli.prompt_options import checked_name
-from medsam2_core.cli.report import FORMAT, decode_mask
-from medsam2_core.cli.run_prompts import MaskPrompt, Prompt, Slicing, place_box, place_points
 from medsam2_core.errors import PromptError
 from medsam2_core.image.window import Window
+from medsam2_core.run.prompts import MaskPrompt, Prompt, Slicing, checked_name, place_box, place_points
+from medsam2_core.run.report import FORMAT, decode_mask
 
 _LARGEST_BYTES = 1 << 28
 _CHOICES = {

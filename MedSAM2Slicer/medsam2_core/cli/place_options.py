@@ -1,0 +1,61 @@
+"""The prompts of a command line as prompts of a run: placed in the volume that they are given for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PointOption, PromptOption
+from medsam2_core.errors import PromptError
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.io import read_mask
+from medsam2_core.run.prompts import PLANES, Prompt, RunObject, Slicing, joined, place_box, place_mask, place_points
+
+
+def choose_axis(text: str, geometry: Geometry) -> int:
+    """The array axis for "0", "1", "2" or an anatomical plane."""
+    return int(text) if text in ("0", "1", "2") else geometry.anatomical_axis(text)
+
+
+def place_options(options: Iterable[PromptOption], frame: str, slicing: Slicing) -> list[Prompt]:
+    """The prompts of one object in the volume; `frame` is that of the coordinates: "ijk", "ras" or "lps".
+
+    Raises PromptError for a prompt outside the volume, an empty box or mask, or a mask on another grid, and
+    VolumeError for a mask file that cannot be read.
+    """
+    placed: list[Prompt] = []
+    for option in options:
+        if isinstance(option, MaskOption):
+            placed += place_mask(read_mask(option.path, slicing.geometry), slicing)
+        elif isinstance(option, BoxOption):
+            placed.append(_place_box_option(option, frame, slicing))
+        else:
+            placed.append(_place_point_option(option, frame, slicing))
+    return placed
+
+
+def check_range_holds_prompts(objects: Iterable[RunObject], first: int, last: int) -> None:
+    """Raise PromptError unless every object has a prompted slice in the half-open range."""
+    for item in objects:
+        if not any(first <= index < last for index in item.slices):
+            shown = ", ".join(map(str, item.slices[:5]))
+            raise PromptError(
+                f"The range {first}:{last} holds no prompt of {item.segment.name!r} (prompted: slice {shown}): "
+                "widen --range or prompt a slice in it."
+            )
+
+
+def _place_point_option(option: PointOption, frame: str, slicing: Slicing) -> Prompt:
+    return place_points([option.position], [option.include], frame, slicing, option.text)[0]
+
+
+def _place_box_option(option: BoxOption, frame: str, slicing: Slicing) -> Prompt:
+    """Place all four corners: on an oblique grid two opposite ones alone would not span the box."""
+    through = _through_place(frame, slicing)
+    (x0, y0), (x1, y1) = option.corners
+    corners = [joined(through, xy, option.through) for xy in ((x0, y0), (x1, y0), (x0, y1), (x1, y1))]
+    return place_box(corners, frame, slicing, option.text)
+
+
+def _through_place(frame: str, slicing: Slicing) -> int:
+    """The place, among the three coordinates of `frame`, of the one that goes from slice to slice."""
+    return 2 - slicing.axis if frame == "ijk" else PLANES.index(slicing.plane)
