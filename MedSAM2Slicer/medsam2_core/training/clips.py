@@ -34,7 +34,7 @@ class Clip(NamedTuple):
 class ClipDataset(Dataset[Clip]):
     """An endless supply of clips: item n depends on (seed, n) alone, so an interrupted training goes on as it was.
 
-    `sources` are groups of volumes with their share of the clips.
+    `sources` are groups of volumes with their share of the clips; within a group volumes come by weight.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class ClipDataset(Dataset[Clip]):
     ) -> None:
         self._shares = np.array([share for share, _ in sources])
         self._groups = [volumes for _, volumes in sources]
+        self._weights = [np.array([volume.weight for volume in volumes]) for volumes in self._groups]
         self._length, self._size, self._seed = length, size, seed
 
     def __len__(self) -> int:
@@ -52,10 +53,15 @@ class ClipDataset(Dataset[Clip]):
         """Cut clip number `index`."""
         rng = np.random.default_rng((self._seed, index))
         while True:  # now and then an object is too small where it was cut
-            group = self._groups[int(rng.choice(len(self._groups), p=self._shares / self._shares.sum()))]
-            clip = cut_clip(rng, group[int(rng.integers(len(group)))], self._length, self._size)
+            group = _choose(rng, self._shares)
+            volume = self._groups[group][_choose(rng, self._weights[group])]
+            clip = cut_clip(rng, volume, self._length, self._size)
             if clip.masks[0].sum() >= 12:
                 return clip
+
+
+def _choose(rng: Generator, weights: NDArray[np.float64]) -> int:
+    return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
 def cut_clip(rng: Generator, volume: TrainingVolume, length: int, size: int) -> Clip:

@@ -39,6 +39,7 @@ class TrainingConfig:
     bfloat16: bool = True
     prompts: dict[str, float] = field(default_factory=lambda: {"box": 0.65, "click": 0.2, "mask": 0.15})
     memories: dict[str, float] = field(default_factory=lambda: {"recency": 0.5, "self-sorting": 0.5})
+    corrections: dict[str, float] = field(default_factory=lambda: {"none": 0.5, "mask": 0.3, "click": 0.2})
     teacher_share: float = 0.5  # of the steps, over which presence goes from the truth to the model's own score
 
     @property
@@ -46,12 +47,12 @@ class TrainingConfig:
         """All phases together."""
         return sum(phase.steps for phase in self.phases)
 
-    def phase_at(self, step: int) -> tuple[Phase, int]:
-        """Return the phase step `step` belongs to, and how many clips were used before that step."""
+    def phase_at(self, step: int) -> tuple[Phase, int, int]:
+        """Return the phase step `step` belongs to, its steps still to do, and how many clips were used before."""
         used = 0
         for phase in self.phases:
             if step < phase.steps:
-                return phase, used + step * phase.clips
+                return phase, phase.steps - step, used + step * phase.clips
             step -= phase.steps
             used += phase.steps * phase.clips
         raise IndexError(step)

@@ -1,4 +1,4 @@
-"""Run a batch of clips as a propagation would, with gradients: prompt the first slice, track the rest."""
+"""Run a batch of clips as a session would, with gradients: prompt the first slice, track the rest, correct one."""
 
 from __future__ import annotations
 
@@ -9,85 +9,157 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsam2_core.memory_bank import Course, Memory, MemoryBank, MemoryRule
-from medsam2_core.model import ABSENT_LOGIT, SAM2, ImageFeatures, SliceOutput, SlicePrompts
-from medsam2_core.model.dense_prompts import carry_mask
+from medsam2_core.model import ABSENT_LOGIT, SAM2, SliceOutput, SlicePrompts
+from medsam2_core.model.dense_prompts import DENSE_LIMIT, carry_mask, draw_prompts
 from medsam2_core.model.mask_decoder import DecodedMasks
-from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, INCLUDE
+from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLUDE
 
 _BOX_JITTER = 0.1  # of the box's sides, each edge on its own
 
 
 @dataclass(frozen=True)
-class TrackedSlice:
-    """A decoded slice (B clips) and whether its prompt was ambiguous."""
+class Task:
+    """What a batch of clips practises.
+
+    `prompt` on the first slice: box, click or mask. `correction` of a later one: none; "mask", its true mask, known
+    from the start as after an earlier propagation; or "click", a click where the tracked mask is wrong. `teacher` is
+    the probability that a slice's presence is taken from the truth, not from a score that is still noise.
+    """
+
+    prompt: str
+    memory: MemoryRule
+    correction: str = "none"
+    teacher: float = 0.0
+
+
+@dataclass(frozen=True)
+class DecodedSlice:
+    """A decoded slice (B clips), its truth (B, S, S) and whether its prompt was ambiguous."""
 
     decoded: DecodedMasks
+    truth: Tensor
     ambiguous: bool
 
 
-def unroll(
-    model: SAM2, images: Tensor, masks: Tensor, kind: str, rule: MemoryRule, teacher: float, generator: torch.Generator
-) -> list[TrackedSlice]:
-    """Track clips: images (B, T, S, S), masks (B, T, S, S) bool, `kind` of the prompt: box, click or mask.
+def unroll(model: SAM2, images: Tensor, masks: Tensor, task: Task, generator: torch.Generator) -> list[DecodedSlice]:
+    """Run clips: images (B, T, S, S), masks (B, T, S, S) bool, the object on each first slice.
 
-    With probability `teacher` a slice's presence is taken from the truth, not from a score that is still noise.
-    A mask prompt is adopted, so its slice has nothing to learn from and is left out of the answer.
+    Returns every answer of the mask decoder; a slice whose mask was given has nothing to learn from and gives none.
     """
-    batch, length = images.shape[:2]
-    features = model.encode(images.transpose(0, 1).reshape(-1, 1, *images.shape[2:]))
-    slices = [features.rows(torch.arange(t * batch, (t + 1) * batch)) for t in range(length)]
-    output = _prompt(model, slices[0], masks[:, 0], kind, generator)
-    tracked = _answers(output, ambiguous=True)
-    if length == 1:
-        return tracked
-    logits = _gated(output, masks[:, 0], teacher, generator)
-    first = _memories(model, slices[0], output, logits, 0, prompted=True)
-    banks = [rule.bank(model.config, Course(1, length), [memory]) for memory in first]
-    for t in range(1, length):
-        output = _track(model, slices[t], banks, t, logits)
-        tracked += _answers(output, ambiguous=False)
-        logits = _gated(output, masks[:, t], teacher, generator)
-        if t + 1 < length:
-            for bank, memory in zip(banks, _memories(model, slices[t], output, logits, t, False), strict=True):
-                bank.add(memory)
-    return tracked
+    return _Clips(model, images, masks, task, generator).run()
 
 
-def _answers(output: SliceOutput, ambiguous: bool) -> list[TrackedSlice]:
-    return [] if output.decoded is None else [TrackedSlice(output.decoded, ambiguous)]
+class _Clips:
+    """The state of a batch of clips on their way: memories, the last answer, and what was decoded."""
 
+    def __init__(self, model: SAM2, images: Tensor, masks: Tensor, task: Task, generator: torch.Generator) -> None:
+        self._model, self._masks, self._task, self._generator = model, masks, task, generator
+        batch, self._length = images.shape[:2]
+        features = model.encode(images.transpose(0, 1).reshape(-1, 1, *images.shape[2:]))
+        self._slices = [features.rows(torch.arange(t * batch, (t + 1) * batch)) for t in range(self._length)]
+        self._decoded: list[DecodedSlice] = []
+        self._prompted: list[list[Memory]] = []  # of each prompted slice, one memory per clip
 
-def _prompt(model: SAM2, features: ImageFeatures, mask: Tensor, kind: str, generator: torch.Generator) -> SliceOutput:
-    if kind == "mask":
-        return model.adopt(features, mask[:, None].float())
-    prompts = draw_boxes(mask, generator) if kind == "box" else draw_clicks(mask, generator)
-    return model.decode(model.without_memory(features.embedding), features, prompts, ambiguous=kind == "click")
+    def run(self) -> list[DecodedSlice]:
+        """Walk through the slices once; returns what was decoded, in that order."""
+        output = self._prompt()
+        if self._length == 1:
+            return self._decoded
+        logits = self._gated(output, 0)
+        self._remember_prompted(0, output, logits)
+        corrected = self._draw_corrected()
+        given = self._adopt(corrected) if self._task.correction == "mask" else None
+        banks = self._fresh_banks()
+        for t in range(1, self._length):
+            if t == corrected and given is not None:
+                logits, banks = given.logits, self._fresh_banks()
+                continue
+            output = self._track(t, banks, logits)
+            logits = self._gated(output, t)
+            if t == corrected:
+                logits = self._click(t, logits)
+                banks = self._fresh_banks()
+            elif t + 1 < self._length:
+                for bank, memory in zip(banks, self._memories(t, output, logits, prompted=False), strict=True):
+                    bank.add(memory)
+        return self._decoded
 
+    def _draw_corrected(self) -> int:
+        """Which slice is corrected; 0 for none."""
+        if self._task.correction == "none":
+            return 0
+        return int(torch.randint(1, self._length, (), generator=self._generator))
 
-def _track(model: SAM2, features: ImageFeatures, banks: list[MemoryBank], t: int, before: Tensor) -> SliceOutput:
-    recalls = [bank.recall(t, embedding) for bank, embedding in zip(banks, features.embedding, strict=True)]
-    fused = model.recall(features.embedding, recalls)
-    prompts = SlicePrompts.none(len(banks), fused.device)
-    if model.config.dense_prompts:
-        prompts = SlicePrompts(prompts.points, prompts.labels, carry_mask(before.detach()))
-    return model.decode(fused, features, prompts, model.config.multimask_tracking)
+    def _prompt(self) -> SliceOutput:
+        features, mask = self._slices[0], self._masks[:, 0]
+        if self._task.prompt == "mask":
+            return self._model.adopt(features, mask[:, None].float())
+        draw = draw_boxes if self._task.prompt == "box" else draw_clicks
+        return self._decode(0, draw(mask, self._generator), ambiguous=self._task.prompt == "click")
 
+    def _decode(self, t: int, prompts: SlicePrompts, ambiguous: bool) -> SliceOutput:
+        """Answer prompts on slice t, which look at no memory."""
+        features = self._slices[t]
+        output = self._model.decode(self._model.without_memory(features.embedding), features, prompts, ambiguous)
+        return self._noted(output, t, ambiguous)
 
-def _gated(output: SliceOutput, mask: Tensor, teacher: float, generator: torch.Generator) -> Tensor:
-    """Mask logits (B, h, w) as the next slice gets them."""
-    if output.decoded is None or torch.rand((), generator=generator) >= teacher:
-        return output.logits
-    there = mask.flatten(1).any(dim=1)[:, None, None]
-    return torch.where(there, output.decoded.logits[:, 0].float(), ABSENT_LOGIT)
+    def _noted(self, output: SliceOutput, t: int, ambiguous: bool) -> SliceOutput:
+        if output.decoded is not None:
+            self._decoded.append(DecodedSlice(output.decoded, self._masks[:, t], ambiguous))
+        return output
 
+    def _adopt(self, t: int) -> SliceOutput:
+        output = self._model.adopt(self._slices[t], self._masks[:, t, None].float())
+        self._remember_prompted(t, output, output.logits)
+        return output
 
-def _memories(
-    model: SAM2, features: ImageFeatures, output: SliceOutput, logits: Tensor, t: int, prompted: bool
-) -> list[Memory]:
-    score = torch.where(logits.flatten(1).amax(dim=1) > ABSENT_LOGIT, 1.0, -1.0)
-    encoded = model.memorise(features.embedding, logits, score, prompted)
-    confidence = output.iou.tolist()
-    return [Memory(t, encoded[b], features.embedding[b], output.pointer[b], confidence[b]) for b in range(len(encoded))]
+    def _click(self, t: int, logits: Tensor) -> Tensor:
+        """Correct the answer (B, h, w) to slice t by one click; returns the new one."""
+        points = draw_correction(logits, self._masks[:, t], self._generator)
+        if self._model.config.dense_prompts:
+            drawn = (logits > 0).flatten(1).any(dim=1)[:, None, None]
+            base = torch.where(drawn, logits.detach().clamp(-DENSE_LIMIT, DENSE_LIMIT), 0.0)
+            dense = draw_prompts(points.points, points.labels, self._model.config.image_size, base)
+            points = SlicePrompts(points.points, points.labels, dense)
+        output = self._decode(t, points, ambiguous=True)
+        corrected = self._gated(output, t)
+        self._remember_prompted(t, output, corrected)
+        return corrected
+
+    def _track(self, t: int, banks: list[MemoryBank], before: Tensor) -> SliceOutput:
+        features = self._slices[t]
+        recalls = [bank.recall(t, embedding) for bank, embedding in zip(banks, features.embedding, strict=True)]
+        fused = self._model.recall(features.embedding, recalls)
+        prompts = SlicePrompts.none(len(banks), fused.device)
+        if self._model.config.dense_prompts:
+            prompts = SlicePrompts(prompts.points, prompts.labels, carry_mask(before.detach()))
+        output = self._model.decode(fused, features, prompts, self._model.config.multimask_tracking)
+        return self._noted(output, t, ambiguous=False)
+
+    def _gated(self, output: SliceOutput, t: int) -> Tensor:
+        """Mask logits (B, h, w) as the next slice gets them."""
+        if output.decoded is None or torch.rand((), generator=self._generator) >= self._task.teacher:
+            return output.logits
+        there = self._masks[:, t].flatten(1).any(dim=1)[:, None, None]
+        return torch.where(there, output.decoded.logits[:, 0].float(), ABSENT_LOGIT)
+
+    def _fresh_banks(self) -> list[MemoryBank]:
+        """Banks as a track has them that starts at a prompted slice."""
+        course = Course(1, self._length)
+        return [self._task.memory.bank(self._model.config, course, clip) for clip in zip(*self._prompted, strict=True)]
+
+    def _remember_prompted(self, t: int, output: SliceOutput, logits: Tensor) -> None:
+        self._prompted.append(self._memories(t, output, logits, prompted=True))
+
+    def _memories(self, t: int, output: SliceOutput, logits: Tensor, prompted: bool) -> list[Memory]:
+        embedding = self._slices[t].embedding
+        if output.decoded is None:
+            score = output.object_score
+        else:  # the teacher may have overruled the score
+            score = torch.where(logits.flatten(1).amax(dim=1) > ABSENT_LOGIT, 1.0, -1.0)
+        encoded = self._model.memorise(embedding, logits, score, prompted)
+        confidence = output.iou.tolist()
+        return [Memory(t, encoded[b], embedding[b], output.pointer[b], confidence[b]) for b in range(len(encoded))]
 
 
 def draw_boxes(mask: Tensor, generator: torch.Generator) -> SlicePrompts:
@@ -112,3 +184,18 @@ def draw_clicks(mask: Tensor, generator: torch.Generator) -> SlicePrompts:
     chosen = torch.multinomial(chances.cpu(), 1, generator=generator).to(mask.device)
     points = torch.cat([chosen % mask.shape[-1], chosen // mask.shape[-1]], dim=1).float()[:, None]
     return SlicePrompts(points, torch.full((len(mask), 1), INCLUDE, device=mask.device))
+
+
+def draw_correction(logits: Tensor, mask: Tensor, generator: torch.Generator) -> SlicePrompts:
+    """One click each where mask logits (B, h, w) and true masks (B, S, S) differ, well inside the difference.
+
+    Where nothing differs the click confirms: it includes a place of the object, or excludes one if there is no object.
+    """
+    drawn = F.interpolate(logits[:, None].float(), mask.shape[-2:], mode="bilinear")[:, 0] > 0
+    wrong = drawn ^ mask
+    right = ~wrong.flatten(1).any(dim=1)[:, None, None]
+    there = mask.flatten(1).any(dim=1)[:, None, None]
+    points = draw_clicks(torch.where(right, torch.where(there, mask, ~mask), wrong), generator).points
+    x, y = points[:, 0].long().unbind(dim=1)
+    inside = mask[torch.arange(len(mask), device=mask.device), y, x]
+    return SlicePrompts(points, torch.where(inside, INCLUDE, EXCLUDE)[:, None])

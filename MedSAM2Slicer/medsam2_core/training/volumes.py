@@ -25,6 +25,10 @@ class TrainingVolume(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """Voxels along k, j, i."""
 
+    @property
+    def weight(self) -> float:
+        """How often it is chosen, compared with the other volumes of its folder."""
+
     def pick(self, rng: Generator) -> NDArray[np.bool_]:
         """Choose one object and return its mask (k, j, i)."""
 
@@ -34,6 +38,8 @@ class TrainingVolume(Protocol):
 
 class SyntheticVolume:
     """One volume of a corpus written by `synthesis.make_corpus`."""
+
+    weight = 1.0
 
     def __init__(self, path: Path) -> None:
         self._made = Synthetic.load(path)
@@ -63,6 +69,7 @@ class LabelledVolume:
         self.shape: tuple[int, int, int] = self._image.shape
         values, counts = np.unique(self._labels[self._labels > 0], return_counts=True)
         self._objects = values[counts >= 30]
+        self.weight = float(len(self._objects)) ** 0.5
         if not len(self._objects):
             raise VolumeError(f"{case.name} has no label of 30 voxels or more: give labels to learn from.")
 

@@ -15,14 +15,15 @@ import torch
 import medsam2_core as m2
 from medsam2_core import io
 from medsam2_core.memory_bank import MEMORY_RULES
+from medsam2_core.model import SAM2
 from medsam2_core.model.mask_decoder import DecodedMasks
-from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, INCLUDE
+from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLUDE
 from medsam2_core.training.clips import ClipDataset
 from medsam2_core.training.config import Phase, TrainingConfig, load_config
 from medsam2_core.training.loop import train
 from medsam2_core.training.losses import slice_loss
 from medsam2_core.training.synthesis import make_corpus
-from medsam2_core.training.unroll import draw_boxes, draw_clicks, unroll
+from medsam2_core.training.unroll import DecodedSlice, Task, draw_boxes, draw_clicks, draw_correction, unroll
 from medsam2_core.training.volumes import TrainingVolume, open_folder
 from medsam2_core.weights.checkpoint import read_checkpoint
 
@@ -126,12 +127,9 @@ def test_a_repeated_batch_is_learned(corpus: Path) -> None:
     losses = []
     for _ in range(14):
         generator = torch.Generator().manual_seed(0)
-        tracked = unroll(model, images, masks, "box", MEMORY_RULES["self-sorting"], 1.0, generator)
-        parts = [
-            slice_loss(slice_.decoded, truth, slice_.ambiguous)[0]
-            for slice_, truth in zip(tracked, masks.unbind(dim=1), strict=True)
-        ]
-        loss = torch.stack(parts).mean()
+        task = Task("box", MEMORY_RULES["self-sorting"], teacher=1.0)
+        decoded = unroll(model, images, masks, task, generator)
+        loss = torch.stack([slice_loss(one.decoded, one.truth, one.ambiguous)[0] for one in decoded]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -139,19 +137,43 @@ def test_a_repeated_batch_is_learned(corpus: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("kind", ["box", "click", "mask"])
+@pytest.mark.parametrize("prompt", ["box", "click", "mask"])
 @pytest.mark.parametrize("memory", list(MEMORY_RULES))
-def test_every_prompt_and_memory_teaches_the_memory(corpus: Path, kind: str, memory: str) -> None:
+def test_every_prompt_and_memory_teaches_the_memory(corpus: Path, prompt: str, memory: str) -> None:
+    decoded, model = unroll_one(corpus, Task(prompt, MEMORY_RULES[memory], teacher=1.0))
+    assert [one.ambiguous for one in decoded] == [prompt == "click"] * (prompt != "mask") + [False, False]
+    sum(one.decoded.logits.abs().mean() for one in decoded).backward()  # type: ignore[union-attr]
+    for part in (model.memory_encoder, model.memory_attention, model.image_encoder):
+        assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in part.parameters())
+
+
+@pytest.mark.parametrize("correction", ["mask", "click"])
+def test_a_corrected_slice_is_one_more_answer_or_one_less(corpus: Path, correction: str) -> None:
+    for memory in MEMORY_RULES.values():
+        plain, _ = unroll_one(corpus, Task("box", memory))
+        corrected, _ = unroll_one(corpus, Task("box", memory, correction))
+        assert len(corrected) == len(plain) + (1 if correction == "click" else -1)
+
+
+def unroll_one(corpus: Path, task: Task) -> tuple[list[DecodedSlice], SAM2]:
     torch.manual_seed(0)
     model = m2.build_model("starter", SIZE).train()
     clip = ClipDataset([(1.0, open_folder(corpus))], length=3, size=SIZE, seed=0)[0]
-    tracked = unroll(
-        model, clip.images[None], clip.masks[None], kind, MEMORY_RULES[memory], 1.0, torch.Generator().manual_seed(0)
-    )
-    assert [slice_.ambiguous for slice_ in tracked] == [True] * (kind != "mask") + [False, False]
-    sum(slice_.decoded.logits.abs().mean() for slice_ in tracked).backward()  # type: ignore[union-attr]
-    for part in (model.memory_encoder, model.memory_attention, model.image_encoder):
-        assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in part.parameters())
+    return unroll(model, clip.images[None], clip.masks[None], task, torch.Generator().manual_seed(0)), model
+
+
+def test_corrections_are_placed_where_the_mask_is_wrong() -> None:
+    mask = torch.zeros(4, 32, 32, dtype=torch.bool)
+    mask[:3, 8:24, 8:24] = True
+    logits = torch.full((4, 8, 8), -10.0)
+    logits[0, 2:6, 2:4] = 10.0  # the right half is missing
+    logits[1] = 10.0  # too much all around
+    logits[2, 2:6, 2:6] = 10.0  # right
+    found = draw_correction(logits, mask, torch.Generator().manual_seed(0))
+    x, y = found.points[:, 0].long().unbind(dim=1)
+    assert found.labels[:, 0].tolist() == [INCLUDE, EXCLUDE, INCLUDE, EXCLUDE]
+    assert int(x[0]) >= 15
+    assert [bool(mask[b, y[b], x[b]]) for b in range(4)] == [True, False, True, False]
 
 
 # Clips and prompts
@@ -282,8 +304,9 @@ def test_phases_follow_each_other_and_use_new_clips(config: TrainingConfig) -> N
     two = replace(config, phases=(Phase(3, 1, 4), Phase(2, 5, 2)))
     assert two.steps == 5
     assert [two.phase_at(step) for step in range(5)] == [
-        *((two.phases[0], used) for used in (0, 4, 8)), *((two.phases[1], used) for used in (12, 14)),
-    ]  # fmt: skip
+        *((two.phases[0], left, used) for left, used in ((3, 0), (2, 4), (1, 8))),
+        *((two.phases[1], left, used) for left, used in ((2, 12), (1, 14))),
+    ]
     with pytest.raises(IndexError):
         two.phase_at(5)
 
