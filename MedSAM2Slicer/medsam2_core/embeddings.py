@@ -27,6 +27,16 @@ class EmbeddingCache:
         self.encoded = 0
         """Views that went through the image encoder so far."""
 
+    @property
+    def bytes(self) -> int:
+        """Bytes kept, on the model's device."""
+        return self._bytes
+
+    def limit(self, max_bytes: int) -> None:
+        """Keep at most `max_bytes` from now on (but always the last view), dropping the ones used longest ago."""
+        self._max_bytes = max_bytes
+        self._shrink()
+
     def get(self, views: Sequence[View]) -> ImageFeatures:
         """Return the features of the views as one batch, in their order."""
         wanted = dict.fromkeys(views)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from torch import Tensor
 from medsam2_core.config import ModelConfig
 from medsam2_core.errors import PromptError
 from medsam2_core.model import Recall
+from medsam2_core.run.memory import parse_memory
+
+TimeCodes = Literal["rank", "age", "same"]
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,20 @@ class SelfSorting:
     `size` tracked slices are kept beside the prompted ones; a slice whose predicted IoU is under `min_confidence` is
     not admitted. With a `seed`, memories are drawn with replacement by similarity to the slice at hand, as in the
     paper; without, each counts as often as it would be drawn on average, which needs no luck.
+
+    A bank without an order leaves open which of the time codes, learned for the last, the last but one and so on, each
+    memory carries: `time_codes` "rank" counts places from the nearest slice to the farthest, "age" counts slices and
+    gives all that are older than the oldest code that one, "same" gives all the newest. `make ablation` compares them.
     """
 
     size: int = 6
     min_confidence: float = 0.5
     seed: int | None = None
+    time_codes: TimeCodes = "rank"
+
+    def __post_init__(self) -> None:
+        if self.time_codes not in get_args(TimeCodes):
+            raise PromptError(f"Time codes '{self.time_codes}' are unknown: choose {', '.join(get_args(TimeCodes))}.")
 
     def bank(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> MemoryBank:
         return _SelfSortingBank(self, config, course, prompted)
@@ -90,12 +102,11 @@ MEMORY_RULES: dict[str, MemoryRule] = {"self-sorting": SelfSorting(), "recency":
 
 
 def memory_rule(rule: str | MemoryRule) -> MemoryRule:
-    """Turn a name into its rule with default settings; a rule stays itself. Raises `PromptError` for other names."""
+    """Turn a name as `run.memory` reads it into its rule; a rule stays itself. Raises `PromptError`."""
     if not isinstance(rule, str):
         return rule
-    if rule not in MEMORY_RULES:
-        raise PromptError(f"No memory bank is called '{rule}': choose {' or '.join(MEMORY_RULES)}.")
-    return MEMORY_RULES[rule]
+    name = parse_memory(rule)
+    return MEMORY_RULES[name.kind] if name.size is None else SelfSorting(size=name.size)
 
 
 class _RecencyBank:
@@ -132,14 +143,21 @@ class _SelfSortingBank:
             del self._kept[_most_alike(self._kept)]
 
     def recall(self, slice_index: int, embedding: Tensor) -> Recall:
-        # Nearest first: an unordered bank has no age, so the time codes count places by distance instead.
         kept = sorted(self._kept, key=lambda memory: abs(memory.slice_index - slice_index))
         weights = self._weights(kept, embedding)
         drawn = (weights > -torch.inf).tolist()
         kept = [memory for memory, taken in zip(kept, drawn, strict=True) if taken]
-        ages = [min(place, self._config.recent_memories - 1) for place in range(len(kept))]
         weights = weights[weights > -torch.inf]
+        ages = self._ages(kept, slice_index)
         return _recall(self._config, self._course, slice_index, self._prompted, kept, ages, weights, kept)
+
+    def _ages(self, kept: list[Memory], slice_index: int) -> list[int]:
+        """Time code of each memory, nearest first."""
+        if self._rule.time_codes == "same":
+            return [0] * len(kept)
+        ages = [abs(memory.slice_index - slice_index) - 1 for memory in kept]
+        counted = ages if self._rule.time_codes == "age" else range(len(kept))
+        return [min(age, self._config.recent_memories - 1) for age in counted]
 
     def _weights(self, kept: list[Memory], embedding: Tensor) -> Tensor:
         """Log of how often each memory counts, (len(kept),): softmax of cosine similarity, times their number."""

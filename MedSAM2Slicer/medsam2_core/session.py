@@ -19,7 +19,8 @@ from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import Course, MemoryRule, memory_rule
 from medsam2_core.model import SAM2
 from medsam2_core.prompts import SlicePrompt, mask_prompt
-from medsam2_core.propagation import CancelToken, DrawnSlice, Propagator, StopRules, Track
+from medsam2_core.propagation import DrawnSlice, Propagator, Track
+from medsam2_core.stopping import CancelToken, StopRules
 
 _STEPS = {"forward": 1, "backward": -1}
 _VIEWS: dict[str, FieldOfView] = {"whole": WholeView(), "zoom": ZoomView()}
@@ -74,6 +75,15 @@ class Session:
         """Views that went through the image encoder so far."""
         return self._cache.encoded
 
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of image features kept on the model's device."""
+        return self._cache.bytes
+
+    def limit_cache(self, max_bytes: int) -> None:
+        """Keep at most so many bytes of image features; what is dropped is computed again when it is needed."""
+        self._cache.limit(max_bytes)
+
     def add_points(self, object_id: int, slice_index: int, points_xy: npt.ArrayLike, labels: Sequence[int]) -> None:
         """Add points (n, 2) as (x, y) in pixels, with labels (n,): 1 include, 0 exclude. Raises `PromptError`.
 
@@ -100,6 +110,10 @@ class Session:
         known = self._known(object_id)
         known.prompts.pop(slice_index, None)
         known.conditioning.pop(slice_index, None)
+
+    def remove_object(self, object_id: int) -> None:
+        """Forget an object, its prompts and what was drawn of it; unknown ones are forgotten already."""
+        self._objects.pop(object_id, None)
 
     def predict_slice(self, slice_index: int) -> dict[int, SlicePrediction]:
         """Masks on a slice by object id: of prompted objects at once, of others as last propagated."""

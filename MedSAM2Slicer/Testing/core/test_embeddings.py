@@ -89,3 +89,15 @@ def test_features_do_not_depend_on_what_was_kept(fakes: ModuleType, stack: Volum
         strict=True,
     ):
         torch.testing.assert_close(roomy, tight)
+
+
+def test_a_lower_limit_drops_what_was_used_longest_ago(fakes: ModuleType, stack: VolumeStack, one: int) -> None:
+    cache = EmbeddingCache(fakes.FakeModel(), stack)
+    cache.get([(index, WHOLE) for index in range(5)])
+    assert cache.bytes == 5 * one
+    cache.limit(2 * one)
+    assert cache.bytes == 2 * one
+    cache.get([(3, WHOLE), (4, WHOLE)])
+    assert cache.encoded == 5
+    cache.get([(0, WHOLE)])
+    assert (cache.encoded, cache.bytes) == (6, 2 * one)

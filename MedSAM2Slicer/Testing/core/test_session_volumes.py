@@ -167,3 +167,26 @@ def test_runs_that_cannot_be(make: Make, discs: Any, options: dict[str, Any], pr
 def test_unknown_settings_name_the_choices(make: Make, options: dict[str, str]) -> None:
     with pytest.raises(m2.PromptError, match=r"(self-sorting or recency|auto, whole or zoom)"):
         make(**options)
+
+
+def test_a_removed_object_leaves_nothing_behind(make: Make, discs: Any) -> None:
+    session = make()
+    discs.prompt(session, "box", "dark", 4)
+    run(session)
+    session.remove_object(1)
+    session.remove_object(7)
+    assert session.predict_slice(5) == {}
+    discs.prompt(session, "box", "bright", 4)
+    assert session.predict_slice(5) == {}
+
+
+def test_image_features_can_be_limited_later(make: Make, discs: Any) -> None:
+    session = make()
+    discs.prompt(session, "box", "dark", 4)
+    run(session)
+    everything, runs = session.cache_bytes, session.encoder_runs
+    session.limit_cache(everything // 2)
+    assert 0 < session.cache_bytes <= everything // 2
+    run(session)
+    assert session.encoder_runs > runs
+    assert session.cache_bytes <= everything // 2

@@ -15,6 +15,7 @@ from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, check_output_path, read_volume
 from medsam2_core.run.file import FileSettings, RunFile, place_file_prompts, read_run_file
+from medsam2_core.run.memory import parse_memory
 from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects
 from medsam2_core.run.report import check_report_path
 from medsam2_core.weights.catalogue import load_catalogue
@@ -75,7 +76,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         expected_sha256=expected_sha256,
         image_size=None if options.model else saved.image_size,
         direction=options.direction or saved.direction or "both",
-        memory=options.memory or saved.memory or "self-sorting",
+        memory=_memory(options.memory or saved.memory or "self-sorting"),
         field_of_view=options.field_of_view or saved.field_of_view or "auto",
         device=options.device or saved.device or "auto",
         stop=saved.stop or {},
@@ -108,6 +109,11 @@ def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | No
             f"The run used the model {saved.model!r}, which is not in the catalogue: give its checkpoint with --model."
         )
     return find_model(entry.name), saved.model_sha256
+
+
+def _memory(name: str) -> str:
+    parse_memory(name)
+    return name
 
 
 def _axis(chosen: str | None, saved: FileSettings, volume: Volume) -> int:

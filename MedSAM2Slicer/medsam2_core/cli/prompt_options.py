@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import PromptError
-from medsam2_core.run.prompts import checked_name
+from medsam2_core.run.names import checked_name
 
 DEFAULT_OBJECT = "Segment_1"
 

@@ -33,7 +33,10 @@ class SliceStack(Protocol):
 
 
 class VolumeStack:
-    """The slices of a volume (k, j, i) along array axis 0, 1 or 2; rows and columns are the other two in order."""
+    """The slices of a volume (k, j, i) along array axis 0, 1 or 2; rows and columns are the other two in order.
+
+    A uint8 volume in the window 0 to 255 is what the model sees already: it is used in place, without a copy.
+    """
 
     ordered = True
 
@@ -45,7 +48,8 @@ class VolumeStack:
         if axis not in (0, 1, 2):
             raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
         row_axis, column_axis = (a for a in range(3) if a != axis)
-        self._grey = np.moveaxis(window.to_uint8(volume), axis, 0)
+        grey = volume if volume.dtype == np.uint8 and window.keeps_uint8 else window.to_uint8(volume)
+        self._grey = np.moveaxis(grey, axis, 0)
         self._spacing = (float(spacing_kji[row_axis]), float(spacing_kji[column_axis]))
 
     def __len__(self) -> int:
@@ -58,7 +62,8 @@ class VolumeStack:
         return self._spacing
 
     def image(self, index: int) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self._grey[index])).float() / 255
+        # A copy, since torch takes no negative strides, and numpy calls those of length 1 contiguous.
+        return torch.from_numpy(self._grey[index].copy()).float() / 255
 
 
 class ImageStack:

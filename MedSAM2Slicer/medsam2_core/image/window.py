@@ -110,6 +110,11 @@ class Window:
             f"Unknown window {text!r}: write auto, a level and width such as 40/400, or one of {', '.join(CT_PRESETS)}."
         )
 
+    @property
+    def keeps_uint8(self) -> bool:
+        """Whether `to_uint8` leaves values of uint8 as they are."""
+        return self.lower == 0 and self.upper == 255
+
     def to_uint8(self, volume: Array) -> npt.NDArray[np.uint8]:
         """`volume` (any shape and real type, left as it is) mapped to 0..255 and rounded, in a new array.
 

@@ -16,13 +16,14 @@ from typing import Any
 
 from medsam2_core.errors import PromptError
 from medsam2_core.image.window import Window
-from medsam2_core.run.prompts import MaskPrompt, Prompt, Slicing, checked_name, place_box, place_points
+from medsam2_core.run.memory import parse_memory
+from medsam2_core.run.names import checked_name
+from medsam2_core.run.prompts import MaskPrompt, Prompt, Slicing, place_box, place_points
 from medsam2_core.run.report import FORMAT, decode_mask
 
 _LARGEST_BYTES = 1 << 28
 _CHOICES = {
     "direction": ("both", "forward", "backward"),
-    "memory": ("self-sorting", "recency"),
     "field_of_view": ("auto", "whole", "zoom"),
     "device": ("auto", "cpu", "cuda", "mps"),
 }
@@ -58,9 +59,9 @@ class FileSettings:
 
 @dataclass(frozen=True)
 class RunFile:
-    """What a run file holds."""
+    """What a run file holds. `path` is where it lies, or words for it; messages begin with it."""
 
-    path: Path
+    path: Path | str
     objects: list[FileObject]
     settings: FileSettings
 
@@ -83,7 +84,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_run_file(path: Path) -> RunFile:
     """Read and check a run file. Raises PromptError, in one sentence that names the file and the place in it."""
-    content = read_json(path)
+    return check_run(read_json(path), path)
+
+
+def check_run(content: dict[str, Any], where: Path | str) -> RunFile:
+    """Check what a run file holds. Raises PromptError, in one sentence that begins with `where`."""
     try:
         if content.get("format", FORMAT) != FORMAT:
             raise PromptError(
@@ -91,12 +96,12 @@ def read_run_file(path: Path) -> RunFile:
             )
         objects = [_object(raw, f"objects[{place}]") for place, raw in enumerate(_list(content, "objects", "the file"))]
         _require_distinct(objects)
-        return RunFile(path, objects, _settings(_dict(content.get("settings", {}), "settings")))
+        return RunFile(where, objects, _settings(_dict(content.get("settings", {}), "settings")))
     except PromptError as error:
-        raise PromptError(f"{path}: {error}") from error
+        raise PromptError(f"{where}: {error}") from error
 
 
-def place_file_prompts(item: FileObject, slicing: Slicing, path: Path) -> list[Prompt]:
+def place_file_prompts(item: FileObject, slicing: Slicing, path: Path | str) -> list[Prompt]:
     """The prompts of one object in the volume. Raises PromptError for those that do not fit it."""
     placed: list[Prompt] = []
     for place, raw in enumerate(item.prompts):
@@ -183,6 +188,9 @@ def _settings(raw: dict[str, Any]) -> FileSettings:
     for key, lowest, highest in (("image_size", 64, 4096), ("axis", 0, 2)):
         if key in raw:
             found[key] = _whole(raw[key], f"settings.{key}", lowest, highest)
+    if "memory" in raw:
+        found["memory"] = _text(raw["memory"], "settings.memory")
+        parse_memory(found["memory"])
     if "window" in raw:
         found["window"] = _window(_dict(raw["window"], "settings.window"))
     if "range" in raw:

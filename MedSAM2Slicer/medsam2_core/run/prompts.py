@@ -187,14 +187,6 @@ def make_objects(
     return objects
 
 
-def checked_name(text: str, where: str) -> str:
-    """The name of an object, without outer blanks; PromptError if it is empty or holds control characters."""
-    name = text.strip()
-    if not name or not name.isprintable():
-        raise PromptError(f"{where} {text!r} is no name: give one line of visible text, such as liver.")
-    return name
-
-
 def palette_color(place: int) -> tuple[float, float, float]:
     """Red, green, blue (0 to 1) for the object at this place, counted from 0; repeats after seven."""
     red, green, blue = bytes.fromhex(_PALETTE[place % len(_PALETTE)])

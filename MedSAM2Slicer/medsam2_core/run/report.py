@@ -24,12 +24,13 @@ import numpy.typing as npt
 
 from medsam2_core.cli.version import package_version
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
-from medsam2_core.io import Volume
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
+from medsam2_core.stopping import StopRules
 
 if TYPE_CHECKING:
-    from medsam2_core.propagation import StopRules
+    from medsam2_core.io import Volume  # brings SimpleITK, which a run in Slicer has no use for
 
 FORMAT = "medsam2-run/1"
 
@@ -96,23 +97,59 @@ def build_report(
     The labels of `objects` are the session's object ids and the values of `labelmap` (k, j, i). `seconds` is the
     time the propagation took.
     """
-    slicing = Slicing(volume.geometry, settings.axis)
+    labels = [item.segment.label for item in objects]
+    volumes_ml = {label: volume_ml(labelmap, label, volume.geometry.spacing_kji) for label in labels}
+    return describe_run(
+        {"path": str(volume.path)},
+        volume.geometry,
+        settings,
+        objects,
+        session,
+        volumes_ml,
+        versions={**own_versions(), "torch": metadata.version("torch")},
+        seconds=seconds,
+        interrupted=interrupted,
+    )
+
+
+def describe_run(
+    identity: Mapping[str, str],
+    geometry: Geometry,
+    settings: RunSettings,
+    objects: Sequence[RunObject],
+    session: HasResults,
+    volumes_ml: Mapping[int, float],
+    *,
+    versions: Mapping[str, str],
+    seconds: float,
+    interrupted: bool = False,
+) -> dict[str, Any]:
+    """The report of a run on a volume from anywhere, a scene as well as a file.
+
+    `identity` says which volume it is; its grid is added. `volumes_ml` has the mL of each object by its label.
+    """
+    slicing = Slicing(geometry, settings.axis)
     done = {index for item in objects for index in session.results(item.segment.label)}
     return {
         "format": FORMAT,
-        "versions": _versions(),
+        "versions": dict(versions),
         "volume": {
-            "path": str(volume.path),
-            "shape_kji": list(volume.geometry.shape_kji),
-            "spacing_kji": list(volume.geometry.spacing_kji),
-            "affine_ijk_to_ras": volume.geometry.affine_ijk_to_ras.tolist(),
+            **identity,
+            "shape_kji": list(geometry.shape_kji),
+            "spacing_kji": list(geometry.spacing_kji),
+            "affine_ijk_to_ras": geometry.affine_ijk_to_ras.tolist(),
         },
         "settings": _settings(settings),
-        "objects": [_object(item, session, labelmap, slicing) for item in objects],
+        "objects": [_object(item, session, volumes_ml[item.segment.label], slicing) for item in objects],
         "seconds": round(seconds, 3),
         "slices_per_second": round(len(done) / seconds, 3) if seconds > 0 else None,
         "interrupted": interrupted,
     }
+
+
+def own_versions() -> dict[str, str]:
+    """Versions of this package and of the Python it runs in."""
+    return {"medsam2": package_version(), "python": platform.python_version()}
 
 
 def volume_ml(labelmap: npt.NDArray[np.integer[Any]], label: int, spacing_kji: Sequence[float]) -> float:
@@ -153,10 +190,6 @@ def decode_mask(runs: Sequence[int], shape: tuple[int, int]) -> npt.NDArray[np.b
     return mask
 
 
-def _versions() -> dict[str, str]:
-    return {"medsam2": package_version(), "torch": metadata.version("torch"), "python": platform.python_version()}
-
-
 def _settings(settings: RunSettings) -> dict[str, Any]:
     window = settings.window
     return {
@@ -174,16 +207,14 @@ def _settings(settings: RunSettings) -> dict[str, Any]:
     }
 
 
-def _object(
-    item: RunObject, session: HasResults, labelmap: npt.NDArray[np.integer[Any]], slicing: Slicing
-) -> dict[str, Any]:
+def _object(item: RunObject, session: HasResults, volume: float, slicing: Slicing) -> dict[str, Any]:
     label = item.segment.label
     return {
         "name": item.segment.name,
         "label": label,
         "color": list(item.segment.color),
         "prompts": [_prompt(prompt, slicing) for prompt in item.prompts],
-        "volume_ml": round(volume_ml(labelmap, label, slicing.geometry.spacing_kji), 3),
+        "volume_ml": round(volume, 3),
         "stopped": dict(session.stops(label)),
         "slices": [_slice(index, facts) for index, facts in sorted(session.results(label).items())],
     }

@@ -18,10 +18,10 @@ from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from medsam2_core.io import Segment, Volume
-from medsam2_core.propagation import StopRules
 from medsam2_core.run import file as run_file
 from medsam2_core.run import report
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, Slicing
+from medsam2_core.stopping import StopRules
 
 OBLIQUE = ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0))
 GRID = Geometry((6, 8, 9), (0.7, 1.3, 2.5), (-10.1, 20.2, 30.3), OBLIQUE)
@@ -179,7 +179,7 @@ BAD = [
     (with_prompt({"kind": "mask", "slice_index": -1, "shape": [2, 2], "runs": [4]}), "whole number from 0"),
     (with_settings(axis=3), "whole number from 0 to 2"),
     (with_settings(range=[1]), "give two slice numbers"),
-    (with_settings(memory="all"), "choose one of self-sorting, recency"),
+    (with_settings(memory="all"), "choose self-sorting or recency"),
     (with_settings(window={"lower": 5, "upper": 5}), "lower limit first"),
     (with_settings(stop={"absent": 3}), "settings.stop.absent is no rule"),
     (with_settings(stop={"absent_slices": 0}), "whole number from 1"),

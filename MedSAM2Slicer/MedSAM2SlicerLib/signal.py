@@ -1,0 +1,30 @@
+"""Signals without Qt: PythonQt's own cannot be declared in Python, and the controller must not know Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Slot = Callable[..., Any]
+
+
+class Signal:
+    """Calls the functions connected to it, in the order they were connected, on the thread that emits."""
+
+    def __init__(self) -> None:
+        self._slots: list[Slot] = []
+
+    def connect(self, slot: Slot) -> None:
+        """Call `slot` with what is emitted from now on."""
+        self._slots.append(slot)
+
+    def disconnect(self, slot: Slot) -> None:
+        """Stop calling `slot`; nothing happens if it was not connected."""
+        if slot in self._slots:
+            self._slots.remove(slot)
+
+    def emit(self, *values: Any) -> None:
+        """Call every slot; one that is disconnected meanwhile by another is left out."""
+        for slot in list(self._slots):
+            if slot in self._slots:
+                slot(*values)

@@ -1,0 +1,100 @@
+"""The worker's process as a `qt.QProcess`: Python threads hardly run while Slicer waits for events, Qt's own do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import qt
+
+from medsam2_core.worker.wire import Buffer
+from MedSAM2SlicerLib.transports import exitText, nothing, startFailure
+from MedSAM2SlicerLib.workerlog import WorkerLog
+
+_TURN_SECONDS = 0.02  # between two looks at the application's events
+_KILL_MILLISECONDS = 2000
+
+
+class QProcessTransport:
+    """`transports.Transport` in Qt's event loop. stderr goes to `log`."""
+
+    def __init__(self, log: WorkerLog) -> None:
+        self.received: Callable[[bytes], None] = nothing
+        self.ended: Callable[[str], None] = nothing
+        self._log = log
+        self._program = ""
+        self._over = False
+        self._deliveries = 0
+        self._process = qt.QProcess()
+        self._process.connect("readyReadStandardOutput()", self._readOutput)
+        self._process.connect("readyReadStandardError()", self._readErrors)
+        self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
+        self._process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
+
+    @property
+    def running(self) -> bool:
+        return not self._over and self._process.state() != qt.QProcess.NotRunning
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self._program, *arguments = command or [""]
+        if environment is not None:
+            variables = qt.QProcessEnvironment()
+            for name, value in environment.items():
+                variables.insert(name, value)
+            self._process.setProcessEnvironment(variables)
+        self._process.start(self._program, arguments)
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        if self.running:
+            for buffer in buffers:
+                self._process.write(bytes(buffer))
+
+    def kill(self) -> None:
+        self._over = True
+        if self._process.state() != qt.QProcess.NotRunning:
+            self._process.kill()
+            self._process.waitForFinished(_KILL_MILLISECONDS)
+        self._log.close()
+
+    def pump(self, seconds: float) -> None:
+        deadline, before = time.monotonic() + seconds, self._deliveries
+        while True:
+            qt.QCoreApplication.processEvents()
+            left = deadline - time.monotonic()
+            if self._deliveries != before or left <= 0 or self._over:
+                return
+            turn = min(left, _TURN_SECONDS)
+            if not self.running:  # there is nothing to wait for but the event that says so
+                time.sleep(turn)
+            else:
+                self._process.waitForReadyRead(max(1, round(turn * 1000)))
+
+    def _readOutput(self) -> None:
+        data = self._process.readAllStandardOutput().data()
+        if data and not self._over:
+            self._deliveries += 1
+            self.received(data)
+
+    def _readErrors(self) -> None:
+        data = self._process.readAllStandardError().data()
+        if data:
+            self._log.write(data)
+
+    def _onFinished(self, code: int, status: int) -> None:
+        self._readOutput()
+        self._readErrors()
+        crashed = status == qt.QProcess.CrashExit
+        self._end(exitText(-code if crashed else code, self._log))
+
+    def _onError(self, error: int) -> None:
+        # Anything else is followed by `finished`. Later, since some systems tell it while `start` is still running.
+        if error == qt.QProcess.FailedToStart:
+            reason = self._process.errorString()
+            qt.QTimer.singleShot(0, lambda: self._end(startFailure(self._program, reason)))
+
+    def _end(self, text: str) -> None:
+        if not self._over:
+            self._over = True
+            self._deliveries += 1
+            self._log.close()
+            self.ended(text)

@@ -1,0 +1,73 @@
+"""A client with a worker that has no torch, and a volume with a bright block in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.segments import Segment
+from medsam2_core.image.window import Window
+from medsam2_core.run.prompts import BoxPrompt, RunObject
+from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.connection import Timeouts
+from MedSAM2SlicerLib.transports import SubprocessTransport
+
+FAKE_WORKER = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
+PATIENT = Timeouts(start=60, stall=60, cancel=60, shutdown=5)
+
+# Left-handed on purpose: upright slices are flipped ones then.
+GEOMETRY = Geometry((12, 20, 30), (0.5, 2.0, 3.0), (1, 2, 3), ((-1, 0, 0), (0, -1, 0), (0, 0, 1)))
+WINDOW = Window(0, 255, "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    grey: np.ndarray
+    geometry: Geometry
+    window: Window = WINDOW
+
+
+@pytest.fixture(scope="session")
+def volume() -> Prepared:
+    grey = np.zeros(GEOMETRY.shape_kji, np.uint8)
+    for k in range(12):
+        grey[k, 3 : 10 + k // 2, 5 : 12 + k] = 200
+    return Prepared(grey, GEOMETRY)
+
+
+@pytest.fixture(scope="session")
+def block() -> RunObject:
+    return box_object(1, 5)
+
+
+def box_object(label: int, *slices: int) -> RunObject:
+    prompts = tuple(BoxPrompt(index, (4, 2, 18, 12)) for index in slices)
+    return RunObject(Segment(str(label), label, (1, 0, 0)), prompts)
+
+
+MakeClient = Callable[..., WorkerClient]
+
+
+@pytest.fixture
+def make_client(tmp_path: Path, volume: Prepared) -> Iterator[MakeClient]:
+    clients: list[WorkerClient] = []
+
+    def make(command: list[str] | None = None, *words: object, **options: object) -> WorkerClient:
+        options = {"timeouts": PATIENT, "logPath": tmp_path / "worker.log", **options}
+        line = [*(command or FAKE_WORKER), *map(str, words)]
+        client = WorkerClient(SubprocessTransport, line, **options)  # type: ignore[arg-type]
+        client.setModel("fake")
+        client.setVolume("ct", volume)
+        client.openSession("s", "ct", axis=0)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.stop()

@@ -1,0 +1,119 @@
+"""The Qt transport does what the other one does, with PySide6 in the place of Slicer's `qt`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medsam2_core.errors import WorkerError
+from MedSAM2SlicerLib.client import State, WorkerClient
+
+QtCore = pytest.importorskip("PySide6.QtCore", reason="needs PySide6: pip install PySide6-Essentials")
+
+
+class Process(QtCore.QProcess):  # type: ignore[misc, name-defined]
+    """A QProcess as PythonQt shows it: signals are connected by their C++ signature."""
+
+    def connect(self, signature: str, slot: Callable[..., Any]) -> None:
+        getattr(self, signature.partition("(")[0]).connect(slot)
+
+
+@pytest.fixture(scope="module")
+def transport() -> Iterator[Any]:
+    """`QProcessTransport` on a flat module `qt` as Slicer has it."""
+    application = QtCore.QCoreApplication.instance() or QtCore.QCoreApplication([])
+    names = ("QCoreApplication", "QTimer", "QProcessEnvironment")
+    qt = types.ModuleType("qt")
+    vars(qt).update({name: getattr(QtCore, name) for name in names}, QProcess=Process)
+    before = {name: sys.modules.pop(name, None) for name in ("qt", "MedSAM2SlicerLib.ui.qprocess")}
+    sys.modules["qt"] = qt
+    yield importlib.import_module("MedSAM2SlicerLib.ui.qprocess").QProcessTransport
+    for name, module in before.items():
+        sys.modules.pop(name, None)
+        if module is not None:
+            sys.modules[name] = module
+    application.processEvents()
+
+
+@pytest.fixture
+def make(transport: Any, make_client: Any, tmp_path: Path, volume: Any) -> Iterator[Callable[..., WorkerClient]]:
+    clients = []
+
+    def client(command: list[str] | None = None, *words: object, **options: Any) -> WorkerClient:
+        command = [*(command or make_client()._command), *map(str, words)]
+        client = WorkerClient(transport, command, tmp_path / "qt.log", **options)
+        client.setModel("fake")
+        client.setVolume("ct", volume)
+        client.openSession("s", "ct", 0)
+        clients.append(client)
+        return client
+
+    yield client
+    for one in clients:
+        one.stop()
+
+
+def test_it_propagates(make, volume, block) -> None:
+    client, steps = make(), []
+    client.propagate("s", [block], 0, 12, onStep=steps.append).wait()
+    assert len(steps) == 12
+    for step in steps:
+        assert np.array_equal(step.answers[0].mask.full((20, 30)), volume.grey[step.slice_index] > 100)
+    client.stop()
+    assert client.state is State.STOPPED
+    assert "A library printed this" in (client.log.path).read_text()
+
+
+def test_the_event_loop_is_enough(make, block) -> None:
+    client, loop, answers = make(), QtCore.QEventLoop(), []
+    client.predict("s", 5, [block], lambda found: (answers.append(found), loop.quit()))
+    QtCore.QTimer.singleShot(20_000, loop.quit)
+    loop.exec()
+    assert answers
+
+
+def test_a_large_volume_goes_through(make, volume, block) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (64, 512, 512), np.uint8)
+    geometry = type(volume.geometry)(grey.shape, (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+    client = make()
+    client.setVolume("large", type(volume)(grey, geometry))
+    client.openSession("large", "large", 0)
+    (answer,) = client.predict("large", 5, [block]).wait()
+    assert np.array_equal(answer.mask.full((512, 512)), grey[5] > 100)
+
+
+def test_killed_it_comes_back(make, block) -> None:
+    client, steps, reasons = make(None, 0.02), [], []
+    client.restarted.connect(reasons.append)
+    call = client.propagate("s", [block], 0, 12, onStep=steps.append)
+    while len(steps) < 2:
+        client.pump(0.05)
+    os.kill(client._connection._transport._process.processId(), signal.SIGKILL)
+    assert len(call.wait().objects[0].slices) == 12
+    assert reasons == ["The model process was ended by signal 9: A library printed this to stdout."]
+
+
+@pytest.mark.parametrize("command", [["no-such-program"], [""], []])
+def test_a_program_that_cannot_be_started(make, block, command: list[str]) -> None:
+    client = make()
+    client.setCommand(command)
+    call = client.predict("s", 5, [block])
+    assert not call.isFinished
+    with pytest.raises(WorkerError, match="cannot be started"):
+        call.wait()
+
+
+def test_last_words_are_in_the_message_and_the_environment_arrives(make, block) -> None:
+    code = "import os, sys; sys.exit('no ' + os.environ['WHAT'])"
+    client = make([sys.executable, "-c", code], environment={**os.environ, "WHAT": "torch here"})
+    with pytest.raises(WorkerError, match="ended with code 1: no torch here"):
+        client.predict("s", 5, [block]).wait()

@@ -1,0 +1,31 @@
+"""Names of memory banks, as sessions, command lines and runs write them: recency, self-sorting, self-sorting:8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medsam2_core.errors import PromptError
+
+MEMORIES = ("self-sorting", "recency")
+LARGEST_BANK = 64
+
+
+@dataclass(frozen=True)
+class MemoryName:
+    """A kind of bank; `size` is that of a self-sorting one, None for its default."""
+
+    kind: str
+    size: int | None = None
+
+
+def parse_memory(text: str) -> MemoryName:
+    """Read a name. Raises PromptError for one that no bank has."""
+    kind, colon, size = text.partition(":")
+    if kind in MEMORIES and not colon:
+        return MemoryName(kind)
+    if kind == "self-sorting" and size.isdecimal() and 1 <= int(size) <= LARGEST_BANK:
+        return MemoryName(kind, int(size))
+    raise PromptError(
+        f"No memory bank is called {text[:40]!r}: choose {' or '.join(MEMORIES)}, the first with a size from 1 to "
+        f"{LARGEST_BANK} if you like (self-sorting:8)."
+    )

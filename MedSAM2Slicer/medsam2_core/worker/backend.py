@@ -1,0 +1,76 @@
+"""The model's side of the worker, with torch."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from medsam2_core.cli.model_file import find_model
+from medsam2_core.errors import WorkerError
+from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.window import Window
+from medsam2_core.model import SAM2
+from medsam2_core.session import VolumeSession
+from medsam2_core.weights.loading import load_model
+from medsam2_core.worker import memory
+from medsam2_core.worker.seams import GreyVolume, SessionSpec
+from medsam2_core.worker.wire import Header
+
+_AS_GIVEN = Window(0, 255, "as given")
+
+
+class TorchBackend:
+    """One model of the catalogue, or of a file, on one device; see `seams.Backend`."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(min(torch.get_num_threads(), _usable_cores()))
+        self._model: SAM2 | None = None
+
+    def open_model(self, name: str, device: str, image_size: int | None) -> Header:
+        self._model = None  # two at a time may not fit
+        self.release()
+        file = find_model(name)
+        sha256 = file.sha256()
+        self._model = load_model(file.source, device=device, image_size=image_size)
+        return {
+            "name": file.name,
+            "sha256": sha256,
+            "image_size": self._model.config.image_size,
+            "device": self._model.device.type,
+            "field_of_view": self._model.config.field_of_view,
+            "parameters": sum(weight.numel() for weight in self._model.parameters()),
+        }
+
+    def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> VolumeSession:
+        return VolumeSession(
+            self._opened(),
+            orientation.turn(volume.voxels),
+            spacing=orientation.turn_spacing(volume.geometry.spacing_kji),
+            axis=0,
+            window=_AS_GIVEN,
+            memory=spec.memory,
+            field_of_view=spec.field_of_view,
+        )
+
+    def cache_budget(self) -> int:
+        return memory.cache_budget(self._opened().device)
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        return memory.is_out_of_memory(error)
+
+    def release(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _opened(self) -> SAM2:
+        if self._model is None:
+            raise WorkerError("The worker has no model yet: open one first.")
+        return self._model
+
+
+def _usable_cores() -> int:
+    """Cores this process may run on; a batch system often grants fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

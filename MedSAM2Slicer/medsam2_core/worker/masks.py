@@ -1,0 +1,58 @@
+"""Masks on the wire: cut to their box, eight pixels a byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.errors import WorkerError
+from medsam2_core.worker.wire import Buffer
+
+Mask = npt.NDArray[np.bool_]
+PixelBox = tuple[int, int, int, int]
+"""row0, column0, row1, column1; half-open."""
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """The mask of a slice. `box` holds all its pixels (None: there is none), `bits` those in it, row by row."""
+
+    box: PixelBox | None
+    bits: Buffer
+
+    @staticmethod
+    def of(mask: Mask) -> PackedMask:
+        """Pack a mask (rows, columns)."""
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not rows.size:
+            return PackedMask(None, b"")
+        box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+        return PackedMask(box, np.packbits(mask[box[0] : box[2], box[1] : box[3]]).tobytes())
+
+    @property
+    def crop(self) -> Mask:
+        """The pixels of the box (its rows, its columns); (0, 0) where there is none."""
+        if self.box is None:
+            return np.zeros((0, 0), dtype=bool)
+        rows, columns = self.box[2] - self.box[0], self.box[3] - self.box[1]
+        bits = np.unpackbits(np.frombuffer(self.bits, dtype=np.uint8), count=rows * columns)
+        return bits.view(bool).reshape(rows, columns)
+
+    def full(self, shape: tuple[int, int]) -> Mask:
+        """The mask on its slice of `shape` rows and columns, which must hold the box."""
+        mask = np.zeros(shape, dtype=bool)
+        if self.box is not None:
+            mask[self.box[0] : self.box[2], self.box[1] : self.box[3]] = self.crop
+        return mask
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """Raise WorkerError unless the mask fits a slice of `shape` and has the bits its box needs."""
+        row0, column0, row1, column1 = self.box or (0, 0, 0, 0)
+        empty = self.box is None
+        if not empty and not (0 <= row0 < row1 <= shape[0] and 0 <= column0 < column1 <= shape[1]):
+            raise WorkerError(f"A mask came in the box {self.box}, outside a slice of {shape[0]} x {shape[1]} pixels.")
+        expected = ((row1 - row0) * (column1 - column0) + 7) // 8
+        if memoryview(self.bits).nbytes != expected:
+            raise WorkerError(f"A mask came with {memoryview(self.bits).nbytes} bytes instead of {expected}.")

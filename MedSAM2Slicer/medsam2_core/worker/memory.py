@@ -1,0 +1,68 @@
+"""How much memory the image features may take, and how torch says that there is none left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+_MIB, _GIB = 1 << 20, 1 << 30
+
+SMALLEST_CACHE = 64 * _MIB  # a handful of slices; below that every step would encode again
+_LARGEST_CACHE = 8 * _GIB  # 133 slices at 1024 pixels take 2.2 GB
+_UNKNOWN_MEMORY = 4 * _GIB  # taken to be free where the system does not tell
+
+_CPU_MESSAGES = ("can't allocate memory", "not enough memory", "cannot allocate memory")
+
+
+def cache_budget(device: torch.device) -> int:
+    """Bytes for image features on `device`: half of a GPU's free memory, a quarter of this computer's.
+
+    The computer has to hold Slicer and its volumes too. At least 64 MiB, at most 8 GiB.
+    """
+    share = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else free_bytes() // 4
+    return max(SMALLEST_CACHE, min(share, _LARGEST_CACHE))
+
+
+def free_bytes() -> int:
+    """Memory of this computer that can be had without swapping, within the limits set on this process."""
+    free = _available()
+    if sys.platform != "win32":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            free = min(free, max(limit - _used_address_space(), 0))
+    return free
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of Python's or torch's says that no memory is left. On the CPU torch has no class for it."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _CPU_MESSAGES)
+
+
+def _available() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:  # not Linux
+        return _physical() // 2
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), _UNKNOWN_MEMORY)
+
+
+def _physical() -> int:
+    names = getattr(os, "sysconf_names", {})
+    if not {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= names.keys():
+        return 2 * _UNKNOWN_MEMORY
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _used_address_space() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

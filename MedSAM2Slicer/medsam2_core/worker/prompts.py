@@ -1,0 +1,118 @@
+"""Objects with their prompts, to the wire and back. What comes in is checked for form; the session checks the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from medsam2_core.errors import PromptError, VolumeError, WorkerError
+from medsam2_core.image.segments import Segment
+from medsam2_core.run.prompts import (
+    BoxPrompt,
+    MaskPrompt,
+    PointsPrompt,
+    Prompt,
+    RunObject,
+    merge_points,
+    palette_color,
+)
+from medsam2_core.worker import fields
+from medsam2_core.worker.masks import Mask, PackedMask
+from medsam2_core.worker.wire import Buffer, Frame, Header
+
+Shape = tuple[int, int]
+
+
+def objects_to_wire(objects: Iterable[RunObject], payloads: list[Buffer]) -> list[Header]:
+    """Objects for a header; masks are added to `payloads`. Of a segment only the label goes along."""
+    return [
+        {"id": item.segment.label, "prompts": [_prompt_to_wire(prompt, payloads) for prompt in item.prompts]}
+        for item in objects
+    ]
+
+
+def objects_from_wire(frame: Frame, shape: Shape) -> list[RunObject]:
+    """Objects of a request on slices of `shape` (rows, columns), each with its points of a slice in one prompt.
+
+    Raises WorkerError for what is no such message and PromptError for labels that are none or come twice.
+    """
+    objects = [_object(item, frame, shape) for item in fields.objects(frame.header, "objects")]
+    labels = [item.segment.label for item in objects]
+    if len(set(labels)) < len(labels):
+        raise PromptError(f"An object comes twice (ids: {', '.join(map(str, labels))}): give each its own id.")
+    return objects
+
+
+def mask_to_wire(mask: PackedMask, payloads: list[Buffer]) -> Header:
+    """A mask for a header; its pixels are added to `payloads`."""
+    payloads.append(mask.bits)
+    return {"box": mask.box, "payload": len(payloads) - 1}
+
+
+def mask_from_wire(header: Header, frame: Frame, shape: Shape) -> PackedMask:
+    """The mask that a part of a header describes. Raises WorkerError unless it fits a slice of `shape`."""
+    bits = fields.payload(frame, fields.whole(header, "payload"))
+    mask = PackedMask(None, bits)
+    if header.get("box") is not None:
+        row0, column0, row1, column1 = (int(place) for place in fields.numbers(header, "box", 4))
+        mask = PackedMask((row0, column0, row1, column1), bits)
+    mask.check(shape)
+    return mask
+
+
+def same_prompt(one: Prompt, other: Prompt) -> bool:
+    """Whether two prompts ask for the same."""
+    if isinstance(one, MaskPrompt) and isinstance(other, MaskPrompt):
+        return one.slice_index == other.slice_index and np.array_equal(one.mask, other.mask)
+    return one == other
+
+
+def starts_with(prompts: Sequence[Prompt], beginning: Sequence[Prompt]) -> bool:
+    """Whether `prompts` are those of `beginning`, and perhaps more after them."""
+    return len(prompts) >= len(beginning) and all(map(same_prompt, prompts, beginning))
+
+
+def _object(item: Header, frame: Frame, shape: Shape) -> RunObject:
+    label = fields.whole(item, "id")
+    prompts = [_prompt(prompt, frame, shape) for prompt in fields.objects(item, "prompts")]
+    try:
+        segment = Segment(str(label), label, palette_color(0))
+    except VolumeError as error:
+        raise PromptError(f"Object id {label} cannot be a label: choose one from 1 to 65535.") from error
+    return RunObject(segment, merge_points(prompts))
+
+
+def _prompt_to_wire(prompt: Prompt, payloads: list[Buffer]) -> Header:
+    if isinstance(prompt, PointsPrompt):
+        points = [[float(x), float(y)] for x, y in prompt.points_xy]
+        include = [bool(inside) for inside in prompt.include]
+        return {"kind": "points", "slice_index": prompt.slice_index, "points_xy": points, "include": include}
+    if isinstance(prompt, BoxPrompt):
+        return {"kind": "box", "slice_index": prompt.slice_index, "box": [float(place) for place in prompt.box]}
+    packed = mask_to_wire(PackedMask.of(prompt.mask.astype(bool)), payloads)
+    return {"kind": "mask", "slice_index": prompt.slice_index, "mask": packed}
+
+
+def _prompt(item: Header, frame: Frame, shape: Shape) -> Prompt:
+    kind, index = fields.text(item, "kind"), fields.whole(item, "slice_index")
+    if kind == "points":
+        return _points(item, index)
+    if kind == "box":
+        x0, y0, x1, y1 = fields.numbers(item, "box", 4)
+        return BoxPrompt(index, (x0, y0, x1, y1))
+    if kind == "mask":
+        return MaskPrompt(index, _mask(item, frame, shape))
+    raise WorkerError(f"The message has a prompt of unknown kind {kind[:40]!r}.")
+
+
+def _points(item: Header, index: int) -> PointsPrompt:
+    points = [fields.numbers({"points_xy": point}, "points_xy", 2) for point in fields.items(item, "points_xy")]
+    include = fields.items(item, "include")
+    if not all(isinstance(inside, bool) for inside in include) or len(include) != len(points):
+        raise WorkerError(f"The message has {len(points)} points with {len(include)} flags, or flags that are none.")
+    return PointsPrompt(index, tuple((x, y) for x, y in points), tuple(include))
+
+
+def _mask(item: Header, frame: Frame, shape: Shape) -> Mask:
+    return mask_from_wire(fields.mapping(item, "mask"), frame, shape).full(shape)

@@ -1,0 +1,137 @@
+"""The requests a worker understands: headers and payloads in, headers and payloads out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.errors import VolumeError, WorkerError
+from medsam2_core.image.geometry import Geometry, Triple
+from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.worker import fields
+from medsam2_core.worker.prompts import objects_from_wire
+from medsam2_core.worker.results import Step, answers_to_wire, step_to_wire
+from medsam2_core.worker.seams import GreyVolume, SessionSpec
+from medsam2_core.worker.wire import Buffer, Frame, Header
+from medsam2_core.worker.workspace import Notify, Workspace
+
+Answer = tuple[Header, list[Buffer]]
+
+
+class Send(Protocol):
+    """Sends an event of the request at work."""
+
+    def __call__(self, event: str, header: Header, payloads: Sequence[Buffer] = ()) -> None: ...
+
+
+class Requests:
+    """Reads each request, has the workspace do it, and writes the result."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._kinds: dict[str, Callable[[Frame, CancelToken, Send], Answer]] = {
+            "open_model": self._open_model,
+            "open_volume": self._open_volume,
+            "open_session": self._open_session,
+            "predict": self._predict,
+            "propagate": self._propagate,
+            "close": self._close,
+            "status": self._status,
+        }
+
+    def handle(self, frame: Frame, cancel: CancelToken, send: Send) -> Answer:
+        """The result of a request; steps and notices are sent meanwhile. Raises MedSAM2Error."""
+        kind = fields.text(frame.header, "request")
+        if kind not in self._kinds:
+            raise WorkerError(f"The worker knows no request {kind[:40]!r}: use the same version on both sides.")
+        return self._kinds[kind](frame, cancel, send)
+
+    def _open_model(self, frame: Frame, _cancel: CancelToken, send: Send) -> Answer:
+        name, device = fields.text(frame.header, "model"), fields.text(frame.header, "device")
+        image_size = fields.optional_whole(frame.header, "image_size")
+        return self._workspace.open_model(name, device, image_size, _notices(send)), []
+
+    def _open_volume(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Answer:
+        key = fields.text(frame.header, "volume")
+        self._workspace.open_volume(key, _volume(frame))
+        return {}, []
+
+    def _open_session(self, frame: Frame, _cancel: CancelToken, send: Send) -> Answer:
+        header = frame.header
+        axis = fields.whole(header, "axis")
+        if axis not in (0, 1, 2):
+            raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
+        spec = SessionSpec(
+            fields.text(header, "volume"), axis, fields.text(header, "memory"), fields.text(header, "field_of_view")
+        )
+        return self._workspace.open_session(fields.text(header, "session"), spec, _notices(send)), []
+
+    def _predict(self, frame: Frame, _cancel: CancelToken, send: Send) -> Answer:
+        key, index = fields.text(frame.header, "session"), fields.whole(frame.header, "slice_index")
+        objects = objects_from_wire(frame, self._workspace.slice_shape(key))
+        answers = self._workspace.work(key, lambda opened: opened.predict(index, objects), _notices(send))
+        payloads: list[Buffer] = []
+        return {"masks": answers_to_wire(answers, payloads)}, payloads
+
+    def _propagate(self, frame: Frame, cancel: CancelToken, send: Send) -> Answer:
+        header, key = frame.header, fields.text(frame.header, "session")
+        objects = objects_from_wire(frame, self._workspace.slice_shape(key))
+        span = (fields.optional_whole(header, "first"), fields.optional_whole(header, "last"))
+        direction, stop = fields.text(header, "direction"), _stop_rules(header)
+
+        def send_step(step: Step) -> None:
+            payloads: list[Buffer] = []
+            send("step", step_to_wire(step, payloads), payloads)
+
+        done = self._workspace.work(
+            key, lambda opened: opened.propagate(objects, span, direction, stop, cancel, send_step), _notices(send)
+        )
+        return done.to_wire(), []
+
+    def _close(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Answer:
+        if "session" in frame.header:
+            self._workspace.close_session(fields.text(frame.header, "session"))
+        else:
+            self._workspace.close_volume(fields.text(frame.header, "volume"))
+        return {}, []
+
+    def _status(self, _frame: Frame, _cancel: CancelToken, _send: Send) -> Answer:
+        return self._workspace.status(), []
+
+
+def _notices(send: Send) -> Notify:
+    return lambda text: send("notice", {"message": text})
+
+
+def _stop_rules(header: Header) -> StopRules:
+    rules = fields.mapping(header, "stop")
+    return StopRules(
+        fields.optional_whole(rules, "absent_slices"),
+        fields.optional_number(rules, "min_area_mm2"),
+        fields.optional_number(rules, "max_area_change"),
+    )
+
+
+def _volume(frame: Frame) -> GreyVolume:
+    """The volume of a request, its voxels where they came in. Raises WorkerError or VolumeError."""
+    header = frame.header
+    shape = tuple(int(size) for size in fields.numbers(header, "shape_kji", 3))
+    rows = [_triple({"direction_lps": row}, "direction_lps") for row in fields.items(header, "direction_lps")]
+    if len(rows) != 3:
+        raise WorkerError(f"The message has a direction of {len(rows)} rows.")
+    k, j, i = shape
+    geometry = Geometry(
+        (k, j, i), _triple(header, "spacing_ijk"), _triple(header, "origin_lps"), (rows[0], rows[1], rows[2])
+    )
+    voxels: npt.NDArray[np.uint8] = np.frombuffer(fields.payload(frame, 0), dtype=np.uint8)
+    if voxels.size != k * j * i:
+        raise WorkerError(f"The message has {voxels.size} voxels for a volume of {k} x {j} x {i}.")
+    return GreyVolume(voxels.reshape(shape), geometry)
+
+
+def _triple(header: Header, name: str) -> Triple:
+    first, second, third = fields.numbers(header, name, 3)
+    return first, second, third

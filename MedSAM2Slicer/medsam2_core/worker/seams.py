@@ -1,0 +1,112 @@
+"""What the worker asks of the model's side. `backend` answers with torch; tests answer without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.worker.applied import ChangesPrompts
+from medsam2_core.worker.masks import Mask
+from medsam2_core.worker.wire import Header
+
+if TYPE_CHECKING:
+    from medsam2_core.run.report import SliceFacts
+
+
+@dataclass(frozen=True)
+class GreyVolume:
+    """A volume as the model sees it: voxels (k, j, i) windowed to uint8."""
+
+    voxels: npt.NDArray[np.uint8]
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class SessionSpec:
+    """What a session is opened with: a volume's key, the array axis, the memory rule and the field of view."""
+
+    volume: str
+    axis: int
+    memory: str
+    field_of_view: str
+
+
+class Prediction(Protocol):
+    """One object on one slice: its mask (rows, columns), predicted IoU, and the logit of being there."""
+
+    @property
+    def mask(self) -> Mask: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def object_score(self) -> float: ...
+
+
+class SessionStep(Protocol):
+    """The objects that reached a slice; see `session.PropagationStep`."""
+
+    @property
+    def slice_index(self) -> int: ...
+    @property
+    def direction(self) -> str: ...
+    @property
+    def masks(self) -> Mapping[int, Mask]: ...
+    @property
+    def confidence(self) -> Mapping[int, float]: ...
+    @property
+    def object_score(self) -> Mapping[int, float]: ...
+
+
+class ModelSession(ChangesPrompts, Protocol):
+    """The part of `session.VolumeSession` that the worker uses."""
+
+    @property
+    def field_of_view(self) -> str: ...
+    @property
+    def encoder_runs(self) -> int: ...
+    @property
+    def cache_bytes(self) -> int: ...
+
+    def limit_cache(self, max_bytes: int) -> None: ...
+
+    def predict_slice(self, slice_index: int) -> Mapping[int, Prediction]: ...
+
+    def propagate(
+        self,
+        first: int | None = None,
+        last: int | None = None,
+        direction: str = "both",
+        stop: StopRules | None = None,
+        cancel: CancelToken | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[SessionStep]: ...
+
+    def results(self, object_id: int) -> Mapping[int, SliceFacts]: ...
+
+    def stops(self, object_id: int) -> Mapping[str, str]: ...
+
+
+class Backend(Protocol):
+    """One model on one device."""
+
+    def open_model(self, name: str, device: str, image_size: int | None) -> Header:
+        """Load a model in place of the one before; facts about it. Raises WeightsError or DeviceError."""
+
+    def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> ModelSession:
+        """A `ModelSession` on the volume's slices, turned."""
+
+    def cache_budget(self) -> int:
+        """Bytes that the image features of all sessions together may take."""
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether the error says that no memory is left."""
+
+    def release(self) -> None:
+        """Give memory that nothing uses back to the device."""

@@ -1,0 +1,216 @@
+"""What a worker keeps between requests: the model, volumes and sessions; and the work on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from medsam2_core.errors import DeviceError, WorkerError
+from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.run.prompts import RunObject
+from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.worker.applied import AppliedPrompts
+from medsam2_core.worker.masks import Mask, PackedMask
+from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
+from medsam2_core.worker.seams import Backend, GreyVolume, ModelSession, SessionSpec
+from medsam2_core.worker.wire import Header
+
+Value = TypeVar("Value")
+Item = TypeVar("Item")
+Notify = Callable[[str], None]
+
+_SMALL_CACHE = 64 << 20  # bytes, for all sessions together, once memory has run out
+
+
+class OpenSession:
+    """A session on the upright slices of a volume. What goes in and out of it is of stored slices."""
+
+    def __init__(self, backend: Backend, spec: SessionSpec, volume: GreyVolume) -> None:
+        self.spec = spec
+        self.shape = _slice_shape(volume, spec.axis)
+        self._orientation = SliceOrientation.upright(volume.geometry, spec.axis)
+        self.session: ModelSession = backend.open_session(spec, volume, self._orientation)
+        self._applied = AppliedPrompts(self.session, self._orientation)
+
+    def predict(self, slice_index: int, objects: Sequence[RunObject]) -> list[ObjectAnswer]:
+        """Masks of these objects on a slice, those that have one. Raises PromptError."""
+        self._applied.change_to(objects)
+        found = self.session.predict_slice(slice_index)
+        return [
+            ObjectAnswer(label, self._packed(found[label].mask), found[label].confidence, found[label].object_score)
+            for label in (item.segment.label for item in objects)
+            if label in found
+        ]
+
+    def propagate(
+        self,
+        objects: Sequence[RunObject],
+        span: tuple[int | None, int | None],
+        direction: str,
+        stop: StopRules,
+        cancel: CancelToken,
+        send: Callable[[Step], None],
+    ) -> Propagated:
+        """Carry the objects through slices span[0] <= index < span[1], sending each step. Raises PromptError."""
+        started = time.perf_counter()
+        self._applied.change_to(objects)
+        for step in self._steps(span, direction, stop, cancel):
+            send(step)
+        records = tuple(self._record(item) for item in objects)
+        return Propagated(cancel.cancelled, time.perf_counter() - started, records)
+
+    def _steps(
+        self, span: tuple[int | None, int | None], direction: str, stop: StopRules, cancel: CancelToken
+    ) -> Iterator[Step]:
+        done = [0, 0]
+
+        def count(finished: int, planned: int) -> None:
+            done[:] = finished, planned
+
+        for step in self.session.propagate(*span, direction, stop, cancel, count):
+            answers = tuple(
+                ObjectAnswer(label, self._packed(mask), step.confidence[label], step.object_score[label])
+                for label, mask in step.masks.items()
+            )
+            yield Step(step.slice_index, step.direction, done[0], done[1], answers)
+
+    def _record(self, item: RunObject) -> ObjectRecord:
+        label = item.segment.label
+        if not item.prompts:
+            return ObjectRecord(label, {}, ())
+        slices = tuple(
+            SliceRecord(index, facts.confidence, facts.object_score, facts.direction, facts.area_mm2)
+            for index, facts in self.session.results(label).items()
+        )
+        return ObjectRecord(label, dict(self.session.stops(label)), slices)
+
+    def _packed(self, mask: Mask) -> PackedMask:
+        return PackedMask.of(np.take(self._orientation.turn_back(mask[None]), 0, self.spec.axis))
+
+
+class Workspace:
+    """The opened model, volumes and sessions by the client's keys."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._model: Header = {}
+        self._asked: tuple[str, int | None] = ("", None)
+        self._device = ""
+        self._volumes: dict[str, GreyVolume] = {}
+        self._sessions: dict[str, OpenSession] = {}
+        self._short_of_memory = False
+
+    def open_model(self, name: str, device: str, image_size: int | None, notify: Notify) -> Header:
+        """Load a model and close the sessions of the one before; facts about it. Raises WeightsError, DeviceError."""
+        self._sessions.clear()
+        self._model = {}
+        self._asked, self._device, self._short_of_memory = (name, image_size), device, False
+        self._model = self._with_room(self._load, notify)
+        return self._model
+
+    def open_volume(self, key: str, volume: GreyVolume) -> None:
+        """Keep a volume; one of the same key goes, with its sessions."""
+        self.close_volume(key)
+        self._volumes[key] = volume
+
+    def open_session(self, key: str, spec: SessionSpec, notify: Notify) -> Header:
+        """Open a session in place of one of the same key; its settings. Raises PromptError or VolumeError."""
+        volume = _known(self._volumes, spec.volume, "volume")
+        self._sessions.pop(key, None)
+        self._sessions[key] = self._with_room(lambda: OpenSession(self._backend, spec, volume), notify)
+        self._share_memory()
+        return {"field_of_view": self._sessions[key].session.field_of_view, "memory": spec.memory, "axis": spec.axis}
+
+    def slice_shape(self, key: str) -> tuple[int, int]:
+        """Rows and columns of a session's stored slices."""
+        return _known(self._sessions, key, "session").shape
+
+    def work(self, key: str, task: Callable[[OpenSession], Value], notify: Notify) -> Value:
+        """Do a task with a session; again with less memory if there is none left. Raises DeviceError."""
+        return self._with_room(lambda: task(_known(self._sessions, key, "session")), notify)
+
+    def close_session(self, key: str) -> None:
+        """Forget a session."""
+        self._sessions.pop(key, None)
+        self._share_memory()
+
+    def close_volume(self, key: str) -> None:
+        """Forget a volume and its sessions."""
+        self._volumes.pop(key, None)
+        self._sessions = {name: opened for name, opened in self._sessions.items() if opened.spec.volume != key}
+        self._share_memory()
+
+    def status(self) -> Header:
+        """What is open; memory in bytes."""
+        sessions = [opened.session for opened in self._sessions.values()]
+        return {
+            "model": self._model or None,
+            "volumes": sorted(self._volumes),
+            "sessions": sorted(self._sessions),
+            "volume_bytes": sum(volume.voxels.nbytes for volume in self._volumes.values()),
+            "cache_bytes": sum(session.cache_bytes for session in sessions),
+            "encoder_runs": sum(session.encoder_runs for session in sessions),
+        }
+
+    def _load(self) -> Header:
+        name, image_size = self._asked
+        facts = self._backend.open_model(name, self._device, image_size)
+        self._device = facts["device"]
+        return facts
+
+    def _share_memory(self) -> None:
+        if not self._sessions:
+            return
+        budget = _SMALL_CACHE if self._short_of_memory else self._backend.cache_budget()
+        for opened in self._sessions.values():
+            opened.session.limit_cache(budget // len(self._sessions))
+
+    def _with_room(self, task: Callable[[], Value], notify: Notify) -> Value:
+        while True:
+            try:
+                return task()
+            except (MemoryError, RuntimeError) as error:  # RuntimeError is what torch raises
+                if not self._backend.is_out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0] if str(error) else "no more details"
+            # Only here the failed task's own tensors are gone.
+            notify(self._make_room(reason))
+
+    def _make_room(self, reason: str) -> str:
+        """Free memory, the least painful way that is left, and say how. Raises DeviceError if there is none."""
+        self._backend.release()
+        if self._sessions and not self._short_of_memory:
+            self._short_of_memory = True
+            self._share_memory()
+            self._backend.release()
+            return "Memory ran out: fewer slices are kept ready from now on, so going back to a slice takes longer."
+        if self._device == "cpu":
+            raise DeviceError(f"Memory ran out ({reason}): use a smaller model or image size, or close programs.")
+        self._device = "cpu"
+        if self._model:
+            self._reopen()
+        return "The graphics card's memory ran out: the model runs on the processor from now on, which is slower."
+
+    def _reopen(self) -> None:
+        """Load the model again and open all sessions anew; what they had drawn is gone."""
+        specs = {key: opened.spec for key, opened in self._sessions.items()}
+        self._sessions.clear()
+        self._model = self._load()
+        self._sessions = {
+            key: OpenSession(self._backend, spec, self._volumes[spec.volume]) for key, spec in specs.items()
+        }
+        self._share_memory()
+
+
+def _known(items: dict[str, Item], key: str, kind: str) -> Item:
+    if key not in items:
+        raise WorkerError(f"The worker has no {kind} {key!r}: open it first.")
+    return items[key]
+
+
+def _slice_shape(volume: GreyVolume, axis: int) -> tuple[int, int]:
+    rows, columns = (size for place, size in enumerate(volume.voxels.shape) if place != axis)
+    return rows, columns
