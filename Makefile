@@ -3,12 +3,13 @@ export PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/python
 
-.PHONY: help demo accuracy test lint clean
+.PHONY: help demo accuracy ablation test lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo      segment three organs in a chest CT (see demo/)"
 	@echo "make accuracy  measure the starter on that CT (writes docs/accuracy.md)"
+	@echo "make ablation  compare memory banks (writes docs/memory-ablation.md)"
 	@echo "make test      check style, types and behaviour"
 	@echo "make lint      check style and types only"
 	@echo "make clean     remove what the commands above wrote, but not $(VENV) and downloads"
@@ -17,11 +18,15 @@ help:
 demo: $(VENV)/ready-demo
 	$(BIN) benchmarks/demo.py
 
-accuracy: $(VENV)/ready-demo
+accuracy: $(VENV)/ready-dev
 	$(BIN) benchmarks/accuracy.py
+
+ablation: $(VENV)/ready-dev
+	$(BIN) benchmarks/ablation.py
 
 test: lint
 	$(BIN) -m pytest
+	@sh .ci/headless 5.13.31053.0
 
 lint: $(VENV)/ready-dev
 	$(BIN) -m ruff check

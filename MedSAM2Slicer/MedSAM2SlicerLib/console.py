@@ -1,0 +1,146 @@
+"""Segmenting from Slicer's Python console: one call, RAS coordinates in, a segmentation node out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import slicer
+
+from medsam2_core.errors import PromptError
+from medsam2_core.run.prompts import PLANES, make_objects
+from medsam2_core.worker.results import Step
+from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
+from MedSAM2SlicerLib.recording import Recording
+from MedSAM2SlicerLib.running import Running
+from MedSAM2SlicerLib.segments import ensureSegmentation
+from MedSAM2SlicerLib.target import Target
+from MedSAM2SlicerLib.volumeinuse import VolumeInUse
+
+_OBJECT = 1
+
+Point = Sequence[float]
+Range = tuple[int, int]
+
+
+def process(
+    client: WorkerClient,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+    segmentName: str | None = None,
+    points: Sequence[Point] | None = None,
+    exclude: Sequence[Point] | None = None,
+    box: Sequence[Point] | None = None,
+    roiNode: slicer.vtkMRMLMarkupsROINode | None = None,
+    maskSegment: str | None = None,
+    axis: int | str | None = None,
+    window: str | None = None,
+    model: str | None = None,
+    range: Range | None = None,  # noqa: A002 (the name is part of the public API)
+    memory: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> slicer.vtkMRMLSegmentationNode:
+    """Segment an object and return the segmentation; see `MedSAM2SlicerLogic.process` for the arguments.
+
+    Waits for the result; the application stays responsive meanwhile. Raises MedSAM2Error, and Cancelled if the call is
+    ended from elsewhere; what was drawn until then stays.
+    """
+    volume = VolumeInUse(volumeNode)
+    options = _options(volume, axis, window, model, range, memory)
+    slicing = volume.slicing(options.axis or 0)
+    placer = volume.placer(slicing.axis)
+    segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
+    placed = _placed(placer, points, exclude, box, roiNode)
+    if maskSegment is not None:
+        placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
+    name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+    objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT}, {})
+    first, last = _range(options, placed, slicing.count)
+    session = _openSession(client, volume, options)
+    recording = Recording(volume, options, (first, last), objects[0])
+    running = Running(Target(segmentationNode, segmentId).writer(volumeNode), slicing.axis, _OBJECT)
+
+    def onStep(step: Step) -> None:
+        reached = running.write(step)
+        if progress is not None:
+            progress(reached.done, reached.planned)
+
+    call = client.propagate(session, objects, first, last, options.direction, options.stopRules(), onStep)
+    try:
+        result = call.wait()
+        running.finish(result, set())
+        recording.save(segmentationNode, segmentId, client.modelFacts, result)
+    finally:  # after Ctrl+C too: what is drawn stays, in a segment that can be used
+        call.cancel()
+        running.end()
+        client.closeSession(session)
+    return segmentationNode
+
+
+def _options(
+    volume: VolumeInUse,
+    axis: int | str | None,
+    window: str | None,
+    model: str | None,
+    span: Range | None,
+    memory: str | None,
+) -> RunOptions:
+    """The arguments as options; what is left out keeps its default."""
+    chosen = {"window": window, "model": model, "memory": memory}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    first, last = span or (None, None)
+    return RunOptions(axis=_axis(volume, axis), first=first, last=last, **given)
+
+
+def _axis(volume: VolumeInUse, axis: int | str | None) -> int:
+    """An array axis given by number or plane. Raises PromptError for anything else."""
+    if axis is None:
+        return 0
+    if axis in PLANES:
+        return volume.slicing(0).geometry.anatomical_axis(str(axis))
+    if axis not in (0, 1, 2):
+        raise PromptError(f"Axis {axis!r} does not exist: give {', '.join(PLANES)} or 0, 1, 2 for k, j, i.")
+    return int(axis)
+
+
+def _placed(
+    placer: PromptPlacer,
+    points: Sequence[Point] | None,
+    exclude: Sequence[Point] | None,
+    box: Sequence[Point] | None,
+    roiNode: slicer.vtkMRMLMarkupsROINode | None,
+) -> list[PlacedPrompt]:
+    placed = placer.points(points, [True] * len(points)) if points else []
+    placed += placer.points(exclude, [False] * len(exclude)) if exclude else []
+    placed += [placer.box(box)] if box else []
+    return placed + ([placer.roi(roiNode)] if roiNode is not None else [])
+
+
+def _range(options: RunOptions, placed: Sequence[PlacedPrompt], count: int) -> Range:
+    """The range asked for, else that of an ROI, else the whole volume."""
+    spans = [one.sliceRange for one in placed if one.sliceRange is not None]
+    if options.first is None and spans:
+        return spans[0]
+    return options.range(count)
+
+
+def _openSession(client: WorkerClient, volume: VolumeInUse, options: RunOptions) -> str:
+    prepared = volume.prepared(options.window)
+    key = f"console/{prepared.key}"
+    client.setModel(options.model, options.device)
+    client.setVolume(prepared.key, prepared)
+    client.openSession(key, prepared.key, options.axis or 0, options.memoryRule(), options.fieldOfView)
+    return key
+
+
+def segmentIdOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segment: str) -> str:
+    """Return the ID of a segment given by ID or name. Raises PromptError, naming those there are."""
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetSegment(segment) is not None:
+        return segment
+    segmentId: str = segmentation.GetSegmentIdBySegmentName(segment)
+    if not segmentId:
+        names = [segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()]
+        raise PromptError(f"There is no segment {segment!r}: the segmentation has {', '.join(names) or 'none'}.")
+    return segmentId

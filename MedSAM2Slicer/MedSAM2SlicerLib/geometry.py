@@ -1,0 +1,152 @@
+"""The only place that maps world positions (RAS mm) to voxels of a volume node and back.
+
+Three frames. World: what views and markups use. Volume frame: RAS mm below the volume's parent transforms; runs are
+stored in it, so that moving the volume does not change them. Voxels (i, j, k): of the volume's own grid, which is what
+the model sees and masks are written on. A parent transform only moves the volume frame in the world; it may turn, flip,
+scale and shear, since no voxel is resampled for it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+import vtk
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Float, Geometry, Triple
+
+_FLIP = np.array([-1.0, -1.0, 1.0])  # RAS to LPS and back
+_SINGULAR = 1e-9  # smallest to largest singular value of a transform that still has an inverse worth using
+
+_SAME = 1e-6  # mm, and cosines: what writing a matrix to a file and reading it back may change
+
+
+@dataclass(frozen=True)
+class ViewAxis:
+    """The array axis (0, 1, 2 for k, j, i) whose slices lie closest to a slice view, and the angle between them."""
+
+    axis: int
+    obliqueDegrees: float
+
+
+def volumeGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
+    """Return the volume's grid in its own frame, without parent transforms.
+
+    Raises VolumeError for a volume without voxels or with axes that are not at right angles.
+    """
+    image = volumeNode.GetImageData()
+    if image is None or min(image.GetDimensions()) < 1:
+        raise VolumeError(f"{volumeNode.GetName()!r} holds no voxels: load its image again or choose another volume.")
+    i, j, k = image.GetDimensions()
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASDirectionMatrix(matrix)
+    first, second, third = (_triple(row) for row in _FLIP[:, None] * _array(matrix)[:3, :3])
+    try:
+        return Geometry(
+            shape_kji=(k, j, i),
+            spacing_ijk=_triple(volumeNode.GetSpacing()),
+            origin_lps=_triple(_FLIP * volumeNode.GetOrigin()),
+            direction_lps=(first, second, third),
+        )
+    except VolumeError as error:
+        raise VolumeError(f"{volumeNode.GetName()!r} cannot be segmented. {error}") from error
+
+
+def worldToVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
+    """Map world points (n, 3) to the volume frame (RAS mm). VolumeError for a transform that is not linear."""
+    return _mapped(np.linalg.inv(volumeToWorldMatrix(volumeNode)), points)
+
+
+def volumeToWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
+    """Map points (n, 3) of the volume frame (RAS mm) to the world. VolumeError for a transform that is not linear."""
+    return _mapped(volumeToWorldMatrix(volumeNode), points)
+
+
+def worldToIjk(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
+    """Map world points (n, 3) to fractional voxels (i, j, k), not clipped to the grid. Raises VolumeError."""
+    return volumeGeometry(volumeNode).ras_to_ijk(worldToVolume(volumeNode, points))
+
+
+def ijkToWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
+    """Map voxels (n, 3) as (i, j, k), fractions allowed, to the world. Raises VolumeError."""
+    return volumeToWorld(volumeNode, volumeGeometry(volumeNode).ijk_to_ras(points))
+
+
+def volumeToWorldMatrix(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Float:
+    """Return the 4x4 matrix of all parent transforms together; the identity where there is none.
+
+    Raises VolumeError for a transform that is not linear or that flattens the volume.
+    """
+    transformNode = volumeNode.GetParentTransformNode()
+    if transformNode is not None and not transformNode.IsTransformToWorldLinear():
+        raise VolumeError(
+            f"Harden the transform of {volumeNode.GetName()!r} first (Transforms module); "
+            "MedSAM-2 works on a regular grid."
+        )
+    matrix = _toWorld(transformNode)
+    sizes = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+    if sizes[-1] <= _SINGULAR * sizes[0]:
+        raise VolumeError(
+            f"The transform of {volumeNode.GetName()!r} flattens it and cannot be undone: correct or remove it "
+            "(Transforms module)."
+        )
+    return matrix
+
+
+def viewAxis(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRMLSliceNode) -> ViewAxis:
+    """Find the array axis whose slices lie closest to a slice view, as displayed in the world.
+
+    Of axes that lie equally close the slowest wins, k before j before i: those are the acquired slices. VolumeError
+    for a transform that is not linear.
+    """
+    directions = volumeToWorldMatrix(volumeNode)[:3, :3] @ volumeGeometry(volumeNode).affine_ijk_to_ras[:3, :3]
+    normals = np.linalg.inv(directions)  # row n is at right angles to the plane of the two other columns
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    view = _array(sliceNode.GetSliceToRAS())[:3, 2]
+    cosines = np.abs(normals @ (view / np.linalg.norm(view)))[::-1].round(
+        6
+    )  # as k, j, i; rounded so that ties are ties
+    axis = int(np.argmax(cosines))
+    return ViewAxis(axis, math.degrees(math.acos(min(1.0, float(cosines[axis])))))
+
+
+def axisOfSliceNode(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRMLSliceNode) -> int:
+    """Return the array axis (0, 1, 2 for k, j, i) of `viewAxis`."""
+    return viewAxis(volumeNode, sliceNode).axis
+
+
+def sameFrame(node: slicer.vtkMRMLTransformableNode, other: slicer.vtkMRMLTransformableNode) -> bool:
+    """Whether two nodes are moved in the world by the same transform, whatever the nodes that hold it."""
+    first, second = node.GetParentTransformNode(), other.GetParentTransformNode()
+    if first is second:
+        return True
+    if not all(one is None or one.IsTransformToWorldLinear() for one in (first, second)):
+        return False
+    return bool(np.allclose(_toWorld(first), _toWorld(second), rtol=0, atol=_SAME))
+
+
+def _toWorld(transformNode: slicer.vtkMRMLTransformNode | None) -> Float:
+    """The matrix (4x4) of a linear transform and all above it."""
+    matrix = vtk.vtkMatrix4x4()
+    if transformNode is not None:
+        transformNode.GetMatrixTransformToWorld(matrix)
+    return _array(matrix)
+
+
+def _array(matrix: vtk.vtkMatrix4x4) -> Float:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def _mapped(matrix: Float, points: npt.ArrayLike) -> Float:
+    array = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    mapped: Float = array @ matrix[:3, :3].T + matrix[:3, 3]
+    return mapped
+
+
+def _triple(values: npt.ArrayLike) -> Triple:
+    first, second, third = (float(value) + 0.0 for value in np.asarray(values))  # + 0.0 makes -0.0 an ordinary zero
+    return first, second, third

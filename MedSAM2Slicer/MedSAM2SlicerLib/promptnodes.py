@@ -1,0 +1,131 @@
+"""The markups nodes that hold a segment's prompts. They are saved with the scene and stay when another is worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import slicer
+from slicer.i18n import tr as _
+
+from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
+
+KINDS = ("include", "exclude", "box", "curve")
+
+_CLASSES = {
+    "include": "vtkMRMLMarkupsFiducialNode",
+    "exclude": "vtkMRMLMarkupsFiducialNode",
+    "box": "vtkMRMLMarkupsROINode",
+    "curve": "vtkMRMLMarkupsClosedCurveNode",
+}
+# Okabe and Ito's green and vermilion, which most colour-blind people can tell apart; shapes differ as well.
+_ORANGE = (0.9, 0.62, 0.0)
+_COLORS = {"include": (0.0, 0.62, 0.45), "exclude": (0.84, 0.37, 0.0), "box": _ORANGE, "curve": _ORANGE}
+_GLYPHS = {"include": "Sphere3D", "exclude": "Cross2D"}
+_KIND = "MedSAM2.Kind"
+_SEGMENT = "MedSAM2.SegmentId"
+_SEGMENTATION = "MedSAM2.Segmentation"
+
+
+@dataclass(frozen=True)
+class PromptItem:
+    """A prompt as a list shows it. `nodeId` and `pointId` say what to remove; both None for a segment's mask."""
+
+    kind: str
+    sliceIndex: int
+    text: str
+    nodeId: str | None = None
+    pointId: str | None = None
+
+
+class PromptNodes:
+    """Finds and makes the nodes of one segment's prompts."""
+
+    def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> None:
+        self._segmentationNode, self._segmentId = segmentationNode, segmentId
+
+    def nodes(self, kind: str) -> list[slicer.vtkMRMLMarkupsNode]:
+        """Return the nodes of a kind that are in the scene."""
+        found = slicer.util.getNodesByClass(_CLASSES[kind])
+        return [node for node in found if node.GetAttribute(_KIND) == kind and self._belongs(node)]
+
+    def nodeToPlace(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        """Return the node that the next prompt goes into: points share one node; boxes and curves have one each."""
+        free = [node for node in self.nodes(kind) if _takesMore(node)]
+        return free[0] if free else self._make(kind)
+
+    def placed(self, placer: PromptPlacer) -> Iterator[tuple[str, PlacedPrompt]]:
+        """Place the prompts of all nodes, each with its kind. Raises PromptError, naming the markup."""
+        for kind in ("include", "exclude"):
+            for node in self.nodes(kind):
+                yield from ((kind, prompt) for prompt in placer.pointList(node, include=kind == "include"))
+        for node in self.nodes("box"):
+            if node.GetNumberOfDefinedControlPoints():
+                yield "box", placer.roi(node)
+        drawn = [node for node in self.nodes("curve") if node.GetNumberOfDefinedControlPoints() >= 3]
+        yield from (("curve", prompt) for prompt in placer.curves(drawn))
+
+    def remove(self, item: PromptItem) -> None:
+        """Remove a prompt from the scene; nothing happens if it is gone already."""
+        node = slicer.mrmlScene.GetNodeByID(item.nodeId) if item.nodeId else None
+        if node is None:
+            return
+        if item.pointId is None:
+            slicer.mrmlScene.RemoveNode(node)
+        else:
+            node.RemoveNthControlPoint(node.GetNthControlPointIndexByID(item.pointId))
+
+    def removeAll(self) -> None:
+        """Remove every node."""
+        for kind in KINDS:
+            for node in self.nodes(kind):
+                slicer.mrmlScene.RemoveNode(node)
+
+    def _belongs(self, node: slicer.vtkMRMLMarkupsNode) -> bool:
+        return (
+            node.GetAttribute(_SEGMENT) == self._segmentId
+            and node.GetNodeReferenceID(_SEGMENTATION) == self._segmentationNode.GetID()
+        )
+
+    def _make(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        segment = self._segmentationNode.GetSegmentation().GetSegment(self._segmentId)
+        node = slicer.mrmlScene.AddNewNodeByClass(_CLASSES[kind], f"{segment.GetName()} {_title(kind)}")
+        node.SetAttribute(_KIND, kind)
+        node.SetAttribute(_SEGMENT, self._segmentId)
+        node.SetNodeReferenceID(_SEGMENTATION, self._segmentationNode.GetID())
+        node.CreateDefaultDisplayNodes()
+        _style(node.GetDisplayNode(), kind)
+        return node
+
+
+def itemText(kind: str, sliceIndex: int) -> str:
+    """Return a prompt's line in a list."""
+    return _("slice {index} · {kind}").format(index=sliceIndex, kind=_title(kind))
+
+
+def _title(kind: str) -> str:
+    titles = {
+        "include": _("include"),
+        "exclude": _("exclude"),
+        "box": _("box"),
+        "curve": _("curve"),
+        "segment": _("from segment"),
+    }
+    return titles[kind]
+
+
+def _takesMore(node: slicer.vtkMRMLMarkupsNode) -> bool:
+    return node.IsA("vtkMRMLMarkupsFiducialNode") or not node.GetNumberOfDefinedControlPoints()
+
+
+def _style(display: slicer.vtkMRMLMarkupsDisplayNode | None, kind: str) -> None:
+    if display is None:  # headless, where no display node class is registered
+        return
+    display.SetSelectedColor(*_COLORS[kind])
+    display.SetColor(*_COLORS[kind])
+    display.SetPointLabelsVisibility(False)
+    display.SetPropertiesLabelVisibility(False)
+    if kind in _GLYPHS:
+        display.SetGlyphTypeFromString(_GLYPHS[kind])
+    if kind == "box":
+        display.SetFillVisibility(False)

@@ -1,0 +1,87 @@
+"""All prompts of one segment: those in markups nodes, and other segments taken as masks."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+import slicer
+
+from medsam2_core.errors import PromptError
+from medsam2_core.image.segments import Segment
+from medsam2_core.run.prompts import RunObject, make_objects, merge_points
+from MedSAM2SlicerLib.promptnodes import PromptItem, PromptNodes, itemText
+from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
+
+_COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
+
+
+class PromptSet:
+    """The prompts of a segment. Nodes are saved with the scene, segments taken as masks are not."""
+
+    def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> None:
+        self._segmentationNode, self._segmentId = segmentationNode, segmentId
+        self._nodes = PromptNodes(segmentationNode, segmentId)
+        self._segments: list[tuple[str, int | None]] = []
+
+    @property
+    def name(self) -> str:
+        """The segment's name."""
+        name: str = self._segmentationNode.GetSegmentation().GetSegment(self._segmentId).GetName()
+        return name
+
+    def nodeToPlace(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        """Return the markups node that the next prompt of a kind goes into."""
+        return self._nodes.nodeToPlace(kind)
+
+    def addSegment(self, segmentId: str, sliceIndex: int | None, placer: PromptPlacer) -> None:
+        """Take what a segment marks on a slice (None: on all it marks) as the truth. Raises PromptError if empty."""
+        placer.segment(self._segmentationNode, segmentId, _slices(sliceIndex))
+        self._segments.append((segmentId, sliceIndex))
+
+    def placed(self, placer: PromptPlacer) -> list[tuple[str, PlacedPrompt]]:
+        """Place every prompt, each with its kind. Raises PromptError, naming the markup that cannot be used."""
+        placed = list(self._nodes.placed(placer))
+        for segmentId, index in self._segments:
+            masks = placer.segment(self._segmentationNode, segmentId, _slices(index))
+            placed += [("segment", mask) for mask in masks]
+        return placed
+
+    def items(self, placer: PromptPlacer) -> list[PromptItem]:
+        """List the prompts by slice; none if one of them cannot be used, which `objects` explains."""
+        try:
+            placed = self.placed(placer)
+        except PromptError:
+            return []
+        return sorted((_item(kind, one) for kind, one in placed), key=lambda item: item.sliceIndex)
+
+    def remove(self, item: PromptItem) -> None:
+        """Remove a prompt; of a segment taken on all its slices, all of them."""
+        if item.kind == "segment":
+            self._segments = [one for one in self._segments if one[1] not in (None, item.sliceIndex)]
+        else:
+            self._nodes.remove(item)
+
+    def removeAll(self) -> None:
+        """Remove every prompt."""
+        self._segments.clear()
+        self._nodes.removeAll()
+
+    def objects(self, placer: PromptPlacer, objectId: int, drawn: Container[int]) -> list[RunObject]:
+        """Return the segment as the worker's object. Raises PromptError if its prompts say too little.
+
+        Exclude points alone will do on slices that are `drawn`, where they correct.
+        """
+        prompts = [one.prompt for _kind, one in self.placed(placer)]
+        fresh = [prompt for prompt in prompts if prompt.slice_index not in drawn]
+        if fresh or not prompts:
+            make_objects({self.name: fresh}, {self.name: objectId}, {})
+        return [RunObject(Segment(self.name, objectId, _COLOR), merge_points(prompts))]
+
+
+def _slices(sliceIndex: int | None) -> list[int] | None:
+    return None if sliceIndex is None else [sliceIndex]
+
+
+def _item(kind: str, placed: PlacedPrompt) -> PromptItem:
+    index = placed.prompt.slice_index
+    return PromptItem(kind, index, itemText(kind, index), placed.source.nodeId, placed.source.controlPointId)

@@ -1,0 +1,372 @@
+"""Segments: made to fit a volume, read as masks, and the only place that writes them.
+
+Masks are bool arrays (k, j, i) or slices of one, on the volume's own grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+
+from medsam2_core.errors import VolumeError
+from MedSAM2SlicerLib.geometry import sameFrame
+from MedSAM2SlicerLib.history import EditHistory, History
+from MedSAM2SlicerLib.layers import (
+    BINARY_LABELMAP,
+    Bools,
+    Box,
+    bounds,
+    boxOf,
+    clip,
+    cut,
+    extentOf,
+    grown,
+    isEmpty,
+    labelOf,
+    labelsIn,
+    layerOf,
+    sharing,
+    shifted,
+    writeLabels,
+)
+from MedSAM2SlicerLib.masking import EditRules
+from MedSAM2SlicerLib.volumes import checkedGeometry
+
+
+@dataclass(frozen=True)
+class Written:
+    """Voxels that a write changed, and those of the masks that the editable area did not let in."""
+
+    changed: int = 0
+    maskedOut: int = 0
+
+    def __add__(self, other: Written) -> Written:
+        return Written(self.changed + other.changed, self.maskedOut + other.maskedOut)
+
+
+class SegmentWriter:
+    """Writes masks into one segment, as Slicer's own tools would.
+
+    Editable area, intensity range and overwrite mode are those of `editorNode`; without one, everything is editable
+    and neighbours are spared. Only the box that changes is touched. A segment must be made by `ensureSegmentation`.
+    Between `begin` and `end`, layers may be larger than what they hold and closed surfaces lag behind.
+    """
+
+    def __init__(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        segmentId: str,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+        history: History | None = None,
+    ) -> None:
+        self.segmentationNode, self.segmentId, self.volumeNode = segmentationNode, segmentId, volumeNode
+        self.history = history or EditHistory(segmentationNode)
+        self.written = Written()
+        self._grid = checkedGeometry(volumeNode).shape_kji
+        self._rules = EditRules(segmentationNode, segmentId, volumeNode, editorNode)
+        self._touched: set[str] = set()
+
+    def sliceShape(self, axis: int) -> tuple[int, int]:
+        """Return rows and columns of a slice along an array axis (0, 1, 2 for k, j, i)."""
+        rows, columns = (size for place, size in enumerate(self._grid) if place != axis)
+        return rows, columns
+
+    @property
+    def restriction(self) -> str:
+        """The editable area in a few words, such as "inside 'lung'"; empty if there is none."""
+        return self._rules.describe()
+
+    def begin(self) -> None:
+        """Start a run: one state for undo holds all that is written until `end`."""
+        self.history.saveState()
+        self.written = Written()
+        self._touched = set()
+
+    def writeSlices(self, masks: Mapping[int, Bools | None], axis: int) -> Written:
+        """Replace slices along an array axis: each by its mask (rows, columns), None for an empty one.
+
+        Pixels outside the editable area stay as they are. Returns what was changed; `written` adds up since `begin`.
+        Raises VolumeError if the segment is gone, or for a mask that does not fit.
+        """
+        result = Written()
+        for index, mask in masks.items():
+            result += self._writeBox(*self._slice(index, mask, axis))
+        self.written += result
+        return result
+
+    def end(self) -> None:
+        """Finish a run: crop layers to what they hold and bring closed surfaces up to date, where something changed."""
+        segmentation = self.segmentationNode.GetSegmentation()
+        for segmentId in sorted(self._touched):
+            if segmentation.GetSegment(segmentId) is not None:
+                self._settle(segmentId)
+        self._touched = set()
+
+    def _slice(self, index: int, mask: Bools | None, axis: int) -> tuple[Box, Bools]:
+        """A slice as a box one voxel thick, and the mask in it."""
+        if mask is None:
+            mask = np.zeros(self.sliceShape(axis), dtype=np.bool_)
+        if mask.shape != self.sliceShape(axis) or not 0 <= index < self._grid[axis]:
+            raise VolumeError(
+                f"A mask of {mask.shape} pixels for slice {index} does not fit {self.volumeNode.GetName()!r} along "
+                f"axis {axis}: start the run again on this volume."
+            )
+        k, j, i = (
+            slice(index, index + 1) if place == axis else slice(0, size) for place, size in enumerate(self._grid)
+        )
+        return (k, j, i), np.expand_dims(mask.astype(np.bool_, copy=False), axis)
+
+    def _writeBox(self, box: Box, target: Bools) -> Written:
+        """Make the segment equal to `target` in a box, as far as that is allowed."""
+        differs = target != self._marked(box)
+        if not differs.any():
+            return Written()
+        tight = bounds(differs)
+        differs, target, box = differs[tight], target[tight], shifted(tight, box)
+        editable = self._rules.editable(box)
+        added, removed = differs & target & editable, differs & ~target & editable
+        if removed.any():
+            self._remove(box, removed)
+        if added.any():
+            self._add(box, added)
+        changed = int(np.count_nonzero(added | removed))
+        return Written(changed, int(np.count_nonzero(differs & target & ~editable)))
+
+    def _marked(self, box: Box) -> Bools:
+        segmentation = self.segmentationNode.GetSegmentation()
+        if segmentation.GetSegment(self.segmentId) is None:
+            raise VolumeError(
+                f"The segment was removed from {self.segmentationNode.GetName()!r} during the run: "
+                "choose another one and propagate again."
+            )
+        return labelsIn(self._layer(), box) == labelOf(self.segmentationNode, self.segmentId)
+
+    def _layer(self) -> slicer.vtkOrientedImageData:
+        return layerOf(self.segmentationNode, self.segmentId)
+
+    def _remove(self, box: Box, where: Bools) -> None:
+        # What is removed is marked, so it lies within the layer; the box around it may reach further.
+        part = clip(self._layer(), box)
+        writeLabels(self._layer(), part, cut(where, box, part), 0)
+        self._tell([self.segmentId])
+
+    def _add(self, box: Box, where: Bools) -> None:
+        """Mark voxels; what else is there gives way or, if it may not, shares the place in another layer."""
+        overwritten = self._rules.overwritten()
+        self._separate(box, where, overwritten)
+        layer = self._grownLayer(box)
+        erased = [one for one in overwritten if self._erase(one, layer, box, where)]
+        label = labelOf(self.segmentationNode, self.segmentId)
+        slicer.vtkOrientedImageDataResample.CastImageForValue(layer, label)  # does nothing if the label fits the type
+        writeLabels(layer, box, where, label)
+        self._tell([self.segmentId, *erased])
+
+    def _separate(self, box: Box, where: Bools, overwritten: set[str]) -> None:
+        """Move the segment to a layer of its own if it would overwrite a neighbour in its layer that is to stay."""
+        layer = self._layer()
+        under = set(np.unique(labelsIn(layer, box)[where]).tolist()) - {0}
+        kept = {one for one in sharing(self.segmentationNode, layer) if one not in overwritten | {self.segmentId}}
+        if under & {labelOf(self.segmentationNode, one) for one in kept}:
+            self.segmentationNode.GetSegmentation().SeparateSegmentLabelmap(self.segmentId)
+
+    def _grownLayer(self, box: Box) -> slicer.vtkOrientedImageData:
+        """The segment's layer, made to cover a box."""
+        layer = self._layer()
+        ijkToRas = vtk.vtkMatrix4x4()
+        self.volumeNode.GetIJKToRASMatrix(ijkToRas)
+        larger = grown(layer, box, self._grid, ijkToRas)
+        if larger is not layer:
+            segmentation = self.segmentationNode.GetSegmentation()
+            for segmentId in sharing(self.segmentationNode, layer):
+                segmentation.GetSegment(segmentId).AddRepresentation(BINARY_LABELMAP, larger)
+        return larger
+
+    def _erase(self, segmentId: str, layer: slicer.vtkOrientedImageData, box: Box, where: Bools) -> bool:
+        """Take voxels from another segment; True if it had any. In the same layer writing over them does it."""
+        other = layerOf(self.segmentationNode, segmentId)
+        if other is None:
+            return False
+        part = clip(other, box)
+        if isEmpty(part):
+            return False
+        theirs = (labelsIn(other, part) == labelOf(self.segmentationNode, segmentId)) & cut(where, box, part)
+        if theirs.any() and other is not layer:
+            writeLabels(other, part, theirs, 0)
+        return bool(theirs.any())
+
+    def _tell(self, segmentIds: list[str]) -> None:
+        """Send the events that Slicer sends after an edit: views draw anew, and undo knows that there is a change."""
+        segmentation = self.segmentationNode.GetSegmentation()
+        self._touched.update(segmentIds)
+        for segmentId in segmentIds:
+            segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified, segmentId)
+            segmentation.InvokeEvent(slicer.vtkSegmentation.RepresentationModified, segmentId)
+
+    def _settle(self, segmentId: str) -> None:
+        """Let Slicer do what it does after each edit of its own: crop the layer, convert anew, set the status.
+
+        Adding nothing in one voxel brings it about. Done once a run, since it takes about as long as a whole volume.
+        """
+        layer = layerOf(self.segmentationNode, segmentId)
+        if layer is None or isEmpty(boxOf(layer)):
+            return
+        nothing = slicer.vtkOrientedImageData()
+        nothing.CopyDirections(layer)
+        nothing.SetSpacing(layer.GetSpacing())
+        nothing.SetOrigin(layer.GetOrigin())
+        k, j, i = (slice(side.start, side.start + 1) for side in boxOf(layer))
+        nothing.SetExtent(*extentOf((k, j, i)))
+        nothing.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+        nothing.GetPointData().GetScalars().Fill(0)
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        logic.SetBinaryLabelmapToSegment(nothing, self.segmentationNode, segmentId, logic.MODE_MERGE_MASK)
+        segment = self.segmentationNode.GetSegmentation().GetSegment(segmentId)
+        if logic.GetSegmentStatus(segment) == logic.NotStarted:
+            logic.SetSegmentStatus(segment, logic.InProgress)
+
+
+def ensureSegmentation(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+    name: str | None = None,
+) -> tuple[slicer.vtkMRMLSegmentationNode, str]:
+    """Return a segmentation on the volume's grid and under its transforms, and the ID of its segment called `name`.
+
+    Makes the segmentation if there is none, and the segment if there is none of that name (or no name is given).
+    Raises VolumeError for a segmentation that holds something on another grid or in another place.
+    """
+    checkedGeometry(volumeNode)
+    if segmentationNode is None:
+        segmentationNode = volumeNode.GetScene().AddNewNodeByClass(
+            "vtkMRMLSegmentationNode", f"{volumeNode.GetName()} segmentation"
+        )
+        _placeBeside(segmentationNode, volumeNode)
+    fitSegmentation(volumeNode, segmentationNode)
+    segmentation = segmentationNode.GetSegmentation()
+    segmentId = segmentation.GetSegmentIdBySegmentName(name) if name else ""
+    return segmentationNode, segmentId or segmentation.AddEmptySegment("", name or "")
+
+
+def fitSegmentation(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> None:
+    """Give an empty segmentation the volume's grid and transform; VolumeError if one with content has others."""
+    if segmentationNode.GetDisplayNode() is None:
+        segmentationNode.CreateDefaultDisplayNodes()
+    if _hasContent(segmentationNode):
+        _requireFit(volumeNode, segmentationNode)
+        return
+    segmentationNode.GetSegmentation().SetSourceRepresentationName(BINARY_LABELMAP)
+    # Without the volume's transform a mask would be somewhere else, and read back as empty. The grid comes second:
+    # Slicer takes it as seen from under the segmentation's transform, and resamples to it when it writes a file.
+    segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+
+
+def segmentMask(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, volumeNode: slicer.vtkMRMLScalarVolumeNode
+) -> Bools:
+    """Read a segment as bool (k, j, i) on the volume's grid, resampled (nearest voxel) if it is on another one.
+
+    Adds nothing to the scene. Raises VolumeError for a segment that is gone or is no binary labelmap.
+    """
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    if segment is None:
+        raise VolumeError(f"{segmentationNode.GetName()!r} has no such segment any more: choose another one.")
+    layer = layerOf(segmentationNode, segmentId)
+    if layer is None:
+        raise VolumeError(
+            f"Segment {segment.GetName()!r} is a surface: make Binary labelmap the source representation of "
+            f"{segmentationNode.GetName()!r} first (Segmentations module)."
+        )
+    k, j, i = (slice(0, size) for size in checkedGeometry(volumeNode).shape_kji)
+    if not isEmpty(boxOf(layer)) and not _fits(volumeNode, segmentationNode, layer):
+        layer = _resampled(layer, segmentationNode, volumeNode)
+    mask: Bools = labelsIn(layer, (k, j, i)) == segment.GetLabelValue()
+    return mask
+
+
+def segmentVolumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> float:
+    """Return the volume of a segment in mL, in its own frame (a transform that scales does not count)."""
+    layer = layerOf(segmentationNode, segmentId)
+    if layer is None or isEmpty(boxOf(layer)):
+        return 0.0
+    marked = labelsIn(layer, boxOf(layer)) == labelOf(segmentationNode, segmentId)
+    return int(np.count_nonzero(marked)) * math.prod(layer.GetSpacing()) / 1000
+
+
+def _hasContent(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
+    segmentation = segmentationNode.GetSegmentation()
+    layers = [layerOf(segmentationNode, one) for one in segmentation.GetSegmentIDs()]
+    return any(layer is None or not isEmpty(boxOf(layer)) for layer in layers)
+
+
+def _requireFit(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+    name, volumeName = segmentationNode.GetName(), volumeNode.GetName()
+    if segmentationNode.GetSegmentation().GetSourceRepresentationName() != BINARY_LABELMAP:
+        raise VolumeError(
+            f"{name!r} holds surfaces: make Binary labelmap its source representation first (Segmentations module), "
+            "or choose a new segmentation."
+        )
+    if not sameFrame(volumeNode, segmentationNode):
+        raise VolumeError(
+            f"{name!r} is under another transform than {volumeName!r}: put both under the same one "
+            "(Transforms module), or choose a new segmentation."
+        )
+    for segmentId in segmentationNode.GetSegmentation().GetSegmentIDs():
+        layer = layerOf(segmentationNode, segmentId)
+        if not isEmpty(boxOf(layer)) and not _fits(volumeNode, segmentationNode, layer):
+            raise VolumeError(
+                f"{name!r} was drawn on another grid than that of {volumeName!r}: choose a new segmentation, "
+                "or resample it to this volume (Segment Editor, Specify geometry)."
+            )
+
+
+def _fits(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    layer: slicer.vtkOrientedImageData,
+) -> bool:
+    """Whether a layer's voxels are the volume's, in the world too."""
+    matching = slicer.vtkOrientedImageDataResample.DoGeometriesMatch(layer, _gridImage(volumeNode))
+    return bool(matching) and sameFrame(volumeNode, segmentationNode)
+
+
+def _gridImage(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkOrientedImageData:
+    """The volume's grid as an image without voxels."""
+    image = slicer.vtkOrientedImageData()
+    ijkToRas = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(ijkToRas)
+    image.SetImageToWorldMatrix(ijkToRas)
+    image.SetExtent(volumeNode.GetImageData().GetExtent())
+    return image
+
+
+def _resampled(
+    layer: slicer.vtkOrientedImageData,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+) -> slicer.vtkOrientedImageData:
+    between = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        segmentationNode.GetParentTransformNode(), volumeNode.GetParentTransformNode(), between
+    )
+    result = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        layer, _gridImage(volumeNode), result, False, False, between
+    )
+    return result
+
+
+def _placeBeside(node: slicer.vtkMRMLNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Put a node into the volume's folder (patient or study) of the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volumeNode.GetScene())
+    item, volumeItem = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volumeNode)
+    if item and volumeItem:
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))

@@ -1,0 +1,66 @@
+"""The volume a controller works on: its slices, where they lie, and what the model sees of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+
+from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.run.prompts import Slicing
+from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.prompts import PromptPlacer
+from MedSAM2SlicerLib.volumes import PreparedVolume, checkedGeometry, prepareVolume, volumeKey, voxelHash, windowOf
+
+
+class VolumeInUse:
+    """A volume node and its windowed copy, which is made anew only when voxels, grid or window have changed.
+
+    `axis` is an array axis (0, 1, 2 for k, j, i). Every method raises VolumeError for what cannot be segmented, also
+    where there is no volume (None).
+    """
+
+    def __init__(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        self.node = node
+        self._prepared: PreparedVolume | None = None
+        self._hash: tuple[int, str] | None = None
+
+    def prepared(self, window: str) -> PreparedVolume:
+        """Return the volume as the worker gets it; `window` as in `volumes.windowOf`."""
+        checkedGeometry(self.node)
+        chosen = windowOf(self.node, window)
+        if self._prepared is None or self._prepared.key != volumeKey(self.node, chosen):
+            self._prepared = prepareVolume(self.node, chosen)
+        return self._prepared
+
+    def voxelsSha256(self) -> str:
+        """Return the hash of the voxels, taken anew only when they have changed."""
+        checkedGeometry(self.node)
+        changed = self.node.GetImageData().GetMTime()
+        if self._hash is None or self._hash[0] != changed:
+            self._hash = changed, voxelHash(self.node)
+        return self._hash[1]
+
+    def slicing(self, axis: int) -> Slicing:
+        """Return the slices along an axis."""
+        return Slicing(checkedGeometry(self.node), axis)
+
+    def placer(self, axis: int) -> PromptPlacer:
+        """Return what places prompts on the slices along an axis."""
+        checkedGeometry(self.node)
+        return PromptPlacer(self.node, axis)
+
+    def sliceCentreRas(self, axis: int, sliceIndex: int) -> tuple[float, float, float]:
+        """Return the world position of a slice's middle."""
+        slicing = self.slicing(axis)
+        rows, columns = slicing.shape
+        r, a, s = ijkToWorld(self.node, slicing.join(sliceIndex, ((columns - 1) / 2, (rows - 1) / 2)))[0]
+        return float(r), float(a), float(s)
+
+    def modelView(self, window: str, axis: int, sliceIndex: int) -> npt.NDArray[np.uint8]:
+        """Return a slice (rows, columns) as the model sees it: windowed and upright."""
+        prepared = self.prepared(window)
+        turned: npt.NDArray[np.uint8] = SliceOrientation.upright(prepared.geometry, axis).turn(prepared.grey)[
+            sliceIndex
+        ]
+        return turned

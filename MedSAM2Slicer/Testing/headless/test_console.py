@@ -1,0 +1,149 @@
+"""`process()` through the real worker with the starter model, and through a fake one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer.util
+from fakeclient import FakeClient
+
+import open_data
+from medsam2_core.cli.main import run
+from medsam2_core.errors import PromptError, VolumeError
+from MedSAM2SlicerLib import console
+from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.runrecord import loadRun
+from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.transports import SubprocessTransport
+
+SPLEEN = 1
+COMMAND = [sys.executable, "-m", "medsam2_core.worker"]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
+    worker = WorkerClient(
+        SubprocessTransport,
+        [sys.executable, "-m", "medsam2_core.worker"],
+        tmp_path_factory.mktemp("log") / "worker.log",
+    )
+    yield worker
+    worker.stop()
+
+
+class Abdomen:
+    """The small abdomen CT as a file and as a node on the same grid."""
+
+    def __init__(self, nodes: Any, parent: Any = None) -> None:
+        data = open_data.totalsegmentator_small()
+        image = sitk.ReadImage(str(data.image))
+        self.path, self.labels = data.image, sitk.GetArrayFromImage(sitk.ReadImage(str(data.labels)))
+        spacing, flip = np.array(image.GetSpacing()), np.array([-1.0, -1.0, 1.0])
+        matrix = np.eye(4)
+        matrix[:3, :3] = flip[:, None] * np.array(image.GetDirection()).reshape(3, 3) * spacing
+        matrix[:3, 3] = flip * image.GetOrigin()
+        self.node = nodes.volume(sitk.GetArrayFromImage(image), matrix=matrix, parent=parent)
+
+    def box(self) -> tuple[int, list[int]]:
+        """The largest slice of the organ, and its box there: i0, j0, i1, j1."""
+        mask = self.labels == SPLEEN
+        index = int(mask.sum(axis=(1, 2)).argmax())
+        rows, columns = np.nonzero(mask[index])
+        return index, [int(v) for v in (columns.min(), rows.min(), columns.max(), rows.max())]
+
+    def corners(self) -> list[list[float]]:
+        index, (i0, j0, i1, j1) = self.box()
+        corners: list[list[float]] = ijkToWorld(self.node, [[i0, j0, index], [i1, j1, index]]).tolist()
+        return corners
+
+    def mask(self, segmentationNode: Any) -> Any:
+        return segmentMask(segmentationNode, segmentationNode.GetSegmentation().GetNthSegmentID(0), self.node)
+
+
+def test_the_mask_and_its_repetition_equal_the_command_line_s(nodes: Any, client: WorkerClient, tmp_path: Path) -> None:
+    abdomen = Abdomen(nodes)
+    index, (i0, j0, i1, j1) = abdomen.box()
+    output = tmp_path / "mask.nii.gz"
+    box = f"--box={i0},{j0},{i1},{j1}@{index}"
+    assert run(["propagate", str(abdomen.path), box, "--output", str(output), "--device", "cpu", "--quiet"]) == 0
+    wanted = sitk.GetArrayFromImage(sitk.ReadImage(str(output))) > 0
+    segmentation = console.process(client, abdomen.node, box=abdomen.corners())
+    assert wanted.sum() > 1000
+    np.testing.assert_array_equal(abdomen.mask(segmentation), wanted)
+    saved, again = tmp_path / "run.json", tmp_path / "again.nii.gz"
+    record = loadRun(segmentation, segmentation.GetSegmentation().GetNthSegmentID(0))
+    saved.write_text(json.dumps(record.report), encoding="utf-8")
+    assert run(["propagate", str(abdomen.path), "--prompts", str(saved), "--output", str(again), "--quiet"]) == 0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(again))) > 0, wanted)
+
+
+def test_a_transform_moves_the_mask_with_the_volume(nodes: Any, client: WorkerClient, randomRigid: Any) -> None:
+    plain = Abdomen(nodes)
+    wanted = plain.mask(console.process(client, plain.node, box=plain.corners()))
+    moved = Abdomen(nodes, parent=nodes.transform(randomRigid(1)))
+    segmentation = console.process(client, moved.node, box=moved.corners())
+    np.testing.assert_array_equal(moved.mask(segmentation), wanted)
+    assert segmentation.GetTransformNodeID() == moved.node.GetTransformNodeID()
+
+
+def test_every_argument_reaches_the_worker(nodes: Any) -> None:
+    volume = nodes.volume(shape=(7, 8, 9))
+    fake = FakeClient((8, 9))
+    point = ijkToWorld(volume, [[4, 4, 3]]).tolist()
+    away = ijkToWorld(volume, [[0, 0, 3]]).tolist()
+    seen: list[tuple[int, int]] = []
+    segmentation = console.process(
+        fake, volume, segmentName="lesion", points=point, exclude=away, axis="axial", window="40/400", model="starter",
+        range=(1, 6), memory="recency", progress=lambda done, planned: seen.append((done, planned)),
+    )  # fmt: skip
+    names = [
+        segmentation.GetSegmentation().GetSegment(one).GetName()
+        for one in segmentation.GetSegmentation().GetSegmentIDs()
+    ]
+    assert names == ["lesion"]
+    assert seen[-1][0] == seen[-1][1] == 5
+    assert fake.model == ("starter", "auto")
+    assert not fake.sessions  # closed again
+    (thing,) = fake.objects[0]
+    assert {prompt.include for prompt in thing.prompts} == {(True, False)}
+    again = console.process(fake, volume, segmentation, "second", maskSegment="lesion")
+    assert again is segmentation
+    assert {prompt.slice_index for prompt in fake.objects[1][0].prompts} == {1, 2, 3, 4, 5}
+
+
+def test_an_roi_is_a_box_and_a_range(nodes: Any) -> None:
+    volume = nodes.volume(shape=(7, 8, 9))
+    (centre,) = ijkToWorld(volume, [[4, 4, 3]])
+    fake = FakeClient((8, 9))
+    console.process(fake, volume, roiNode=nodes.roi(centre, (4, 4, 2.2)))
+    assert fake.planned == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({}, PromptError, "no prompt"),
+        ({"points": [[1e6, 0, 0]]}, PromptError, "outside"),
+        ({"points": [[0, 0]]}, PromptError, "triples"),
+        ({"points": [[0, 0, 0]], "axis": "oblique"}, PromptError, "does not exist"),
+        ({"maskSegment": "none"}, PromptError, "no segment"),
+        ({"points": [[0, 0, 0]], "window": "wide"}, VolumeError, "window"),
+    ],
+)
+def test_what_cannot_be_done_says_why(nodes: Any, arguments: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        console.process(FakeClient((8, 9)), nodes.volume(shape=(7, 8, 9)), **arguments)
+
+
+def test_there_must_be_a_volume(scene: Any) -> None:
+    with pytest.raises(VolumeError, match="No volume"):
+        console.process(FakeClient((8, 9)), None, points=[[0, 0, 0]])
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []

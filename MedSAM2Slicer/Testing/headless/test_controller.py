@@ -1,0 +1,297 @@
+"""The controller on real MRML, with a worker that answers when the test says so."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+from fakeclient import FakeClient
+
+from medsam2_core.errors import WorkerError
+from medsam2_core.run.prompts import Slicing
+from MedSAM2SlicerLib.controller import Controller
+from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
+from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.runrecord import loadRun
+from MedSAM2SlicerLib.segments import segmentMask
+
+SIGNALS = (
+    "segmentChanged", "promptsChanged", "previewed", "sliceDrawn", "progressed", "reviewed", "busyChanged", "finished",
+    "failed", "noticed",
+)  # fmt: skip
+
+
+class Bench:
+    """A controller with a volume of 7 slices of 8 x 9, its fake worker, and all it said."""
+
+    def __init__(self, nodes: Any) -> None:
+        self.volume = nodes.volume(shape=(7, 8, 9))
+        self.client = FakeClient((8, 9))
+        self.controller = Controller(self.client)
+        self.said: dict[str, list[Any]] = defaultdict(list)
+        for name in SIGNALS:
+            getattr(self.controller, name).connect(lambda *values, name=name: self.said[name].append(values))
+        self.controller.setVolume(self.volume)
+
+    def click(self, i: float, j: float, k: float, kind: str = "include") -> Any:
+        node = self.controller.promptNode(kind)
+        (world,) = ijkToWorld(self.volume, [[i, j, k]])
+        node.AddControlPointWorld(vtk.vtkVector3d(*world))
+        return node
+
+    def preview(self, index: int = 3) -> None:
+        self.controller.preview(index)
+        self.client.answer(index)
+
+    def propagate(self, steps: int = 7) -> Any:
+        self.controller.propagate()
+        call = self.client.calls[-1]
+        for _ in range(steps):
+            call.step()
+        return call
+
+    def mask(self) -> Any:
+        return segmentMask(self.controller.segmentationNode, self.controller.segmentId, self.volume)
+
+    def drawn(self) -> list[int]:
+        return np.flatnonzero(self.mask().any(axis=(1, 2))).tolist()
+
+
+@pytest.fixture
+def bench(nodes: Any) -> Iterator[Bench]:
+    made = Bench(nodes)
+    yield made
+    made.controller.close()
+
+
+def test_the_first_click_makes_a_segment_and_shows_its_mask(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    assert bench.said["segmentChanged"] == [()]
+    bench.preview()
+    assert bench.drawn() == [3]
+    np.testing.assert_array_equal(bench.mask()[3], bench.client.mask(3))
+    assert bench.said["previewed"] == [(3,)]
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("include", 3)]
+    assert not bench.said["failed"]
+
+
+def test_a_propagation_draws_slice_by_slice_and_sums_up(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    call = bench.propagate(steps=2)
+    assert bench.controller.busy
+    assert bench.drawn() == [3, 4]
+    while call.steps:
+        call.step()
+    call.finish()
+    assert bench.said["busyChanged"] == [(True,), (False,)]
+    assert bench.drawn() == [1, 2, 3, 4, 5]
+    assert set(bench.controller.slices()) == set(range(7))
+    assert bench.controller.slices()[3].state == "prompted"
+    assert bench.controller.nextDoubtful(3) == 5
+    assert bench.controller.nextDoubtful(5) == 1
+    assert bench.controller.stops() == {"forward": "reached the end"}
+    (summary,) = bench.said["finished"][0]
+    assert summary.startswith("7 slices, ")
+    assert "Reached the end." in summary
+    assert bench.said["progressed"][-1][0].done == 7
+    volume = float(bench.mask().sum()) * abs(np.prod(bench.volume.GetSpacing())) / 1000
+    assert bench.controller.volumeMl() == pytest.approx(volume)
+
+
+def test_a_finished_run_is_recorded_on_the_segmentation(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.controller.setOptions(RunOptions(first=1, last=6))
+    bench.propagate(steps=5).finish()
+    record = loadRun(bench.controller.segmentationNode, bench.controller.segmentId)
+    assert record.isOf(bench.volume)
+    assert record.run.settings.range == (1, 6)
+    assert record.run.settings.memory == "self-sorting:6"
+    assert [prompt.slice_index for prompt in record.prompts(Slicing(volumeGeometry(bench.volume), 0))] == [3]
+    assert [one["slice_index"] for one in record.report["objects"][0]["slices"]] == [1, 2, 3, 4, 5]
+
+
+def test_one_undo_takes_a_whole_run_back(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    before = bench.mask()
+    bench.propagate().finish()
+    after = bench.mask()
+    bench.controller.undo()
+    np.testing.assert_array_equal(bench.mask(), before)
+    bench.controller.redo()
+    np.testing.assert_array_equal(bench.mask(), after)
+
+
+def test_undo_while_running_ends_the_run_and_takes_it_back(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    before = bench.mask()
+    call = bench.propagate(steps=3)
+    bench.controller.undo()
+    assert not bench.controller.busy
+    np.testing.assert_array_equal(bench.mask(), before)
+    assert call.isFinished
+
+
+def test_stop_keeps_what_is_done(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate(steps=3)
+    bench.controller.stop()
+    assert not bench.controller.busy
+    assert bench.drawn() == [3, 4, 5]
+    assert "Cancelled." in bench.said["finished"][0][0]
+
+
+def test_slices_that_a_later_run_gives_up_are_emptied_but_not_those_drawn_by_hand(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate().finish()
+    writer = bench.controller._target.writer(bench.volume)
+    writer.begin()
+    writer.writeSlices({6: np.ones((8, 9), dtype=bool)}, 0)
+    writer.end()
+    bench.controller.setOptions(RunOptions(first=0, last=5))
+    bench.propagate(steps=5).finish()
+    assert bench.drawn() == [1, 2, 3, 4]  # 6 was on the list of the first run, so it counts as drawn by it
+
+
+def test_the_worker_s_end_keeps_the_masks_and_says_why(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate(steps=2).fail(WorkerError("The model process ended (out of memory)."))
+    assert bench.said["failed"] == [("The model process ended (out of memory).",)]
+    assert bench.drawn() == [3, 4]
+    assert not bench.controller.busy
+    bench.propagate().finish()
+    assert bench.drawn() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("what", ["volume", "segmentation", "segment", "scene"])
+def test_what_is_removed_while_running_ends_the_run_quietly(bench: Bench, what: str) -> None:
+    bench.click(4, 4, 3)
+    call = bench.propagate(steps=2)
+    segmentation = bench.controller.segmentationNode
+    if what == "volume":
+        slicer.mrmlScene.RemoveNode(bench.volume)
+    elif what == "segmentation":
+        slicer.mrmlScene.RemoveNode(segmentation)
+    elif what == "segment":
+        segmentation.GetSegmentation().RemoveSegment(bench.controller.segmentId)
+        call.step()
+    else:
+        slicer.mrmlScene.Clear(0)
+    assert not bench.controller.busy
+    assert bench.said["failed" if what == "segment" else "noticed"]
+    if what != "segment":
+        assert (bench.controller.volumeNode is None) == (what != "segmentation")
+
+
+def test_clicks_that_come_faster_than_answers_are_joined(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.controller.preview(3)
+    for index in (4, 5):
+        bench.click(4, 4, index)
+        bench.controller.preview(index)
+    assert len(bench.client.calls) == 1
+    bench.client.answer(3)
+    assert len(bench.client.calls) == 2
+    bench.client.answer(5)
+    assert len(bench.client.calls) == 2
+    assert {prompt.slice_index for prompt in bench.client.objects[-1][0].prompts} == {3, 4, 5}
+
+
+def test_removing_the_only_prompt_of_a_slice_empties_it(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    (item,) = bench.controller.prompts()
+    bench.controller.removePrompt(item)
+    assert bench.drawn() == []
+    assert bench.controller.prompts() == []
+    bench.controller.undo()
+    assert bench.drawn() == [3]
+
+
+def test_exclude_points_alone_say_what_is_missing(bench: Bench) -> None:
+    bench.click(4, 4, 3, "exclude")
+    bench.controller.preview(3)
+    assert "only exclude points" in bench.said["failed"][0][0]
+    assert not bench.client.calls
+
+
+def test_no_volume_is_said_not_raised(nodes: Any) -> None:
+    controller = Controller(FakeClient((8, 9)))
+    said: list[str] = []
+    controller.failed.connect(said.append)
+    controller.propagate()
+    controller.preview(0)
+    assert len(said) == 2
+    assert "No volume is selected" in said[0]
+    assert controller.sliceCount() == 0
+    assert controller.prompts() == []
+    controller.close()
+
+
+def test_another_segment_is_a_mask_prompt(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    first = bench.controller.segmentId
+    second = bench.controller.segmentationNode.GetSegmentation().AddEmptySegment("", "second")
+    bench.controller.setSegment(bench.controller.segmentationNode, second)
+    assert bench.controller.prompts() == []
+    bench.controller.addSegmentPrompt(first)
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("segment", 3)]
+    bench.controller.addSegmentPrompt(second)
+    assert "is empty" in bench.said["failed"][0][0]
+    bench.controller.setSegment(bench.controller.segmentationNode, first)
+    assert [item.kind for item in bench.controller.prompts()] == ["include"]
+
+
+def test_an_empty_preview_says_what_to_try(bench: Bench) -> None:
+    bench.client.gone = {3}
+    bench.click(4, 4, 3)
+    bench.preview()
+    assert "Nothing found here on slice 3" in bench.said["noticed"][0][0]
+
+
+def test_boxes_and_curves_get_nodes_of_their_own(bench: Bench) -> None:
+    first = bench.controller.promptNode("box")
+    assert bench.controller.promptNode("box") is first
+    first.SetCenterWorld(*ijkToWorld(bench.volume, [[4, 4, 3]])[0])
+    first.SetSize(4, 4, 0.1)
+    assert bench.controller.promptNode("box") is not first
+    assert bench.controller.promptNode("curve").IsA("vtkMRMLMarkupsClosedCurveNode")
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("box", 3)]
+    bench.controller.removeAllPrompts()
+    assert bench.controller.prompts() == []
+
+
+def test_options_reach_the_worker(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.controller.setOptions(RunOptions(model="starter", device="cpu", memory="self-sorting", bankSize=4))
+    bench.controller.propagate()
+    (settings,) = bench.client.sessions.values()
+    assert settings[1:] == (0, "self-sorting:4", "auto")
+    assert bench.client.model == ("starter", "cpu")
+    bench.controller.tick()
+    assert bench.client.ticks == 1
+
+
+def test_views_are_as_the_model_sees_them(bench: Bench) -> None:
+    assert bench.controller.sliceCount() == 7
+    assert bench.controller.modelView(2).shape == (8, 9)
+    centre = bench.controller.sliceCentreRas(2)
+    np.testing.assert_allclose(centre, ijkToWorld(bench.volume, [[4, 3.5, 2]])[0])
+
+
+def test_closing_leaves_no_observer(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate(steps=1)
+    bench.controller.close()
+    assert not bench.controller.busy
+    slicer.mrmlScene.RemoveNode(bench.volume)
+    assert not bench.said["noticed"]
+    bench.client.noticed.emit("late")
+    assert not bench.said["noticed"]

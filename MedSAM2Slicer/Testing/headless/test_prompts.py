@@ -1,0 +1,264 @@
+"""Prompts from markups and segments: the right voxels whatever the volume's axes and transforms, or a clear refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import vtk
+
+from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
+from MedSAM2SlicerLib import segments
+from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.prompts import PromptPlacer, fillPolygon
+
+SHAPE = (10, 20, 30)
+SQUARE = [(4.5, 5.5), (12.5, 5.5), (12.5, 11.5), (4.5, 11.5)]  # in-plane x, y; holds 8 x 6 pixel centres
+
+
+def ijk(axis: int, index: float, xy: tuple[float, float]) -> list[float]:
+    """Voxel (i, j, k) of pixel (x, y) on a slice along an array axis."""
+    x, y = (place for place in range(3) if place != 2 - axis)
+    voxel = [0.0, 0.0, 0.0]
+    voxel[2 - axis], voxel[x], voxel[y] = index, *xy
+    return voxel
+
+
+class Case:
+    """A volume, prompts at known voxels, and what they should be; the volume under a transform if there is a parent."""
+
+    def __init__(self, nodes: Any, grid: np.ndarray, axis: int, parent: Any = None) -> None:
+        self.nodes, self.axis = nodes, axis
+        self.volume = nodes.volume(shape=SHAPE, matrix=grid, parent=parent)
+        self.placer = PromptPlacer(self.volume, axis)
+
+    def world(self, *voxels: Any) -> np.ndarray:
+        return ijkToWorld(self.volume, voxels)
+
+    def onSlice(self, index: float, points: Any) -> np.ndarray:
+        return self.world(*(ijk(self.axis, index, xy) for xy in points))
+
+
+@pytest.fixture(params=range(9), ids=lambda seed: f"seed{seed}")
+def case(request: Any, nodes: Any, randomGrid: Callable, randomRigid: Callable) -> Case:
+    """Oblique, flipped and left-handed grids along each axis, under two nested rotations and translations."""
+    seed = request.param
+    parent = nodes.transform(randomRigid(seed), parent=nodes.transform(randomRigid(seed + 50)))
+    return Case(nodes, randomGrid(seed), seed % 3, parent)
+
+
+def test_points(case: Case) -> None:
+    node = case.nodes.points(case.onSlice(5, [(3, 4), (7.25, 8.125)]))
+    first, second = case.placer.pointList(node, include=False)
+    assert first.prompt == PointsPrompt(5, ((3.0, 4.0),), (False,))
+    assert second.prompt == PointsPrompt(5, ((7.25, 8.125),), (False,))
+    assert first.source.nodeId == second.source.nodeId == node.GetID()
+    assert second.source.controlPointId == node.GetNthControlPointID(1)
+    plain = case.placer.points(case.onSlice(5, [(3, 4), (7.25, 8.125)]).tolist(), [True, False])
+    assert [one.prompt for one in plain] == [
+        PointsPrompt(5, ((3, 4),), (True,)),
+        PointsPrompt(5, ((7.25, 8.125),), (False,)),
+    ]
+    assert plain[0].source.nodeId is None
+
+
+def test_a_box(case: Case) -> None:
+    found = case.placer.box(case.onSlice(6, [(2.5, 9), (8, 3.75)]).tolist())
+    assert found.prompt == BoxPrompt(6, (2.5, 3.75, 8.0, 9.0))
+
+
+def test_an_roi_along_the_grid(case: Case) -> None:
+    low, high = ijk(case.axis, 2.6, (2, 3)), ijk(case.axis, 7.4, (8, 9))
+    corners = case.world(low, high)
+    matrix = slicer.util.arrayFromTransformMatrix(case.volume.GetParentTransformNode(), toWorld=True)
+    ijkToRas = vtk.vtkMatrix4x4()
+    case.volume.GetIJKToRASMatrix(ijkToRas)
+    directions = matrix[:3, :3] @ slicer.util.arrayFromVTKMatrix(ijkToRas)[:3, :3]
+    edges = np.linalg.norm(directions, axis=0)
+    roi = case.nodes.roi(corners.mean(axis=0), edges * (np.array(high) - low), directions / edges)
+    found = case.placer.roi(roi)
+    assert found.sliceRange == (3, 8)
+    assert found.prompt.slice_index == 5
+    assert found.prompt.box == pytest.approx((2, 3, 8, 9), abs=1e-3)
+    assert found.source.nodeId == roi.GetID()
+
+
+def test_a_line_is_a_diameter(case: Case) -> None:
+    node = case.nodes.line(case.onSlice(4, [(8, 2), (8, 8)]))
+    found = case.placer.line(node).prompt
+    i, j, k = case.volume.GetSpacing()
+    spacing = [(i, j), (i, k), (j, k)][case.axis]
+    radius = 3 * spacing[1] / spacing[0]
+    assert found.slice_index == 4
+    last = case.placer.slicing.shape[1] - 1
+    assert found.box == pytest.approx((max(0, 8 - radius), 2, min(8 + radius, last), 8), abs=2e-3)
+
+
+@pytest.mark.parametrize("rings", [[SQUARE], [SQUARE, [(6.5, 6.5), (8.5, 6.5), (8.5, 8.5), (6.5, 8.5)]]])
+def test_closed_curves(case: Case, rings: Any) -> None:
+    rings = [[(x - 3, y - 4) for x, y in ring] for ring in rings]  # inside the narrowest slice, 10 x 20
+    curves = [case.nodes.curve(case.onSlice(3, ring), f"C{place}") for place, ring in enumerate(rings)]
+    (found,) = case.placer.curves(curves)
+    expected = np.zeros(case.placer.slicing.shape, bool)
+    expected[2:8, 2:10] = True
+    if len(rings) > 1:
+        expected[3:5, 4:6] = False
+    assert found.prompt.slice_index == 3
+    np.testing.assert_array_equal(found.prompt.mask, expected)
+    assert found.source.nodeId == curves[0].GetID()
+
+
+def test_segments(case: Case) -> None:
+    segmentation, segmentId = segments.ensureSegmentation(case.volume, name="liver")
+    mask = np.random.default_rng(1).random(SHAPE) > 0.5
+    mask[mask.shape[0] // 2 :] = False
+    writer = segments.SegmentWriter(segmentation, segmentId, case.volume)
+    writer.writeSlices(dict(enumerate(mask)), 0)
+    writer.end()
+    slices = np.moveaxis(mask, case.axis, 0)
+    found = case.placer.segment(segmentation, segmentId)
+    assert [one.prompt.slice_index for one in found] == [place for place, one in enumerate(slices) if one.any()]
+    for one in found:
+        np.testing.assert_array_equal(one.prompt.mask, slices[one.prompt.slice_index])
+    (chosen,) = case.placer.segment(segmentation, segmentId, slices=[2])
+    assert chosen.prompt.slice_index == 2
+    assert (chosen.source.nodeId, chosen.source.segmentId) == (segmentation.GetID(), segmentId)
+
+
+@pytest.mark.parametrize("kind", ["points", "box", "roi", "line", "curve"])
+def test_a_turn_of_volume_and_prompts_together_changes_nothing(
+    nodes: Any, randomGrid: Callable, randomRigid: Callable, kind: str
+) -> None:
+    """Prompts under the same transform as the volume: their own coordinates stay, their world positions move along."""
+    for seed in range(6):
+        still = Case(nodes, randomGrid(seed), seed % 3)
+        transform = nodes.transform(randomRigid(seed))
+        moved = Case(nodes, randomGrid(seed), seed % 3, transform)
+        world = still.onSlice(4, [(4.5, 5.5), (8, 5.5), (8, 9.25)])
+        results = []
+        for case in (still, moved):
+            if kind == "box":
+                positions = world[[0, 2]] if case is still else case.onSlice(4, [(4.5, 5.5), (8, 9.25)])
+                results.append([case.placer.box(positions.tolist())])
+                continue
+            make = {"points": nodes.points, "line": lambda points: nodes.line(points[:2]), "curve": nodes.curve,
+                    "roi": lambda points: nodes.roi(points.mean(axis=0), (6, 5, 4), np.eye(3))}[kind]  # fmt: skip
+            node = make(world)
+            if case is moved:
+                node.SetAndObserveTransformNodeID(transform.GetID())
+            place = {"points": lambda one, case=case: case.placer.pointList(one, True),
+                     "line": lambda one, case=case: [case.placer.line(one)],
+                     "curve": lambda one, case=case: case.placer.curves([one]),
+                     "roi": lambda one, case=case: [case.placer.roi(one)]}[kind]  # fmt: skip
+            results.append(place(node))
+        before, after = results
+        assert [one.sliceRange for one in before] == [one.sliceRange for one in after]
+        for first, second in zip(before, after, strict=True):
+            if isinstance(first.prompt, MaskPrompt):
+                assert first.prompt.slice_index == second.prompt.slice_index
+                np.testing.assert_array_equal(first.prompt.mask, second.prompt.mask)
+            else:
+                assert first.prompt == second.prompt
+
+
+def test_previews_under_the_mouse_are_no_points(nodes: Any) -> None:
+    case = Case(nodes, np.eye(4), 0)
+    node = nodes.points([(1, 2, 3)])
+    node.AddControlPoint(vtk.vtkVector3d(4, 5, 6))
+    node.SetNthControlPointPosition(1, 4.0, 5.0, 6.0, node.PositionPreview)
+    node.AddControlPoint(vtk.vtkVector3d(7, 8, 9))
+    node.UnsetNthControlPointPosition(2)
+    assert [one.prompt.slice_index for one in case.placer.pointList(node, True)] == [3]
+
+
+def test_what_lies_outside_is_named(nodes: Any) -> None:
+    case = Case(nodes, np.eye(4), 0)
+    points = nodes.points([(1, 2, 3), (1, 200, 3)], "Include")
+    with pytest.raises(PromptError, match=r"Point 'Include-2' of 'Include'.* outside the volume"):
+        case.placer.pointList(points, True)
+    for said, place in (
+        ("ROI 'ROI' lies outside 'CT'", lambda: case.placer.roi(nodes.roi((100, 0, 0), (5, 5, 5)))),
+        ("Line 'Line' reaches out of 'CT'", lambda: case.placer.line(nodes.line([(1, 1, 1), (40, 1, 1)]))),
+        ("Curve 'Curve' lies outside", lambda: case.placer.curves([nodes.curve([(90, 1, 1), (99, 1, 1), (99, 9, 1)])])),
+        (
+            "Curve 'Curve' lies outside",
+            lambda: case.placer.curves([nodes.curve([(1, 1, -2.2), (9, 1, -0.3), (9, 9, -1)])]),
+        ),
+        ("The point", lambda: case.placer.points([(1, 1, 99)], [True])),
+        ("The box", lambda: case.placer.box([(1, 1, 1), (99, 9, 1)])),
+    ):
+        with pytest.raises(PromptError, match=said):
+            place()
+
+
+def test_what_cannot_be_used_is_named(nodes: Any) -> None:
+    case = Case(nodes, np.eye(4), 0)
+    segmentation, segmentId = segments.ensureSegmentation(case.volume, name="liver")
+    empty = nodes.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "ROI")
+    for said, place in (
+        ("ROI 'ROI' is not placed yet", lambda: case.placer.roi(empty)),
+        ("ROI 'ROI' is empty", lambda: case.placer.roi(nodes.roi((5, 5, 5), (5, 0.2, 5)))),
+        ("Line 'Line' has 1 of 2 points", lambda: case.placer.line(nodes.line([(1, 1, 1)]))),
+        ("Line 'Line' is empty", lambda: case.placer.line(nodes.line([(1, 1, 1), (1.1, 1, 1)]))),
+        ("fewer than 3 points", lambda: case.placer.curves([nodes.curve([(1, 1, 1), (9, 1, 1)])])),
+        (
+            "runs from slice 1 to 9: draw it in one axial slice",
+            lambda: case.placer.curves([nodes.curve([(1, 1, 1), (9, 1, 1), (9, 1, 9)])]),
+        ),
+        ("holds no pixel", lambda: case.placer.curves([nodes.curve([(1.1, 1.1, 1), (1.2, 1.1, 1), (1.2, 1.2, 1)])])),
+        ("Segment 'liver' is empty in the volume", lambda: case.placer.segment(segmentation, segmentId)),
+        ("Segment 'liver' is empty on slice 3", lambda: case.placer.segment(segmentation, segmentId, [3])),
+        ("not triples of numbers", lambda: case.placer.points([(1, 2)], [True])),
+        ("not triples of numbers", lambda: case.placer.points([("a", 1, 2)], [True])),
+        ("not triples of numbers", lambda: case.placer.box([(1, 2, float("nan")), (1, 2, 3)])),
+    ):
+        with pytest.raises(PromptError, match=said):
+            place()
+    with pytest.raises(VolumeError, match="no such segment"):
+        case.placer.segment(segmentation, "gone")
+
+
+def test_an_roi_that_reaches_out_is_clipped_and_a_thin_one_is_on_its_slice(nodes: Any) -> None:
+    case = Case(nodes, np.eye(4), 0)
+    clipped = case.placer.roi(nodes.roi((0, 0, 0), (20, 20, 100)))
+    assert clipped.sliceRange == (0, 10)
+    assert clipped.prompt == BoxPrompt(4, (0, 0, 10, 10))
+    thin = case.placer.roi(nodes.roi((10, 10, 3.4), (4, 4, 0.2)))
+    assert thin.sliceRange == (3, 4)
+    assert thin.prompt == BoxPrompt(3, (8, 8, 12, 12))
+
+
+def test_an_roi_under_a_transform_that_scales(nodes: Any) -> None:
+    case = Case(nodes, np.eye(4), 0)
+    roi = nodes.roi((2, 3, 2), (4, 4, 2))
+    roi.SetAndObserveTransformNodeID(nodes.transform(np.diag([2, 2, 2, 1])).GetID())
+    found = case.placer.roi(roi)
+    assert found.prompt == BoxPrompt(4, (0, 2, 8, 10))
+    assert found.sliceRange == (2, 7)
+
+
+def test_a_curve_that_winds_twice_leaves_its_middle_out() -> None:
+    outer, inner = [(0.5, 0.5), (8.5, 0.5), (8.5, 8.5), (0.5, 8.5)], [(2.5, 2.5), (6.5, 2.5), (6.5, 6.5), (2.5, 6.5)]
+    expected = np.zeros((10, 10), bool)
+    expected[1:9, 1:9] = True
+    expected[3:7, 3:7] = False
+    np.testing.assert_array_equal(fillPolygon([*outer, outer[0], *inner, inner[0]], (10, 10)), expected)
+
+
+def test_polygons_are_filled_as_a_point_in_polygon_test_says() -> None:
+    from matplotlib.path import Path
+
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:20, :25]
+    for _ in range(50):
+        corners = rng.uniform(-5, 30, (rng.integers(3, 12), 2))
+        angle = np.argsort(np.arctan2(*(corners - corners.mean(axis=0)).T))
+        corners = corners[angle]  # a star around the middle, so that it does not cross itself
+        expected = Path([*corners, corners[0]]).contains_points(np.stack([columns.ravel(), rows.ravel()], 1))
+        found = fillPolygon([tuple(corner) for corner in corners], (20, 25))
+        assert (found.ravel() != expected).mean() < 0.005

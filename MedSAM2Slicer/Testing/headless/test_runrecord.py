@@ -1,0 +1,214 @@
+"""The record of a run: complete, safe in saved scenes, and enough to repeat the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+
+from medsam2_core.errors import PromptError
+from medsam2_core.image.window import Window
+from medsam2_core.run.file import place_file_prompts, read_run_file
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Slicing
+from medsam2_core.run.report import RunSettings
+from medsam2_core.stopping import StopRules
+from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
+from MedSAM2SlicerLib import segments
+from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
+from MedSAM2SlicerLib.runrecord import attributeName, loadRun, removeRun, saveRun
+from MedSAM2SlicerLib.volumes import voxelHash
+
+SETTINGS = RunSettings(
+    "starter",
+    "ab" * 32,
+    192,
+    0,
+    Window(-160, 240, "abdomen"),
+    1,
+    6,
+    "both",
+    "recency",
+    "zoom",
+    StopRules(2, 5.0),
+    "cpu",
+)
+MASK = np.random.default_rng(1).random((8, 9)) > 0.5
+PROMPTS = (
+    PointsPrompt(2, ((1.125, 2.3), (5.001, 3.0)), (True, False)),
+    BoxPrompt(2, (0.1, 1.7, 6.35, 5.0)),
+    MaskPrompt(4, MASK),
+)
+RESULT = Propagated(
+    cancelled=True,
+    seconds=2.0,
+    objects=(
+        ObjectRecord(
+            7,
+            {"backward": "stopped at slice 1: object absent on 3 slices"},
+            (SliceRecord(2, 0.9, 8.0, "prompt", 12.0), SliceRecord(1, float("nan"), 7.0, "backward", 11.0)),
+        ),
+    ),
+)
+
+
+def recorded(nodes: Any, grid: np.ndarray, parent: Any = None, name: str = 'Leber 肝臓 "1"; a:b%20') -> Any:
+    volume = nodes.volume(matrix=grid, parent=parent)
+    segmentation, segmentId = segments.ensureSegmentation(volume, name=name)
+    writer = segments.SegmentWriter(segmentation, segmentId, volume)
+    writer.writeSlices({2: MASK}, 0)
+    writer.end()
+    saveRun(segmentation, segmentId, volume, SETTINGS, PROMPTS, RESULT, 7, voxelHash(volume))
+    return volume, segmentation, segmentId
+
+
+def assertPrompts(found: Any) -> None:
+    points, box, mask = found
+    assert (points, box) == PROMPTS[:2]
+    assert mask.slice_index == 4
+    np.testing.assert_array_equal(mask.mask, MASK)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_record_comes_back(nodes: Any, randomGrid: Callable, randomRigid: Callable, seed: int) -> None:
+    volume, segmentation, segmentId = recorded(nodes, randomGrid(seed), nodes.transform(randomRigid(seed)))
+    volume.SetAndObserveTransformNodeID(nodes.transform(randomRigid(seed + 1)).GetID())  # the prompts go with it
+    record = loadRun(segmentation, segmentId)
+    assertPrompts(record.prompts(Slicing(volumeGeometry(volume), 0)))
+    assert record.isOf(volume)
+    assert record.volumeNodeId == volume.GetID()
+    assert record.run.settings.window == SETTINGS.window
+    assert record.run.settings.range == (1, 6)
+    assert record.run.settings.model_sha256 == "ab" * 32
+    report = record.report
+    assert report["interrupted"] is True
+    assert report["objects"][0]["volume_ml"] == pytest.approx(
+        MASK.sum() * np.prod(volume.GetSpacing()) / 1000, abs=1e-3
+    )
+    assert [one["slice_index"] for one in report["objects"][0]["slices"]] == [1, 2]
+    assert report["objects"][0]["slices"][0]["confidence"] is None
+    assert set(report["versions"]) == {"medsam2", "python"}
+
+
+def test_the_volume_is_known_by_its_voxels_and_grid(nodes: Any, randomGrid: Callable) -> None:
+    volume, segmentation, segmentId = recorded(nodes, randomGrid(2))
+    record = loadRun(segmentation, segmentId)
+    assert record.isOf(nodes.volume(matrix=randomGrid(2), name="copy"))
+    assert not record.isOf(nodes.volume(matrix=randomGrid(3)))
+    slicer.util.arrayFromVolume(volume)[0, 0, 0] += 1
+    assert not record.isOf(volume)
+
+
+def test_the_command_line_reads_it(nodes: Any, randomGrid: Callable, tmp_path: Path) -> None:
+    volume, segmentation, segmentId = recorded(nodes, randomGrid(1), name="liver")
+    path = tmp_path / "run.json"
+    path.write_text(segmentation.GetAttribute(f"MedSAM2.Run.{segmentId}"), "utf-8")
+    run = read_run_file(path)
+    (item,) = run.objects
+    first, second, *rest = place_file_prompts(item, Slicing(volumeGeometry(volume), 0), path)
+    assertPrompts([PointsPrompt(2, first.points_xy + second.points_xy, first.include + second.include), *rest])
+    assert item.name == "liver"
+    assert run.settings == loadRun(segmentation, segmentId).run.settings
+
+
+def reloaded(scene: Any, folder: Path) -> Any:
+    """The scene written to a folder and read into an empty one."""
+    for kind, suffix in (("vtkMRMLScalarVolumeNode", ".nrrd"), ("vtkMRMLSegmentationNode", ".seg.nrrd")):
+        for node in slicer.util.getNodesByClass(kind):
+            node.AddDefaultStorageNode()
+            node.GetStorageNode().SetFileName(str(folder / f"{node.GetID()}{suffix}"))
+            assert node.GetStorageNode().WriteData(node)
+    scene.SetRootDirectory(str(folder))
+    scene.SetURL(str(folder / "scene.mrml"))
+    assert scene.Commit()
+    scene.Clear(1)
+    assert scene.Connect()
+    return scene
+
+
+def markedInWorld(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
+    """World positions of a segment's voxels, sorted."""
+    kji = np.argwhere(segments.segmentMask(segmentation, segmentId, volume))
+    world = ijkToWorld(volume, kji[:, ::-1]).round(3) + 0.0
+    return world[np.lexsort(world.T)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_masks_keep_their_place_in_a_saved_scene(
+    nodes: Any, randomGrid: Callable, randomRigid: Callable, tmp_path: Path, seed: int
+) -> None:
+    parent = nodes.transform(randomRigid(seed)) if seed % 2 else None
+    before = recorded(nodes, randomGrid(seed), parent)
+    expected = markedInWorld(before[1], before[2], before[0])
+    scene = reloaded(nodes.scene, tmp_path)
+    volume = scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")  # a left-handed grid comes back with k reversed
+    segmentation = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    np.testing.assert_allclose(markedInWorld(segmentation, before[2], volume), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_record_and_segment_go_on_in_a_saved_scene(
+    nodes: Any, randomGrid: Callable, randomRigid: Callable, tmp_path: Path, seed: int
+) -> None:
+    grid = randomGrid(seed)
+    grid[:, 2] *= np.sign(np.linalg.det(grid[:3, :3]))
+    parent = nodes.transform(randomRigid(seed)) if seed % 2 else None
+    _, segmentation, segmentId = recorded(nodes, grid, parent)
+    name = segmentation.GetSegmentation().GetSegment(segmentId).GetName()
+    scene = reloaded(nodes.scene, tmp_path)
+    volume = scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+    segmentation = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    record = loadRun(segmentation, segmentId)
+    assert record.run.objects[0].name == name
+    assertPrompts(record.prompts(Slicing(volumeGeometry(volume), 0)))
+    assert record.isOf(volume)
+    expected = np.zeros((6, 8, 9), bool)
+    expected[2] = MASK
+    np.testing.assert_array_equal(segments.segmentMask(segmentation, segmentId, volume), expected)
+    assert segments.ensureSegmentation(volume, segmentation, name)[1] == segmentId
+    writer = segments.SegmentWriter(segmentation, segmentId, volume)
+    writer.writeSlices({2: None, 3: MASK}, 0)
+    writer.end()
+    np.testing.assert_array_equal(segments.segmentMask(segmentation, segmentId, volume), np.roll(expected, 1, 0))
+
+
+@pytest.mark.parametrize("name", ["liver", "Segment.1:2;3", "left lung (90%) = + 肝"])
+def test_any_segment_id_will_do(nodes: Any, tmp_path: Path, name: str) -> None:
+    volume = nodes.volume()
+    segmentation, _ = segments.ensureSegmentation(volume)
+    segmentId = segmentation.GetSegmentation().AddEmptySegment(name, "liver")
+    saveRun(segmentation, segmentId, volume, SETTINGS, PROMPTS[:1], RESULT, 7, voxelHash(volume))
+    reloaded(nodes.scene, tmp_path)
+    segmentation = nodes.scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert loadRun(segmentation, segmentId).run.objects[0].name == "liver"
+
+
+def test_no_record_and_damaged_records(nodes: Any) -> None:
+    volume = nodes.volume()
+    segmentation, segmentId = segments.ensureSegmentation(volume, name="liver")
+    assert loadRun(segmentation, segmentId) is None
+    for text, said in (
+        ("{", "damaged"),
+        ("[" * 100000, "damaged"),
+        ("[]", "holds no run"),
+        ("{}", "no list 'objects'"),
+        (json.dumps({"format": "other/9", "objects": []}), "cannot read"),
+        (json.dumps({"objects": [{"name": "a", "prompts": [{"kind": "scribble"}]}]}), "use points, box or mask"),
+    ):
+        segmentation.SetAttribute(attributeName(segmentId), text)
+        with pytest.raises(PromptError, match=f"Run of segment .*{said}"):
+            loadRun(segmentation, segmentId)
+    removeRun(segmentation, segmentId)
+    assert loadRun(segmentation, segmentId) is None
+
+
+def test_a_record_that_does_not_fit_the_volume_says_so(nodes: Any, randomGrid: Callable) -> None:
+    _, segmentation, segmentId = recorded(nodes, randomGrid(1))
+    record = loadRun(segmentation, segmentId)
+    with pytest.raises(PromptError, match=r"outside the volume|but here are"):
+        record.prompts(Slicing(volumeGeometry(nodes.volume(shape=(3, 3, 3))), 0))

@@ -1,0 +1,108 @@
+"""A volume as the model gets it: what is refused, which window, when its key changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.window import Window
+from MedSAM2SlicerLib import volumes
+
+
+def ct(nodes: Any) -> Any:
+    """A phantom that looks like CT: a quarter of it is air."""
+    array = np.full((6, 8, 9), 40, np.int16)
+    array[:, :2] = -1000
+    return nodes.volume(array)
+
+
+def test_the_window_maps_negative_values_and_leaves_the_voxels_alone(nodes: Any) -> None:
+    volume = ct(nodes)
+    before = slicer.util.arrayFromVolume(volume).copy()
+    prepared = volumes.prepareVolume(volume)
+    assert prepared.window == Window.ct("abdomen")
+    assert prepared.grey.dtype == np.uint8
+    assert prepared.grey.flags.c_contiguous
+    assert prepared.grey.shape == prepared.geometry.shape_kji == (6, 8, 9)
+    assert (prepared.grey[:, :2] == 0).all()
+    assert (prepared.grey[:, 2:] == 128).all()
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), before)
+
+
+def test_windows_by_name_and_by_numbers(nodes: Any) -> None:
+    volume = ct(nodes)
+    assert volumes.windowOf(volume, "lung") == Window.ct("lung")
+    assert volumes.windowOf(volume, "40/400").lower == -160
+    assert volumes.windowOf(volume, Window(0, 1, "own")) == Window(0, 1, "own")
+    with pytest.raises(VolumeError, match="Unknown window 'liver please'"):
+        volumes.windowOf(volume, "liver please")
+
+
+def test_the_displayed_window_counts_once_the_user_has_set_one(nodes: Any) -> None:
+    volume = ct(nodes)
+    volume.CreateDefaultDisplayNodes()
+    display = volume.GetDisplayNode()
+    assert volumes.windowOf(volume).name == "abdomen"
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(256, 128)  # what the node starts with
+    assert volumes.windowOf(volume).name == "abdomen"
+    display.SetWindowLevel(1500, -600)
+    assert volumes.windowOf(volume) == Window(-1350, 150, "display")
+    display.SetAutoWindowLevel(True)
+    assert volumes.windowOf(volume).name == "abdomen"
+
+
+@pytest.mark.parametrize(
+    ("kind", "components", "said"),
+    [
+        ("vtkMRMLVectorVolumeNode", 3, "'CT' is a colour image"),
+        ("vtkMRMLVectorVolumeNode", 12, "'CT' holds 12 values per voxel"),
+        ("vtkMRMLLabelMapVolumeNode", 1, "'CT' is a label map"),
+    ],
+)
+def test_what_is_no_grey_volume_is_refused(nodes: Any, kind: str, components: int, said: str) -> None:
+    node = nodes.scene.AddNewNodeByClass(kind, "CT")
+    shape = (4, 5, 6) if components == 1 else (4, 5, 6, components)
+    slicer.util.updateVolumeFromArray(node, np.zeros(shape, np.int16))
+    with pytest.raises(VolumeError, match=said):
+        volumes.prepareVolume(node)
+
+
+def test_no_volume_and_no_voxels(nodes: Any) -> None:
+    with pytest.raises(VolumeError, match="No volume is selected"):
+        volumes.checkedGeometry(None)
+    with pytest.raises(VolumeError, match="'Model' is no scalar volume"):
+        volumes.checkedGeometry(nodes.scene.AddNewNodeByClass("vtkMRMLModelNode", "Model"))
+    with pytest.raises(VolumeError, match="holds no voxels"):
+        volumes.prepareVolume(nodes.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty"))
+    with pytest.raises(VolumeError, match="no finite voxel"):
+        volumes.prepareVolume(nodes.volume(np.full((3, 4, 5), np.nan, np.float32)))
+
+
+def test_the_key_changes_with_voxels_grid_and_window_only(nodes: Any, randomRigid: Any) -> None:
+    volume, window = ct(nodes), Window.ct("lung")
+    key = volumes.volumeKey(volume, window)
+    volume.SetName("Renamed")
+    volume.SetAndObserveTransformNodeID(nodes.transform(randomRigid(1)).GetID())
+    assert volumes.volumeKey(volume, window) == key
+    assert volumes.volumeKey(volume, Window.ct("bone")) != key
+    slicer.util.arrayFromVolume(volume)[0, 0, 0] = 7
+    slicer.util.arrayFromVolumeModified(volume)
+    changed = volumes.volumeKey(volume, window)
+    assert changed != key
+    volume.SetSpacing(1, 1, 2)
+    assert volumes.volumeKey(volume, window) != changed
+
+
+def test_the_voxel_hash_is_that_of_the_content(nodes: Any) -> None:
+    first, second = ct(nodes), ct(nodes)
+    assert volumes.voxelHash(first) == volumes.voxelHash(second)
+    slicer.util.arrayFromVolume(second)[5, 7, 8] += 1
+    assert volumes.voxelHash(first) != volumes.voxelHash(second)
+    wider = nodes.volume(slicer.util.arrayFromVolume(first).astype(np.int32))
+    assert volumes.voxelHash(first) != volumes.voxelHash(wider)

@@ -1,0 +1,139 @@
+"""A worker client without a worker: answers at once, or step by step when the test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medsam2_core.errors import Cancelled, MedSAM2Error
+from medsam2_core.run.prompts import RunObject
+from medsam2_core.worker.masks import PackedMask
+from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
+from MedSAM2SlicerLib.signal import Signal
+
+
+class FakeCall:
+    """Ends like a real one: a propagation with what it has, anything else with Cancelled."""
+
+    def __init__(self, client: FakeClient, steps: list[int]) -> None:
+        self.client, self.steps, self.isFinished = client, steps, False
+        self.onStep: Callable[..., None] = lambda _: None
+        self.onDone: Callable[..., None] = lambda _: None
+        self.onError: Callable[..., None] = lambda _: None
+
+    def cancel(self) -> None:
+        if not self.isFinished and self.steps:
+            self.finish(cancelled=True)
+        elif not self.isFinished:
+            self.isFinished = True
+            self.onError(Cancelled("Cancelled."))
+
+    def step(self) -> None:
+        self.client.step(self)
+
+    def finish(self, cancelled: bool = False) -> None:
+        self.isFinished = True
+        self.onDone(self.client.result(cancelled))
+
+    def fail(self, error: MedSAM2Error) -> None:
+        self.isFinished = True
+        self.onError(error)
+
+    def wait(self) -> Any:
+        while self.steps and not self.isFinished:
+            self.step()
+        result = self.client.result(False)
+        self.isFinished = True
+        return result
+
+
+class FakeClient:
+    """Draws a square that shrinks with the distance from slice `middle`; `gone` slices are left empty."""
+
+    def __init__(self, shape: tuple[int, int], middle: int = 3) -> None:
+        self.noticed = Signal()
+        self.shape, self.middle = shape, middle
+        self.gone: set[int] = set()
+        self.calls: list[FakeCall] = []
+        self.objects: list[Sequence[RunObject]] = []
+        self.sessions: dict[str, tuple[Any, ...]] = {}
+        self.model: tuple[str, str] | None = None
+        self.modelFacts = {
+            "name": "fake",
+            "sha256": "ab" * 32,
+            "image_size": 64,
+            "device": "cpu",
+            "field_of_view": "whole",
+        }
+        self.ticks = 0
+        self._drawn: dict[int, str] = {}
+
+    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None) -> None:
+        self.model = (model, device)
+
+    def setVolume(self, key: str, volume: Any) -> None:
+        self.volume = volume
+
+    def openSession(self, key: str, *settings: Any) -> None:
+        self.sessions[key] = settings
+
+    def closeSession(self, key: str) -> None:
+        del self.sessions[key]
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+    def mask(self, index: int) -> Any:
+        mask = np.zeros(self.shape, dtype=bool)
+        half = 0 if index in self.gone else 3 - abs(index - self.middle)
+        if half > 0:
+            mask[4 - half : 4 + half, 4 - half : 4 + half] = True
+        return mask
+
+    def answers(self, index: int) -> tuple[ObjectAnswer, ...]:
+        confidence = 0.9 - 0.15 * abs(index - self.middle)
+        return (ObjectAnswer(1, PackedMask.of(self.mask(index)), confidence, 3.0),)
+
+    def predict(self, session: str, index: int, objects: Any, onDone: Any, onError: Any) -> FakeCall:
+        assert session in self.sessions
+        call = FakeCall(self, [])
+        call.onDone, call.onError = onDone, onError
+        self.objects.append(objects)
+        self.calls.append(call)
+        return call
+
+    def answer(self, index: int) -> None:
+        """Answer the preview asked for last."""
+        call = self.calls[-1]
+        call.isFinished = True
+        call.onDone(self.answers(index))
+
+    def propagate(
+        self, session: str, objects: Any, first: int, last: int, direction: str, stop: Mapping[str, Any],
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None,
+    ) -> FakeCall:  # fmt: skip
+        assert session in self.sessions
+        order = [self.middle, *range(self.middle + 1, last), *range(self.middle - 1, first - 1, -1)]
+        call = FakeCall(self, order)
+        call.onStep, call.onDone, call.onError = onStep, onDone, onError
+        self._drawn = {}
+        self.planned = len(order)
+        self.objects.append(objects)
+        self.calls.append(call)
+        return call
+
+    def step(self, call: FakeCall) -> None:
+        index = call.steps.pop(0)
+        direction = "prompt" if index == self.middle else "forward" if index > self.middle else "backward"
+        self._drawn[index] = direction
+        done = 0 if direction == "prompt" else self.planned - len(call.steps)
+        call.onStep(Step(index, direction, done, self.planned, self.answers(index)))
+
+    def result(self, cancelled: bool) -> Propagated:
+        slices = tuple(
+            SliceRecord(index, self.answers(index)[0].confidence, 3.0, direction, float(self.mask(index).sum()))
+            for index, direction in sorted(self._drawn.items())
+        )
+        return Propagated(cancelled, 0.5, (ObjectRecord(1, {"forward": "reached the end"}, slices),))
