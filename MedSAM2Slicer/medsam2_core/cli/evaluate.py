@@ -47,7 +47,9 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("model", metavar="MODEL", help="a name of `medsam2 models list`, or a checkpoint")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with a folder for each volume")
     parser.add_argument("--policy", default="box", help="prompts, see below (default: box)")
-    parser.add_argument("--memory", choices=("self-sorting", "recency"), default="self-sorting", help="memory bank")
+    parser.add_argument(
+        "--memory", metavar="BANK", default="self-sorting", help="recency, self-sorting (default) or self-sorting:SIZE"
+    )
     parser.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), default="auto", help="default: auto")
     parser.add_argument(
         "--axis",

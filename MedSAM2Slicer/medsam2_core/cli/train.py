@@ -17,7 +17,7 @@ _EXAMPLE = """a configuration that fine-tunes a checkpoint on your own volumes:
     "start_from": "starter.pt",
     "data": {"my-data": 1.0},
     "phases": [{"steps": 200, "length": 4, "clips": 4}],
-    "learning_rate": 1e-4
+    "learning_rate": 2e-5
   }
 my-data holds NAME/image.nii.gz and NAME/labels.nii.gz for each volume; folders are relative to where you are.
 Ctrl+C is safe: the same command goes on from the last state that was saved. The result is FOLDER/model.pt.

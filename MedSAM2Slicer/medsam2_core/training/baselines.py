@@ -1,6 +1,6 @@
 """What a user has without a model: the same box, and either a copied mask or classical region growing.
 
-Both answer one box on one slice; neither knows where the structure begins or ends.
+All answer one box on one slice; none knows where the structure begins or ends.
 """
 
 # SimpleITK ships without type annotations.
@@ -9,7 +9,7 @@ Both answer one box on one slice; neither knows where the structure begins or en
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from medsam2_core.training.cases import Case, Structure
 from medsam2_core.training.evaluation import Effort, Row, Settings, Way, first_prompts, score
 from medsam2_core.training.metrics import Mask
-from medsam2_core.training.policies import Box, Policy, Prompt
+from medsam2_core.training.policies import Box, Policy
 
 _MOST_SEEDS = 400
 _SEED_LABEL = 1
@@ -79,28 +79,33 @@ def mean_side_mm(box: Box, spacing: tuple[float, float, float]) -> float:
     return ((x1 - x0 + 1) * spacing[2] + (y1 - y0 + 1) * spacing[1]) / 2
 
 
+Baseline = Callable[[Case, Structure, int, Box], Mask]
+"""Answers a box on the slice with this index by a mask (slices, rows, columns); only `copy` looks at the truth."""
+
+BASELINES: Mapping[str, Baseline] = {
+    "copy": lambda case, structure, index, box: copy_mask(case.mask(structure), index, box, case.spacing),
+    "region growing": lambda case, _, index, box: grow_region(case.image, index, box, case.spacing, RegionGrowing()),
+}
+
+
 def evaluate_baselines(
-    case: Case, settings: Settings, structures: Sequence[Structure] | None = None, how: RegionGrowing | None = None
+    case: Case,
+    settings: Settings,
+    structures: Sequence[Structure] | None = None,
+    baselines: Mapping[str, Baseline] = BASELINES,
 ) -> Iterator[Row]:
-    """Measure both baselines on structures of a case, with the boxes that `evaluation.evaluate` gives the model."""
+    """Measure baselines on structures of a case, with the boxes that `evaluation.evaluate` gives the model."""
     for structure in case.structures(settings.min_ml) if structures is None else structures:
         (prompt,) = first_prompts(case, structure, _REFERENCE_POLICY, settings.seed)
-        for method, draw in _methods(case, structure, prompt, how or RegionGrowing()).items():
+        index, box = prompt.slice_index, prompt.box
+        if box is None:
+            continue
+        for method, draw in baselines.items():
             started = time.perf_counter()
-            found = draw()
+            found = draw(case, structure, index, box)
             effort = Effort(time.perf_counter() - started, len(found))
             way = Way(method, _REFERENCE_POLICY.name)
-            yield score(case, structure, found, way, [prompt.slice_index], settings.tolerance_mm, effort)
-
-
-def _methods(case: Case, structure: Structure, prompt: Prompt, how: RegionGrowing) -> dict[str, Callable[[], Mask]]:
-    index, box = prompt.slice_index, prompt.box
-    if box is None:
-        return {}
-    return {
-        "copy": lambda: copy_mask(case.mask(structure), index, box, case.spacing),
-        "region growing": lambda: grow_region(case.image, index, box, case.spacing, how),
-    }
+            yield score(case, structure, found, way, [index], settings.tolerance_mm, effort)
 
 
 def _neighbourhood(

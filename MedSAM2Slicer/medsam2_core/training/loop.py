@@ -108,10 +108,13 @@ class _Run:
         prompt = _draw(self.config.prompts, generator)
         if prompt == "mask" and length == 1:
             prompt = "box"  # an adopted mask alone teaches nothing
+        correction = _draw(self.config.corrections, generator)
+        if correction == "mask" and length == 2:
+            correction = "none"  # nor do two of them
         return Task(
             prompt,
             MEMORY_RULES[_draw(self.config.memories, generator)],
-            _draw(self.config.corrections, generator),
+            correction,
             teacher=max(0.0, 1 - self.step / max(self.config.teacher_share * self.config.steps, 1)),
         )
 

@@ -79,7 +79,7 @@ def test_every_choice_is_taken(run, dataset: Path, checkpoint: Path, capsys) -> 
         (("--window", "foo"), "Unknown window 'foo'"),
         (("--output", "no/table.csv"), "The folder no does not exist"),
         (("--output", "."), r"\. cannot be written .* choose another --output"),
-        (("--memory", "elephant"), "invalid choice"),
+        (("--memory", "elephant"), "No memory bank is called .elephant."),
     ],
 )
 def test_refusals_are_one_sentence(

@@ -13,9 +13,9 @@ from medsam2_core.training.baselines import (
     grow_region,
     mean_side_mm,
 )
-from medsam2_core.training.cases import Case
-from medsam2_core.training.evaluation import Settings
-from medsam2_core.training.policies import Policy, tight_box
+from medsam2_core.training.cases import Case, Structure
+from medsam2_core.training.evaluation import Settings, first_prompts
+from medsam2_core.training.policies import Box, Policy, tight_box
 
 SPACING = (2.5, 1.0, 1.0)
 CENTRE = 10
@@ -77,3 +77,17 @@ def test_rows_of_both_methods(ball: np.ndarray, image: np.ndarray) -> None:
     ]  # fmt: skip
     assert rows[0].prompted_dice == 1
     assert all(row.dice > 0.6 and row.confidence_correlation is None for row in rows)
+
+
+def test_other_baselines_get_the_same_box(ball: np.ndarray, image: np.ndarray) -> None:
+    case = Case("test", image, ball.astype(np.uint8), SPACING, {1: "ball"})
+    seen = []
+
+    def nothing(case: Case, structure: Structure, index: int, box: Box) -> np.ndarray:
+        seen.append((structure.name, index, box))
+        return np.zeros(case.image.shape, dtype=bool)
+
+    (row,) = evaluate_baselines(case, Settings(Policy.parse("box"), min_ml=1), baselines={"nothing": nothing})
+    (prompt,) = first_prompts(case, case.structures(1)[0], Policy.parse("box"), seed=0)
+    assert seen == [("ball", CENTRE, prompt.box)]
+    assert (row.method, row.dice) == ("nothing", 0)

@@ -135,7 +135,7 @@ def test_rows_hold_what_was_asked_for(model: SAM2, case: Case, single_thread: No
     ]
     for row in rows:
         assert (row.case, row.method, row.view) == ("balls", "starter", "whole")
-        assert row.memory == "SelfSorting(size=2, min_confidence=0.5, seed=None)"
+        assert row.memory == "SelfSorting(size=2, min_confidence=0.5, seed=None, time_codes='rank')"
         assert row.volume_ml > 1
         assert row.slices_per_second > 0
         assert "slices" not in row.values()
