@@ -1,0 +1,296 @@
+"""MedSAM-2 in 3D Slicer: the module, its parameters, its face, what scripts call, and its self test."""
+
+from __future__ import annotations
+
+import unittest
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import slicer
+import slicer.util
+import vtk
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from MedSAM2SlicerLib.ui.choices import Choices
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.client import WorkerClient
+    from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.ui.services import Services
+
+_HERE = Path(__file__).resolve().parent
+_HOMEPAGE = "https://github.com/MedSAM2Slicer/SlicerMedSAM2"
+
+
+class MedSAM2Slicer(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = "MedSAM2Slicer"
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = ["Segmentations", "Markups", "Volumes"]
+        self.parent.contributors = ["MedSAM2Slicer contributors"]
+        self.parent.helpText = _(
+            "Segments a volume from a click or a box on one slice: MedSAM-2 takes the slices for a video and carries "
+            "the object from slice to slice. Choose a volume, press Include or Box, click on the object, press "
+            'Propagate. Not for clinical use. <a href="{url}">Documentation</a>.'
+        ).format(url=_HOMEPAGE)
+        self.parent.acknowledgementText = _(
+            "The method is MedSAM-2 (Oxford): J. Zhu, A. Hamdi, Y. Qi, Y. Jin and J. Wu, Medical SAM 2: Segment "
+            "medical images as video via Segment Anything Model 2, arXiv 2408.00874. MedSAM2 (Toronto) by J. Ma, "
+            "B. Wang and others is another work; its weights are one of the models to choose from. Both build on "
+            "SAM 2 by Meta."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Add the demo CT to the Sample Data module."""
+    from MedSAM2SlicerLib import sampledata
+
+    sampledata.registerSampleData()
+
+
+@parameterNodeWrapper
+class MedSAM2SlicerParameterNode:
+    """What the user chose; saved with the scene. Beside the nodes these are the fields of `Choices`."""
+
+    volume: vtkMRMLScalarVolumeNode
+    segmentation: vtkMRMLSegmentationNode
+    segmentId: str = ""
+    model: str = Choices.model
+    axis: str = Choices.axis
+    window: str = Choices.window
+    first: int = Choices.first
+    last: int = Choices.last
+    direction: str = Choices.direction
+    memory: str = Choices.memory
+    bankSize: int = Choices.bankSize
+    absentSlices: int = Choices.absentSlices
+    minAreaMm2: float = Choices.minAreaMm2
+    maxAreaChange: int = Choices.maxAreaChange
+
+
+class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Joins the panel to the parameter node; all else is in `MedSAM2SlicerLib.ui.panel`."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self._parameterNode: Any = None
+        self._showing = False
+        self.panel: Any = None
+
+    def setup(self) -> None:
+        """Build the panel (called by Slicer when the module is opened for the first time, or reloaded)."""
+        from MedSAM2SlicerLib.ui.services import Services
+
+        ScriptedLoadableModuleWidget.setup(self)
+        self.logic = MedSAM2SlicerLogic()
+        services = Services(_HERE)
+        self.usePanel(services.makeController(), services)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self.onSceneEndClose)
+
+    def usePanel(self, controller: Controller, services: Services) -> None:
+        """Build the panel on this controller. Self tests do so again, with a controller of their own."""
+        from MedSAM2SlicerLib.ui.panel import Panel
+        from MedSAM2SlicerLib.ui.shortcuts import Shortcuts
+
+        self._closePanel()
+        self._services = services
+        self.uiWidget = slicer.util.loadUI(self.resourcePath("UI/MedSAM2Slicer.ui"))
+        self.layout.addWidget(self.uiWidget)
+        self.uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.ui = slicer.util.childWidgetVariables(self.uiWidget)
+        self.panel = Panel(self.ui, controller, services)
+        self.panel.changed.connect(self._onPanelChanged)
+        self.shortcuts = Shortcuts(self.uiWidget, self.panel.actions())
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Let go of everything (called by Slicer when it closes, and before a reload)."""
+        self.removeObservers()
+        self._parameterNode = None
+        self._closePanel()
+
+    def enter(self) -> None:
+        """Be in use (called by Slicer whenever the module is opened)."""
+        self.initializeParameterNode()
+        self.shortcuts.install()
+        self.panel.start()
+
+    def exit(self) -> None:
+        """Be out of use (called by Slicer when another module is opened)."""
+        self.shortcuts.remove()
+        self.panel.rest()
+
+    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
+        """Forget the parameter node, which goes with the scene."""
+        self.panel.prompts.stopPlacing()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
+        """Start anew in the scene that was emptied or loaded."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:
+        """Use the scene's parameter node; the first volume is chosen if none is."""
+        self.setParameterNode(self.logic.getParameterNode())
+        if not self._parameterNode.volume:
+            volume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            if volume:
+                self._parameterNode.volume = volume
+
+    def setParameterNode(self, parameterNode: MedSAM2SlicerParameterNode | None) -> None:
+        """Show this parameter node and follow it."""
+        if self._parameterNode:
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNode)
+        self._parameterNode = parameterNode
+        if parameterNode:
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNode)
+            self._onParameterNode()
+
+    def _closePanel(self) -> None:
+        if self.panel:
+            self.shortcuts.remove()
+            self.panel.close()
+            self.panel.controller.close()
+            self._services.close()
+            self.panel = None
+            self.uiWidget.hide()
+            self.uiWidget.deleteLater()
+
+    def _onParameterNode(self, _caller: Any = None, _event: Any = None) -> None:
+        from MedSAM2SlicerLib.ui.source import Source
+
+        # Of a scene that is still loading, nodes are missing; onSceneEndClose comes back here at its end.
+        if slicer.mrmlScene.IsBatchProcessing():
+            return
+        node = self._parameterNode
+        choices = Choices(**{field.name: getattr(node, field.name) for field in fields(Choices)})
+        self._showing = True
+        try:
+            self.panel.show(Source(node.volume, node.segmentation, node.segmentId), choices)
+        finally:
+            self._showing = False
+
+    def _onPanelChanged(self) -> None:
+        node = self._parameterNode
+        if not node or self._showing or slicer.mrmlScene.IsBatchProcessing():
+            return
+        source, choices = self.panel.source.source(), self.panel.choices()
+        with slicer.util.NodeModify(node):
+            node.volume, node.segmentation, node.segmentId = source.volume, source.segmentation, source.segmentId
+            for field in fields(Choices):
+                setattr(node, field.name, getattr(choices, field.name))
+
+
+class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
+    """What scripts and the Python console use; needs no window."""
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._client: WorkerClient | None = None
+
+    def getParameterNode(self) -> MedSAM2SlicerParameterNode:
+        """Return the scene's parameter node, typed."""
+        return MedSAM2SlicerParameterNode(super().getParameterNode())
+
+    def process(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        segmentationNode: vtkMRMLSegmentationNode | None = None,
+        segmentName: str | None = None,
+        points: Sequence[Sequence[float]] | None = None,
+        exclude: Sequence[Sequence[float]] | None = None,
+        box: Sequence[Sequence[float]] | None = None,
+        roiNode: vtkMRMLMarkupsROINode | None = None,
+        maskSegment: str | None = None,
+        axis: int | str | None = None,
+        window: str | None = None,
+        model: str | None = None,
+        range: tuple[int, int] | None = None,  # noqa: A002 (the word a reader of scripts expects)
+        memory: str | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> vtkMRMLSegmentationNode:
+        """Segment an object and return the segmentation. Waits for it; Slicer stays responsive meanwhile.
+
+        From a point (all positions are RAS, in mm)::
+
+            logic = slicer.util.getModuleLogic("MedSAM2Slicer")
+            ct = slicer.util.getNode("CTChest")
+            segmentation = logic.process(ct, segmentName="liver", points=[(-70, 10, -120)])
+
+        From a box, given by two opposite corners on one slice, and a point that must be left out::
+
+            corners = [(40, -60, -200), (100, 0, -200)]
+            logic.process(ct, segmentation, "left kidney", box=corners, exclude=[(45, -5, -200)])
+
+        From markups, with progress, on a lung window and on part of the slices only::
+
+            points = slicer.util.arrayFromMarkupsControlPoints(slicer.util.getNode("F"), world=True)
+            logic.process(ct, points=points, window="lung", range=(40, 90), progress=lambda done, all: print(done, all))
+
+        segmentationNode, segmentName: written into; made if there is none. roiNode: a box and its range of slices.
+        maskSegment: name or ID of a segment of the segmentation that is taken for true on the slices it marks.
+        axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
+        "level/width". model: a catalogue name or a checkpoint's path. range: slices along the axis, the last one
+        excluded. memory: self-sorting or recency. progress: called with slices done and planned.
+
+        The model stays loaded for as long as the logic lives. Raises MedSAM2Error, whose text says what to do.
+        """
+        from MedSAM2SlicerLib.console import process
+
+        return process(
+            self._worker(),
+            volumeNode,
+            segmentationNode=segmentationNode,
+            segmentName=segmentName,
+            points=points,
+            exclude=exclude,
+            box=box,
+            roiNode=roiNode,
+            maskSegment=maskSegment,
+            axis=axis,
+            window=window,
+            model=model,
+            range=range,
+            memory=memory,
+            progress=progress,
+        )
+
+    def _worker(self) -> WorkerClient:
+        if self._client is None:
+            from MedSAM2SlicerLib.ui.services import Services
+
+            self._client = Services(_HERE).makeClient()
+            weakref.finalize(self, self._client.stop)
+        return self._client
+
+
+class MedSAM2SlicerTest(ScriptedLoadableModuleTest):
+    """Runs the self tests in Testing/Python."""
+
+    def runTest(self) -> None:
+        """Run them all; an AssertionError says which failed."""
+        suite = unittest.TestLoader().discover(str(_HERE / "Testing" / "Python"), "test_*.py")
+        result = unittest.TextTestRunner(verbosity=2).run(suite)
+        if not result.wasSuccessful():
+            raise AssertionError(f"{len(result.failures)} self tests failed, {len(result.errors)} broke off.")

@@ -1,0 +1,47 @@
+"""What a person chooses in the panel, in the plain values that widgets show and a scene saves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from MedSAM2SlicerLib.options import RunOptions
+
+AUTO = "auto"
+END = -1  # a range that goes to the volume's end, however many slices it has
+
+
+@dataclass(frozen=True)
+class Choices:
+    """All choices but the nodes.
+
+    `axis` is auto, axial, coronal or sagittal. `first` and `last` are slices, both included. In the stop rules 0 means
+    off; `maxAreaChange` is in percent.
+    """
+
+    model: str = "starter"
+    axis: str = AUTO
+    window: str = AUTO
+    first: int = END
+    last: int = END
+    direction: str = "both"
+    memory: str = "self-sorting"
+    bankSize: int = 6
+    absentSlices: int = 3
+    minAreaMm2: float = 0.0
+    maxAreaChange: int = 0
+
+    def options(self, axis: int | None) -> RunOptions:
+        """Return the options of a run along the array axis `axis` (None: left to the controller)."""
+        return RunOptions(
+            model=self.model,
+            axis=axis,
+            window=self.window,
+            memory=self.memory,
+            bankSize=self.bankSize,
+            first=None if self.first == END else self.first,
+            last=None if self.last == END else self.last + 1,
+            direction=self.direction,
+            absentSlices=self.absentSlices or None,
+            minAreaMm2=self.minAreaMm2 or None,
+            maxAreaChange=self.maxAreaChange / 100 or None,
+        )

@@ -1,0 +1,162 @@
+"""The controls of a run: direction, range, window, stop rules and memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from medsam2_core.image.window import CT_PRESETS
+from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.ui.choices import AUTO, END, Choices
+from MedSAM2SlicerLib.ui.part import explain
+
+_CUSTOM = "custom"
+
+
+class OptionControls:
+    """Shows `Choices` (but for the model, which has its own controls) and emits `changed` when a person changes one."""
+
+    def __init__(self, ui: Any) -> None:
+        self.ui = ui
+        self.changed = Signal()
+        self._quiet = True
+        self._fill()
+        self.setSliceCount(0)
+        self.show(Choices())
+        self._connect()
+
+    def choices(self, model: str) -> Choices:
+        """Return what is chosen, together with `model`."""
+        ui = self.ui
+        first, last = self._range()
+        return Choices(
+            model=model,
+            axis=ui.axisComboBox.currentData,
+            window=self._window(),
+            first=first,
+            last=last,
+            direction=ui.directionComboBox.currentData,
+            memory=ui.memoryComboBox.currentData,
+            bankSize=ui.bankSizeSpinBox.value,
+            absentSlices=ui.absentSlicesSpinBox.value,
+            minAreaMm2=ui.minAreaSpinBox.value,
+            maxAreaChange=ui.areaChangeSpinBox.value,
+        )
+
+    def show(self, choices: Choices) -> None:
+        """Show these choices without emitting `changed`."""
+        ui, self._quiet = self.ui, True
+        try:
+            _select(ui.axisComboBox, choices.axis)
+            _select(ui.directionComboBox, choices.direction)
+            _select(ui.memoryComboBox, choices.memory)
+            self._showWindow(choices.window)
+            self._showRange(choices.first, choices.last)
+            ui.bankSizeSpinBox.value = choices.bankSize
+            ui.absentSlicesSpinBox.value = choices.absentSlices
+            ui.minAreaSpinBox.value = choices.minAreaMm2
+            ui.areaChangeSpinBox.value = choices.maxAreaChange
+            self._enable()
+        finally:
+            self._quiet = False
+
+    def setSliceCount(self, count: int) -> None:
+        """Let the range go over this many slices; what ended at the volume's end still does."""
+        first, last = self._range() if count and self.ui.rangeWidget.enabled else (END, END)
+        self._quiet, quiet = True, self._quiet
+        self.ui.rangeWidget.setRange(0, max(count - 1, 0))
+        explain(self.ui.rangeWidget, "" if count else _("Choose a volume first."))
+        self._showRange(first, last)
+        self._quiet = quiet
+
+    def _fill(self) -> None:
+        _fill(
+            self.ui.axisComboBox,
+            {
+                AUTO: _("Auto (view clicked)"),
+                "axial": _("Axial"),
+                "coronal": _("Coronal"),
+                "sagittal": _("Sagittal"),
+            },
+        )
+        _fill(
+            self.ui.directionComboBox,
+            {"both": _("Both ways"), "forward": _("Forward only"), "backward": _("Backward only")},
+        )
+        _fill(
+            self.ui.memoryComboBox,
+            {"self-sorting": _("Self-sorting (MedSAM-2)"), "recency": _("Most recent (SAM 2)")},
+        )
+        _fill(self.ui.windowComboBox, _windows())
+
+    def _connect(self) -> None:
+        ui = self.ui
+        for box in (ui.axisComboBox, ui.directionComboBox, ui.memoryComboBox, ui.windowComboBox):
+            box.connect("currentIndexChanged(int)", self._onChanged)
+        for box in (ui.bankSizeSpinBox, ui.absentSlicesSpinBox, ui.areaChangeSpinBox):
+            box.connect("valueChanged(int)", self._onChanged)
+        for box in (ui.minAreaSpinBox, ui.levelSpinBox, ui.widthSpinBox):
+            box.connect("valueChanged(double)", self._onChanged)
+        ui.rangeWidget.connect("valuesChanged(double,double)", self._onChanged)
+
+    def _onChanged(self) -> None:
+        if not self._quiet:
+            self._enable()
+            self.changed.emit()
+
+    def _enable(self) -> None:
+        custom = self.ui.windowComboBox.currentData == _CUSTOM
+        self.ui.levelSpinBox.visible = custom
+        self.ui.widthSpinBox.visible = custom
+        sorting = self.ui.memoryComboBox.currentData == "self-sorting"
+        explain(self.ui.bankSizeSpinBox, "" if sorting else _("The memory of SAM 2 has a fixed size."))
+
+    def _window(self) -> str:
+        window = self.ui.windowComboBox.currentData
+        if window != _CUSTOM:
+            return str(window)
+        return f"{self.ui.levelSpinBox.value:g}/{self.ui.widthSpinBox.value:g}"
+
+    def _showWindow(self, window: str) -> None:
+        level, slash, width = window.partition("/")
+        _select(self.ui.windowComboBox, _CUSTOM if slash else window)
+        if slash:
+            self.ui.levelSpinBox.value = float(level)
+            self.ui.widthSpinBox.value = float(width)
+
+    def _range(self) -> tuple[int, int]:
+        widget = self.ui.rangeWidget
+        first, last = round(widget.minimumValue), round(widget.maximumValue)
+        return (END if first <= widget.minimum else first), (END if last >= widget.maximum else last)
+
+    def _showRange(self, first: int, last: int) -> None:
+        widget = self.ui.rangeWidget
+        widget.setValues(widget.minimum if first == END else first, widget.maximum if last == END else last)
+
+
+def _windows() -> dict[str, str]:
+    names = {
+        "abdomen": _("Abdomen"),
+        "lung": _("Lung"),
+        "bone": _("Bone"),
+        "brain": _("Brain"),
+        "mediastinum": _("Mediastinum"),
+        "liver": _("Liver"),
+        "angio": _("Angio"),
+    }
+    presets = {
+        name: _("{name} ({level:g}/{width:g})").format(name=names.get(name, name), level=level, width=width)
+        for name, (level, width) in CT_PRESETS.items()
+    }
+    return {AUTO: _("Auto"), **presets, _CUSTOM: _("Custom level/width")}
+
+
+def _fill(box: Any, labels: dict[str, str]) -> None:
+    for value, label in labels.items():
+        box.addItem(label, value)
+
+
+def _select(box: Any, value: str) -> None:
+    """Select a value; one that is not offered, from a scene of another version, becomes the first."""
+    box.currentIndex = max(box.findData(value), 0)

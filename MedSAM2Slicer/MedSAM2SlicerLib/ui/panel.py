@@ -1,0 +1,217 @@
+"""The panel of the module and of the Segment Editor effect: it knows neither of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qt
+from slicer.i18n import tr as _
+
+from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.ui import views
+from MedSAM2SlicerLib.ui.banner import Banner
+from MedSAM2SlicerLib.ui.choices import AUTO, Choices
+from MedSAM2SlicerLib.ui.models import ModelControls
+from MedSAM2SlicerLib.ui.optioncontrols import OptionControls
+from MedSAM2SlicerLib.ui.promptcontrols import PromptControls
+from MedSAM2SlicerLib.ui.reviewcontrols import ReviewControls
+from MedSAM2SlicerLib.ui.runcontrols import RunControls
+from MedSAM2SlicerLib.ui.source import Source, SourceControls
+from MedSAM2SlicerLib.ui.support import SupportControls
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.ui.services import Services
+
+_TICK_MILLISECONDS = 50
+_ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
+_ICON_NAMES = {
+    "includeButton": "Include",
+    "excludeButton": "Exclude",
+    "boxButton": "Box",
+    "segmentPromptButton": "Segment",
+    "propagateButton": "Propagate",
+    "stopButton": "Stop",
+    "nextDoubtfulButton": "NextDoubtful",
+}
+
+
+class Panel:
+    """Joins the widgets of MedSAM2Slicer.ui to a controller. `changed` is emitted when a person chose something."""
+
+    def __init__(self, ui: Any, controller: Controller, services: Services) -> None:
+        self.ui = ui
+        self.controller = controller
+        self.changed = Signal()
+        self._axis: int | None = None  # across the view of the first prompt, where the axis is automatic
+        self.banner = Banner(ui, services)
+        self.source = SourceControls(ui, controller)
+        self.models = ModelControls(ui, services)
+        self.options = OptionControls(ui)
+        self.prompts = PromptControls(ui, controller)
+        self.run = RunControls(ui, controller)
+        self.review = ReviewControls(ui, controller)
+        self.support = SupportControls(ui, services)
+        self._showIcons()
+        self._join()
+        self._inUse = False
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_TICK_MILLISECONDS)
+        self._timer.connect("timeout()", self.tick)
+        self._onSource()
+
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """Return what each key does."""
+        return {
+            "a": lambda: self.place("include"),
+            "x": lambda: self.place("exclude"),
+            "d": lambda: self.place("box"),
+            "p": self.run.propagate,
+            "n": self.review.nextDoubtful,
+            "Esc": self.escape,
+        }
+
+    @property
+    def ticking(self) -> bool:
+        """Whether the timer runs."""
+        return bool(self._timer.active)
+
+    def choices(self) -> Choices:
+        """Return all choices but the nodes."""
+        return self.options.choices(self.models.model())
+
+    def show(self, source: Source, choices: Choices) -> None:
+        """Show nodes and choices, of a scene just loaded for example, and use them."""
+        self.source.select(source)
+        if choices != self.choices():
+            self.models.show(choices.model)
+            self._tell(choices)
+            self.options.setSliceCount(self.controller.sliceCount())
+            self.options.show(choices)
+            self._apply()
+            self.update()
+
+    def start(self) -> None:
+        """Be in use: look what is missing, and keep the worker's answers coming."""
+        self._inUse = True
+        self.banner.refresh()
+        self.update()
+        self._timer.start()
+
+    def rest(self) -> None:
+        """Be out of use: place nothing. A propagation goes on, and with it the timer."""
+        self._inUse = False
+        self.prompts.stopPlacing()
+        if not self.controller.busy:
+            self._timer.stop()
+
+    def close(self) -> None:
+        """Let go of everything. The controller is its maker's to close."""
+        self._timer.stop()
+        for part in (self.source, self.prompts, self.run, self.review, self.models, self.support):
+            part.close()
+        for signal, slot in self._heard():
+            signal.disconnect(slot)
+
+    def tick(self) -> None:
+        """Deliver what the worker sent, and follow the views (called 20 times a second)."""
+        self.controller.tick()
+        self.review.follow()
+
+    def place(self, kind: str) -> None:
+        """Start or end placing prompts of a kind, if it can be done."""
+        if self.ui.includeButton.enabled:
+            self.prompts.place(kind)
+
+    def escape(self) -> None:
+        """Stop what is running, else leave place mode."""
+        if self.controller.busy:
+            self.run.stop()
+        else:
+            self.prompts.stopPlacing()
+
+    def update(self) -> None:
+        """Enable what can be used and say of the rest why not."""
+        whyNoPrompt = self._whyNoPrompt()
+        self.source.update()
+        self.prompts.update(whyNoPrompt)
+        self.run.update(whyNoPrompt or self._whyNotPropagate())
+        self.review.update()
+        self.support.update()
+
+    def _join(self) -> None:
+        self.source.changed.connect(self._onSource)
+        self.options.changed.connect(self._onOption)
+        self.models.changed.connect(self._onOption)
+        self.models.refreshed.connect(self.update)
+        self.prompts.changed.connect(self._onPrompts)
+        self.prompts.firstPlaced.connect(self._onFirstPlaced)
+        self.banner.changed.connect(self.update)
+        self.banner.otherPython.connect(self.support.askForPython)
+        self.support.changed.connect(self._onWorker)
+        for part in (self.banner, self.support, self.source, self.prompts):
+            part.failed.connect(self.run.warn)
+        for signal, slot in self._heard():
+            signal.connect(slot)
+
+    def _heard(self) -> list[tuple[Signal, Callable[..., None]]]:
+        return [(self.controller.busyChanged, self._onBusy), (self.controller.reviewed, self.update)]
+
+    def _onBusy(self, busy: bool) -> None:
+        self.update()
+        if not busy and not self._inUse:
+            self._timer.stop()
+
+    def _onSource(self) -> None:
+        self._axis = None
+        self._apply()
+        self.prompts.refresh()
+        self.review.refresh()
+        self.update()
+        self.changed.emit()
+
+    def _onOption(self) -> None:
+        self._apply()
+        self.update()
+        self.changed.emit()
+
+    def _onPrompts(self) -> None:
+        if not self.controller.prompts() and self._axis is not None and not self.controller.slices():
+            self._axis = None
+            self._apply()
+        self.update()
+
+    def _onFirstPlaced(self, view: Any) -> None:
+        """Go across the view that the first prompt was placed in."""
+        axis = views.axisOfView(self.controller.volumeNode, view)
+        if axis != self.controller.axis() and not self.controller.slices():
+            self._axis = axis
+            self._apply()
+
+    def _onWorker(self) -> None:
+        self.banner.refresh()
+        self.update()
+
+    def _apply(self) -> None:
+        """Tell the controller the choices; their range first gets as long as there are slices along their axis."""
+        self._tell(self.choices())
+        self.options.setSliceCount(self.controller.sliceCount())
+        self._tell(self.choices())
+        self.review.showSlices()
+
+    def _tell(self, choices: Choices) -> None:
+        volume = self.controller.volumeNode
+        axis = self._axis if choices.axis == AUTO or not volume else views.axisOfPlane(volume, choices.axis)
+        self.controller.setOptions(choices.options(axis))
+
+    def _whyNoPrompt(self) -> str:
+        return self.source.whyNot() or self.banner.whyNot() or self.models.whyNot()
+
+    def _whyNotPropagate(self) -> str:
+        return "" if self.controller.prompts() else _("Add a prompt first: Include (a), Box (d), or another.")
+
+    def _showIcons(self) -> None:
+        for name, icon in _ICON_NAMES.items():
+            getattr(self.ui, name).icon = qt.QIcon(str(_ICONS / f"{icon}.png"))

@@ -1,0 +1,39 @@
+"""What the pieces of the panel have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.signal import Signal, Slot
+
+
+class Part:
+    """Some widgets of the .ui file and what they do with the controller."""
+
+    def __init__(self, ui: Any, controller: Controller) -> None:
+        self.ui = ui
+        self.controller = controller
+        self._heard: list[tuple[Signal, Slot]] = []
+
+    def hear(self, signal: Signal, slot: Slot) -> None:
+        """Call `slot` with what `signal` emits, until the part is closed."""
+        signal.connect(slot)
+        self._heard.append((signal, slot))
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+        for signal, slot in self._heard:
+            signal.disconnect(slot)
+        self._heard.clear()
+
+
+def explain(widget: Any, reason: str) -> None:
+    """Disable a widget and let its tooltip say why; without a reason, enable it and give it its own tooltip back."""
+    own = widget.property("ownToolTip")
+    if own is None:
+        own = widget.toolTip
+        widget.setProperty("ownToolTip", own)
+    widget.enabled = not reason
+    widget.toolTip = reason or own

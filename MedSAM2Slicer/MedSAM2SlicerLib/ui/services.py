@@ -1,0 +1,90 @@
+"""What the panel needs beside the controller: the worker's settings, what is installed, and the models on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import qt
+import slicer
+
+from medsam2_core.errors import WorkerError
+from medsam2_core.weights.store import WeightsStore
+from MedSAM2SlicerLib.commands import Origin, WorkerCommand, workerCommand
+from MedSAM2SlicerLib.setup import Setup, SlicerHost, banner
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.client import WorkerClient
+    from MedSAM2SlicerLib.controller import Controller
+
+WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # key of the application's settings
+
+
+class Services:
+    """The running Slicer's own; tests hand in others."""
+
+    def __init__(self, moduleFolder: Path) -> None:
+        self._moduleFolder = moduleFolder
+        self._setup = Setup(SlicerHost())
+        self.store = WeightsStore()
+        self.logPath = Path(slicer.app.temporaryPath) / "MedSAM2Slicer-worker.log"
+
+    @property
+    def workerText(self) -> str:
+        """The worker command as the person typed it; empty for Slicer's own Python."""
+        return str(qt.QSettings().value(WORKER_COMMAND, "") or "")
+
+    def setWorkerText(self, text: str) -> None:
+        """Run the model by another command from now on. WorkerError if it cannot be read; nothing changes then."""
+        command = self._command(text)
+        qt.QSettings().setValue(WORKER_COMMAND, text)
+        self._client.setCommand(command.arguments, command.environment)
+
+    def makeClient(self) -> WorkerClient:
+        """Make a client of the worker, which starts with the first request."""
+        from MedSAM2SlicerLib.client import WorkerClient
+        from MedSAM2SlicerLib.ui.qprocess import QProcessTransport
+
+        command = self._command(self.workerText)
+        return WorkerClient(QProcessTransport, command.arguments, self.logPath, command.environment)
+
+    def makeController(self) -> Controller:
+        """Make the panel's controller; its worker follows `setWorkerText`."""
+        from MedSAM2SlicerLib.controller import Controller
+
+        self._client = self.makeClient()
+        return Controller(self._client)
+
+    def close(self) -> None:
+        """End the worker."""
+        self._client.stop()
+
+    def missingText(self) -> str:
+        """Say what must be set up, nothing if Slicer's Python has it all.
+
+        A worker elsewhere is not asked, since that takes seconds; it says itself what it lacks when it is used.
+        """
+        try:
+            command = self._command(self.workerText)
+            missing = self._setup.missing(command) if command.origin is Origin.SLICER else []
+        except WorkerError as error:
+            return str(error)
+        return banner(missing) if missing else ""
+
+    def setUp(self, ask: Callable[[str], bool]) -> bool:
+        """Install what is missing after one question; return whether to restart. MedSAM2Error if that did not work."""
+        return self._setup.ensure(self._command(self.workerText), ask)
+
+    def doctorText(self) -> str:
+        """Return the page for a bug report."""
+        return self._setup.doctorText(self._command(self.workerText))
+
+    def downloadCommand(self, model: str) -> WorkerCommand:
+        """Return the command that downloads a model whose licence was accepted."""
+        command = self._command("").sibling("models")
+        return replace(command, arguments=(*command.arguments, "download", model, "--accept-licence"))
+
+    def _command(self, text: str) -> WorkerCommand:
+        return workerCommand(text, self._moduleFolder, slicer.util.startupEnvironment())

@@ -1,0 +1,125 @@
+"""The volume, the segmentation and the segment that the panel works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import VolumeError
+from MedSAM2SlicerLib.geometry import volumeToWorldMatrix
+from MedSAM2SlicerLib.segments import ensureSegmentation
+from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.ui.part import Part, explain
+from MedSAM2SlicerLib.volumes import checkedGeometry
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.controller import Controller
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is worked on; nodes can be None and the segment's ID empty."""
+
+    volume: Any = None
+    segmentation: Any = None
+    segmentId: str = ""
+
+
+class SourceControls(Part):
+    """Selectors of nodes and segment. `changed` is emitted after the controller was told; `failed` has a message."""
+
+    def __init__(self, ui: Any, controller: Controller) -> None:
+        super().__init__(ui, controller)
+        self.changed, self.failed = Signal(), Signal()
+        self._quiet = False
+        self.hear(controller.segmentChanged, self._follow)
+        ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onChosen)
+        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onSegmentationChosen)
+        ui.segmentSelector.connect("currentSegmentChanged(QString)", self._onChosen)
+        ui.addSegmentButton.connect("clicked()", self.addSegment)
+        ui.removeSegmentButton.connect("clicked()", self.removeSegment)
+
+    def source(self) -> Source:
+        """Return what is selected."""
+        segmentation = self.ui.segmentationSelector.currentNode()
+        segmentId = self.ui.segmentSelector.currentSegmentID() if segmentation else ""
+        # The selector remembers the segment of the segmentation before.
+        known = segmentation and segmentation.GetSegmentation().GetSegment(segmentId)
+        return Source(self.ui.volumeSelector.currentNode(), segmentation, segmentId if known else "")
+
+    def select(self, source: Source) -> None:
+        """Select nodes and segment; nothing is told if they are selected already."""
+        if source == self.source():
+            self.update()
+            return
+        self._show(source)
+        self._onChosen()
+
+    def whyNot(self) -> str:
+        """Return why the volume cannot be used, nothing if it can."""
+        volume = self.source().volume
+        if not volume:
+            return _("Choose a volume first.")
+        try:
+            checkedGeometry(volume)
+            volumeToWorldMatrix(volume)
+        except VolumeError as error:
+            return str(error)
+        return ""
+
+    def addSegment(self) -> None:
+        """Add an empty segment, in a new segmentation if there is none, and select it."""
+        source = self.source()
+        try:
+            segmentation, segmentId = ensureSegmentation(source.volume, source.segmentation)
+        except VolumeError as error:
+            self.failed.emit(str(error))
+            return
+        self.select(Source(source.volume, segmentation, segmentId))
+
+    def removeSegment(self) -> None:
+        """Remove the selected segment, and its prompts with it."""
+        source = self.source()
+        if source.segmentId:
+            self.controller.removeAllPrompts()
+            source.segmentation.GetSegmentation().RemoveSegment(source.segmentId)
+            self._onChosen()
+
+    def update(self) -> None:
+        """Enable what can be used."""
+        explain(self.ui.addSegmentButton, "" if self.source().volume else _("Choose a volume first."))
+        explain(self.ui.removeSegmentButton, "" if self.source().segmentId else _("No segment is chosen."))
+
+    def _show(self, source: Source) -> None:
+        self._quiet = True
+        try:
+            self.ui.volumeSelector.setCurrentNode(source.volume)
+            self.ui.segmentationSelector.setCurrentNode(source.segmentation)
+            self.ui.segmentSelector.setCurrentNode(source.segmentation)
+            self.ui.segmentSelector.setCurrentSegmentID(source.segmentId)
+        finally:
+            self._quiet = False
+
+    def _onSegmentationChosen(self, node: Any) -> None:
+        quiet, self._quiet = self._quiet, True
+        self.ui.segmentSelector.setCurrentNode(node)
+        self._quiet = quiet
+        self._onChosen()
+
+    def _onChosen(self) -> None:
+        if not self._quiet:
+            source = self.source()
+            self.controller.setVolume(source.volume)
+            self.controller.setSegment(source.segmentation, source.segmentId)
+            self.update()
+            self.changed.emit()
+
+    def _follow(self) -> None:
+        """Select what the controller works on: it makes a segmentation or a segment where none is chosen."""
+        made = Source(self.source().volume, self.controller.segmentationNode, self.controller.segmentId)
+        if made != self.source():
+            self._show(made)
+            self.update()
+            self.changed.emit()

@@ -1,0 +1,82 @@
+"""The slice views: which way each goes through a volume, which slice it shows, and how to bring one into view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+
+from medsam2_core.errors import VolumeError
+from MedSAM2SlicerLib.geometry import axisOfSliceNode, volumeGeometry
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.controller import Controller
+
+
+def clickedView() -> Any:
+    """Return the slice node under the mouse, None if it is not over a slice view."""
+    crosshair = slicer.mrmlScene.GetSingletonNode("default", "vtkMRMLCrosshairNode")
+    return crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) if crosshair else None
+
+
+def axisOfView(volumeNode: Any, view: Any) -> int | None:
+    """Return the array axis (0, 1, 2 for k, j, i) that a slice view goes along, None if the volume cannot be used."""
+    try:
+        return axisOfSliceNode(volumeNode, view)
+    except VolumeError:
+        return None
+
+
+def axisOfPlane(volumeNode: Any, plane: str) -> int | None:
+    """Return the array axis of the volume's axial, coronal or sagittal slices, None if the volume cannot be used."""
+    try:
+        return volumeGeometry(volumeNode).anatomical_axis(plane)
+    except VolumeError:
+        return None
+
+
+def shownSlice(controller: Controller) -> int | None:
+    """Return the slice that a view along the controller's axis shows, None if no view does."""
+    count = controller.sliceCount()
+    view = next(_viewsAlong(controller), None) if count else None
+    if view is None:
+        return None
+    first, last = (np.array(controller.sliceCentreRas(index)) for index in (0, count - 1))
+    way = last - first
+    if not way.any():
+        return 0
+    matrix = view.GetSliceToRAS()
+    shown = np.array([matrix.GetElement(row, 3) for row in range(3)])
+    fraction = float((shown - first) @ way / (way @ way))
+    return min(max(round(fraction * (count - 1)), 0), count - 1)
+
+
+def showSlice(controller: Controller, index: int) -> None:
+    """Bring a slice into every view along the controller's axis; nothing moves within the views."""
+    if controller.sliceCount():
+        for view in _viewsAlong(controller):
+            view.JumpSliceByOffsetting(*controller.sliceCentreRas(index))
+
+
+def flatten(roiNode: Any, view: Any, controller: Controller) -> None:
+    """Make a box as deep as a slice, across a view.
+
+    Slicer makes one drawn by two clicks as deep as it is wide, which would put it on another slice near the volume's
+    ends, and through slices nobody looked at.
+    """
+    axis = axisOfView(controller.volumeNode, view)
+    if axis is None:
+        return
+    normal = np.array([view.GetSliceToRAS().GetElement(row, 2) for row in range(3)])
+    toWorld = slicer.util.arrayFromVTKMatrix(roiNode.GetObjectToWorldMatrix())[:3, :3]
+    size = list(roiNode.GetSize())
+    size[int(np.argmax(np.abs(normal @ toWorld)))] = controller.volumeNode.GetSpacing()[2 - axis]
+    roiNode.SetSize(size)
+
+
+def _viewsAlong(controller: Controller) -> Iterator[Any]:
+    for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        if view.IsMappedInLayout() and axisOfView(controller.volumeNode, view) == controller.axis():
+            yield view

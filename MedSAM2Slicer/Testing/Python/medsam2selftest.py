@@ -1,0 +1,212 @@
+"""What the self tests share. They run in Slicer, and under Testing/standin where there is none.
+
+In Slicer: the module's Test button in developer mode, or
+`Slicer --testing --additional-module-paths MedSAM2Slicer --python-code "import slicer.testing;
+slicer.testing.runUnitTest(['MedSAM2Slicer/Testing/Python'], 'test_prompts')"`.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import slicer
+import slicer.util
+
+MODULE_FOLDER = Path(__file__).resolve().parents[2]
+for folder in (MODULE_FOLDER, MODULE_FOLDER / "Testing" / "support"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+from fakeclient import FakeClient  # noqa: E402 (from a folder just added)
+
+from medsam2_core.weights.store import WeightsStore  # noqa: E402
+from MedSAM2SlicerLib.controller import Controller  # noqa: E402
+from MedSAM2SlicerLib.geometry import ijkToWorld  # noqa: E402
+
+SHAPE = (20, 40, 44)  # slices, rows, columns of the volume, in voxels of 1 mm
+MIDDLE = 10
+
+
+class InstantClient(FakeClient):
+    """Answers from `tick`, which the panel's timer calls: a preview at once, a propagation slice by slice."""
+
+    def __init__(self) -> None:
+        super().__init__((0, 0), middle=MIDDLE)
+        self.paused = False
+        self.error: Exception | None = None
+        self.stopped = False
+
+    def openSession(self, key: str, *settings: Any) -> None:
+        super().openSession(key, *settings)
+        axis = settings[1]
+        self.shape = tuple(np.delete(SHAPE, axis))
+
+    def predict(self, session: str, index: int, *rest: Any) -> Any:
+        self.index = index
+        return super().predict(session, index, *rest)
+
+    def tick(self) -> None:
+        super().tick()
+        call = self.calls[-1] if self.calls else None
+        if call is None or call.isFinished or self.paused:
+            return
+        if self.error:
+            call.fail(self.error)
+        elif call.steps:
+            call.step()
+            if not call.steps and not call.isFinished:
+                call.finish()
+        else:
+            self.answer(self.index)
+
+
+class FakeServices:
+    """Services that install nothing, download nothing and start no process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = WeightsStore(folder / "models")
+        self.logPath = folder / "worker.log"
+        self.workerText = ""
+        self.missing = ""
+        self.questions: list[str] = []
+        self.error: Exception | None = None
+        self.restart = False
+        self.download: Any = None
+        self.closed = False
+
+    def setWorkerText(self, text: str) -> None:
+        if self.error:
+            raise self.error
+        self.workerText = text
+
+    def missingText(self) -> str:
+        return self.missing
+
+    def setUp(self, ask: Callable[[str], bool]) -> bool:
+        if self.error:
+            raise self.error
+        ask("PyTorch: 250 MB. Install?")
+        self.missing = ""
+        return self.restart
+
+    def doctorText(self) -> str:
+        return "MedSAM2Slicer 0.1.0"
+
+    def downloadCommand(self, _model: str) -> Any:
+        return self.download
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class PanelTestCase(unittest.TestCase):
+    """The module is open on a volume, with a worker that finds a square around slice 10."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear()
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        # Slicer's own answer in testing mode is meant to be yes, but comes out as no.
+        patch = mock.patch("slicer.util.confirmOkCancelDisplay", return_value=True)
+        self.ask = patch.start()
+        self.addCleanup(patch.stop)
+        slicer.util.selectModule("MedSAM2Slicer")
+        self.widget = slicer.util.getModuleWidget("MedSAM2Slicer")
+        self.client = InstantClient()
+        self.services = FakeServices(Path(self.folder.name))
+        self.use(Controller(self.client), self.services)
+        self.volume = self.addVolume()
+        self.ui.volumeSelector.setCurrentNode(self.volume)
+        self.look()
+
+    def tearDown(self) -> None:
+        self.panel.prompts.stopPlacing()
+        slicer.mrmlScene.Clear()
+        process()
+
+    def use(self, controller: Any, services: Any) -> None:
+        self.widget.usePanel(controller, services)
+        self.widget.enter()
+
+    @property
+    def ui(self) -> Any:
+        return self.widget.ui
+
+    @property
+    def panel(self) -> Any:
+        return self.widget.panel
+
+    @property
+    def controller(self) -> Any:
+        return self.widget.panel.controller
+
+    def addVolume(self, name: str = "CT") -> Any:
+        voxels = np.random.default_rng(0).integers(-1000, 1000, SHAPE).astype(np.int16)
+        return slicer.util.addVolumeFromArray(voxels, name=name)
+
+    def look(self, view: str = "Red", index: int = MIDDLE) -> Any:
+        """Show the volume's middle in all views, and this slice in the red one."""
+        manager = slicer.app.layoutManager()
+        for name in manager.sliceViewNames():
+            node = manager.sliceWidget(name).mrmlSliceNode()
+            columns, rows, _depth = node.GetDimensions()
+            scale = 64 / max(min(columns, rows), 1)  # mm a pixel: the volume fills the view
+            node.SetFieldOfView(columns * scale, rows * scale, 1)
+            node.JumpSliceByCentering(*self.world(SHAPE[2] // 2, SHAPE[1] // 2, index))
+        process()
+        return manager.sliceWidget(view)
+
+    def world(self, i: float, j: float, k: float) -> list[float]:
+        return [float(value) for value in ijkToWorld(self.volume, [[i, j, k]])[0]]
+
+    def click(self, i: float, j: float, k: float, view: str = "Red", button: str = "Left") -> None:
+        """Click on a voxel in a view."""
+        widget = slicer.app.layoutManager().sliceWidget(view)
+        node = widget.mrmlSliceNode()
+        node.JumpSliceByOffsetting(*self.world(i, j, k))
+        process()
+        toView = np.linalg.inv(slicer.util.arrayFromVTKMatrix(node.GetXYToRAS()))
+        x, y = np.rint(toView @ [*self.world(i, j, k), 1])[:2].astype(int)
+        interactor = widget.sliceView().interactor()
+        interactor.SetEventPosition(int(x), int(y))
+        interactor.MouseMoveEvent()
+        getattr(interactor, f"{button}ButtonPressEvent")()
+        getattr(interactor, f"{button}ButtonReleaseEvent")()
+        process()
+
+    def prompt(self, k: int = MIDDLE) -> None:
+        """Put an include point into a slice and wait for its mask."""
+        self.ui.includeButton.click()
+        self.click(20, 20, k)
+        self.panel.prompts.stopPlacing()
+        self.wait(lambda: self.panel.controller.slices())
+
+    def propagate(self) -> None:
+        """Propagate a prompt through all slices."""
+        self.prompt()
+        self.ui.propagateButton.click()
+        self.wait(lambda: not self.controller.busy)
+
+    def wait(self, reached: Callable[[], Any], seconds: float = 10.0) -> None:
+        """Let the application work until something is so."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            self.assertLess(time.monotonic(), deadline, "This took too long.")
+            process()
+            time.sleep(0.002)
+
+    def said(self) -> str:
+        return str(self.ui.messageLabel.text) if self.ui.messageLabel.visible else ""
+
+
+def process() -> None:
+    """Let the application work off what is due."""
+    slicer.app.processEvents()

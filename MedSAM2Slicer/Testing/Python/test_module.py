@@ -1,0 +1,211 @@
+"""The module as a whole: opening, leaving, scenes, reloading, scripts."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import slicer
+from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process
+
+_CONTROLS = ("Button", "ComboBox", "SpinBox", "Edit", "elector", "rangeWidget", "Table")
+KEYS = {"a", "x", "d", "p", "n", "esc"}
+
+
+def shortcuts(widget: object) -> set[str]:
+    return {key.key.toString().lower() for key in slicer.util.findChildren(widget, className="QShortcut")}
+
+
+class ModuleTest(PanelTestCase):
+    def test_metadata(self) -> None:
+        module = slicer.modules.medsam2slicer
+        self.assertEqual(module.title, "MedSAM2Slicer")
+        self.assertEqual(list(module.categories), ["Segmentation"])
+        self.assertIn("2408.00874", module.acknowledgementText)
+        self.assertIn("Toronto", module.acknowledgementText)
+
+    def test_nothing_heavy_is_loaded(self) -> None:
+        self.assertNotIn("torch", sys.modules)
+
+    def test_keys_live_only_while_the_module_is_open(self) -> None:
+        self.assertEqual(shortcuts(self.widget.uiWidget), KEYS)
+        self.widget.exit()
+        process()
+        self.assertEqual(shortcuts(self.widget.uiWidget), set())
+        self.widget.enter()
+        self.assertEqual(shortcuts(self.widget.uiWidget), KEYS)
+
+    def test_every_control_explains_itself(self) -> None:
+        for name, control in vars(self.ui).items():
+            if name.endswith(_CONTROLS):
+                self.assertTrue(control.toolTip, name)
+                self.assertTrue(control.accessibleName, name)
+
+    def test_works_without_a_volume(self) -> None:
+        self.ui.volumeSelector.setCurrentNode(None)
+        for name, control in vars(self.ui).items():
+            if name.endswith("Button") and hasattr(control, "click") and control.enabled:
+                control.click()
+                process()
+        self.panel.models.manager.dialog.close()
+        for action in self.panel.actions().values():
+            action()
+        self.assertFalse(self.ui.includeButton.enabled)
+        self.assertEqual(self.ui.includeButton.toolTip, "Choose a volume first.")
+        self.assertEqual(self.ui.propagateButton.toolTip, "Choose a volume first.")
+
+    def test_first_volume_is_chosen(self) -> None:
+        slicer.mrmlScene.Clear()
+        volume = self.addVolume("only one")
+        self.widget.enter()
+        self.assertIs(self.controller.volumeNode, volume)
+
+    def test_closing_the_scene_empties_the_panel(self) -> None:
+        self.propagate()
+        slicer.mrmlScene.Clear()
+        process()
+        self.assertIsNone(self.controller.volumeNode)
+        self.assertEqual(self.controller.slices(), {})
+        self.assertFalse(self.ui.promptTable.visible)
+        self.volume = self.addVolume()
+        self.ui.volumeSelector.setCurrentNode(self.volume)
+        self.propagate()
+        self.assertEqual(len(self.controller.slices()), SHAPE[0])
+
+    def test_closing_the_scene_while_running(self) -> None:
+        self.prompt()
+        self.client.paused = True
+        self.ui.propagateButton.click()
+        self.assertTrue(self.controller.busy)
+        slicer.mrmlScene.Clear()
+        process()
+        self.assertFalse(self.controller.busy)
+        self.assertIn("scene was closed", self.said())
+
+    def test_removing_the_volume_while_running(self) -> None:
+        self.prompt()
+        self.client.paused = True
+        self.ui.propagateButton.click()
+        slicer.mrmlScene.RemoveNode(self.volume)
+        process()
+        self.assertFalse(self.controller.busy)
+        self.assertIsNone(self.controller.volumeNode)
+        self.assertFalse(self.ui.stopButton.enabled)
+
+    def test_leaving_the_module_lets_a_run_go_on(self) -> None:
+        self.prompt()
+        self.ui.propagateButton.click()
+        self.widget.exit()
+        self.wait(lambda: not self.controller.busy)
+        self.assertEqual(len(self.controller.slices()), SHAPE[0])
+        self.assertFalse(self.panel.ticking)
+
+    def test_choices_are_saved_with_the_scene(self) -> None:
+        self.ui.axisComboBox.currentIndex = self.ui.axisComboBox.findData("axial")
+        self.ui.rangeWidget.setValues(4, 12)
+        path = str(Path(self.folder.name) / "scene.mrml")
+        slicer.mrmlScene.SetURL(path)
+        slicer.mrmlScene.Commit(path)
+        slicer.mrmlScene.Clear()
+        process()
+        self.assertEqual(self.panel.choices().axis, "auto")
+        slicer.mrmlScene.SetURL(path)
+        slicer.mrmlScene.Connect()
+        process()
+        self.assertEqual(self.panel.choices().axis, "axial")
+        node = self.widget.logic.getParameterNode()
+        self.assertEqual((node.first, node.last), (4, 12))
+        self.assertEqual(self.panel.source.source().volume.GetName(), "CT")
+
+    def test_a_script_can_set_the_parameter_node(self) -> None:
+        other = self.addVolume("other")
+        node = self.widget.logic.getParameterNode()
+        node.volume = other
+        node.direction = "forward"
+        self.assertIs(self.controller.volumeNode, other)
+        self.assertEqual(self.controller.options.direction, "forward")
+
+    def test_reload(self) -> None:
+        self.propagate()
+        slicer.util.reloadScriptedModule("MedSAM2Slicer")
+        process()
+        widget = slicer.util.getModuleWidget("MedSAM2Slicer")
+        self.assertIsNot(widget, self.widget)
+        self.assertIs(widget.panel.controller.volumeNode, self.volume)
+        widget.exit()
+        self.assertTrue(self.services.closed)
+        self.widget = widget
+
+    def test_the_logic_hands_on_to_the_console(self) -> None:
+        logic = self.widget.logic
+        with mock.patch("MedSAM2SlicerLib.console.process", return_value="segmentation") as process_:
+            made = logic.process(self.volume, points=[(1, 2, 3)], window="lung", range=(2, 8))
+        self.assertEqual(made, "segmentation")
+        given = process_.call_args
+        self.assertIs(given.args[1], self.volume)
+        self.assertEqual(given.kwargs["range"], (2, 8))
+        self.assertEqual(given.kwargs["points"], [(1, 2, 3)])
+        with mock.patch("MedSAM2SlicerLib.console.process") as again:
+            logic.process(self.volume)
+        self.assertIs(again.call_args.args[0], given.args[0])
+
+    def test_sample_data_and_self_test_are_handed_on(self) -> None:
+        module = sys.modules["MedSAM2Slicer"]
+        with mock.patch("MedSAM2SlicerLib.sampledata.registerSampleData") as register:
+            module.registerSampleData()
+        register.assert_called_once_with()
+        for wasSuccessful in (True, False):
+            result = mock.Mock(failures=[], errors=[1], wasSuccessful=lambda now=wasSuccessful: now)
+            with mock.patch("unittest.TextTestRunner") as runner, mock.patch("unittest.TestLoader") as loader:
+                runner.return_value.run.return_value = result
+                if wasSuccessful:
+                    module.MedSAM2SlicerTest().runTest()
+                else:
+                    self.assertRaises(AssertionError, module.MedSAM2SlicerTest().runTest)
+            self.assertIn("Testing", loader.return_value.discover.call_args.args[0])
+
+    def test_a_single_slice(self) -> None:
+        voxels = np.zeros((1, 20, 20), np.int16)
+        self.ui.volumeSelector.setCurrentNode(slicer.util.addVolumeFromArray(voxels, name="X-ray"))
+        self.panel.tick()
+        self.assertEqual(self.panel.review.shown, 0)
+
+    def test_thumbnail_and_marker_follow_the_view(self) -> None:
+        self.ui.advancedSection.collapsed = False
+        self.look(index=5)
+        self.panel.tick()
+        self.assertFalse(self.ui.thumbnailLabel.pixmap.isNull())
+        before = self.ui.thumbnailLabel.pixmap.toImage()
+        self.look(index=MIDDLE)
+        self.panel.tick()
+        self.assertNotEqual(self.ui.thumbnailLabel.pixmap.toImage(), before)
+        self.ui.volumeSelector.setCurrentNode(None)
+        self.panel.tick()
+        self.assertEqual(self.ui.thumbnailLabel.text, "No slice is in view.")
+
+
+class KeyTest(PanelTestCase):
+    def test_keys_do_what_the_buttons_do(self) -> None:
+        actions = self.panel.actions()
+        actions["a"]()
+        self.assertTrue(self.ui.includeButton.checked)
+        actions["x"]()
+        self.assertTrue(self.ui.excludeButton.checked)
+        self.assertFalse(self.ui.includeButton.checked)
+        actions["d"]()
+        self.assertTrue(self.ui.boxButton.checked)
+        actions["Esc"]()
+        self.assertFalse(self.ui.boxButton.checked)
+        self.prompt()
+        self.client.paused = True
+        actions["p"]()
+        self.assertTrue(self.controller.busy)
+        actions["Esc"]()
+        self.assertFalse(self.controller.busy)
+
+
+if __name__ == "__main__":
+    unittest.main()

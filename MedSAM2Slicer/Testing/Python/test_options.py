@@ -1,0 +1,108 @@
+"""The choices: what the widgets show, what the controller is told, what is saved."""
+
+from __future__ import annotations
+
+import unittest
+from types import SimpleNamespace
+
+from medsam2selftest import PanelTestCase
+
+from MedSAM2SlicerLib.ui import text
+from MedSAM2SlicerLib.ui.choices import Choices
+from MedSAM2SlicerLib.ui.source import Source
+
+OTHERS = Choices(
+    model="starter",
+    axis="coronal",
+    window="-500/1400",
+    first=3,
+    last=30,
+    direction="forward",
+    memory="recency",
+    bankSize=4,
+    absentSlices=0,
+    minAreaMm2=12.5,
+    maxAreaChange=50,
+)
+
+
+class ChoicesTest(PanelTestCase):
+    def pick(self, name: str, value: str) -> None:
+        box = getattr(self.ui, name)
+        box.currentIndex = box.findData(value)
+
+    def test_what_is_shown_is_what_is_chosen(self) -> None:
+        self.assertEqual(self.panel.choices(), Choices())
+        self.panel.show(Source(self.volume), OTHERS)
+        self.assertEqual(self.panel.choices(), OTHERS)
+
+    def test_the_controller_is_told(self) -> None:
+        self.panel.show(Source(self.volume), OTHERS)
+        options = self.controller.options
+        self.assertEqual((options.axis, options.window, options.memory), (1, "-500/1400", "recency"))
+        self.assertEqual((options.first, options.last, options.direction), (3, 31, "forward"))
+        self.assertEqual((options.absentSlices, options.minAreaMm2, options.maxAreaChange), (None, 12.5, 0.5))
+
+    def test_each_control_reaches_the_parameter_node(self) -> None:
+        node = self.widget.logic.getParameterNode()
+        self.pick("axisComboBox", "sagittal")
+        self.assertEqual(node.axis, "sagittal")
+        self.assertEqual(self.controller.axis(), 2)
+        self.pick("directionComboBox", "backward")
+        self.assertEqual(node.direction, "backward")
+        self.pick("windowComboBox", "lung")
+        self.assertEqual(self.controller.options.window, "lung")
+        self.pick("windowComboBox", "custom")
+        self.ui.levelSpinBox.value = 30
+        self.ui.widthSpinBox.value = 200
+        self.assertEqual(node.window, "30/200")
+        self.pick("memoryComboBox", "recency")
+        self.assertFalse(self.ui.bankSizeSpinBox.enabled)
+        self.pick("memoryComboBox", "self-sorting")
+        self.ui.bankSizeSpinBox.value = 8
+        self.assertEqual(node.bankSize, 8)
+        self.ui.absentSlicesSpinBox.value = 5
+        self.ui.minAreaSpinBox.value = 4.5
+        self.ui.areaChangeSpinBox.value = 30
+        self.assertEqual((node.absentSlices, node.minAreaMm2, node.maxAreaChange), (5, 4.5, 30))
+
+    def test_a_whole_range_stays_whole_on_another_volume(self) -> None:
+        self.assertEqual((self.ui.rangeWidget.minimumValue, self.ui.rangeWidget.maximumValue), (0, 19))
+        self.pick("axisComboBox", "coronal")
+        self.assertEqual((self.ui.rangeWidget.minimumValue, self.ui.rangeWidget.maximumValue), (0, 39))
+        self.assertEqual((self.panel.choices().first, self.panel.choices().last), (-1, -1))
+        self.ui.volumeSelector.setCurrentNode(None)
+        self.assertFalse(self.ui.rangeWidget.enabled)
+        self.ui.volumeSelector.setCurrentNode(self.volume)
+        self.assertEqual(self.ui.rangeWidget.maximumValue, 39)
+
+    def test_an_unknown_choice_of_another_version_becomes_the_default(self) -> None:
+        node = self.widget.logic.getParameterNode()
+        node.direction = "sideways"
+        self.assertEqual(self.panel.choices().direction, "both")
+
+    def test_a_model_of_ones_own(self) -> None:
+        node = self.widget.logic.getParameterNode()
+        node.model = "/somewhere/tuned.pt"
+        self.assertEqual(self.controller.options.model, "/somewhere/tuned.pt")
+        self.assertEqual(self.panel.models.whyNot(), "")
+
+
+class TextTest(unittest.TestCase):
+    def test_numbers(self) -> None:
+        self.assertEqual(text.megabytes(None), "unknown size")
+        self.assertEqual(text.megabytes(156_008_466), "156 MB")
+        self.assertEqual(text.milliliters(1432.4), "1,432 mL")
+        self.assertEqual(text.milliliters(3.14159), "3.14 mL")
+
+    def test_progress(self) -> None:
+        progress = SimpleNamespace(done=48, planned=84, slicesPerSecond=12.0, secondsLeft=3.0)
+        self.assertEqual(text.progressText(progress), "48/84 · 12/s · 3 s left")
+        progress = SimpleNamespace(done=0, planned=84, slicesPerSecond=0.0, secondsLeft=None)
+        self.assertEqual(text.progressText(progress), "0/84")
+        progress = SimpleNamespace(done=1, planned=900, slicesPerSecond=0.51, secondsLeft=1750.0)
+        self.assertEqual(text.progressText(progress), "1/900 · 0.5/s · 30 min left")
+
+
+if __name__ == "__main__":
+    unittest.main()

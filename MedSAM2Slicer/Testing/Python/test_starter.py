@@ -1,0 +1,61 @@
+"""The whole way: panel, bridge, worker process and starter model, on a bright ball. Needs PyTorch in this Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import unittest
+
+import numpy as np
+import slicer
+from medsam2selftest import MIDDLE, MODULE_FOLDER, SHAPE, PanelTestCase
+
+from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.ui.services import Services
+
+CENTER = (MIDDLE, 20, 22)
+
+
+def ball() -> np.ndarray:
+    k, j, i = np.indices(SHAPE)
+    return np.sqrt((k - CENTER[0]) ** 2 + (j - CENTER[1]) ** 2 + (i - CENTER[2]) ** 2) < 8
+
+
+@unittest.skipIf(importlib.util.find_spec("torch") is None, "PyTorch is not installed in this Python.")
+class StarterTest(PanelTestCase):
+    def addVolume(self, name: str = "CT") -> object:
+        noise = np.random.default_rng(0).normal(0, 10, SHAPE)
+        return slicer.util.addVolumeFromArray((noise + 200 * ball() - 100).astype(np.int16), name=name)
+
+    def dice(self) -> float:
+        controller = self.controller
+        mask = segmentMask(controller.segmentationNode, controller.segmentId, self.volume) > 0
+        return float(2 * (mask & ball()).sum() / (mask.sum() + ball().sum()))
+
+    def test_from_click_to_volume(self) -> None:
+        services = Services(MODULE_FOLDER)
+        self.use(services.makeController(), services)
+        self.ui.volumeSelector.setCurrentNode(self.volume)
+        self.ui.boxButton.click()
+        self.click(13, 11, MIDDLE)
+        self.click(31, 29, MIDDLE)
+        self.wait(lambda: self.controller.slices() or self.said(), 60)
+        self.assertEqual(self.said(), "")
+        self.ui.propagateButton.click()
+        self.wait(lambda: not self.controller.busy, 60)
+        self.assertGreater(self.dice(), 0.7, self.said())
+
+    def test_from_the_console(self) -> None:
+        logic = self.widget.logic
+        corners = [self.world(13, 11, MIDDLE), self.world(31, 29, MIDDLE)]
+        seen: list[tuple[int, int]] = []
+        segmentation = logic.process(
+            self.volume, segmentName="ball", box=corners, progress=lambda done, planned: seen.append((done, planned))
+        )
+        segments = segmentation.GetSegmentation()
+        mask = segmentMask(segmentation, segments.GetSegmentIdBySegmentName("ball"), self.volume) > 0
+        self.assertGreater(2 * (mask & ball()).sum() / (mask.sum() + ball().sum()), 0.7)
+        self.assertTrue(seen)
+
+
+if __name__ == "__main__":
+    unittest.main()

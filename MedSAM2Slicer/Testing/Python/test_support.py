@@ -1,0 +1,224 @@
+"""Set-up, models, the worker's command, its log, and the page for bug reports."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import qt
+import slicer
+from medsam2selftest import MODULE_FOLDER, PanelTestCase, process
+
+from medsam2_core.errors import WeightsError, WorkerError
+from medsam2_core.weights.catalogue import ModelEntry
+from MedSAM2SlicerLib.commands import Origin, WorkerCommand
+from MedSAM2SlicerLib.ui.process import Program
+from MedSAM2SlicerLib.ui.services import WORKER_COMMAND, Services
+
+TORONTO = "medsam2-toronto"
+
+
+def python(code: str, **environment: str) -> WorkerCommand:
+    """A program of this test's own."""
+    return WorkerCommand(Origin.TYPED, (sys.executable, "-c", code), environment or None)
+
+
+class SetUpTest(PanelTestCase):
+    def lack(self) -> None:
+        self.services.missing = "MedSAM-2 needs PyTorch (about 250 MB)."
+        self.panel.start()
+
+    def test_banner_is_hidden_where_nothing_is_missing(self) -> None:
+        self.assertFalse(self.ui.bannerFrame.visible)
+
+    def test_banner_says_what_is_missing(self) -> None:
+        self.lack()
+        self.assertTrue(self.ui.bannerFrame.visible)
+        self.assertEqual(self.ui.bannerLabel.text, "MedSAM-2 needs PyTorch (about 250 MB).")
+        self.assertEqual(self.ui.includeButton.toolTip, "Set MedSAM-2 up first (see above).")
+
+    def test_set_up(self) -> None:
+        self.lack()
+        self.services.restart = True
+        self.ask.reset_mock()
+        with mock.patch("slicer.util.restart") as restart:
+            self.ui.setUpButton.click()
+        restart.assert_called_once_with()
+        self.assertEqual(self.ask.call_count, 2)
+        self.assertFalse(self.ui.bannerFrame.visible)
+        self.assertTrue(self.ui.includeButton.enabled)
+
+    def test_a_failed_set_up_is_told(self) -> None:
+        self.lack()
+        self.services.error = WorkerError("PyTorch could not be installed: check the network.")
+        self.ui.setUpButton.click()
+        self.assertEqual(self.said(), "⚠ PyTorch could not be installed: check the network.")
+        self.assertTrue(self.ui.bannerFrame.visible)
+
+    def test_other_python_leads_to_the_worker_command(self) -> None:
+        self.lack()
+        self.ui.otherPythonButton.click()
+        self.assertFalse(self.ui.advancedSection.collapsed)
+
+
+class ModelTest(PanelTestCase):
+    def choose(self, model: str) -> None:
+        box = self.ui.modelComboBox
+        box.currentIndex = box.findData(model)
+        self.panel.models.onActivated()
+
+    def file(self) -> Path:
+        return self.services.store.folder / self.services.store.catalogue[TORONTO].file
+
+    def download(self, code: str) -> None:
+        self.services.download = python(code)
+        self.choose(TORONTO)
+        self.wait(lambda: not self.panel.models.manager.downloading)
+
+    def test_list_says_state_size_and_license(self) -> None:
+        texts = [self.ui.modelComboBox.itemText(index) for index in range(self.ui.modelComboBox.count)]
+        self.assertIn("built in", texts[0])
+        toronto = next(one for one in texts if "Toronto" in one)
+        self.assertIn("156 MB, Research and education only, not downloaded", toronto)
+
+    def test_a_model_that_is_not_here_is_offered(self) -> None:
+        self.ask.return_value = False
+        self.choose(TORONTO)
+        self.assertIn("research and education only", self.ask.call_args.args[0])
+        self.assertIn("download it", self.ui.includeButton.toolTip)
+        self.assertFalse(self.panel.models.manager.downloading)
+
+    def test_download_and_remove(self) -> None:
+        self.file().parent.mkdir(parents=True)
+        self.download(f"print(' 42%|####'); open({str(self.file())!r}, 'w').close()")
+        manager = self.panel.models.manager
+        self.assertEqual(manager.message.text, "The download is complete.")
+        self.assertEqual(self.panel.models.whyNot(), "")
+        self.assertIn("downloaded", self.ui.modelComboBox.currentText)
+        row = list(self.services.store.catalogue).index(TORONTO)
+        manager.table.cellWidget(row, 4).click()
+        self.assertFalse(self.file().exists())
+        self.assertEqual(manager.message.text, "medsam2-toronto was removed.")
+        with mock.patch.object(self.services.store, "remove", side_effect=WeightsError("It is in use.")):
+            manager.remove(TORONTO)
+        self.assertEqual(manager.message.text, "It is in use.")
+
+    def test_a_failed_download_says_why(self) -> None:
+        self.download("import sys; sys.exit('medsam2: There is no network.')")
+        self.assertEqual(self.panel.models.manager.message.text, "There is no network.")
+
+    def test_a_download_that_cannot_start(self) -> None:
+        self.services.download = WorkerCommand(Origin.TYPED, (str(self.file()),))
+        self.choose(TORONTO)
+        self.wait(lambda: not self.panel.models.manager.downloading)
+        self.assertIn("stopped", self.panel.models.manager.message.text)
+
+    def test_cancel(self) -> None:
+        self.services.download = python("print('1%', flush=True); import time; time.sleep(60)")
+        self.choose(TORONTO)
+        manager = self.panel.models.manager
+        self.wait(lambda: manager.bar.value == 1)
+        self.assertTrue(manager.cancelButton.visible)
+        manager.offer(TORONTO)
+        manager.cancelButton.click()
+        self.wait(lambda: not manager.downloading)
+        self.assertIn("goes on from there", manager.message.text)
+        manager.cancel()
+
+    def test_leaving_ends_a_download(self) -> None:
+        self.services.download = python("import time; time.sleep(60)")
+        self.choose(TORONTO)
+        manager = self.panel.models.manager
+        self.widget.cleanup()
+        self.assertFalse(manager.downloading)
+        self.widget.setup()
+        self.widget.enter()
+
+    def test_program_gets_its_environment(self) -> None:
+        heard: list[object] = []
+        program = Program(heard.append, heard.append)
+        program.start(python("import os; print(os.environ['MEDSAM2_TEST'])", MEDSAM2_TEST="here"))
+        self.wait(lambda: len(heard) == 2)
+        self.assertEqual([str(heard[0]).strip(), heard[1]], ["here", 0])
+
+
+class WorkerTest(PanelTestCase):
+    def type(self, command: str) -> None:
+        self.ui.workerCommandEdit.text = command
+        self.panel.support.onCommand()
+
+    def test_worker_command(self) -> None:
+        self.type(" ssh gpu-host medsam2 worker ")
+        self.assertEqual(self.services.workerText, "ssh gpu-host medsam2 worker")
+        self.type("ssh gpu-host medsam2 worker")
+        self.services.error = WorkerError("Check the quotes.")
+        self.type("'")
+        self.assertEqual(self.said(), "⚠ Check the quotes.")
+        self.assertEqual(self.services.workerText, "ssh gpu-host medsam2 worker")
+
+    def test_log(self) -> None:
+        self.assertFalse(self.ui.logButton.enabled)
+        self.services.logPath.write_text("Started.", encoding="utf-8")
+        self.panel.update()
+        with mock.patch("qt.QDesktopServices.openUrl") as openUrl:
+            self.ui.logButton.click()
+        self.assertEqual(openUrl.call_args.args[0].toLocalFile(), str(self.services.logPath))
+
+    def test_doctor(self) -> None:
+        self.ui.doctorButton.click()
+        page = self.panel.support.page
+        self.assertEqual(page.text.plainText, "MedSAM2Slicer 0.1.0")
+        page.copyButton.click()
+        self.assertEqual(slicer.app.clipboard().text(), "MedSAM2Slicer 0.1.0")
+
+
+class ServicesTest(unittest.TestCase):
+    """The real services, without starting anything."""
+
+    def setUp(self) -> None:
+        settings = qt.QSettings()
+        before = settings.value(WORKER_COMMAND, "")
+        self.addCleanup(settings.setValue, WORKER_COMMAND, before)
+        settings.setValue(WORKER_COMMAND, "")
+        self.services = Services(MODULE_FOLDER)
+
+    def test_worker_command_is_kept_and_checked(self) -> None:
+        controller = self.services.makeController()
+        self.addCleanup(controller.close)
+        self.services.setWorkerText("ssh gpu-host medsam2 worker")
+        self.assertEqual(Services(MODULE_FOLDER).workerText, "ssh gpu-host medsam2 worker")
+        self.assertEqual(self.services.missingText(), "")
+        with self.assertRaises(WorkerError):
+            self.services.setWorkerText("'")
+        self.assertEqual(self.services.workerText, "ssh gpu-host medsam2 worker")
+        self.services.close()
+
+    def test_what_is_missing(self) -> None:
+        setup = mock.Mock()
+        setup.missing.return_value = []
+        setup.ensure.return_value = False
+        setup.doctorText.return_value = "page"
+        with mock.patch("MedSAM2SlicerLib.ui.services.Setup", return_value=setup):
+            services = Services(MODULE_FOLDER)
+        self.assertEqual(services.missingText(), "")
+        setup.missing.return_value = [mock.Mock(sizeMb=250)]
+        setup.missing.return_value[0].name = "torch"
+        self.assertIn("PyTorch", services.missingText())
+        setup.missing.side_effect = WorkerError("This Python is too old.")
+        self.assertEqual(services.missingText(), "This Python is too old.")
+        self.assertFalse(services.setUp(lambda _question: True))
+        self.assertEqual(services.doctorText(), "page")
+
+    def test_download_command(self) -> None:
+        command = self.services.downloadCommand(TORONTO)
+        self.assertEqual(command.arguments[-4:], ("models", "download", TORONTO, "--accept-licence"))
+
+    def test_catalogue_entries_are_what_the_panel_expects(self) -> None:
+        self.assertTrue(all(isinstance(one, ModelEntry) for one in self.services.store.catalogue.values()))
+        process()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,112 @@
+"""What the Slicer-facing files may import, and that the widgets they name are in the .ui file."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MODULE = Path(__file__).parents[2]
+LIBRARY = MODULE / "MedSAM2SlicerLib"
+UI_FILE = MODULE / "Resources/UI/MedSAM2Slicer.ui"
+SOURCES = sorted([*LIBRARY.rglob("*.py"), *MODULE.glob("*.py")])
+ALLOWED = sys.stdlib_module_names | {
+    "MedSAM2SlicerLib",
+    "medsam2_core",
+    "slicer",
+    "vtk",
+    "numpy",
+    # Modules of Slicer and of the PyTorch extension, imported where they are used.
+    "SampleData",
+    "PyTorchUtils",
+    "qSlicerSegmentationsEditorEffectsPythonQt",
+    "SegmentEditorEffects",
+}
+
+# Slicer's Qt side is not in slicer-core. Whatever is asked of a stand-in is a class, which is enough to import a file.
+IMPORT_ALL = """
+import importlib, importlib.abc, importlib.machinery, sys, types
+class Anything(type):
+    def __getattr__(cls, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return stand_in(name)
+def stand_in(name):
+    return Anything(name, (), {"__init__": lambda self, *a, **k: None, "__call__": lambda self, *a, **k: self})
+class Module(types.ModuleType):
+    __path__ = []
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return stand_in(name)
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    NAMES = {"qt", "ctk", "SegmentEditorEffects"}
+    def find_spec(self, name, path=None, target=None):
+        if name in self.NAMES or name.startswith("slicer."):
+            return importlib.machinery.ModuleSpec(name, self)
+    def create_module(self, spec):
+        return Module(spec.name)
+    def exec_module(self, module):
+        for name in ("ScriptedLoadableModule", "Widget", "Logic", "Test"):
+            name = name if name.startswith("S") else "ScriptedLoadableModule" + name
+            setattr(module, name, stand_in(name))
+import slicer
+sys.meta_path.append(Finder())
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def _name(source: Path) -> str:
+    return ".".join(source.relative_to(MODULE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imports(source: Path) -> Iterator[str]:
+    """Top-level names of all that a file imports, at file scope or within functions."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." if node.level else str(node.module).partition(".")[0]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=_name)
+def test_a_file_imports_only_what_slicer_has(source: Path) -> None:
+    in_ui = LIBRARY / "ui" in source.parents
+    assert set(_imports(source)) <= ALLOWED | ({"qt", "ctk"} if in_ui else set())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("slicer") is None, reason="slicer-core is not installed")
+def test_importing_the_slicer_side_leaves_torch_out() -> None:
+    command = [sys.executable, "-c", IMPORT_ALL, *map(_name, SOURCES)]
+    done = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert {"MedSAM2SlicerLib", "medsam2_core"} <= loaded
+    assert not loaded & {"torch", "SimpleITK", "scipy"}
+
+
+def _widgets_used(source: Path) -> Iterator[str]:
+    """What a file asks of `ui` or `self.ui`."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and _is_ui(node.value):
+            yield node.attr
+
+
+def _is_ui(node: ast.expr) -> bool:
+    return (isinstance(node, ast.Name) and node.id == "ui") or (isinstance(node, ast.Attribute) and node.attr == "ui")
+
+
+@pytest.mark.skipif(not UI_FILE.is_file(), reason="there is no .ui file yet")
+def test_every_widget_that_the_code_names_is_in_the_ui_file() -> None:
+    names = set(re.findall(r'<widget class="\w+" name="(\w+)"', UI_FILE.read_text(encoding="utf-8")))
+    used = {name: source.name for source in SOURCES for name in _widgets_used(source)}
+    assert used
+    assert {name: file for name, file in used.items() if name not in names} == {}
