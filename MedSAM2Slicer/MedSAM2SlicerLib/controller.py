@@ -351,8 +351,11 @@ class Controller:
         return self._ensuredPrompts().objects(self._placer(), _OBJECT, self._reviews)
 
     def _clear(self, sliceIndex: int) -> None:
+        if self.busy:
+            return
+        self._abandon()  # a preview on its way would draw the slice again
         drawn = self._reviews.get(sliceIndex)
-        if drawn is not None and drawn.state == "prompted" and not self.busy:
+        if drawn is not None and drawn.state == "prompted":
             del self._reviews[sliceIndex]
             with self._telling():
                 self._target.write(self._volume.node, {sliceIndex: None}, self.axis())

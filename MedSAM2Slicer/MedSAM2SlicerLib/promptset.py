@@ -6,7 +6,7 @@ from collections.abc import Container
 
 import slicer
 
-from medsam2_core.errors import PromptError
+from medsam2_core.errors import MedSAM2Error
 from medsam2_core.image.segments import Segment
 from medsam2_core.run.prompts import RunObject, make_objects, merge_points
 from MedSAM2SlicerLib.promptnodes import PromptItem, PromptNodes, itemText
@@ -50,7 +50,7 @@ class PromptSet:
         """List the prompts by slice; none if one of them cannot be used, which `objects` explains."""
         try:
             placed = self.placed(placer)
-        except PromptError:
+        except MedSAM2Error:
             return []
         return sorted((_item(kind, one) for kind, one in placed), key=lambda item: item.sliceIndex)
 

@@ -70,7 +70,8 @@ class Placer(VTKObservationMixin):
     def _observe(self, node: Any, change: Callable[..., object]) -> None:
         change(node, _Node.PointPositionDefinedEvent, self._onPointDefined)
         change(node, _Node.PointEndInteractionEvent, self._onPointMoved)
-        change(node, _Node.PointRemovedEvent, self._onPointRemoved)
+        # Not PointRemovedEvent, which the preview under the mouse causes too, whenever the mouse leaves a view.
+        change(node, _Node.PointPositionUndefinedEvent, self._onPointRemoved)
 
     def _onPointDefined(self, caller: Any, _event: Any) -> None:
         self._report(caller, _lastDefined(caller))

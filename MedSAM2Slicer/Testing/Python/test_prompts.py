@@ -126,6 +126,26 @@ class PlacingTest(PanelTestCase):
         process()
         self.assertEqual(self.rows(), ["Slice 12 · 1 include"])
 
+    def test_cross_removes_all_prompts_of_a_slice_and_its_mask(self) -> None:
+        self.prompt()
+        self.ui.includeButton.click()
+        self.click(24, 20, MIDDLE)
+        self.panel.prompts.stopPlacing()
+        self.wait(lambda: all(call.isFinished for call in self.client.calls))
+        self.ui.promptTable.cellWidget(0, 1).click()
+        self.wait(lambda: all(call.isFinished for call in self.client.calls))
+        source = self.panel.source.source()
+        self.assertFalse(segmentMask(source.segmentation, source.segmentId, self.volume).any())
+
+    def test_the_preview_under_the_mouse_changes_nothing(self) -> None:
+        self.prompt()
+        before = len(self.client.objects)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node.InvokeEvent(node.PointRemovedEvent)  # comes alone when the mouse takes its preview out of a view
+        for _ in range(5):
+            process()
+        self.assertEqual(len(self.client.objects), before)
+
     def test_a_click_on_the_list_goes_to_the_slice(self) -> None:
         self.prompt()
         self.look(index=3)

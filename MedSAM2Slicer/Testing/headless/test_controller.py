@@ -214,6 +214,24 @@ def test_removing_the_only_prompt_of_a_slice_empties_it(bench: Bench) -> None:
     assert bench.drawn() == [3]
 
 
+def test_a_preview_on_its_way_does_not_redraw_a_slice_without_prompts(bench: Bench) -> None:
+    bench.click(4, 4, 3)
+    bench.click(3, 3, 3)
+    bench.preview()
+    for item in bench.controller.prompts():
+        bench.controller.removePrompt(item)  # the first one starts a preview of what is left
+    bench.client.answer(3)
+    assert bench.drawn() == []
+
+
+def test_prompts_of_a_volume_under_a_warp_are_not_listed(bench: Bench, nodes: Any) -> None:
+    bench.click(4, 4, 3)
+    bench.volume.SetAndObserveTransformNodeID(nodes.warp().GetID())
+    assert bench.controller.prompts() == []
+    bench.controller.propagate()
+    assert "Harden the transform" in bench.said["failed"][0][0]
+
+
 def test_exclude_points_alone_say_what_is_missing(bench: Bench) -> None:
     bench.click(4, 4, 3, "exclude")
     bench.controller.preview(3)
