@@ -1,4 +1,7 @@
-"""Put trained weights into the product: half precision, with size and sha256 in the catalogue, log beside them."""
+"""Put trained weights into the product: half precision, with size and sha256 in the catalogue, logs beside them.
+
+Takes the folders of the training's stages in order: runs/starter-1 runs/starter-2 runs/starter-3.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,16 +20,17 @@ from medsam2_core.weights.checkpoint import read_checkpoint, save_checkpoint
 _LARGEST = 15_000_000  # bytes; the extension ships the file
 
 
-def main(run: Path) -> None:
-    """Take `model.pt` and `log.csv` of a training run's folder."""
+def main(stages: Sequence[Path]) -> None:
+    """Take `log.csv` of the folder of each stage of the training, and `model.pt` of the last."""
     folder = models_folder()
-    checkpoint = read_checkpoint(run / "model.pt")
+    checkpoint = read_checkpoint(stages[-1] / "model.pt")
     half = {name: value.to(torch.float16) for name, value in checkpoint.state.items()}
     target = folder / "starter.pt"
     save_checkpoint(target, half, checkpoint.config)
     if target.stat().st_size > _LARGEST:
         sys.exit(f"{target} has {target.stat().st_size} bytes, more than {_LARGEST}.")
-    shutil.copy(run / "log.csv", folder / "starter.training.csv")
+    for number, stage in enumerate(stages, start=1):
+        shutil.copy(stage / "log.csv", folder / f"starter.training-{number}.csv")
     _enter(folder / "models.json", target, checkpoint.config.image_size)
 
 
@@ -39,4 +44,4 @@ def _enter(catalogue: Path, target: Path, image_size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(stage) for stage in sys.argv[1:]])
