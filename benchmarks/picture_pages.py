@@ -22,7 +22,8 @@ SOURCE = "CT: LIDC-IDRI-0001 (The Cancer Imaging Archive), CC BY 3.0"
 _NOTE = f"{SOURCE}. Model: starter. Not for clinical use."
 _DPI = 100
 _GAP, _BAR, _TITLE, _FOOT = 6, 8, 40, 28  # pixels: between panes, a view's colour, above and below the panes
-_COLORS, _MOST_BYTES = 128, 400_000  # of a PNG
+_GREYS, _COLORS, _MOST_BYTES = 96, 160, 400_000  # of a PNG
+_GREY_SPREAD = 12  # of red, green and blue, that still looks grey
 _BARS = {"red": "#f34a33", "green": "#6dad4a", "yellow": "#efd64d", "3D": "#7480d0"}
 _NAMES = {
     "red": "axial",
@@ -88,11 +89,21 @@ def writePage(figure: Figure, path: Path) -> None:
     facts = PngImagePlugin.PngInfo()
     facts.add_text("Source", SOURCE)
     facts.add_text("Software", "MedSAM2Slicer benchmarks/pictures.py, Slicer's displayable managers (slicer-core)")
-    page = Pillow.open(drawn).convert("RGB").quantize(_COLORS, dither=Pillow.Dither.NONE)
-    page.save(path, optimize=True, pnginfo=facts)
+    _reduced(Pillow.open(drawn).convert("RGB")).save(path, optimize=True, pnginfo=facts)
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size} bytes: draw it smaller")
     print(f"Written: {path}, {path.stat().st_size // 1000} kB")
+
+
+def _reduced(page: Pillow.Image) -> Pillow.Image:
+    """Give a page a palette. Greys apart, since they are so many that a common one would lose the prompts' colours."""
+    pixels = np.asarray(page).reshape(-1, 3)
+    colored = np.unique(pixels[np.ptp(pixels, axis=1) > _GREY_SPREAD], axis=0)[None]
+    colors = Pillow.fromarray(colored).quantize(_COLORS, Pillow.Quantize.MAXCOVERAGE).getpalette() or []
+    greys = np.linspace(0, 255, _GREYS).round().astype(int).repeat(3).tolist()
+    palette = Pillow.new("P", (1, 1))
+    palette.putpalette(greys + colors[: 3 * _COLORS])
+    return page.quantize(palette=palette, dither=Pillow.Dither.NONE)
 
 
 def _putPane(figure: Figure, pane: Pane, left: int, top: float) -> None:

@@ -122,7 +122,7 @@ def _show(controller: Any) -> None:
     segment.SetName(ORGAN)
     segment.SetColor(*COLOR)
     display = node.GetDisplayNode()
-    display.SetOpacity2DFill(0.35)
+    display.SetOpacity2DFill(0.3)
     display.SetSliceIntersectionThickness(2)
 
 
@@ -179,7 +179,7 @@ def _previewCaption(index: int) -> str:
 
 def _resultCaption(controller: Any) -> str:
     drawn = sum(one.areaMm2 != 0 for one in controller.slices().values())
-    return f"After Propagate: {drawn} slices, {controller.volumeMl():.0f} mL, from the prompts on one"
+    return f"After Propagate: {drawn} slices, {controller.volumeMl():.0f} mL, from the prompts on one slice"
 
 
 def _wait(client: Any, done: Callable[[], bool]) -> None:
