@@ -46,7 +46,8 @@ class Target:
 
     def writer(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> SegmentWriter:
         """Return what writes into the segment as the Segment Editor's settings allow."""
-        return SegmentWriter(self.segmentationNode, self.segmentId, volumeNode, self._editorNode, self.history)
+        editorNode = self._editorNode or editorNodeOf(self.segmentationNode)
+        return SegmentWriter(self.segmentationNode, self.segmentId, volumeNode, editorNode, self.history)
 
     def write(
         self,
@@ -63,3 +64,12 @@ class Target:
     def volumeMl(self) -> float:
         """Volume of the segment in mL; 0 where there is none."""
         return 0.0 if self.prompts is None else segmentVolumeMl(self.segmentationNode, self.segmentId)
+
+
+def editorNodeOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode | None:
+    """Return the node with the masking that the user set for a segmentation in the module Segment Editor.
+
+    None if that module was not opened, or works on another segmentation, whose settings would mean other segments.
+    """
+    node = segmentationNode.GetScene().GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+    return node if node is not None and node.GetSegmentationNode() is segmentationNode else None

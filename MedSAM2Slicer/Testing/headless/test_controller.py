@@ -232,6 +232,22 @@ def test_prompts_of_a_volume_under_a_warp_are_not_listed(bench: Bench, nodes: An
     assert "Harden the transform" in bench.said["failed"][0][0]
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_masking_set_in_segment_editor_counts_for_its_segmentation(bench: Bench, nodes: Any, ours: bool) -> None:
+    bench.click(4, 4, 3)
+    segmentation = bench.controller.segmentationNode
+    other = segmentation if ours else nodes.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    editor = slicer.vtkMRMLSegmentEditorNode()
+    editor.SetSingletonTag("SegmentEditor")
+    editor = nodes.scene.AddNode(editor)
+    editor.SetAndObserveSegmentationNode(other)
+    editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
+    bench.propagate().finish()
+    assert bench.drawn() == ([] if ours else [1, 2, 3, 4, 5])
+    (summary,) = bench.said["finished"][0]
+    assert ("outside the editable area" in summary) == ours
+
+
 def test_exclude_points_alone_say_what_is_missing(bench: Bench) -> None:
     bench.click(4, 4, 3, "exclude")
     bench.controller.preview(3)
