@@ -2,14 +2,16 @@
 export PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/python
+VIEWS := .venv-views
 
-.PHONY: help demo accuracy ablation test lint clean
+.PHONY: help demo accuracy ablation pictures test lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo      segment three organs in a chest CT (see demo/)"
 	@echo "make accuracy  measure the starter on that CT (writes docs/accuracy.md)"
 	@echo "make ablation  compare memory banks (writes docs/memory-ablation.md)"
+	@echo "make pictures  draw what Slicer's views show (writes docs/pictures)"
 	@echo "make test      check style, types and behaviour"
 	@echo "make lint      check style and types only"
 	@echo "make clean     remove what the commands above wrote, but not $(VENV) and downloads"
@@ -24,6 +26,9 @@ accuracy: $(VENV)/ready-dev
 ablation: $(VENV)/ready-dev
 	$(BIN) benchmarks/ablation.py
 
+pictures: $(VENV)/ready-demo $(VIEWS)/ready
+	$(VIEWS)/bin/python benchmarks/pictures.py --worker $(BIN)
+
 test: lint
 	$(BIN) -m pytest
 	@sh .ci/headless 5.13.31053.0
@@ -35,6 +40,12 @@ lint: $(VENV)/ready-dev
 
 $(VENV)/ready-%: pyproject.toml .ci/setup
 	@sh .ci/setup $*
+
+# Its own environment, since trame-slicer needs an older slicer-core than the tests.
+$(VIEWS)/ready:
+	$(PYTHON) -m venv --clear $(VIEWS)
+	$(VIEWS)/bin/python -m pip install --quiet 'trame-slicer[standalone]==2.0.0' 'matplotlib>=3.8'
+	@touch $@
 
 clean:
 	rm -rf demo dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -67,7 +67,7 @@ class Killer:
 
     def look(self) -> None:
         if self._client.state is not self._when:
-            self._since = time.monotonic()
+            self._arm()  # also where a propagation was over before its moment came: a later one would be too
         elif time.monotonic() - self._since > self._delay and send_signal(self._client, signal.SIGKILL):
             self.kills += 1
             self._arm()
