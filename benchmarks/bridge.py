@@ -25,8 +25,6 @@ import slicer
 import slicer.util
 import vtk
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "MedSAM2Slicer"))
-
 import open_data
 
 _SPLEEN = 1

@@ -13,12 +13,10 @@ from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.recording import Recording
-from MedSAM2SlicerLib.running import Running
+from MedSAM2SlicerLib.running import OBJECT_ID, Running
 from MedSAM2SlicerLib.segments import ensureSegmentation
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
-
-_OBJECT = 1
 
 Point = Sequence[float]
 Range = tuple[int, int]
@@ -55,11 +53,12 @@ def process(
     if maskSegment is not None:
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
-    objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT}, {})
+    objects = make_objects({name: [one.prompt for one in placed]}, {name: OBJECT_ID}, {})
     first, last = _range(options, placed, slicing.count)
-    session = _openSession(client, volume, options)
+    session = f"console/{segmentationNode.GetID()}/{segmentId}"
+    volume.openSession(client, session, options)
     recording = Recording(volume, options, (first, last), objects[0])
-    running = Running(Target(segmentationNode, segmentId).writer(volumeNode), slicing.axis, _OBJECT)
+    running = Running(Target(segmentationNode, segmentId).writer(volumeNode), slicing.axis)
 
     def onStep(step: Step) -> None:
         reached = running.write(step)
@@ -74,7 +73,7 @@ def process(
     finally:  # after Ctrl+C too: what is drawn stays, in a segment that can be used
         call.cancel()
         running.end()
-        client.closeSession(session)
+        volume.close(client)
     return segmentationNode
 
 
@@ -123,15 +122,6 @@ def _range(options: RunOptions, placed: Sequence[PlacedPrompt], count: int) -> R
     if options.first is None and spans:
         return spans[0]
     return options.range(count)
-
-
-def _openSession(client: WorkerClient, volume: VolumeInUse, options: RunOptions) -> str:
-    prepared = volume.prepared(options.window)
-    key = f"console/{prepared.key}"
-    client.setModel(options.model, options.device)
-    client.setVolume(prepared.key, prepared)
-    client.openSession(key, prepared.key, options.axis or 0, options.memoryRule(), options.fieldOfView)
-    return key
 
 
 def segmentIdOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segment: str) -> str:

@@ -26,14 +26,12 @@ from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.recording import Recording
 from MedSAM2SlicerLib.review import SliceReview, nextDoubtful, reviewAnswer, reviewRecord
-from MedSAM2SlicerLib.running import Running
+from MedSAM2SlicerLib.running import OBJECT_ID, Running
 from MedSAM2SlicerLib.scenewatch import SceneWatch
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.volumes import checkedGeometry
-
-_OBJECT = 1  # the worker's number for the segment; each segment has a session of its own
 
 
 class Controller:
@@ -98,6 +96,7 @@ class Controller:
         """Look at another volume; a running propagation ends."""
         if volumeNode is not self._volume.node:
             self._abandon()
+            self._volume.close(self._client)
             self._volume = VolumeInUse(volumeNode)
             self._forgetResults()
 
@@ -198,7 +197,7 @@ class Controller:
             session = self._session()
             self._abandon()
             self._recording = Recording(self._volume, self._options, (first, last), objects[0])
-            self._running = Running(self._target.writer(self._volume.node), self.axis(), _OBJECT)
+            self._running = Running(self._target.writer(self._volume.node), self.axis())
             self.busyChanged.emit(True)
             onStep, onDone, onError = (self._current(one) for one in (self._onStep, self._onDone, self._onError))
             direction, stop = self._options.direction, self._options.stopRules()
@@ -224,7 +223,7 @@ class Controller:
             self._forgetResults()
 
     def tick(self) -> None:
-        """Deliver what the worker sent and watch its time-outs; from a timer, about every 50 ms."""
+        """Watch the worker's time-outs; from a timer, about every 50 ms. What it sends comes by the event loop."""
         self._client.tick()
 
     def close(self) -> None:
@@ -328,12 +327,9 @@ class Controller:
             self.failed.emit(str(error))
 
     def _session(self) -> str:
-        """Have the client know model, volume and session; returns the session's key."""
-        options, volume = self._options, self._volume.prepared(self._options.window)
+        """Open the segment's session; returns its key."""
         key = f"{self.segmentationNode.GetID()}/{self.segmentId}"
-        self._client.setModel(options.model, options.device)
-        self._client.setVolume(volume.key, volume)
-        self._client.openSession(key, volume.key, self.axis(), options.memoryRule(), options.fieldOfView)
+        self._volume.openSession(self._client, key, self._options)
         return key
 
     def _placer(self) -> PromptPlacer:
@@ -348,7 +344,7 @@ class Controller:
         return self._target.prompts
 
     def _objects(self) -> list[RunObject]:
-        return self._ensuredPrompts().objects(self._placer(), _OBJECT, self._reviews)
+        return self._ensuredPrompts().objects(self._placer(), OBJECT_ID, self._reviews)
 
     def _clear(self, sliceIndex: int) -> None:
         if self.busy:

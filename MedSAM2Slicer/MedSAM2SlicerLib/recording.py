@@ -60,6 +60,6 @@ class Recording:
             direction=options.direction,
             memory=options.memoryRule(),
             field_of_view=own if options.fieldOfView == "auto" else options.fieldOfView,
-            stop=StopRules(options.absentSlices, options.minAreaMm2, options.maxAreaChange),
+            stop=StopRules(**options.stopRules()),
             device=str(model.get("device", options.device)),
         )

@@ -12,6 +12,9 @@ from medsam2_core.worker.results import ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.review import SliceReview, reviewAnswer
 from MedSAM2SlicerLib.segments import SegmentWriter
 
+OBJECT_ID = 1
+"""The worker's number for the segment: each segment has a session of its own."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -24,13 +27,11 @@ class Progress:
 
 
 class Running:
-    """Writes one object's steps into its segment. One undo state holds all of it."""
+    """Writes the steps of the object `OBJECT_ID` into its segment. One undo state holds all of it."""
 
-    def __init__(
-        self, writer: SegmentWriter, axis: int, objectId: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, writer: SegmentWriter, axis: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.reviews: dict[int, SliceReview] = {}
-        self._writer, self._axis, self._objectId, self._clock = writer, axis, objectId, clock
+        self._writer, self._axis, self._clock = writer, axis, clock
         self._shape = writer.sliceShape(axis)
         self._started = clock()
         writer.begin()
@@ -38,14 +39,14 @@ class Running:
     def write(self, step: Step) -> Progress:
         """Write the step's mask into its slice."""
         for answer in step.answers:
-            if answer.object_id == self._objectId:
+            if answer.object_id == OBJECT_ID:
                 self._writer.writeSlices({step.slice_index: answer.mask.full(self._shape)}, self._axis)
                 self.reviews[step.slice_index] = reviewAnswer(step.slice_index, answer, step.direction)
         return self._progress(step)
 
     def finish(self, result: Propagated, drawnBefore: set[int]) -> ObjectRecord | None:
         """Empty the slices that earlier runs drew and this one gave up; returns what is known of the object now."""
-        record = next((one for one in result.objects if one.object_id == self._objectId), None)
+        record = next((one for one in result.objects if one.object_id == OBJECT_ID), None)
         if record is not None:
             gone = (drawnBefore | self.reviews.keys()) - {one.slice_index for one in record.slices}
             self._writer.writeSlices(dict.fromkeys(sorted(gone)), self._axis)

@@ -112,6 +112,7 @@ def test_every_argument_reaches_the_worker(nodes: Any) -> None:
     assert seen[-1][0] == seen[-1][1] == 5
     assert fake.model == ("starter", "auto")
     assert not fake.sessions  # closed again
+    assert not fake.volumes
     (thing,) = fake.objects[0]
     assert {prompt.include for prompt in thing.prompts} == {(True, False)}
     again = console.process(fake, volume, segmentation, "second", maskSegment="lesion")

@@ -313,6 +313,29 @@ def test_options_reach_the_worker(bench: Bench) -> None:
     assert bench.client.ticks == 1
 
 
+def test_the_worker_holds_one_form_of_the_volume(bench: Bench, nodes: Any) -> None:
+    bench.click(4, 4, 3)
+    held = []
+    for window in ("40/400", "40/400", "-600/1500"):
+        bench.controller.setOptions(RunOptions(window=window))
+        bench.preview()
+        held.append(set(bench.client.volumes))
+    assert held[0] == held[1] != held[2]
+    assert [len(volumes) for volumes in held] == [1, 1, 1]
+    bench.controller.setVolume(nodes.volume(shape=(7, 8, 9)))
+    assert not bench.client.volumes
+
+
+def test_the_window_follows_the_display(bench: Bench) -> None:
+    bench.volume.CreateDefaultDisplayNodes()
+    display = bench.volume.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(400, 40)
+    first = bench.controller.modelView(2)
+    display.SetWindowLevel(1500, -600)
+    assert not np.array_equal(first, bench.controller.modelView(2))
+
+
 def test_views_are_as_the_model_sees_them(bench: Bench) -> None:
     assert bench.controller.sliceCount() == 7
     assert bench.controller.modelView(2).shape == (8, 9)

@@ -59,6 +59,7 @@ class FakeClient:
         self.calls: list[FakeCall] = []
         self.objects: list[Sequence[RunObject]] = []
         self.sessions: dict[str, tuple[Any, ...]] = {}
+        self.volumes: set[str] = set()
         self.model: tuple[str, str] | None = None
         self.modelFacts = {
             "name": "fake",
@@ -74,13 +75,17 @@ class FakeClient:
         self.model = (model, device)
 
     def setVolume(self, key: str, volume: Any) -> None:
-        self.volume = volume
+        self.volumes.add(key)
 
     def openSession(self, key: str, *settings: Any) -> None:
         self.sessions[key] = settings
 
     def closeSession(self, key: str) -> None:
         del self.sessions[key]
+
+    def closeVolume(self, key: str) -> None:
+        self.volumes.remove(key)
+        self.sessions = {name: settings for name, settings in self.sessions.items() if settings[0] != key}
 
     def tick(self) -> None:
         self.ticks += 1

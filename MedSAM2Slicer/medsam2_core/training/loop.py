@@ -183,7 +183,10 @@ def _learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def _attention(device: torch.device) -> AbstractContextManager[Any]:
-    """Plain matrix products for attention on a CPU: its fused kernel's gradient took 30 % of a step, this 6 %."""
+    """Plain matrix products for attention on a CPU: its fused kernel's gradient took 30 % of a step.
+
+    1.22 s to 1.04 s for 32 slices of 128 pixels on one core.
+    """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
