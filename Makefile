@@ -4,24 +4,28 @@ VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
 
-.PHONY: help demo accuracy ablation pictures test lint clean
+.PHONY: help demo accuracy corrections ablation pictures test lint clean
 .NOTPARALLEL:
 
 help:
-	@echo "make demo      segment three organs in a chest CT (see demo/)"
-	@echo "make accuracy  measure the starter on that CT (writes docs/accuracy.md)"
-	@echo "make ablation  compare memory banks (writes docs/memory-ablation.md)"
-	@echo "make pictures  draw what Slicer's views show (writes docs/pictures)"
-	@echo "make test      check style, types and behaviour"
-	@echo "make lint      check style and types only"
-	@echo "make clean     remove what the commands above wrote, but not $(VENV) and downloads"
-	@echo "PYTHON=...     the Python (3.10 or newer) that $(VENV) is made with"
+	@echo "make demo        segment three organs in a chest CT (see demo/)"
+	@echo "make accuracy    measure the starter on that CT (writes docs/accuracy.md)"
+	@echo "make corrections measure what corrections change (writes docs/corrections.md)"
+	@echo "make ablation    compare memory banks (writes docs/memory-ablation.md)"
+	@echo "make pictures    draw what Slicer's views show (writes docs/pictures)"
+	@echo "make test        check style, types and behaviour"
+	@echo "make lint        check style and types only"
+	@echo "make clean       remove what the commands above wrote, but not $(VENV) and downloads"
+	@echo "PYTHON=...       the Python (3.10 or newer) that $(VENV) is made with"
 
 demo: $(VENV)/ready-demo
 	$(BIN) benchmarks/demo.py
 
 accuracy: $(VENV)/ready-dev
 	$(BIN) benchmarks/accuracy.py
+
+corrections: $(VENV)/ready-dev
+	$(BIN) benchmarks/corrections.py
 
 ablation: $(VENV)/ready-dev
 	$(BIN) benchmarks/ablation.py

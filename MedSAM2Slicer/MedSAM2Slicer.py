@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,7 @@ class MedSAM2Slicer(ScriptedLoadableModule):
             "SAM 2 by Meta."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerEffect)
 
 
 def registerSampleData() -> None:
@@ -63,6 +64,13 @@ def registerSampleData() -> None:
     from MedSAM2SlicerLib import sampledata
 
     sampledata.registerSampleData()
+
+
+def registerEffect() -> None:
+    """Add the effect MedSAM-2 to Segment Editor."""
+    from MedSAM2SlicerLib import effectregistration
+
+    effectregistration.register()
 
 
 @parameterNodeWrapper
@@ -83,6 +91,10 @@ class MedSAM2SlicerParameterNode:
     absentSlices: int = Choices.absentSlices
     minAreaMm2: float = Choices.minAreaMm2
     maxAreaChange: int = Choices.maxAreaChange
+    maxDistanceMm: float = Choices.maxDistanceMm
+    insideSegment: str = Choices.insideSegment
+    threshold: float = Choices.threshold
+    smoothingMm: float = Choices.smoothingMm
 
 
 class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -229,6 +241,9 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         range: tuple[int, int] | None = None,  # noqa: A002 (the word a reader of scripts expects)
         memory: str | None = None,
         progress: Callable[[int, int], object] | None = None,
+        direction: str | None = None,
+        fieldOfView: str | None = None,
+        stop: Mapping[str, float | None] | None = None,
     ) -> vtkMRMLSegmentationNode:
         """Segment an object and return the segmentation. Waits for it; Slicer stays responsive meanwhile.
 
@@ -252,7 +267,8 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         maskSegment: name or ID of a segment of the segmentation that is taken for true on the slices it marks.
         axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
         "level/width". model: a catalogue name or a checkpoint's path. range: slices along the axis, the last one
-        excluded. memory: self-sorting or recency. progress: called with slices done and planned.
+        excluded. memory: self-sorting or recency. progress: called with slices done and planned. direction: both,
+        forward or backward. fieldOfView: auto, whole or zoom. stop: rules by the names of `medsam2_core.StopRules`.
 
         The model stays loaded for as long as the logic lives. Raises MedSAM2Error, whose text says what to do.
         """
@@ -274,14 +290,42 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             range=range,
             memory=memory,
             progress=progress,
+            direction=direction,
+            fieldOfView=fieldOfView,
+            stop=stop,
         )
+
+    def replay(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        run: str | Path | Mapping[str, Any],
+        segmentationNode: vtkMRMLSegmentationNode | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        model: str | None = None,
+    ) -> vtkMRMLSegmentationNode:
+        """Make segments again from a saved run, with all corrections, and return the segmentation::
+
+            logic = slicer.util.getModuleLogic("MedSAM2Slicer")
+            segmentation = logic.replay(slicer.util.getNode("MedSAM2ChestCT"), "/data/liver-run.json")
+
+        run: a file of "Save run" or of `medsam2 propagate --report`, or its content. segmentationNode: written into,
+        segments of the run's names anew; made if there is none. progress: called with slices done and planned. model:
+        a checkpoint's path, for a run with a model that is not in the catalogue. On another volume points and boxes
+        keep their place in RAS; masks need the same number of slices, rows and columns.
+
+        Waits for it; Slicer stays responsive meanwhile. Raises MedSAM2Error, whose text says what to do.
+        """
+        from MedSAM2SlicerLib.replay import replay
+
+        return replay(self._worker(), volumeNode, run, segmentationNode, progress, model)
 
     def _worker(self) -> WorkerClient:
         if self._client is None:
             from MedSAM2SlicerLib.ui.services import Services
 
-            self._client = Services(_HERE).makeClient()
-            weakref.finalize(self, self._client.stop)
+            services = Services(_HERE)
+            self._client = services.client()
+            weakref.finalize(self, services.close)
         return self._client
 
 

@@ -1,9 +1,11 @@
 """How long a Slicer user waits: from a click to its mask in the segment, and for the interface during a propagation.
 
 Runs the controller, the MRML bridge and the real worker on the demo's CT (512 x 512 x 133; evaluation only), in this
-process where Slicer would be. Needs slicer-core. Prints one JSON object; times are in milliseconds.
+process where Slicer would be. Needs slicer-core. Prints one JSON object; times are in milliseconds. Those of the
+segment writer are [median, worst], by the clock and of this process's processor time: other work on the machine
+counts in the first only. There each run writes a segment slice by slice, a spleen or the whole body.
 
-    python benchmarks/bridge.py --clicks 20
+    python benchmarks/bridge.py --clicks 20 --runs 20
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import vtk
 import open_data
 
 _SPLEEN = 1
+_BODY = -300  # HU, below every tissue but lung
 _PATIENCE = 120.0  # seconds
 
 
@@ -35,6 +38,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clicks", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=20)
     options = parser.parse_args()
     _stand_in()
     # After the stand-in, since the product's files translate their texts.
@@ -50,11 +54,15 @@ def main() -> None:
         controller.setVolume(volume)
         clicks = _clicks(controller, client, labels == _SPLEEN, options.clicks)
         blocked, seconds = _propagation(controller, client)
-        print(json.dumps({"first_click": clicks[0], "click_median": median(clicks[1:]), "click_worst": max(clicks[1:]),
-                          "blocked_median": median(blocked), "blocked_worst": max(blocked),
-                          "propagation_seconds": seconds, "slices": len(controller.slices())}))  # fmt: skip
+        slices = len(controller.slices())
         controller.close()
         client.stop()
+    body = slicer.util.arrayFromVolume(volume) > _BODY
+    print(json.dumps({"first_click": clicks[0], "click_median": median(clicks[1:]), "click_worst": max(clicks[1:]),
+                      "blocked_median": median(blocked), "blocked_worst": max(blocked),
+                      "propagation_seconds": seconds, "slices": slices,
+                      "spleen": _writer(volume, labels == _SPLEEN, options.runs),
+                      "body": _writer(volume, body, options.runs)}))  # fmt: skip
 
 
 def _clicks(controller: Any, client: Any, mask: Any, count: int) -> list[float]:
@@ -80,16 +88,53 @@ def _clicks(controller: Any, client: Any, mask: Any, count: int) -> list[float]:
 
 
 def _propagation(controller: Any, client: Any) -> tuple[list[float], float]:
-    """Milliseconds that each delivery of what the worker sent took, and seconds of the whole propagation."""
-    blocked: list[float] = []
+    """Milliseconds that the start and each delivery of what the worker sent took, and seconds of it all."""
     began = time.perf_counter()
     controller.propagate()
+    blocked = [1000 * (time.perf_counter() - began)]
     while controller.busy:
         time.sleep(0.005)  # the event loop's idle time
         started = time.perf_counter()
         client.pump(0)
         blocked.append(1000 * (time.perf_counter() - started))
     return blocked, time.perf_counter() - began
+
+
+def _writer(volume: Any, mask: Any, runs: int) -> dict[str, dict[str, list[float]]]:
+    """What a run costs: to begin, the first slice, each later one (from the middle to either end) and to end.
+
+    Each run shifts what the one before it wrote by some rows. Clock and processor time in ms, median and worst.
+    """
+    from MedSAM2SlicerLib.history import EditHistory
+    from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
+
+    node, segment = ensureSegmentation(volume)
+    history = EditHistory(node)
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    first, *rest = sorted(
+        slices.tolist(), key=lambda index: (index < np.median(slices), abs(index - np.median(slices)))
+    )
+    taken: dict[str, list[tuple[float, float]]] = {"begin": [], "first": [], "slice": [], "end": []}
+    for run in range(runs):
+        writer = SegmentWriter(node, segment, volume, history=history)
+        shifted = np.roll(mask, 5 * (run % 4), axis=1)
+        taken["begin"].append(_timed(writer.begin))
+        taken["first"].append(_timed(lambda one=writer, m=shifted: one.writeSlices({first: m[first]}, 0)))
+        taken["slice"] += [_timed(lambda k=k, one=writer, m=shifted: one.writeSlices({k: m[k]}, 0)) for k in rest]
+        taken["end"].append(_timed(writer.end))
+    volume.GetScene().RemoveNode(node)
+    return {what: _summary(times) for what, times in taken.items()}
+
+
+def _summary(times: list[tuple[float, float]]) -> dict[str, list[float]]:
+    clock, processor = zip(*times, strict=True)
+    return {"clock": [median(clock), max(clock)], "processor": [median(processor), max(processor)]}
+
+
+def _timed(action: Callable[[], object]) -> tuple[float, float]:
+    clock, processor = time.perf_counter(), time.process_time()
+    action()
+    return 1000 * (time.perf_counter() - clock), 1000 * (time.process_time() - processor)
 
 
 def _wait(client: Any, done: Callable[[], bool]) -> None:

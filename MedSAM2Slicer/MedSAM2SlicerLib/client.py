@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import Cancelled, MedSAM2Error, WorkerError
 from medsam2_core.run.prompts import RunObject
-from medsam2_core.worker.results import ObjectAnswer, Propagated, Step, answers_from_wire, step_from_wire
+from medsam2_core.stopping import StopRules
+from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from medsam2_core.worker.wire import Frame, Header
 from MedSAM2SlicerLib import requests
 from MedSAM2SlicerLib.calls import Call
 from MedSAM2SlicerLib.connection import Connection, Timeouts
-from MedSAM2SlicerLib.drawn import Drawn, Reach
+from MedSAM2SlicerLib.drawn import Reach
 from MedSAM2SlicerLib.opening import Opening, Openings, SessionWish
 from MedSAM2SlicerLib.requests import Request, Volume
+from MedSAM2SlicerLib.sessions import Course, Look, Sessions
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.transports import Transport, nothing
 from MedSAM2SlicerLib.workerlog import WorkerLog
@@ -72,13 +75,12 @@ class WorkerClient:
         self._makeTransport, self._command, self._environment = transportFactory, list(command), environment
         self._timeouts, self._clock = timeouts or Timeouts(), clock
         self._openings = Openings()
-        self._drawn: dict[str, Drawn] = {}
+        self._sessions = Sessions(self._openings)
         self._calls: deque[Call] = deque()
         self._connection: Connection | None = None
         self._exchange: _Exchange | None = None
         self._refused: list[tuple[Call, MedSAM2Error]] = []  # on this side; told by the next tick
         self._lastId = 0
-        self._run = 0  # workers started so far
         self._state = State.STOPPED
 
     @property
@@ -102,10 +104,9 @@ class WorkerClient:
         self._openings.model = (model, device, imageSize)
 
     def setVolume(self, key: str, volume: Volume) -> None:
-        """Remember a volume by a key; another one under the same key replaces it. It is sent when it is needed."""
-        if self._openings.volumes.get(key) is not volume:
-            for name in self._openings.sessionsOf(key):
-                self._drawn.pop(name, None)
+        """Remember a volume by a key; one that does not equal it replaces it. It is sent when it is needed."""
+        if self._openings.volumes.get(key) != volume:
+            self._sessions.forget(*self._openings.sessionsOf(key))
         self._openings.volumes[key] = volume
 
     def openSession(
@@ -115,19 +116,19 @@ class WorkerClient:
         wish = SessionWish(volumeKey, axis, memory, fieldOfView)
         if self._openings.sessions.get(key) != wish:
             self._openings.sessions[key] = wish
-            self._drawn.pop(key, None)
+            self._sessions.forget(key)
 
     def closeSession(self, key: str) -> None:
         """Forget a session, here and in the worker."""
         self._openings.sessions.pop(key, None)
-        self._drawn.pop(key, None)
+        self._sessions.forget(key)
         self._close("session", key)
 
     def closeVolume(self, key: str) -> None:
         """Forget a volume and its sessions, here and in the worker."""
         for name in self._openings.sessionsOf(key):
             self._openings.sessions.pop(name)
-            self._drawn.pop(name, None)
+            self._sessions.forget(name)
         self._openings.volumes.pop(key, None)
         self._close("volume", key)
 
@@ -152,12 +153,7 @@ class WorkerClient:
         onError: Callable[[MedSAM2Error], None] = nothing,
     ) -> Call:
         """Ask for masks on a slice. `objects` are all of the session's with all their prompts; others are forgotten."""
-
-        def make() -> Request:
-            grid = self._openings.grid(sessionKey)
-            request = requests.predict(sessionKey, sliceIndex, self._restored(sessionKey, objects))
-            return replace(request, read=lambda frame: answers_from_wire(frame, grid))
-
+        make = partial(self._sessions.predict, sessionKey, sliceIndex, objects)
         return self._enqueue(Call(self, self._missing(sessionKey), make, onDone, onError))
 
     def propagate(
@@ -167,33 +163,42 @@ class WorkerClient:
         first: int,
         last: int,
         direction: str = "both",
-        stop: Mapping[str, float | None] | None = None,
+        stop: StopRules | None = None,
+        onStep: Callable[[Step], None] = nothing,
+        onDone: Callable[[Propagated], None] = nothing,
+        onError: Callable[[MedSAM2Error], None] = nothing,
+        only: Collection[int] | None = None,
+        rounds: int | None = None,
+    ) -> Call:
+        """Carry the objects through slices first <= index < last; `objects` as in `predict`.
+
+        With `only` just these run, by label; the others keep what they have drawn. The region of `stop` is on the
+        volume's grid (k, j, i). It goes no further than `rounds` rounds, which is how far an earlier, cancelled run came.
+        After a cancel it is done too, with what it has. The result lists all slices of the objects that ran.
+        """
+        course = Course(Reach(first, last, direction), stop or StopRules(), only, rounds)
+        return self._stepping(
+            sessionKey, partial(self._sessions.propagate, sessionKey, objects, course), onStep, onDone, onError
+        )
+
+    def redraw(
+        self,
+        sessionKey: str,
+        objects: Sequence[RunObject],
+        objectId: int,
+        threshold: float = 0.5,
+        smoothingMm: float = 0.0,
         onStep: Callable[[Step], None] = nothing,
         onDone: Callable[[Propagated], None] = nothing,
         onError: Callable[[MedSAM2Error], None] = nothing,
     ) -> Call:
-        """Carry the objects through slices first <= index < last; `objects` as in `predict`, `stop` as `StopRules`.
+        """Draw one of the session's objects again, from what propagations left, without running the model.
 
-        After a cancel it is done too, with what it has. The result's slices are all that the session has drawn.
+        Its pixels are those at least as probable as `threshold` (0.001 to 0.999), after a Gaussian across slices.
+        Slices with a mask as prompt are not drawn again. PromptError if the worker that had propagated is gone.
         """
-        reach = Reach(first, last, direction)
-
-        def make() -> Request:
-            grid, drawn, run = self._openings.grid(sessionKey), self._drawnIn(sessionKey), self._run
-            rules = {"absent_slices": 3} if stop is None else stop
-            request = requests.propagate(
-                sessionKey, self._restored(sessionKey, objects), (first, last), direction, rules
-            )
-            return replace(
-                request, read=lambda frame: drawn.completed(Propagated.from_wire(frame.header, grid[0]), reach, run)
-            )
-
-        def readStep(frame: Frame) -> Step:
-            step = step_from_wire(frame, self._openings.grid(sessionKey))
-            self._drawnIn(sessionKey).noteStep(step, self._run)
-            return step
-
-        return self._enqueue(Call(self, self._missing(sessionKey), make, onDone, onError, readStep, onStep))
+        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, threshold, smoothingMm))
+        return self._stepping(sessionKey, make, onStep, onDone, onError)
 
     def status(
         self, onDone: Callable[[Header], None] = nothing, onError: Callable[[MedSAM2Error], None] = nothing
@@ -327,15 +332,16 @@ class WorkerClient:
         call.fail(error)
         self._advance()
 
-    def _restored(self, sessionKey: str, objects: Sequence[RunObject]) -> list[RunObject]:
-        drawn = self._drawnIn(sessionKey)
-        drawn.noteRequest(objects)
-        return drawn.restored(objects, self._run)
-
-    def _drawnIn(self, sessionKey: str) -> Drawn:
-        if sessionKey not in self._drawn:
-            self._drawn[sessionKey] = Drawn(self._openings.grid(sessionKey)[1:], self._openings.pixelMm2(sessionKey))
-        return self._drawn[sessionKey]
+    def _stepping(
+        self,
+        sessionKey: str,
+        make: Callable[[], Request],
+        onStep: Callable[[Step], None],
+        onDone: Callable[[Propagated], None],
+        onError: Callable[[MedSAM2Error], None],
+    ) -> Call:
+        readStep = partial(self._sessions.readStep, sessionKey)
+        return self._enqueue(Call(self, self._missing(sessionKey), make, onDone, onError, readStep, onStep))
 
     def _missing(self, sessionKey: str | None) -> Callable[[], Opening | None]:
         return lambda: self._openings.next(sessionKey)
@@ -375,7 +381,7 @@ class WorkerClient:
             self._advance()
 
     def _start(self) -> None:
-        self._run += 1
+        self._sessions.run += 1
         self.log.restart()
         self._connection = Connection(self._makeTransport(self.log), self._timeouts, self._clock)
         self._connection.start(self._command, self._environment, self)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import slicer
 
@@ -11,13 +12,19 @@ from medsam2_core.run.prompts import PLANES, make_objects
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.passing import Pass
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
-from MedSAM2SlicerLib.recording import Recording
-from MedSAM2SlicerLib.running import OBJECT_ID, Running
 from MedSAM2SlicerLib.segments import ensureSegmentation
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
+_OBJECT_ID = 1
+_STOP_RULES = {
+    "absent_slices": "absentSlices",
+    "min_area_mm2": "minAreaMm2",
+    "max_area_change": "maxAreaChange",
+    "max_distance_mm": "maxDistanceMm",
+}
 Point = Sequence[float]
 Range = tuple[int, int]
 
@@ -38,6 +45,9 @@ def process(
     range: Range | None = None,  # noqa: A002 (the name is part of the public API)
     memory: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    direction: str | None = None,
+    fieldOfView: str | None = None,
+    stop: Mapping[str, float | None] | None = None,
 ) -> slicer.vtkMRMLSegmentationNode:
     """Segment an object and return the segmentation; see `MedSAM2SlicerLogic.process` for the arguments.
 
@@ -45,7 +55,8 @@ def process(
     ended from elsewhere; what was drawn until then stays.
     """
     volume = VolumeInUse(volumeNode)
-    options = _options(volume, axis, window, model, range, memory)
+    chosen = {"window": window, "model": model, "memory": memory, "direction": direction, "fieldOfView": fieldOfView}
+    options = _options(volume, axis, range, chosen, stop or {})
     slicing = volume.slicing(options.axis or 0)
     placer = volume.placer(slicing.axis)
     segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
@@ -53,26 +64,27 @@ def process(
     if maskSegment is not None:
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
-    objects = make_objects({name: [one.prompt for one in placed]}, {name: OBJECT_ID}, {})
+    objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT_ID}, {})
     first, last = _range(options, placed, slicing.count)
     session = f"console/{segmentationNode.GetID()}/{segmentId}"
     volume.openSession(client, session, options)
-    recording = Recording(volume, options, (first, last), objects[0])
-    running = Running(Target(segmentationNode, segmentId).writer(volumeNode), slicing.axis)
+    target, rules = Target(segmentationNode, segmentId), options.stopRules()
+    work = target.work(volume, slicing.axis)
+    running = Pass(target, volume, options, [work], objects, (first, last), rules)
 
     def onStep(step: Step) -> None:
         reached = running.write(step)
         if progress is not None:
             progress(reached.done, reached.planned)
 
-    call = client.propagate(session, objects, first, last, options.direction, options.stopRules(), onStep)
+    call = client.propagate(session, objects, first, last, options.direction, rules, onStep)
     try:
-        result = call.wait()
-        running.finish(result, set())
-        recording.save(segmentationNode, segmentId, client.modelFacts, result)
-    finally:  # after Ctrl+C too: what is drawn stays, in a segment that can be used
+        running.finish(call.wait(), client.modelFacts)
+    except BaseException:  # Ctrl+C too: what is drawn stays, in a segment that can be used
+        running.breakOff()
+        raise
+    finally:
         call.cancel()
-        running.end()
         volume.close(client)
     return segmentationNode
 
@@ -80,14 +92,16 @@ def process(
 def _options(
     volume: VolumeInUse,
     axis: int | str | None,
-    window: str | None,
-    model: str | None,
     span: Range | None,
-    memory: str | None,
+    chosen: Mapping[str, str | None],
+    stop: Mapping[str, float | None],
 ) -> RunOptions:
-    """The arguments as options; what is left out keeps its default."""
-    chosen = {"window": window, "model": model, "memory": memory}
-    given = {name: value for name, value in chosen.items() if value is not None}
+    """The arguments as options; what is left out keeps its default. Raises PromptError for unknown stop rules."""
+    unknown = sorted(stop.keys() - _STOP_RULES.keys())
+    if unknown:
+        raise PromptError(f"There is no stop rule {unknown[0]!r}: use {', '.join(_STOP_RULES)}.")
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    given |= {_STOP_RULES[name]: value for name, value in stop.items()}
     first, last = span or (None, None)
     return RunOptions(axis=_axis(volume, axis), first=first, last=last, **given)
 

@@ -6,91 +6,68 @@ comes of them, errors too, is told by signals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import slicer
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import Cancelled, MedSAM2Error
-from medsam2_core.run.prompts import RunObject
+from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
-from MedSAM2SlicerLib.calls import Call
 from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.conversation import Conversation
+from MedSAM2SlicerLib.history import EditHistory, History
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.passing import Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
-from MedSAM2SlicerLib.prompts import PromptPlacer
-from MedSAM2SlicerLib.promptset import PromptSet
-from MedSAM2SlicerLib.recording import Recording
-from MedSAM2SlicerLib.review import SliceReview, nextDoubtful, reviewAnswer, reviewRecord
-from MedSAM2SlicerLib.running import OBJECT_ID, Running
-from MedSAM2SlicerLib.scenewatch import SceneWatch
-from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.scenewatch import EditWatch, SceneWatch
+from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.signal import Signal, Slot
+from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED, PROMPTED, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
-from MedSAM2SlicerLib.volumes import checkedGeometry
+from MedSAM2SlicerLib.workplace import Workplace
+
+_SETTLED = 0.3  # seconds without another edit, after which the segment is read
+_numbers = itertools.count()  # of controllers, which share a worker and must not share sessions
 
 
-class Controller:
+class Controller(Workplace):
     """Prompts, preview, propagation and review of one segment of one volume.
 
-    What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings.
+    What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings; `history` keeps
+    its states for undo in place of one of the controller's own.
     """
 
-    def __init__(self, client: WorkerClient, editorNode: slicer.vtkMRMLSegmentEditorNode | None = None) -> None:
-        self.segmentChanged = Signal()
-        self.promptsChanged = Signal()
-        self.previewed = Signal()  # slice index
-        self.sliceDrawn = Signal()  # slice index
+    def __init__(
+        self,
+        client: WorkerClient,
+        editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+        history: History | None = None,
+    ) -> None:
+        super().__init__(Target(editorNode=editorNode, history=history))
+        self.previewed, self.sliceDrawn = Signal(), Signal()  # slice index
         self.progressed = Signal()  # Progress
-        self.reviewed = Signal()
         self.busyChanged = Signal()  # bool
-        self.finished = Signal()  # summary, one sentence
-        self.failed = Signal()  # message, one sentence
-        self.noticed = Signal()  # message, one sentence
-        self._client = client
+        self.finished, self.failed, self.noticed = Signal(), Signal(), Signal()  # one sentence
+        self._client, self._number = client, next(_numbers)
         client.noticed.connect(self.noticed.emit)
-        self._volume = VolumeInUse(None)
-        self._target = Target(editorNode=editorNode)
-        self._options = RunOptions()
-        self._reviews: dict[int, SliceReview] = {}
-        self._stops: dict[str, str] = {}
-        self._call: Call | None = None
-        self._running: Running | None = None
-        self._recording: Recording | None = None
+        self._talk = Conversation()
+        self._pass: Pass | Redraw | None = None
         self._waitingPreview: int | None = None
-        self._generation = 0
-        self._watch = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
+        self._editedAt: float | None = None
+        self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
+        self._edits = EditWatch(self._onEdited)
 
     # What is worked on
 
     @property
-    def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
-        """The volume the model looks at."""
-        return self._volume.node
-
-    @property
-    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        """The segmentation that is written into; made with the first prompt if there is none."""
-        return self._target.segmentationNode
-
-    @property
-    def segmentId(self) -> str:
-        """The segment that is written into."""
-        return self._target.segmentId
-
-    @property
-    def options(self) -> RunOptions:
-        """How the next propagation runs."""
-        return self._options
-
-    @property
     def busy(self) -> bool:
         """Whether a propagation is running."""
-        return self._running is not None
+        return self._pass is not None
 
     def setVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Look at another volume; a running propagation ends."""
@@ -98,78 +75,72 @@ class Controller:
             self._abandon()
             self._volume.close(self._client)
             self._volume = VolumeInUse(volumeNode)
-            self._forgetResults()
+            self._target.noteNewSession()
+            self._tellAll()
 
     def setSegment(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None, segmentId: str = "") -> None:
         """Work on another segment; a running propagation ends, and the prompts are those of that segment."""
         if segmentationNode is self.segmentationNode and segmentId == self.segmentId:
             return
         self._abandon()
-        self._target = self._target.moved(segmentationNode, segmentId)
-        self.segmentChanged.emit()
-        self._forgetResults()
+        self._moveTo(self._target.moved(segmentationNode, segmentId))
+        self._lookForEdits()
 
     def setOptions(self, options: RunOptions) -> None:
         """Choose how to propagate from now on."""
         before, self._options = self._options, options
-        if before.axis != options.axis:
+        if before.session() != options.session():
             self._abandon()
-            self._forgetResults()
-
-    def axis(self) -> int:
-        """The array axis (0, 1, 2 for k, j, i) slices are counted along."""
-        return self._options.axis or 0
-
-    def sliceCount(self) -> int:
-        """Number of slices along the axis; 0 without a usable volume."""
-        try:
-            return self._volume.slicing(self.axis()).count
-        except MedSAM2Error:
-            return 0
-
-    def sliceCentreRas(self, sliceIndex: int) -> tuple[float, float, float]:
-        """World position of a slice's middle. Raises VolumeError without a usable volume."""
-        return self._volume.sliceCentreRas(self.axis(), sliceIndex)
-
-    def modelView(self, sliceIndex: int) -> npt.NDArray[np.uint8]:
-        """Return a slice (rows, columns) as the model sees it. Raises VolumeError without a usable volume."""
-        return self._volume.modelView(self._options.window, self.axis(), sliceIndex)
+            self._target.noteNewSession()
+            self._tellAll()
 
     # Prompts
 
     def promptNode(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
-        """Return the markups node that the next include, exclude, box or curve prompt is placed into.
+        """Return the markups node that the next prompt of a kind of `promptnodes.KINDS` is placed into.
 
         Makes a segmentation and a segment where none is chosen. Raises MedSAM2Error without a usable volume.
         """
-        return self._ensuredPrompts().nodeToPlace(kind)
+        return self._ensured().prompts.nodeToPlace(kind)
 
-    def prompts(self) -> list[PromptItem]:
-        """List the segment's prompts by slice; none if one of them cannot be used, which a preview explains."""
-        if self._target.prompts is None or self._volume.node is None:
-            return []
-        return self._target.prompts.items(self._placer())
+    def addPoint(self, positionRas: Sequence[float], include: bool = True) -> None:
+        """Put a point (world, mm) on the object, or on what does not belong to it, and draw the slice."""
+        with self._telling():
+            self.preview(self._addPoint(positionRas, include))
+
+    def addBox(
+        self,
+        cornerRas: Sequence[float],
+        oppositeRas: Sequence[float],
+        viewNode: slicer.vtkMRMLSliceNode | None = None,
+    ) -> None:
+        """Put a box around the object between two corners (world, mm) in a slice view, and draw the slice."""
+        with self._telling():
+            self.preview(self._addBox(cornerRas, oppositeRas, viewNode))
 
     def addSegmentPrompt(self, segmentId: str, sliceIndex: int | None = None) -> None:
         """Take what a segment marks on a slice (None: on all slices it marks) as the truth there."""
         with self._telling():
-            self._ensuredPrompts().addSegment(segmentId, sliceIndex, self._placer())
+            self._ensured().prompts.addSegment(segmentId, sliceIndex, self._placer())
         self.promptsChanged.emit()
 
     def removePrompt(self, item: PromptItem) -> None:
-        """Remove a prompt; a slice that it alone had drawn is emptied, others are drawn anew."""
-        if self._target.prompts is not None:
-            self._target.prompts.remove(item)
+        """Remove a prompt; a slice that it alone had drawn is as it was before, others are drawn anew."""
+        work = self._work()
+        if work is None:
+            return
+        work.prompts.remove(item)
         self.promptsChanged.emit()
         if any(other.sliceIndex == item.sliceIndex for other in self.prompts()):
             self.preview(item.sliceIndex)
         else:
-            self._clear(item.sliceIndex)
+            self._clear(work, item.sliceIndex)
 
     def removeAllPrompts(self) -> None:
         """Remove every prompt of the segment; what is drawn stays."""
-        if self._target.prompts is not None:
-            self._target.prompts.removeAll()
+        work = self._work()
+        if work is not None:
+            work.prompts.removeAll()
         self.promptsChanged.emit()
 
     # Actions
@@ -179,104 +150,108 @@ class Controller:
         self.promptsChanged.emit()
         if self.busy:
             return
-        if self._call is not None:
+        if self._talk.waits:
             self._waitingPreview = sliceIndex
             return
         with self._telling():
-            objects = self._objects()
-            onDone, onError = self._current(partial(self._onPreview, sliceIndex)), self._current(self._onError)
-            self._call = self._client.predict(self._session(), sliceIndex, objects, onDone, onError)
+            work = self._ensured()
+            work.noticeEdits()
+            objects = self._objects([work], opened=sliceIndex)
+            onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
+            onError = self._talk.current(self._onError)
+            session = self._session()
+            self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def propagate(self) -> None:
-        """Carry the segment through the range; the signals tell how it goes."""
-        if self.busy:
+        """Carry the segment through its interval; the signals tell how it goes."""
+        if not self.busy:
+            with self._telling():
+                self._start([self._ensured()])
+
+    def propagateAll(self) -> None:
+        """Carry all segments that have prompts, in one pass."""
+        if not self.busy:
+            with self._telling():
+                self._start(self._prompted())
+
+    def redraw(self, threshold: float = 0.5, smoothingMm: float = 0.0) -> None:
+        """Draw what was propagated anew, without the model: at another probability, smoothed across slices (mm)."""
+        work = self._work()
+        if work is None or self.busy:
             return
         with self._telling():
-            objects = self._objects()
-            first, last = self._options.range(self._volume.slicing(self.axis()).count)
-            session = self._session()
             self._abandon()
-            self._recording = Recording(self._volume, self._options, (first, last), objects[0])
-            self._running = Running(self._target.writer(self._volume.node), self.axis())
+            objects, session, objectId = self._objects([work]), self._session(), work.objectId
+            self._pass = Redraw(self._target, self._volume, work, self.axis(), threshold, smoothingMm)
             self.busyChanged.emit(True)
-            onStep, onDone, onError = (self._current(one) for one in (self._onStep, self._onDone, self._onError))
-            direction, stop = self._options.direction, self._options.stopRules()
-            self._call = self._client.propagate(session, objects, first, last, direction, stop, onStep, onDone, onError)
+            onStep, onDone, onError = self._slots()
+            self._talk.ask(
+                lambda: self._client.redraw(session, objects, objectId, threshold, smoothingMm, onStep, onDone, onError)
+            )
 
     def stop(self) -> None:
         """End a propagation after the slice at hand; what is drawn stays."""
-        if self._call is not None:
-            self._call.cancel()
+        self._talk.cancel()
 
     def undo(self) -> None:
         """Take back the last propagation or preview; a running one ends first."""
-        self._abandon()
-        if self._target.history is not None:
-            self._target.history.undo()
-            self._forgetResults()
+        self._travel(EditHistory.undo)
 
     def redo(self) -> None:
         """Bring back what was undone last."""
-        self._abandon()
-        if self._target.history is not None:
-            self._target.history.redo()
-            self._forgetResults()
+        self._travel(EditHistory.redo)
 
     def tick(self) -> None:
-        """Watch the worker's time-outs; from a timer, about every 50 ms. What it sends comes by the event loop."""
+        """Watch the worker's time-outs and the user's edits; from a timer, about every 50 ms."""
         self._client.tick()
+        edited = self._editedAt is not None and time.monotonic() - self._editedAt > _SETTLED
+        if edited and not self.busy and not self._talk.waits:
+            self._lookForEdits()
 
     def close(self) -> None:
         """Let go of the scene and of the client; a running propagation ends, results stay."""
         self._abandon()
+        if self.segmentationNode is not None:
+            self._client.closeSession(self._sessionKey())
         self._client.noticed.disconnect(self.noticed.emit)
-        self._watch.stop()
+        self._scene.stop()
+        self._edits.stop()
 
     # Review
 
-    def slices(self) -> dict[int, SliceReview]:
+    def slices(self) -> Mapping[int, SliceReview]:
         """What is known of each slice, by index."""
-        return dict(self._reviews if self._running is None else self._reviews | self._running.reviews)
+        work = self._work()
+        if work is None:
+            return {}
+        return work.states.slices if self._pass is None else self._pass.reviews(work)
 
-    def stops(self) -> dict[str, str]:
-        """Why each direction ended, as a sentence."""
-        return dict(self._stops)
+    def accept(self, sliceIndex: int) -> None:
+        """Take a slice for good, or no longer: propagations start from it and do not change it."""
+        self._mark(sliceIndex, ACCEPTED)
 
-    def nextDoubtful(self, after: int) -> int | None:
-        """Return the next slice worth a look behind `after`, from the start again at the end; None if there is none."""
-        return nextDoubtful(self.slices(), after)
-
-    def volumeMl(self) -> float:
-        """Volume of the segment in mL; 0 where there is none."""
-        return self._target.volumeMl()
+    def lock(self, sliceIndex: int) -> None:
+        """Lock or unlock a slice: nothing here changes it, prompts on it neither."""
+        self._mark(sliceIndex, LOCKED)
 
     # Answers of the worker
 
-    def _current(self, slot: Callable[..., None]) -> Callable[..., None]:
-        """Call `slot` only as long as nothing newer has been asked for: late answers of what was left go nowhere."""
-        generation = self._generation
-
-        def guarded(*values: object) -> None:
-            if generation == self._generation:
-                slot(*values)
-
-        return guarded
-
-    def _onPreview(self, sliceIndex: int, answers: tuple[ObjectAnswer, ...]) -> None:
-        self._call = None
+    def _onPreview(self, work: SegmentWork, sliceIndex: int, answers: tuple[ObjectAnswer, ...]) -> None:
         with self._telling():
             for answer in answers:
-                self._drawPreview(sliceIndex, answer)
+                if answer.object_id == work.objectId:
+                    self._drawPreview(work, sliceIndex, answer)
             self.previewed.emit(sliceIndex)
             self.reviewed.emit()
         waiting, self._waitingPreview = self._waitingPreview, None
         if waiting is not None:
             self.preview(waiting)
 
-    def _drawPreview(self, sliceIndex: int, answer: ObjectAnswer) -> None:
+    def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
         mask = answer.mask.full(self._volume.slicing(self.axis()).shape)
         self._target.write(self._volume.node, {sliceIndex: mask}, self.axis())
-        self._reviews[sliceIndex] = reviewAnswer(sliceIndex, answer, "prompt")
+        work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
+        self._remember(work)
         if not mask.any():
             self.noticed.emit(
                 _("Nothing found here on slice {index}. Try a box, or another window (now: {window}).").format(
@@ -286,7 +261,7 @@ class Controller:
 
     def _onStep(self, step: Step) -> None:
         try:
-            progress = self._running.write(step)
+            progress = self._pass.write(step)
         except MedSAM2Error as error:  # the segment is gone: nothing later could be written either
             self._abandon()
             self.failed.emit(str(error))
@@ -295,24 +270,19 @@ class Controller:
         self.sliceDrawn.emit(step.slice_index)
 
     def _onDone(self, result: Propagated) -> None:
-        running, self._running, self._call = self._running, None, None
+        ended, self._pass = self._pass, None
+        summary = ""
         with self._telling():
-            record = running.finish(result, set(self._reviews))
-            if record is not None:
-                self._reviews, self._stops = reviewRecord(record), record.stopped
-                self._recording.save(self.segmentationNode, self.segmentId, self._client.modelFacts, result)
+            summary = ended.finish(result, self._client.modelFacts)
+        self._editedAt = None
         self.busyChanged.emit(False)
         self.reviewed.emit()
-        self.finished.emit(running.summary(result, self._stops, self.volumeMl()))
+        if summary:
+            self.finished.emit(summary)
 
     def _onError(self, error: MedSAM2Error) -> None:
-        running, self._running, self._call = self._running, None, None
         self._waitingPreview = None
-        if running is not None:
-            running.end()
-            self._reviews |= running.reviews
-            self.busyChanged.emit(False)
-            self.reviewed.emit()
+        self._breakOff()
         if not isinstance(error, Cancelled):
             self.failed.emit(str(error))
 
@@ -326,43 +296,90 @@ class Controller:
         except MedSAM2Error as error:
             self.failed.emit(str(error))
 
+    def _start(self, works: Sequence[SegmentWork]) -> None:
+        """Propagate these segments. Raises MedSAM2Error if there is nothing to go from."""
+        if not works:
+            raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
+        for work in works:
+            work.noticeEdits()
+        objects = self._objects(works)
+        whole = self._options.range(self._volume.slicing(self.axis()).count)
+        spans = [work.states.interval(*whole) for work in works]
+        first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+        stop = self._options.stopRules(self._inside())
+        session = self._session()
+        self._abandon()
+        self._pass = Pass(self._target, self._volume, self._options, works, objects, (first, last), stop)
+        self.busyChanged.emit(True)
+        onStep, onDone, onError = self._slots()
+        direction, only = self._options.direction, self._pass.objectIds
+        self._talk.ask(
+            lambda: self._client.propagate(
+                session, objects, first, last, direction, stop, onStep, onDone, onError, only
+            )
+        )
+
+    def _slots(self) -> tuple[Slot, Slot, Slot]:
+        """What the answers to a pass go into: steps, the end, an error."""
+        current = self._talk.current
+        return current(self._onStep, last=False), current(self._onDone), current(self._onError)
+
     def _session(self) -> str:
-        """Open the segment's session; returns its key."""
-        key = f"{self.segmentationNode.GetID()}/{self.segmentId}"
-        self._volume.openSession(self._client, key, self._options)
-        return key
+        """Open the session of the segmentation; returns its key."""
+        self._volume.openSession(self._client, self._sessionKey(), self._options)
+        return self._sessionKey()
 
-    def _placer(self) -> PromptPlacer:
-        return self._volume.placer(self.axis())
+    def _sessionKey(self) -> str:
+        return f"{self._number}/{self.segmentationNode.GetID()}"
 
-    def _ensuredPrompts(self) -> PromptSet:
-        """The prompts of the segment, which is made where none is chosen. Raises VolumeError."""
-        checkedGeometry(self._volume.node)
-        before, self._target = self._target, self._target.ensured(self._volume.node)
-        if before is not self._target:
-            self.segmentChanged.emit()
-        return self._target.prompts
+    def _mark(self, sliceIndex: int, mark: str) -> None:
+        work = self._work()
+        if work is not None and not self.busy:
+            work.toggle(sliceIndex, mark)
+            self.reviewed.emit()
 
-    def _objects(self) -> list[RunObject]:
-        return self._ensuredPrompts().objects(self._placer(), OBJECT_ID, self._reviews)
-
-    def _clear(self, sliceIndex: int) -> None:
+    def _clear(self, work: SegmentWork, sliceIndex: int) -> None:
+        """Take back what prompts that are gone had drawn on a slice."""
         if self.busy:
             return
         self._abandon()  # a preview on its way would draw the slice again
-        drawn = self._reviews.get(sliceIndex)
-        if drawn is not None and drawn.state == "prompted":
-            del self._reviews[sliceIndex]
-            with self._telling():
-                self._target.write(self._volume.node, {sliceIndex: None}, self.axis())
-            self.reviewed.emit()
-
-    def _forgetResults(self) -> None:
-        self._reviews, self._stops = {}, {}
+        drawn = work.states.slices.get(sliceIndex)
+        if drawn is None or drawn.isKept or drawn.origin != PROMPTED:
+            return
+        base = work.takeBase(sliceIndex)
+        with self._telling():
+            self._target.write(self._volume.node, {sliceIndex: base}, self.axis())
+        work.noteCleared(sliceIndex, base is not None)
+        self._remember(work)
         self.reviewed.emit()
-        self.promptsChanged.emit()
+
+    def _remember(self, work: SegmentWork) -> None:
+        """Note that the segment is as this program wrote it."""
+        work.remember()
+        self._editedAt = None
+
+    def _moveTo(self, target: Target) -> None:
+        if target.segmentationNode is not self.segmentationNode:
+            self._edits.follow(target.segmentationNode)
+        super()._moveTo(target)
+
+    def _lookForEdits(self) -> None:
+        self._editedAt = None
+        work = self._work()
+        if work is not None and work.noticeEdits():
+            self._tellAll()
+
+    def _travel(self, step: Callable[[EditHistory], None]) -> None:
+        """Undo or redo; an editor's own history has its own buttons."""
+        self._abandon()
+        if isinstance(self._target.history, EditHistory):
+            step(self._target.history)
+            self._lookForEdits()
 
     # Events of the scene
+
+    def _onEdited(self) -> None:
+        self._editedAt = time.monotonic()
 
     def _onNodeRemoved(self, node: slicer.vtkMRMLNode) -> None:
         if node is self._volume.node or node is self.segmentationNode:
@@ -383,14 +400,16 @@ class Controller:
 
     def _abandon(self) -> bool:
         """Cancel what is running and forget it; whether a propagation was. What it has drawn stays."""
-        self._generation += 1
-        running, self._running = self._running, None
-        call, self._call, self._waitingPreview = self._call, None, None
-        if call is not None:
-            call.cancel()
-        if running is None:
+        self._waitingPreview = None
+        self._talk.leave()
+        return self._breakOff()
+
+    def _breakOff(self) -> bool:
+        ended, self._pass = self._pass, None
+        if ended is None:
             return False
-        running.end()
-        self._reviews |= running.reviews
+        ended.breakOff()
+        self._editedAt = None
         self.busyChanged.emit(False)
+        self.reviewed.emit()
         return True

@@ -39,6 +39,10 @@ class Reach:
         return self.direction == "both" or any(start > index for start in starts)
 
 
+NOWHERE = Reach(0, 0, "both")
+"""Of a request that draws slices again where they are."""
+
+
 class Drawn:
     """Masks a session's propagations drew, by object and slice; `pixelMm2` is the area of a pixel.
 
@@ -68,6 +72,10 @@ class Drawn:
         """The objects, with the masks that this run of the worker does not have before the prompts correcting them."""
         return [replace(item, prompts=self._restored(item, run)) for item in objects]
 
+    def isLost(self, objectId: int, run: int) -> bool:
+        """Whether an earlier run of the worker drew slices of an object that no later one has drawn again."""
+        return any(label == objectId and drawn.run != run for (label, _), drawn in self._tracked.items())
+
     def noteStep(self, step: Step, run: int) -> None:
         """Note what a step drew."""
         if step.direction == "prompt":
@@ -81,8 +89,11 @@ class Drawn:
         """The result, with the slices that earlier runs of the worker drew and this propagation did not go through."""
         objects = tuple(self._completed(item, reach, run, result.cancelled) for item in result.objects)
         listed = {(item.object_id, one.slice_index): one for item in objects for one in item.slices}
+        ran = {item.object_id for item in objects}
         self._tracked = {
-            place: replace(drawn, record=listed[place]) for place, drawn in self._tracked.items() if place in listed
+            place: replace(drawn, record=listed.get(place, drawn.record))
+            for place, drawn in self._tracked.items()
+            if place in listed or place[0] not in ran
         }
         return replace(result, objects=objects)
 

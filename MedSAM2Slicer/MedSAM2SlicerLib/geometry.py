@@ -119,6 +119,11 @@ def axisOfSliceNode(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slice
     return viewAxis(volumeNode, sliceNode).axis
 
 
+def viewAxes(sliceNode: slicer.vtkMRMLSliceNode | None) -> Float:
+    """Return right, up and normal of a slice view as columns (3x3) in the world; without a view the world's own."""
+    return np.eye(3) if sliceNode is None else _array(sliceNode.GetSliceToRAS())[:3, :3]
+
+
 def sameFrame(node: slicer.vtkMRMLTransformableNode, other: slicer.vtkMRMLTransformableNode) -> bool:
     """Whether two nodes are moved in the world by the same transform, whatever the nodes that hold it."""
     first, second = node.GetParentTransformNode(), other.GetParentTransformNode()

@@ -6,6 +6,8 @@ volume's array (k, j, i); a layer covers only part of the volume, its extent.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,6 @@ BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapR
 Box = tuple[slice, slice, slice]
 Labels = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
-
-# Voxels that a layer grows by beyond what is needed: a mask that creeps outwards slice by slice copies it less often.
-_MARGIN = 16
 
 
 def layerOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.vtkOrientedImageData | None:
@@ -40,6 +39,18 @@ def sharing(segmentationNode: slicer.vtkMRMLSegmentationNode, layer: slicer.vtkO
     return [segmentId for segmentId in ids if layerOf(segmentationNode, segmentId) is layer]
 
 
+def byLayer(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Iterable[str]
+) -> dict[slicer.vtkOrientedImageData, dict[int, str]]:
+    """Sort segments into their layers, each by its label; those that are no binary labelmap are left out."""
+    layers: dict[slicer.vtkOrientedImageData, dict[int, str]] = {}
+    for one in segmentIds:
+        layer = layerOf(segmentationNode, one)
+        if layer is not None:
+            layers.setdefault(layer, {})[labelOf(segmentationNode, one)] = one
+    return layers
+
+
 def boxOf(image: vtk.vtkImageData) -> Box:
     """Return the box that an image covers; slices of no length for an empty one."""
     i0, i1, j0, j1, k0, k1 = image.GetExtent()
@@ -50,6 +61,14 @@ def extentOf(box: Box) -> tuple[int, int, int, int, int, int]:
     """Write a box as VTK does: first and last voxel along i, j, k."""
     k, j, i = box
     return i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1
+
+
+def placed(box: Box, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
+    """Return an image without voxels yet."""
+    image = slicer.vtkOrientedImageData()
+    image.SetImageToWorldMatrix(ijkToRas)
+    image.SetExtent(*extentOf(box))
+    return image
 
 
 def isEmpty(box: Box) -> bool:
@@ -95,30 +114,65 @@ def cut(where: Bools, box: Box, part: Box) -> Bools:
 
 
 def grown(
-    layer: slicer.vtkOrientedImageData, box: Box, grid: tuple[int, int, int], ijkToRas: vtk.vtkMatrix4x4
+    layer: slicer.vtkOrientedImageData,
+    box: Box,
+    label: int,
+    grid: tuple[int, int, int],
+    ijkToRas: vtk.vtkMatrix4x4,
 ) -> slicer.vtkOrientedImageData:
-    """Return `layer` if it covers `box`, else a larger copy that does, within the volume's `grid` (k, j, i)."""
-    covered = boxOf(layer)
-    empty = isEmpty(covered)
-    if not empty and _common(covered, box) == box:
+    """Return `layer` if it covers `box` and can hold `label`, else a copy as large as the volume's `grid` (k, j, i)."""
+    covered, scalarType = boxOf(layer), _scalarType(layer, label)
+    if _common(covered, box) == box and layer.GetScalarType() == scalarType:
         return layer
-    image = slicer.vtkOrientedImageData()
-    image.SetImageToWorldMatrix(ijkToRas)
-    image.SetExtent(*extentOf(box if empty else _union(covered, box, grid)))
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR if empty else layer.GetScalarType(), 1)
-    voxels(image).fill(0)
-    if not empty:
-        voxels(image)[_within(boxOf(image), covered)] = voxels(layer)
+    whole = (slice(0, grid[0]), slice(0, grid[1]), slice(0, grid[2]))
+    if isEmpty(covered):
+        return _zeros(whole, scalarType, ijkToRas)
+    image = _zeros(_union(covered, whole), scalarType, ijkToRas)
+    voxels(image)[_within(boxOf(image), covered)] = voxels(layer)
     return image
 
 
-def bounds(where: Bools) -> Box:
-    """Return the smallest box around the marked voxels of an array (k, j, i) that marks at least one."""
-    sides = []
-    for axis in range(3):
-        marked = np.flatnonzero(where.any(axis=tuple(other for other in range(3) if other != axis)))
-        sides.append(slice(int(marked[0]), int(marked[-1]) + 1))
-    return sides[0], sides[1], sides[2]
+def cropped(layer: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+    """Return `layer` if what it holds fills it, else a copy of that alone; one voxel of a layer of zeros."""
+    values = voxels(layer)
+    held = bounds(values) or (slice(0, 1), slice(0, 1), slice(0, 1))
+    box = shifted(held, boxOf(layer))
+    if box == boxOf(layer):
+        return layer
+    image = placed(box, _ijkToRas(layer))
+    image.AllocateScalars(layer.GetScalarType(), 1)
+    voxels(image)[:] = values[held]
+    return image
+
+
+def parted(layer: slicer.vtkOrientedImageData, label: int) -> slicer.vtkOrientedImageData:
+    """Move the voxels of `label` into a layer of their own, where their label is 1; with no event of the layer's.
+
+    As `vtkSegmentation.SeparateSegmentLabelmap`, which takes 74 ms for 35 MB.
+    """
+    own = _zeros(boxOf(layer), vtk.VTK_UNSIGNED_CHAR, _ijkToRas(layer))
+    for plane, ownPlane in zip(voxels(layer), voxels(own), strict=True):
+        marked = plane == label
+        if marked.any():
+            ownPlane[:] = marked
+            plane[marked] = 0
+    layer.GetPointData().GetScalars().Modified()
+    return own
+
+
+def nothingIn(layer: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+    """Return an image of a single 0, in the first voxel that a layer covers."""
+    k, j, i = (slice(side.start, side.start + 1) for side in boxOf(layer))
+    return _zeros((k, j, i), vtk.VTK_UNSIGNED_CHAR, _ijkToRas(layer))
+
+
+def bounds(values: npt.NDArray[Any]) -> Box | None:
+    """Return the smallest box around the voxels of an array (k, j, i) that are not 0; None if all are."""
+    shadow = np.bitwise_or.reduce(values, axis=0)  # contiguous: 2 ms for 35 MB
+    if not shadow.any():
+        return None
+    j, i = _span(shadow.any(axis=1)), _span(shadow.any(axis=0))
+    return _span(values[:, j, i].any(axis=(1, 2))), j, i
 
 
 def shifted(box: Box, origin: Box) -> Box:
@@ -132,22 +186,50 @@ def _common(first: Box, second: Box) -> Box:
     return k, j, i
 
 
-def _union(covered: Box, box: Box, grid: tuple[int, int, int]) -> Box:
-    """A box around both, with a margin where the covered one does not reach, as far as the grid goes."""
-    k, j, i = (_stretched(a, b, size) for a, b, size in zip(covered, box, grid, strict=True))
+def _union(first: Box, second: Box) -> Box:
+    k, j, i = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
     return k, j, i
 
 
-def _stretched(covered: slice, needed: slice, size: int) -> slice:
-    start, stop = covered.start, covered.stop
-    if needed.start < start:
-        start = min(start, max(0, needed.start - _MARGIN))
-    if needed.stop > stop:
-        stop = max(stop, min(size, needed.stop + _MARGIN))
-    return slice(start, stop)
+def _span(marked: Bools) -> slice:
+    """From the first to the last marked place of a row that marks at least one."""
+    places = np.flatnonzero(marked)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _within(outer: Box, inner: Box) -> Box:
     """The inner box counted from the start of the outer one."""
     k, j, i = (slice(b.start - a.start, b.stop - a.start) for a, b in zip(outer, inner, strict=True))
     return k, j, i
+
+
+def _ijkToRas(layer: slicer.vtkOrientedImageData) -> vtk.vtkMatrix4x4:
+    matrix = vtk.vtkMatrix4x4()
+    layer.GetImageToWorldMatrix(matrix)
+    return matrix
+
+
+def _zeros(box: Box, scalarType: int, ijkToRas: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
+    """An image of zeros that takes time and memory only where something is written.
+
+    Numpy gets zeroed memory from the system, page by page as it is used: 0.1 ms for 35 MB. VTK's own has to be filled:
+    13 ms, and up to 90 ms. VTK keeps numpy's alive for as long as the image's scalars live.
+    """
+    image = placed(box, ijkToRas)
+    values = np.zeros(
+        math.prod(side.stop - side.start for side in box),
+        dtype=vtk.util.numpy_support.get_numpy_array_type(scalarType),
+    )
+    image.GetPointData().SetScalars(vtk.util.numpy_support.numpy_to_vtk(values, array_type=scalarType))
+    return image
+
+
+def _scalarType(layer: slicer.vtkOrientedImageData, label: int) -> int:
+    """The layer's type of voxels, or one that also holds `label`."""
+    needed = np.min_scalar_type(label)
+    if not isEmpty(boxOf(layer)):
+        values = voxels(layer).dtype
+        if label <= np.iinfo(values).max:
+            return int(layer.GetScalarType())
+        needed = np.promote_types(values, needed)
+    return int(vtk.util.numpy_support.get_vtk_array_type(needed))

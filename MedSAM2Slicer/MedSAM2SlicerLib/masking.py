@@ -15,7 +15,7 @@ import slicer
 import slicer.util
 
 from MedSAM2SlicerLib.history import editorLogic
-from MedSAM2SlicerLib.layers import Bools, Box, boxOf, labelOf, labelsIn, layerOf, voxels
+from MedSAM2SlicerLib.layers import Bools, Box, boxOf, byLayer, labelsIn, voxels
 
 _MODES = slicer.vtkMRMLSegmentationNode
 _INSIDE = (
@@ -87,10 +87,8 @@ class EditRules:
     def _covered(self, segmentIds: list[str], box: Box) -> Bools:
         """Which voxels of a box belong to at least one of the segments."""
         covered = np.zeros([side.stop - side.start for side in box], dtype=np.bool_)
-        for one in segmentIds:
-            layer = layerOf(self._segmentationNode, one)
-            if layer is not None:
-                covered |= labelsIn(layer, box) == labelOf(self._segmentationNode, one)
+        for layer, labels in byLayer(self._segmentationNode, segmentIds).items():
+            covered |= np.isin(labelsIn(layer, box), list(labels))
         return covered
 
     def _inRange(self, box: Box) -> Bools:

@@ -78,7 +78,7 @@ class Openings:
         if sessionKey is None:
             return None
         wish = self._wish(sessionKey)
-        if self._openVolumes.get(wish.volumeKey) is not self._volume(wish):
+        if self._openVolumes.get(wish.volumeKey) != self._volume(wish):
             return self._volumeOpening(wish.volumeKey)
         if self._openSessions.get(sessionKey) != wish:
             return self._sessionOpening(sessionKey, wish)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.stopping import StopRules
+
 
 @dataclass(frozen=True)
 class RunOptions:
     """Choices of one run; the defaults need no thought.
 
     `axis` is an array axis (0, 1, 2 for k, j, i), None for the volume's slices as acquired (k). `window` is as
-    `Window.parse` reads it. `first` and `last` are a half-open range of slices, None for the volume's ends.
+    `Window.parse` reads it. `first` and `last` are a half-open range of slices, None for the volume's ends. `insideSegment` is the ID of a segment, or empty.
     """
 
     model: str = "starter"
@@ -26,14 +31,16 @@ class RunOptions:
     absentSlices: int | None = 3
     minAreaMm2: float | None = None
     maxAreaChange: float | None = None
+    maxDistanceMm: float | None = None
+    insideSegment: str = ""
 
-    def stopRules(self) -> dict[str, float | None]:
-        """Return the stop rules by the names the core gives them."""
-        return {
-            "absent_slices": self.absentSlices,
-            "min_area_mm2": self.minAreaMm2,
-            "max_area_change": self.maxAreaChange,
-        }
+    def stopRules(self, inside: npt.NDArray[np.bool_] | None = None) -> StopRules:
+        """Return the core's stop rules; `inside` are the voxels (k, j, i) of the segment to stay in."""
+        return StopRules(self.absentSlices, self.minAreaMm2, self.maxAreaChange, self.maxDistanceMm, inside)
+
+    def session(self) -> tuple[object, ...]:
+        """Return what the worker's session depends on: with anything else in it, all would be drawn otherwise."""
+        return self.model, self.device, self.axis, self.window, self.memoryRule(), self.fieldOfView
 
     def memoryRule(self) -> str:
         """Return the memory bank as `medsam2_core.memory_bank.memory_rule` reads it."""

@@ -10,18 +10,26 @@ from slicer.i18n import tr as _
 
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 
-KINDS = ("include", "exclude", "box", "curve")
+KINDS = ("include", "exclude", "box", "curve", "line")
 
 _CLASSES = {
     "include": "vtkMRMLMarkupsFiducialNode",
     "exclude": "vtkMRMLMarkupsFiducialNode",
     "box": "vtkMRMLMarkupsROINode",
     "curve": "vtkMRMLMarkupsClosedCurveNode",
+    "line": "vtkMRMLMarkupsLineNode",
 }
 # Okabe and Ito's green and vermilion, which most colour-blind people can tell apart; shapes differ as well.
 _ORANGE = (0.9, 0.62, 0.0)
-_COLORS = {"include": (0.0, 0.62, 0.45), "exclude": (0.84, 0.37, 0.0), "box": _ORANGE, "curve": _ORANGE}
+_COLORS = {
+    "include": (0.0, 0.62, 0.45),
+    "exclude": (0.84, 0.37, 0.0),
+    "box": _ORANGE,
+    "curve": _ORANGE,
+    "line": _ORANGE,
+}
 _GLYPHS = {"include": "Sphere3D", "exclude": "Cross2D"}
+_LINE_POINTS = 2
 _KIND = "MedSAM2.Kind"
 _SEGMENT = "MedSAM2.SegmentId"
 _SEGMENTATION = "MedSAM2.Segmentation"
@@ -50,7 +58,7 @@ class PromptNodes:
         return [node for node in found if node.GetAttribute(_KIND) == kind and self._belongs(node)]
 
     def nodeToPlace(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
-        """Return the node that the next prompt goes into: points share one node; boxes and curves have one each."""
+        """Return the node that the next prompt goes into: points share one node; others have one each."""
         free = [node for node in self.nodes(kind) if _takesMore(node)]
         return free[0] if free else self._make(kind)
 
@@ -62,6 +70,9 @@ class PromptNodes:
         for node in self.nodes("box"):
             if node.GetNumberOfDefinedControlPoints():
                 yield "box", placer.roi(node)
+        for node in self.nodes("line"):
+            if node.GetNumberOfDefinedControlPoints() == _LINE_POINTS:
+                yield "line", placer.line(node)
         drawn = [node for node in self.nodes("curve") if node.GetNumberOfDefinedControlPoints() >= 3]
         yield from (("curve", prompt) for prompt in placer.curves(drawn))
 
@@ -98,6 +109,16 @@ class PromptNodes:
         return node
 
 
+def promptedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> set[str]:
+    """Return the IDs of the segments that have prompts in the scene."""
+    nodes = [node for kind in set(_CLASSES.values()) for node in slicer.util.getNodesByClass(kind)]
+    return {
+        node.GetAttribute(_SEGMENT)
+        for node in nodes
+        if node.GetNodeReferenceID(_SEGMENTATION) == segmentationNode.GetID() and node.GetNumberOfDefinedControlPoints()
+    }
+
+
 def itemText(kind: str, sliceIndex: int) -> str:
     """Return a prompt's line in a list."""
     return _("slice {index} · {kind}").format(index=sliceIndex, kind=_title(kind))
@@ -109,13 +130,17 @@ def _title(kind: str) -> str:
         "exclude": _("exclude"),
         "box": _("box"),
         "curve": _("curve"),
+        "line": _("line"),
         "segment": _("from segment"),
     }
     return titles[kind]
 
 
 def _takesMore(node: slicer.vtkMRMLMarkupsNode) -> bool:
-    return node.IsA("vtkMRMLMarkupsFiducialNode") or not node.GetNumberOfDefinedControlPoints()
+    if node.IsA("vtkMRMLMarkupsFiducialNode"):
+        return True
+    placed: int = node.GetNumberOfDefinedControlPoints()
+    return placed < _LINE_POINTS if node.IsA("vtkMRMLMarkupsLineNode") else not placed
 
 
 def _style(display: slicer.vtkMRMLMarkupsDisplayNode | None, kind: str) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import slicer
+import slicer.util
+import vtk
 
 from medsam2_core.errors import MedSAM2Error
-from medsam2_core.image.segments import Segment
-from medsam2_core.run.prompts import RunObject, make_objects, merge_points
+from medsam2_core.image.geometry import Float
+from medsam2_core.run.prompts import Prompt
 from MedSAM2SlicerLib.promptnodes import PromptItem, PromptNodes, itemText
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 
-_COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
+_FLAT = 0.1  # mm: an ROI without any thickness has no inside
 
 
 class PromptSet:
@@ -66,16 +70,23 @@ class PromptSet:
         self._segments.clear()
         self._nodes.removeAll()
 
-    def objects(self, placer: PromptPlacer, objectId: int, drawn: Container[int]) -> list[RunObject]:
-        """Return the segment as the worker's object. Raises PromptError if its prompts say too little.
+    def prompts(self, placer: PromptPlacer) -> list[Prompt]:
+        """Place every prompt. Raises PromptError, naming the markup that cannot be used."""
+        return [one.prompt for _kind, one in self.placed(placer)]
 
-        Exclude points alone will do on slices that are `drawn`, where they correct.
-        """
-        prompts = [one.prompt for _kind, one in self.placed(placer)]
-        fresh = [prompt for prompt in prompts if prompt.slice_index not in drawn]
-        if fresh or not prompts:
-            make_objects({self.name: fresh}, {self.name: objectId}, {})
-        return [RunObject(Segment(self.name, objectId, _COLOR), merge_points(prompts))]
+    def addPoint(self, positionRas: Sequence[float], include: bool) -> None:
+        """Put a point (world, mm) into the list that is shown in the views."""
+        node = self._nodes.nodeToPlace("include" if include else "exclude")
+        node.AddControlPointWorld(vtk.vtkVector3d(*positionRas))
+
+    def addBox(self, cornersRas: npt.ArrayLike, axes: Float) -> None:
+        """Put a flat box into the views, given by two opposite corners (world, mm) and its edges' directions (3x3)."""
+        first, second = np.asarray(cornersRas, dtype=np.float64)
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = axes, (first + second) / 2
+        node = self._nodes.nodeToPlace("box")
+        node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
+        node.SetSize(*np.maximum(np.abs((second - first) @ axes), _FLAT))
 
 
 def _slices(sliceIndex: int | None) -> list[int] | None:

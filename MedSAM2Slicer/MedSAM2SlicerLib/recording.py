@@ -12,18 +12,18 @@ from medsam2_core.run.report import RunSettings
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Propagated
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.runrecord import saveRun
+from MedSAM2SlicerLib.runrecord import runText, saveRun
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 
 class Recording:
     """Notes at the start of a run what it is made with, and saves it with the result.
 
-    The volume is hashed at the start, where nobody minds 0.1 s.
+    The volume is hashed from the start on, so that it is known at the end.
     """
 
-    def __init__(self, volume: VolumeInUse, options: RunOptions, span: tuple[int, int], thing: RunObject) -> None:
-        self._volume, self._options, self._span, self._thing = volume, options, span, thing
+    def __init__(self, volume: VolumeInUse, options: RunOptions, span: tuple[int, int], stop: StopRules) -> None:
+        self._volume, self._options, self._span, self._stop = volume, options, span, stop
         self._window = volume.prepared(options.window).window
         self._hash = volume.voxelsSha256()
 
@@ -33,17 +33,28 @@ class Recording:
         segmentId: str,
         model: Mapping[str, Any] | None,
         result: Propagated,
+        thing: RunObject,
+        keepsOthers: bool,
+        continues: bool,
     ) -> None:
-        """Store the run as the segment's record; `model` is what the worker said of the model it used."""
+        """Store the run as the record of a segment, which was `thing` in it; `model` are the worker's facts of it.
+
+        A run that `keepsOthers`, slices of earlier runs that it did not go through, is added to their record; where that
+        is lost, no record could tell how the segment came about. So is one that `continues` in their session, where
+        prompts correct what they drew.
+        """
+        if keepsOthers and runText(segmentationNode, segmentId) is None:
+            return
         saveRun(
             segmentationNode,
             segmentId,
             self._volume.node,
             self._settings(model or {}),
-            self._thing.prompts,
+            thing.prompts,
             result,
-            self._thing.segment.label,
-            self._hash,
+            thing.segment.label,
+            self._hash.result(),
+            keepsOthers or continues,
         )
 
     def _settings(self, model: Mapping[str, Any]) -> RunSettings:
@@ -60,6 +71,6 @@ class Recording:
             direction=options.direction,
             memory=options.memoryRule(),
             field_of_view=own if options.fieldOfView == "auto" else options.fieldOfView,
-            stop=StopRules(**options.stopRules()),
+            stop=self._stop,
             device=str(model.get("device", options.device)),
         )

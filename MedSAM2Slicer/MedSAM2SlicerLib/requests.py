@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,8 +14,10 @@ from medsam2_core.errors import MedSAM2Error, WorkerError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
+from medsam2_core.stopping import StopRules
 from medsam2_core.worker.prompts import objects_to_wire
 from medsam2_core.worker.results import Grid
+from medsam2_core.worker.rules import rules_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
 
@@ -70,9 +72,15 @@ def predict(key: str, sliceIndex: int, objects: Sequence[RunObject]) -> Request:
 
 
 def propagate(
-    key: str, objects: Sequence[RunObject], span: tuple[int, int], direction: str, stop: Mapping[str, float | None]
+    key: str,
+    objects: Sequence[RunObject],
+    span: tuple[int, int],
+    direction: str,
+    stop: StopRules,
+    only: Collection[int] | None = None,
+    rounds: int | None = None,
 ) -> Request:
-    """Masks on the slices span[0] <= index < span[1]."""
+    """Masks on the slices span[0] <= index < span[1], or less: of `only` some objects, as far as `rounds` rounds go."""
     payloads: list[Buffer] = []
     header = {
         "request": "propagate",
@@ -81,7 +89,23 @@ def propagate(
         "first": int(span[0]),
         "last": int(span[1]),
         "direction": direction,
-        "stop": dict(stop),
+        "stop": rules_to_wire(stop, payloads),
+        "only": None if only is None else sorted(only),
+        "rounds": rounds,
+    }
+    return Request(header, payloads)
+
+
+def redraw(key: str, objects: Sequence[RunObject], objectId: int, threshold: float, smoothingMm: float) -> Request:
+    """Masks of one object from kept logits."""
+    payloads: list[Buffer] = []
+    header = {
+        "request": "redraw",
+        "session": key,
+        "objects": objects_to_wire(objects, payloads),
+        "object": objectId,
+        "threshold": float(threshold),
+        "smoothing_mm": float(smoothingMm),
     }
     return Request(header, payloads)
 

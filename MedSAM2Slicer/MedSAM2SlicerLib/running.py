@@ -1,19 +1,19 @@
-"""A propagation on its way into a segment: steps are written as they come, and what it left is known at the end."""
+"""A propagation on its way into segments: steps are written as they come, and what they left is known at the end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
-from medsam2_core.worker.results import ObjectRecord, Propagated, Step
-from MedSAM2SlicerLib.review import SliceReview, reviewAnswer
+from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
+from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.segments import SegmentWriter
+from MedSAM2SlicerLib.slicestates import SliceReview, reviewAnswer, reviewRecord
 
-OBJECT_ID = 1
-"""The worker's number for the segment: each segment has a session of its own."""
+_AHEAD = {"forward": 1, "backward": -1}
 
 
 @dataclass(frozen=True)
@@ -26,44 +26,97 @@ class Progress:
     secondsLeft: float | None
 
 
-class Running:
-    """Writes the steps of the object `OBJECT_ID` into its segment. One undo state holds all of it."""
+class SegmentRun:
+    """One segment's part of a propagation through slices first <= index < last. `kept` slices are not written."""
 
-    def __init__(self, writer: SegmentWriter, axis: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, writer: SegmentWriter, axis: int, span: tuple[int, int], kept: Collection[int], drawnBefore: set[int]
+    ) -> None:
         self.reviews: dict[int, SliceReview] = {}
-        self._writer, self._axis, self._clock = writer, axis, clock
+        self.span = span
+        self._writer, self._axis = writer, axis
+        self._kept, self._drawnBefore = frozenset(kept), drawnBefore
         self._shape = writer.sliceShape(axis)
-        self._started = clock()
+        self._latest: dict[str, tuple[int, Bools]] = {}  # by direction: the slice drawn last, to compare with
+        self._prompted: dict[int, Bools] = {}
         writer.begin()
 
-    def write(self, step: Step) -> Progress:
-        """Write the step's mask into its slice."""
-        for answer in step.answers:
-            if answer.object_id == OBJECT_ID:
-                self._writer.writeSlices({step.slice_index: answer.mask.full(self._shape)}, self._axis)
-                self.reviews[step.slice_index] = reviewAnswer(step.slice_index, answer, step.direction)
-        return self._progress(step)
+    def write(self, index: int, direction: str, answer: ObjectAnswer) -> None:
+        """Write the mask of a slice."""
+        mask = answer.mask.full(self._shape)
+        if index not in self._kept:
+            self._writer.writeSlices({index: mask}, self._axis)
+        self.reviews[index] = reviewAnswer(index, answer, direction, self._change(index, direction, mask))
 
-    def finish(self, result: Propagated, drawnBefore: set[int]) -> ObjectRecord | None:
-        """Empty the slices that earlier runs drew and this one gave up; returns what is known of the object now."""
-        record = next((one for one in result.objects if one.object_id == OBJECT_ID), None)
-        if record is not None:
-            gone = (drawnBefore | self.reviews.keys()) - {one.slice_index for one in record.slices}
-            self._writer.writeSlices(dict.fromkeys(sorted(gone)), self._axis)
+    def finish(self, record: ObjectRecord) -> dict[int, SliceReview]:
+        """Empty the slices that earlier runs drew and this one gave up; returns what is known of the slices now."""
+        known = reviewRecord(record)
+        within = {index for index in self._drawnBefore | self.reviews.keys() if self._isWithin(index)}
+        gone = within - known.keys() - self._kept
+        self._writer.writeSlices(dict.fromkeys(sorted(gone)), self._axis)
         self._writer.end()
-        return record
-
-    def summary(self, result: Propagated, stops: Mapping[str, str], volumeMl: float) -> str:
-        """What came of it in a line; `stops` says why each direction ended."""
-        text = _("{count} slices, {volume:.1f} mL, {seconds:.1f} s.").format(
-            count=len(self.reviews), volume=volumeMl, seconds=result.seconds
-        )
-        ends = [_("Cancelled.")] if result.cancelled else [f"{one[:1].upper()}{one[1:]}." for one in stops.values()]
-        return " ".join([text, *ends, *self._maskedOut()])
+        return {
+            index: replace(one, change=self.reviews[index].change) if index in self.reviews else one
+            for index, one in known.items()
+        }
 
     def end(self) -> None:
         """Keep what is written."""
         self._writer.end()
+
+    def maskedOut(self) -> list[str]:
+        """Say in a sentence, if so, that the editable area kept out a part of the mask."""
+        count = self._writer.written.maskedOut
+        if not count:
+            return []
+        text = _("{count} voxels of the mask lie outside the editable area ({area}).")
+        return [text.format(count=count, area=self._writer.restriction)]
+
+    def _isWithin(self, index: int) -> bool:
+        return self.span[0] <= index < self.span[1]
+
+    def _change(self, index: int, direction: str, mask: Bools) -> float:
+        """1 - Dice with the slice this one was propagated from."""
+        if direction not in _AHEAD:
+            self._prompted[index] = mask
+            return 0.0
+        source = index - _AHEAD[direction]
+        latest, before = self._latest.get(direction, (source, None))
+        self._latest[direction] = index, mask
+        if latest != source or before is None:
+            before = self._prompted.get(source)
+        total = 0 if before is None else int(before.sum()) + int(mask.sum())
+        return 0.0 if before is None or not total else 1 - 2 * int((before & mask).sum()) / total
+
+
+class Running:
+    """Writes the steps of a run into its segments, by the worker's object. One undo state holds all of it."""
+
+    def __init__(self, runs: Mapping[int, SegmentRun], clock: Callable[[], float] = time.monotonic) -> None:
+        self.runs = runs
+        self._clock, self._started = clock, clock()
+
+    def write(self, step: Step) -> Progress:
+        """Write the step's masks into their slice."""
+        for answer in step.answers:
+            if answer.object_id in self.runs:
+                self.runs[answer.object_id].write(step.slice_index, step.direction, answer)
+        return self._progress(step)
+
+    def end(self) -> None:
+        """Keep what is written."""
+        for run in self.runs.values():
+            run.end()
+
+    def summary(self, result: Propagated, volumeMl: float) -> str:
+        """What came of it in a line."""
+        drawn = {index for run in self.runs.values() for index in run.reviews}
+        text = _("{count} slices, {volume:.1f} mL, {seconds:.1f} s.").format(
+            count=len(drawn), volume=volumeMl, seconds=result.seconds
+        )
+        stops = {sentence for record in result.objects for sentence in record.stopped.values()}
+        ends = [_("Cancelled.")] if result.cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
+        return " ".join([text, *ends, *(said for run in self.runs.values() for said in run.maskedOut())])
 
     def _progress(self, step: Step) -> Progress:
         seconds = self._clock() - self._started
@@ -71,11 +124,3 @@ class Running:
             return Progress(step.done, step.planned, None, None)
         rate = step.done / seconds
         return Progress(step.done, step.planned, rate, max(step.planned - step.done, 0) / rate)
-
-    def _maskedOut(self) -> list[str]:
-        """A sentence if the editable area kept out a part of the mask, else none."""
-        count = self._writer.written.maskedOut
-        if not count:
-            return []
-        text = _("{count} voxels of the mask lie outside the editable area ({area}).")
-        return [text.format(count=count, area=self._writer.restriction)]

@@ -2,14 +2,16 @@
 
 It is the report of `medsam2 propagate`, so `medsam2 propagate --prompts` repeats it, and lies as JSON in the attribute
 "MedSAM2.Run.<segment ID>" of the segmentation node, which scenes save. Prompts are in RAS mm of the volume's own
-frame: neither a parent transform nor its removal changes them.
+frame: neither a parent transform nor its removal changes them. Of a segment that was corrected it holds all runs, see
+`medsam2_core.run.sequence`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,17 +19,25 @@ import numpy as np
 import slicer
 
 from medsam2_core.errors import PromptError
-from medsam2_core.image.geometry import Float
+from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.segments import Segment
-from medsam2_core.run.file import RunFile, check_run, place_file_prompts
-from medsam2_core.run.prompts import Prompt, RunObject, Slicing, merge_points
-from medsam2_core.run.report import RunSettings, SliceFacts, describe_run, own_versions
+from medsam2_core.run.file import RunFile, check_run
+from medsam2_core.run.prompts import Prompt, RunObject, Slicing
+from medsam2_core.run.report import (
+    RunSettings,
+    SliceFacts,
+    check_report_path,
+    describe_run,
+    own_versions,
+    write_report,
+)
+from medsam2_core.run.sequence import PlacedRun, place_runs, whole_runs, with_earlier
 from medsam2_core.worker.results import ObjectRecord, Propagated
 from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.volumes import checkedGeometry, voxelHash
 
-_ATTRIBUTE = "MedSAM2.Run."
 _ROUNDED = 1e-3  # mm
+_OF_A_SESSION = ("model_sha256", "image_size", "axis", "window", "memory", "field_of_view")
 _LABEL = 1  # a record has one object, so its label in a label map of its own is the first
 
 
@@ -43,16 +53,24 @@ class RunRecord:
         """The ID that the volume's node had then; another node may have it now."""
         return self._volume().get("node_id")
 
-    def prompts(self, slicing: Slicing) -> tuple[Prompt, ...]:
-        """Return the prompts in the volume of the run. Raises PromptError if they do not fit `slicing`."""
-        return merge_points(place_file_prompts(self.run.objects[0], slicing, self.run.path))
+    def runs(self, slicing: Slicing) -> list[PlacedRun]:
+        """Return the runs in a volume, the last one last. Raises PromptError if they do not fit `slicing`."""
+        return place_runs(self.run, slicing)
 
     def isOf(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
         """Whether the run was made on this volume: the same voxels on the same grid, whatever node holds them."""
+        return self._isOf(checkedGeometry(volumeNode), voxelHash(volumeNode))
+
+    def leadsTo(self, report: Mapping[str, Any], geometry: Geometry) -> bool:
+        """Whether a run on a volume of `geometry` could follow in the same session."""
+        before, after = self.report.get("settings", {}), report["settings"]
+        same = all(before.get(name) == after[name] for name in _OF_A_SESSION)
+        return same and self._isOf(geometry, report["volume"]["voxels_sha256"])
+
+    def _isOf(self, geometry: Geometry, voxelsSha256: str) -> bool:
         stored = self._volume()
-        if not _isClose(stored.get("affine_ijk_to_ras"), checkedGeometry(volumeNode).affine_ijk_to_ras):
-            return False
-        return bool(stored.get("voxels_sha256") == voxelHash(volumeNode))
+        sameGrid = _isClose(stored.get("affine_ijk_to_ras"), geometry.affine_ijk_to_ras)
+        return sameGrid and bool(stored.get("voxels_sha256") == voxelsSha256)
 
     def _volume(self) -> Mapping[str, Any]:
         volume = self.report.get("volume")
@@ -68,13 +86,19 @@ def saveRun(
     result: Propagated,
     objectId: int,
     voxelsSha256: str,
+    continues: bool = False,
 ) -> None:
     """Store a run on the segmentation node in place of the segment's record before.
+
+    A run that `continues` kept what earlier ones drew on slices it did not go through: those of the record before then
+    go with it, if they were made in the same way on the same volume.
 
     `prompts` as the worker got them, on stored slices along the settings' axis. `objectId` is the segment's number in
     `result`. `voxelsSha256` is the volume's `voxelHash`; it takes 0.1 s for a 70 MB CT, too long for the end of a run.
     """
     geometry = checkedGeometry(volumeNode)
+    if result.cancelled:
+        settings = replace(settings, rounds=result.rounds)
     report = describe_run(
         _identity(volumeNode, voxelsSha256),
         geometry,
@@ -86,6 +110,8 @@ def saveRun(
         seconds=result.seconds,
         interrupted=result.cancelled,
     )
+    if continues:
+        report = with_earlier(report, _runsBefore(segmentationNode, segmentId, report, geometry))
     text = json.dumps(report, separators=(",", ":"), allow_nan=False)
     segmentationNode.SetAttribute(attributeName(segmentId), text)
 
@@ -105,18 +131,68 @@ def loadRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) ->
     return RunRecord(report, check_run(report, where))
 
 
+def writeRun(record: RunRecord, path: Path) -> None:
+    """Write a record as a file that `replay` and `medsam2 propagate --prompts` repeat.
+
+    An existing file is replaced only by a complete new one. Raises VolumeError if it cannot be written.
+    """
+    check_report_path(path)
+    write_report(path, record.report)
+
+
 def removeRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> None:
     """Forget the record of a segment."""
     segmentationNode.RemoveAttribute(attributeName(segmentId))
 
 
-def attributeName(segmentId: str) -> str:
-    """Return the name of the attribute that holds a segment's record.
+def noteCut(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, threshold: float, smoothingMm: float
+) -> None:
+    """Note in the record, if there is one, at which probability and how smooth the segment was drawn anew."""
+    text = runText(segmentationNode, segmentId)
+    if text is not None:
+        report = json.loads(text)
+        report["settings"] |= {"threshold": threshold, "smoothing_mm": smoothingMm}
+        segmentationNode.SetAttribute(attributeName(segmentId), json.dumps(report, separators=(",", ":")))
+
+
+def runText(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> str | None:
+    """Return the record of a segment as stored, unchecked."""
+    text: str | None = segmentationNode.GetAttribute(attributeName(segmentId))
+    return text
+
+
+def restoreRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, text: str | None) -> None:
+    """Put back what `runText` gave, as undo does with the segment itself."""
+    if text is None:
+        removeRun(segmentationNode, segmentId)
+    else:
+        segmentationNode.SetAttribute(attributeName(segmentId), text)
+
+
+def attributeName(segmentId: str, what: str = "Run") -> str:
+    """Return the name of the attribute of a segmentation that holds a segment's record, or `what` else.
 
     What is no letter, digit or one of _.-~ is written as = and two hexadecimal digits a byte: Slicer encodes the values
     of attributes in a scene file, but not their names.
     """
-    return _ATTRIBUTE + quote(segmentId, safe="").replace("%", "=")
+    return f"MedSAM2.{what}." + quote(segmentId, safe="").replace("%", "=")
+
+
+def _runsBefore(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, report: Mapping[str, Any], geometry: Geometry
+) -> list[dict[str, Any]]:
+    """The runs of the segment's present record, by the name that the segment has now."""
+    try:
+        before = loadRun(segmentationNode, segmentId)
+    except PromptError:  # damaged: it explains nothing any more
+        return []
+    if before is None or not before.leadsTo(report, geometry):
+        return []
+    name = report["objects"][0]["name"]
+    return [
+        {**run, "objects": [{**item, "name": name} for item in run["objects"]]} for run in whole_runs(before.report)
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tells when nodes leave the scene or the scene is closed, also in the middle of a propagation."""
+"""Tells when nodes leave the scene, the scene is closed, or a segmentation is edited."""
 
 from __future__ import annotations
 
@@ -29,3 +29,28 @@ class SceneWatch(slicer.util.VTKObservationMixin):
 
     def _onClosing(self, _scene: object, _event: str) -> None:
         self._closing()
+
+
+class EditWatch(slicer.util.VTKObservationMixin):
+    """Calls `edited()` whenever something writes into the segmentation that is followed."""
+
+    def __init__(self, edited: Callable[[], None]) -> None:
+        super().__init__()
+        self._edited = edited
+
+    def follow(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Watch this segmentation, and no other any more."""
+        self.removeObservers()
+        if segmentationNode is not None:
+            segmentation = segmentationNode.GetSegmentation()
+            self.addObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._onEdited)
+            self.addObserver(
+                segmentation, slicer.vtkSegmentation.SegmentModified, self._onEdited
+            )  # all that undo sends
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self.removeObservers()
+
+    def _onEdited(self, _segmentation: object, _event: str) -> None:
+        self._edited()

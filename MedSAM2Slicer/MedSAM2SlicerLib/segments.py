@@ -6,7 +6,7 @@ Masks are bool arrays (k, j, i) or slices of one, on the volume's own grid.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +22,18 @@ from MedSAM2SlicerLib.layers import (
     Box,
     bounds,
     boxOf,
+    byLayer,
     clip,
+    cropped,
     cut,
-    extentOf,
     grown,
     isEmpty,
     labelOf,
     labelsIn,
     layerOf,
+    nothingIn,
+    parted,
+    placed,
     sharing,
     shifted,
     writeLabels,
@@ -70,6 +74,7 @@ class SegmentWriter:
         self.written = Written()
         self._grid = checkedGeometry(volumeNode).shape_kji
         self._rules = EditRules(segmentationNode, segmentId, volumeNode, editorNode)
+        self._untold: set[str] = set()
         self._touched: set[str] = set()
 
     def sliceShape(self, axis: int) -> tuple[int, int]:
@@ -94,18 +99,30 @@ class SegmentWriter:
         Pixels outside the editable area stay as they are. Returns what was changed; `written` adds up since `begin`.
         Raises VolumeError if the segment is gone, or for a mask that does not fit.
         """
-        result = Written()
-        for index, mask in masks.items():
-            result += self._writeBox(*self._slice(index, mask, axis))
-        self.written += result
-        return result
+        slices = [self._slice(index, mask, axis) for index, mask in masks.items()]
+        return self._told([self._write(box, target) for box, target in slices])
+
+    def writeBox(self, box: Box, target: Bools, where: Bools | None = None) -> Written:
+        """Make the segment equal to `target` in a box of the volume, there only in the voxels that `where` marks.
+
+        Both are (k, j, i) of the box's shape; None marks all. Else as `writeSlices`.
+        """
+        return self.writeBoxes([(box, target, where)])
+
+    def writeBoxes(self, parts: Sequence[tuple[Box, Bools, Bools | None]]) -> Written:
+        """As `writeBox` for several boxes, and tell views once; a million voxels of a box take 2 ms, changed or not."""
+        for part in parts:
+            self._requireFit(*part)
+        return self._told([self._write(*part) for part in parts])
 
     def end(self) -> None:
         """Finish a run: crop layers to what they hold and bring closed surfaces up to date, where something changed."""
-        segmentation = self.segmentationNode.GetSegmentation()
-        for segmentId in sorted(self._touched):
-            if segmentation.GetSegment(segmentId) is not None:
-                self._settle(segmentId)
+        segmentIds = [one for one in self.segmentationNode.GetSegmentation().GetSegmentIDs() if one in self._touched]
+        for layer in byLayer(self.segmentationNode, segmentIds):
+            if not isEmpty(boxOf(layer)):
+                self._replace(layer, cropped(layer))
+        for segmentId in segmentIds:
+            self._settle(segmentId)
         self._touched = set()
 
     def _slice(self, index: int, mask: Bools | None, axis: int) -> tuple[Box, Bools]:
@@ -122,12 +139,20 @@ class SegmentWriter:
         )
         return (k, j, i), np.expand_dims(mask.astype(np.bool_, copy=False), axis)
 
-    def _writeBox(self, box: Box, target: Bools) -> Written:
-        """Make the segment equal to `target` in a box, as far as that is allowed."""
+    def _requireFit(self, box: Box, *masks: Bools | None) -> None:
+        shape = tuple(side.stop - side.start for side in box)
+        inside = all(0 <= side.start < side.stop <= size for side, size in zip(box, self._grid, strict=True))
+        if not inside or any(mask.shape != shape for mask in masks if mask is not None):
+            raise VolumeError(f"A mask does not fit {self.volumeNode.GetName()!r}: start the run again on this volume.")
+
+    def _write(self, box: Box, target: Bools, where: Bools | None = None) -> Written:
+        """Make the segment equal to `target` in a box, as far as that is allowed; views are told by `_told`."""
         differs = target != self._marked(box)
-        if not differs.any():
-            return Written()
+        if where is not None:
+            differs &= where
         tight = bounds(differs)
+        if tight is None:
+            return Written()
         differs, target, box = differs[tight], target[tight], shifted(tight, box)
         editable = self._rules.editable(box)
         added, removed = differs & target & editable, differs & ~target & editable
@@ -152,83 +177,83 @@ class SegmentWriter:
 
     def _remove(self, box: Box, where: Bools) -> None:
         # What is removed is marked, so it lies within the layer; the box around it may reach further.
-        part = clip(self._layer(), box)
-        writeLabels(self._layer(), part, cut(where, box, part), 0)
-        self._tell([self.segmentId])
+        layer = self._layer()
+        part = clip(layer, box)
+        writeLabels(layer, part, cut(where, box, part), 0)
+        self._untold.add(self.segmentId)
 
     def _add(self, box: Box, where: Bools) -> None:
         """Mark voxels; what else is there gives way or, if it may not, shares the place in another layer."""
         overwritten = self._rules.overwritten()
         self._separate(box, where, overwritten)
         layer = self._grownLayer(box)
-        erased = [one for one in overwritten if self._erase(one, layer, box, where)]
-        label = labelOf(self.segmentationNode, self.segmentId)
-        slicer.vtkOrientedImageDataResample.CastImageForValue(layer, label)  # does nothing if the label fits the type
-        writeLabels(layer, box, where, label)
-        self._tell([self.segmentId, *erased])
+        self._erase(overwritten, layer, box, where)
+        writeLabels(layer, box, where, labelOf(self.segmentationNode, self.segmentId))
+        self._untold.add(self.segmentId)
 
     def _separate(self, box: Box, where: Bools, overwritten: set[str]) -> None:
         """Move the segment to a layer of its own if it would overwrite a neighbour in its layer that is to stay."""
         layer = self._layer()
-        under = set(np.unique(labelsIn(layer, box)[where]).tolist()) - {0}
-        kept = {one for one in sharing(self.segmentationNode, layer) if one not in overwritten | {self.segmentId}}
-        if under & {labelOf(self.segmentationNode, one) for one in kept}:
-            self.segmentationNode.GetSegmentation().SeparateSegmentLabelmap(self.segmentId)
+        kept = set(sharing(self.segmentationNode, layer)) - overwritten - {self.segmentId}
+        labels = [labelOf(self.segmentationNode, one) for one in kept]
+        if labels and np.isin(labelsIn(layer, box)[where], labels).any():
+            segment = self.segmentationNode.GetSegmentation().GetSegment(self.segmentId)
+            segment.AddRepresentation(BINARY_LABELMAP, parted(layer, segment.GetLabelValue()))
+            segment.SetLabelValue(1)
 
     def _grownLayer(self, box: Box) -> slicer.vtkOrientedImageData:
         """The segment's layer, made to cover a box."""
-        layer = self._layer()
-        ijkToRas = vtk.vtkMatrix4x4()
-        self.volumeNode.GetIJKToRASMatrix(ijkToRas)
-        larger = grown(layer, box, self._grid, ijkToRas)
-        if larger is not layer:
+        layer, label = self._layer(), labelOf(self.segmentationNode, self.segmentId)
+        self._replace(layer, grown(layer, box, label, self._grid, _ijkToRas(self.volumeNode)))
+        return self._layer()
+
+    def _replace(self, layer: slicer.vtkOrientedImageData, other: slicer.vtkOrientedImageData) -> None:
+        """Put another image into the place of a layer, for all segments that share it."""
+        if other is not layer:
             segmentation = self.segmentationNode.GetSegmentation()
             for segmentId in sharing(self.segmentationNode, layer):
-                segmentation.GetSegment(segmentId).AddRepresentation(BINARY_LABELMAP, larger)
-        return larger
+                segmentation.GetSegment(segmentId).AddRepresentation(BINARY_LABELMAP, other)
 
-    def _erase(self, segmentId: str, layer: slicer.vtkOrientedImageData, box: Box, where: Bools) -> bool:
-        """Take voxels from another segment; True if it had any. In the same layer writing over them does it."""
-        other = layerOf(self.segmentationNode, segmentId)
-        if other is None:
-            return False
-        part = clip(other, box)
-        if isEmpty(part):
-            return False
-        theirs = (labelsIn(other, part) == labelOf(self.segmentationNode, segmentId)) & cut(where, box, part)
-        if theirs.any() and other is not layer:
-            writeLabels(other, part, theirs, 0)
-        return bool(theirs.any())
+    def _erase(self, overwritten: set[str], layer: slicer.vtkOrientedImageData, box: Box, where: Bools) -> None:
+        """Take voxels from other segments. In the same layer writing over them does it."""
+        for other, segmentIds in byLayer(self.segmentationNode, overwritten).items():
+            part = clip(other, box)
+            if isEmpty(part):
+                continue
+            labels = labelsIn(other, part)
+            theirs = np.isin(labels, list(segmentIds)) & cut(where, box, part)
+            if theirs.any() and other is not layer:
+                writeLabels(other, part, theirs, 0)
+            self._untold.update(segmentIds[label] for label in np.unique(labels[theirs]).tolist())
 
-    def _tell(self, segmentIds: list[str]) -> None:
+    def _told(self, results: list[Written]) -> Written:
         """Send the events that Slicer sends after an edit: views draw anew, and undo knows that there is a change."""
         segmentation = self.segmentationNode.GetSegmentation()
-        self._touched.update(segmentIds)
-        for segmentId in segmentIds:
+        untold, self._untold = sorted(self._untold), set()
+        self._touched.update(untold)
+        for segmentId in untold:
             segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified, segmentId)
             segmentation.InvokeEvent(slicer.vtkSegmentation.RepresentationModified, segmentId)
+        total = sum(results, Written())
+        self.written += total
+        return total
 
     def _settle(self, segmentId: str) -> None:
-        """Let Slicer do what it does after each edit of its own: crop the layer, convert anew, set the status.
-
-        Adding nothing in one voxel brings it about. Done once a run, since it takes about as long as a whole volume.
-        """
-        layer = layerOf(self.segmentationNode, segmentId)
-        if layer is None or isEmpty(boxOf(layer)):
-            return
-        nothing = slicer.vtkOrientedImageData()
-        nothing.CopyDirections(layer)
-        nothing.SetSpacing(layer.GetSpacing())
-        nothing.SetOrigin(layer.GetOrigin())
-        k, j, i = (slice(side.start, side.start + 1) for side in boxOf(layer))
-        nothing.SetExtent(*extentOf((k, j, i)))
-        nothing.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-        nothing.GetPointData().GetScalars().Fill(0)
-        logic = slicer.vtkSlicerSegmentationsModuleLogic
-        logic.SetBinaryLabelmapToSegment(nothing, self.segmentationNode, segmentId, logic.MODE_MERGE_MASK)
+        """Do for a segment what Slicer does after each edit of its own: convert it anew, and set its status."""
         segment = self.segmentationNode.GetSegmentation().GetSegment(segmentId)
+        names: list[str] = []
+        segment.GetContainedRepresentationNames(names)
+        if set(names) - {BINARY_LABELMAP}:
+            self._convert(segmentId)
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
         if logic.GetSegmentStatus(segment) == logic.NotStarted:
             logic.SetSegmentStatus(segment, logic.InProgress)
+
+    def _convert(self, segmentId: str) -> None:
+        """Bring a segment's surface up to date, and no other: Slicer does so when nothing is added in one voxel."""
+        nothing = nothingIn(layerOf(self.segmentationNode, segmentId))
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        logic.SetBinaryLabelmapToSegment(nothing, self.segmentationNode, segmentId, logic.MODE_MERGE_MASK)
 
 
 def ensureSegmentation(
@@ -340,12 +365,13 @@ def _fits(
 
 def _gridImage(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkOrientedImageData:
     """The volume's grid as an image without voxels."""
-    image = slicer.vtkOrientedImageData()
-    ijkToRas = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(ijkToRas)
-    image.SetImageToWorldMatrix(ijkToRas)
-    image.SetExtent(volumeNode.GetImageData().GetExtent())
-    return image
+    return placed(boxOf(volumeNode.GetImageData()), _ijkToRas(volumeNode))
+
+
+def _ijkToRas(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> vtk.vtkMatrix4x4:
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return matrix
 
 
 def _resampled(

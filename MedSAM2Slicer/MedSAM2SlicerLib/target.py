@@ -1,37 +1,46 @@
-"""The segment a controller writes into, with its prompts and its undo."""
+"""The segment a controller writes into, its neighbours at work, and their undo."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import slicer
 
-from MedSAM2SlicerLib.history import EditHistory
-from MedSAM2SlicerLib.promptset import PromptSet
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, fitSegmentation, segmentVolumeMl
+from medsam2_core.run.prompts import RunObject
+from MedSAM2SlicerLib.history import EditHistory, History
+from MedSAM2SlicerLib.promptnodes import promptedSegments
+from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, fitSegmentation
+from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 
 class Target:
-    """A segmentation and one of its segments; either may still have to be chosen or made."""
+    """A segmentation and one of its segments; either may still have to be chosen or made.
+
+    `history` replaces the segmentation's own undo, such as by that of Segment Editor.
+    """
 
     def __init__(
         self,
         segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
         segmentId: str = "",
         editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+        history: History | None = None,
     ) -> None:
         self.segmentationNode, self.segmentId = segmentationNode, segmentId
-        self._editorNode = editorNode
-        self.history = None if segmentationNode is None else EditHistory(segmentationNode)
-        self.prompts = PromptSet(segmentationNode, segmentId) if segmentationNode is not None and segmentId else None
+        self._editorNode, self._givenHistory = editorNode, history
+        self.history: History | None = history
+        if history is None and segmentationNode is not None:
+            self.history = EditHistory(segmentationNode)
+        self._works: dict[str, SegmentWork] = {}
 
     def moved(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None, segmentId: str) -> Target:
-        """Return another segment as target; the segments of a segmentation share one history."""
-        target = Target(segmentationNode, segmentId, self._editorNode)
+        """Return another segment as target; the segments of a segmentation share one history and one session."""
+        target = Target(segmentationNode, segmentId, self._editorNode, self._givenHistory)
         if segmentationNode is self.segmentationNode:
-            target.history = self.history
+            target.history, target._works = self.history, self._works
         return target
 
     def ensured(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Target:
@@ -39,15 +48,46 @@ class Target:
 
         Raises VolumeError for a segmentation that does not fit the volume.
         """
-        if self.prompts is None:
+        if not (self.segmentationNode and self.segmentId):
             return self.moved(*ensureSegmentation(volumeNode, self.segmentationNode))
         fitSegmentation(volumeNode, self.segmentationNode)
         return self
 
-    def writer(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> SegmentWriter:
-        """Return what writes into the segment as the Segment Editor's settings allow."""
+    def work(self, volume: VolumeInUse, axis: int) -> SegmentWork | None:
+        """Return the segment's prompts and slices along an axis; None where there is no segment or no usable volume."""
+        return self._work(self.segmentId, volume, axis) if self.segmentId else None
+
+    def works(self, volume: VolumeInUse, axis: int) -> list[SegmentWork]:
+        """Return all segments that have prompts, or slices somebody edited."""
+        prompted = promptedSegments(self.segmentationNode)
+        ids = [one for one in self.segmentIds() if one in prompted or one in self._works]
+        works = [self._work(one, volume, axis) for one in ids]
+        return [work for work in works if work.segmentId in prompted or work.states.kept()]
+
+    def sentBeside(self, works: Sequence[SegmentWork]) -> list[RunObject]:
+        """Return the objects of segments other than `works` that the worker's session has."""
+        return [other.sent for other in self._beside(works) if other.sent is not None]
+
+    def rememberOthers(self, works: Sequence[SegmentWork]) -> None:
+        """Take what was overwritten in segments other than `works` for known: it is no edit of theirs."""
+        for other in self._beside(works):
+            other.remember()
+
+    def noteNewSession(self) -> None:
+        """The worker forgets what it has drawn."""
+        for work in self._works.values():
+            work.noteNewSession()
+
+    def segmentIds(self) -> list[str]:
+        """List the segments of the segmentation."""
+        if self.segmentationNode is None:
+            return []
+        return list(self.segmentationNode.GetSegmentation().GetSegmentIDs())
+
+    def writer(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentId: str = "") -> SegmentWriter:
+        """Return what writes into a segment, this one if none is named, as the Segment Editor's settings allow."""
         editorNode = self._editorNode or editorNodeOf(self.segmentationNode)
-        return SegmentWriter(self.segmentationNode, self.segmentId, volumeNode, editorNode, self.history)
+        return SegmentWriter(self.segmentationNode, segmentId or self.segmentId, volumeNode, editorNode, self.history)
 
     def write(
         self,
@@ -61,9 +101,18 @@ class Target:
         writer.writeSlices(masks, axis)
         writer.end()
 
-    def volumeMl(self) -> float:
-        """Volume of the segment in mL; 0 where there is none."""
-        return 0.0 if self.prompts is None else segmentVolumeMl(self.segmentationNode, self.segmentId)
+    def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
+        present = self.segmentIds()
+        return [other for other in self._works.values() if other not in works and other.segmentId in present]
+
+    def _work(self, segmentId: str, volume: VolumeInUse, axis: int) -> SegmentWork:
+        work = self._works.get(segmentId)
+        if work is None:
+            numbers = [other.objectId for other in self._works.values()]
+            work = SegmentWork(self.segmentationNode, segmentId, max(numbers, default=0) + 1)
+            self._works[segmentId] = work
+        work.follow(volume.masks(self.segmentationNode, segmentId, axis), axis)
+        return work
 
 
 def editorNodeOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode | None:

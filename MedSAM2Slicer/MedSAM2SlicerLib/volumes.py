@@ -6,7 +6,7 @@ The user's voxels are read and never changed.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +23,17 @@ _COLOUR_COMPONENTS = (3, 4)
 _UNTOUCHED = (256.0, 128.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class PreparedVolume:
-    """A volume ready for the worker.
+    """A volume ready for the worker; another one with the same key is equal to it.
 
     grey: uint8 (k, j, i), C-contiguous, windowed; its own copy. geometry: of the volume's own grid, without parent
     transforms. key: equal as long as voxels, grid and window are, so that the worker keeps its embeddings.
     """
 
-    grey: npt.NDArray[np.uint8]
-    geometry: Geometry
-    window: Window
+    grey: npt.NDArray[np.uint8] = field(compare=False)
+    geometry: Geometry = field(compare=False)
+    window: Window = field(compare=False)
     key: str
 
 
@@ -92,7 +92,12 @@ def volumeKey(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window) -> str
 
 def voxelHash(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
     """SHA-256 of the voxels and their type, in hexadecimal: the same volume in any scene. About 1 s per GB."""
-    voxels = np.ascontiguousarray(slicer.util.arrayFromVolume(volumeNode))
+    return arrayHash(slicer.util.arrayFromVolume(volumeNode))
+
+
+def arrayHash(array: npt.NDArray[Any]) -> str:
+    """`voxelHash` of a volume's array, on any thread."""
+    voxels = np.ascontiguousarray(array)
     digest = hashlib.sha256(f"{voxels.dtype.newbyteorder('<').str} {voxels.shape}".encode())
     digest.update(voxels.astype(voxels.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()

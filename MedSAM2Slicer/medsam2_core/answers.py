@@ -11,12 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from medsam2_core.image.region import Region
 from medsam2_core.propagation import DrawnSlice
 
 Mask = npt.NDArray[np.bool_]
 
-# Logits are blended within these bounds, so that a slice one direction calls absent (-1024) can still be outvoted.
-_BLEND_LIMIT = 10.0
+LOGIT_LIMIT = 10.0
+"""Logits are averaged within this, so that a slice one answer calls absent (-1024) can still be outvoted."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Answer:
         """Add what the other direction drew."""
         return Answer((*self.drawn, other))
 
+    def without(self, direction: str) -> Answer:
+        """What the other direction drew, if anything."""
+        return Answer(tuple(one for one in self.drawn if one.direction != direction))
+
     @property
     def confidence(self) -> float:
         """Predicted IoU, the directions weighted as in `logits`."""
@@ -69,12 +74,21 @@ class Answer:
         return self.drawn[0].direction if len(self.drawn) == 1 else "both"
 
     def logits(self, rows: int, columns: int) -> Tensor:
-        """Mask logits (rows, columns). The nearer its prompted slice and the surer, the more a direction counts."""
-        pasted = [one.region.paste(one.logits, rows, columns) for one in self.drawn]
+        """Mask logits (rows, columns).
+
+        A direction counts the more, the nearer its prompted slice is, the larger an area that one tells of, and the
+        surer the model is. Without the area, a mask given where an organ thins out undid much of it (on a training CT
+        1 of 26 first corrections lowered Dice by more than 0.01, with it none, and the mean rose by another 0.01).
+        """
+        return self.logits_in(Region.whole(rows, columns))
+
+    def logits_in(self, part: Region) -> Tensor:
+        """As `logits`, of a part of the slice only."""
+        pasted = [one.logits_in(part) for one in self.drawn]
         if len(pasted) == 1:
             return pasted[0]
         shares = zip(self._shares(), pasted, strict=True)
-        return torch.stack([share * logits.clamp(-_BLEND_LIMIT, _BLEND_LIMIT) for share, logits in shares]).sum(dim=0)
+        return torch.stack([share * logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) for share, logits in shares]).sum(dim=0)
 
     def predict(self, rows: int, columns: int) -> SlicePrediction:
         """Return the answer with its pixels."""
@@ -92,5 +106,6 @@ class Answer:
     def _shares(self) -> Sequence[float]:
         if len(self.drawn) == 1:
             return (1.0,)
-        weights = [max(one.confidence, 1e-3) / max(one.distance, 1) for one in self.drawn]
+        evidence = [max(one.evidence_mm2, 1e-6) / max(one.distance, 1) for one in self.drawn]
+        weights = [max(one.confidence, 1e-3) * told for one, told in zip(self.drawn, evidence, strict=True)]
         return [weight / sum(weights) for weight in weights]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,16 +30,26 @@ class Conditioning:
 
 
 @torch.inference_mode()
-def condition(propagator: Propagator, index: int, prompt: SlicePrompt) -> Conditioning:
-    """Answer the prompts on a slice."""
-    region = _region(propagator, index, prompt)
+def condition(propagator: Propagator, index: int, prompt: SlicePrompt, earlier: Sequence[DrawnSlice]) -> Conditioning:
+    """Answer the prompts on a slice where `earlier` was drawn before.
+
+    The slice is looked at as it was then, if that serves. A prompt tells of the object it shows and of what it
+    corrects: an emptied slice of as much as it was emptied of.
+    """
+    conditioning = _answer(propagator, index, prompt, [one.region for one in earlier])
+    evidence = max(one.area_mm2 for one in (conditioning.drawn, *earlier))
+    return replace(conditioning, drawn=replace(conditioning.drawn, evidence_mm2=evidence))
+
+
+def _answer(propagator: Propagator, index: int, prompt: SlicePrompt, before: Sequence[Region]) -> Conditioning:
+    region = _region(propagator, index, prompt, before)
     if prompt.mask is not None:
         return _adopt(propagator, index, region, torch.from_numpy(prompt.mask))
     conditioning = _draw(propagator, index, region, prompt)
     if prompt.box is not None or prompt.before is not None:
         return conditioning
     # Clicks say where, not how large: the first answer, on the whole slice, tells where to look closer.
-    closer = propagator.view.around(conditioning.drawn.box, *_slice(propagator, index))
+    closer = propagator.view.around(conditioning.drawn.box, *_slice(propagator, index), before)
     if closer.width >= region.width and closer.height >= region.height:
         return conditioning
     return _draw(propagator, index, closer, prompt)
@@ -47,15 +59,16 @@ def _slice(propagator: Propagator, index: int) -> tuple[int, int, tuple[float, f
     return *propagator.stack.shape(index), propagator.stack.spacing(index)
 
 
-def _region(propagator: Propagator, index: int, prompt: SlicePrompt) -> Region:
-    rows, columns, spacing = _slice(propagator, index)
+def _region(propagator: Propagator, index: int, prompt: SlicePrompt, before: Sequence[Region]) -> Region:
     if prompt.mask is not None:
         box: Box | None = mask_box(torch.from_numpy(prompt.mask))
     elif prompt.box is None and prompt.before is not None:
         box = mask_box(prompt.before > 0)
+    elif prompt.box is None:
+        return Region.whole(*propagator.stack.shape(index))
     else:
         box = prompt.box
-    return propagator.view.around(box, rows, columns, spacing)
+    return propagator.view.around(box, *_slice(propagator, index), before)
 
 
 def _adopt(propagator: Propagator, index: int, region: Region, mask: Tensor) -> Conditioning:
@@ -63,7 +76,11 @@ def _adopt(propagator: Propagator, index: int, region: Region, mask: Tensor) -> 
     features = propagator.cache.get([(index, region)])
     seen = region.cut(mask.float(), model.config.image_size) >= 0.5
     output = model.adopt(features, seen[None, None].float().to(model.device))
-    return _conditioning(propagator, index, region, features, output)
+    conditioning = _conditioning(propagator, index, region, features, output)
+    # What is remembered is the model's rendering of the mask; what is drawn is the mask, pixel for pixel.
+    area = int(mask.sum()) * math.prod(propagator.stack.spacing(index))
+    drawn = replace(conditioning.drawn, given=mask.to(model.device), area_mm2=area, box=mask_box(mask))
+    return replace(conditioning, drawn=drawn)
 
 
 def _draw(propagator: Propagator, index: int, region: Region, prompt: SlicePrompt) -> Conditioning:
@@ -92,4 +109,4 @@ def _conditioning(
     propagator: Propagator, index: int, region: Region, features: ImageFeatures, output: SliceOutput
 ) -> Conditioning:
     (memory,) = propagator.memories([index], features, output, prompted=True)
-    return Conditioning(propagator.drawn(index, region, output, row=0, direction="prompt", distance=0), memory)
+    return Conditioning(propagator.drawn(index, region, output, row=0), memory)

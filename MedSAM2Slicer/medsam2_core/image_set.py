@@ -65,7 +65,7 @@ class ImageSetSession(Session):
         bank = self._memory.bank(self.model.config, Course(1, len(self._stack)), memories)
         places = range(len(prompted), len(self._stack))
         last = known.conditioning[prompted[-1]].drawn
-        return Track(object_id, "forward", order, places, bank, last, stop=None)
+        return Track(object_id, "forward", order, places, bank, last, known.seen, stop=None)
 
     def _most_alike_first(self, prompted: list[int]) -> list[int]:
         codes = F.normalize(torch.cat([self._code(index) for index in range(len(self._stack))]), dim=1)

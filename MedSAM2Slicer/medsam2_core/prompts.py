@@ -20,7 +20,7 @@ from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLU
 
 Mask = npt.NDArray[np.bool_]
 
-_SURE = 10.0  # logit of a pixel of a given mask, as the model takes it
+SURE_LOGIT = 10.0  # logit of a pixel of a given mask, as the model takes it
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SlicePrompt:
         """What further prompts correct: a mask given before them, else what a propagation had drawn."""
         if self.mask is None or not self.mask.any():
             return self.before
-        return torch.where(torch.from_numpy(self.mask), _SURE, -_SURE)
+        return torch.where(torch.from_numpy(self.mask), SURE_LOGIT, -SURE_LOGIT)
 
     def model_points(self, region: Region, image_size: int) -> tuple[Tensor, Tensor]:
         """Points (1, P, 2) and labels (1, P) for the model, which sees `region`; a box comes first, as two points."""

@@ -7,9 +7,11 @@ model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,7 +21,8 @@ from medsam2_core.image.stack import SliceStack
 from medsam2_core.memory_bank import Memory, MemoryBank
 from medsam2_core.model import SAM2, ImageFeatures, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
-from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.prompts import SURE_LOGIT
+from medsam2_core.stopping import SMALLEST_SHARE_INSIDE, CancelToken, StopRules
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,32 @@ class DrawnSlice:
     distance: int  # slices from the prompt it comes from
     area_mm2: float
     box: Box | None  # of the mask, in slice pixels
+    evidence_mm2: float  # area that the prompt it comes from tells of
+    given: Tensor | None = None  # bool (rows, columns): a mask prompt, which counts pixel for pixel
+
+    def logits_in(self, part: Region) -> Tensor:
+        """Mask logits of a part of the slice that lies within it."""
+        if self.given is not None:
+            return torch.where(self.given[part.window], SURE_LOGIT, -SURE_LOGIT)
+        return self.region.within(part).paste(self.logits, part.height, part.width)
+
+    def tracked(self, direction: str, distance: int, evidence_mm2: float) -> DrawnSlice:
+        """The same as the answer of a track."""
+        return replace(self, direction=direction, distance=distance, evidence_mm2=evidence_mm2)
+
+    def share_inside(self, region: npt.NDArray[np.bool_]) -> float:
+        """How much of the mask, which must not be empty, lies in a region (rows, columns) of the slice: 0 to 1."""
+        mask = (self.region.paste(self.logits, *region.shape) > 0).cpu().numpy()
+        return float((mask & region).sum() / mask.sum())
 
 
 @dataclass
 class Track:
-    """One object on its way from a prompted slice. `places` count slices for the memory; `indexes` name them."""
+    """One object on its way from a prompted slice. `places` count slices for the memory; `indexes` name them.
+
+    `seen` gives what was drawn on a slice before; with `beside`, what the other direction drew there stays.
+    The region of the stop rules is (slices, rows, columns) here; `slice_mm` is the way from slice to slice.
+    """
 
     object_id: int
     direction: str
@@ -46,10 +70,19 @@ class Track:
     places: Sequence[int]
     bank: MemoryBank
     last: DrawnSlice
+    seen: Callable[[int], Sequence[DrawnSlice]]
     stop: StopRules | None  # None: another prompted slice waits at the end
+    slice_mm: float = 1.0
+    beside: bool = False
     position: int = 0
     stopped: str | None = None
+    box: Box | None = field(init=False)  # where the object was seen last
     _absent: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        self.box = self.last.box
+        if self.indexes and not self.planned:
+            self.stopped = f"stopped at once: the next slice is {self.slice_mm:g} mm from the prompted slice"
 
     @property
     def running(self) -> bool:
@@ -59,7 +92,12 @@ class Track:
     @property
     def planned(self) -> int:
         """Slices done and still to do."""
-        return len(self.indexes) if self.stopped is None else self.position
+        if self.stopped is not None:
+            return self.position
+        longest = None if self.stop is None else self.stop.max_distance_mm
+        if longest is None:
+            return len(self.indexes)
+        return min(len(self.indexes), int(longest / self.slice_mm + 1e-6))  # 0.3 mm do hold three slices of 0.1 mm
 
     @property
     def index(self) -> int:
@@ -69,26 +107,38 @@ class Track:
     def accept(self, drawn: DrawnSlice) -> bool:
         """Judge a new slice by the stop rules; False if it is to be left empty."""
         index, self.position = self.index, self.position + 1
-        reason, keep = self._judge(drawn)
+        reason, keep = self._judge(index, drawn)
         if reason is not None:
             self.stopped = f"stopped at slice {index}: {reason}"
         self.last = drawn
+        self.box = drawn.box or self.box
         return keep
 
-    def _judge(self, drawn: DrawnSlice) -> tuple[str | None, bool]:
-        rules, area, before = self.stop, drawn.area_mm2, self.last.area_mm2
+    def _judge(self, index: int, drawn: DrawnSlice) -> tuple[str | None, bool]:
+        rules, area = self.stop, drawn.area_mm2
         self._absent = 0 if area > 0 else self._absent + 1
         if rules is None:
             return None, True
         if rules.absent_slices is not None and self._absent >= rules.absent_slices:
             return f"object absent on {self._absent} slices", True
-        if not area:
-            return None, True
-        if rules.min_area_mm2 is not None and area < rules.min_area_mm2:
-            return f"area {area:.0f} mm2 is under {rules.min_area_mm2:.0f} mm2", False
-        if rules.max_area_change is not None and before and abs(area / before - 1) > rules.max_area_change:
-            return f"area changed by {abs(area / before - 1):.0%}", False
+        wrong = _what_is_wrong(rules, index, drawn, self.last.area_mm2) if area else None
+        if wrong is not None:
+            return wrong, False
+        if self.position == self.planned < len(self.indexes):
+            return f"{round(self.position * self.slice_mm, 1):g} mm from the prompted slice", True
         return None, True
+
+
+def _what_is_wrong(rules: StopRules, index: int, drawn: DrawnSlice, area_before: float) -> str | None:
+    """Which rule the mask of a slice breaks, in words."""
+    area, change = drawn.area_mm2, abs(drawn.area_mm2 / area_before - 1) if area_before else 0.0
+    if rules.inside is not None and drawn.share_inside(rules.inside[index]) < SMALLEST_SHARE_INSIDE:
+        return "outside the given region"
+    if rules.min_area_mm2 is not None and area < rules.min_area_mm2:
+        return f"area {area:.0f} mm2 is under {rules.min_area_mm2:.0f} mm2"
+    if rules.max_area_change is not None and change > rules.max_area_change:
+        return f"area changed by {change:.0%}"
+    return None
 
 
 class Propagator:
@@ -117,7 +167,8 @@ class Propagator:
         answers = []
         for row, (track, region, memory) in enumerate(zip(tracks, regions, memories, strict=True)):
             index = track.index
-            drawn = self.drawn(index, region, output, row, track.direction, track.position + 1)
+            drawn = self.drawn(index, region, output, row)
+            drawn = drawn.tracked(track.direction, track.position + 1, track.last.evidence_mm2)
             if track.accept(drawn):
                 track.bank.add(memory)
                 answers.append((track, index, drawn))
@@ -125,7 +176,8 @@ class Propagator:
 
     def _next_region(self, track: Track) -> Region:
         shape, spacing = self.stack.shape(track.index), self.stack.spacing(track.index)
-        return self.view.follow(track.last.region, track.last.box, *shape, spacing)
+        before = [one.region for one in (*track.seen(track.index), track.last)]
+        return self.view.around(track.box, *shape, spacing, before)
 
     def _carried(self, tracks: list[Track], regions: list[Region]) -> SlicePrompts:
         """Prompts of tracked slices: none, or for models trained so, the mask of the neighbour before."""
@@ -158,12 +210,10 @@ class Propagator:
             for row, place in enumerate(places)
         ]
 
-    def drawn(
-        self, index: int, region: Region, output: SliceOutput, row: int, direction: str, distance: int
-    ) -> DrawnSlice:
-        """Take one answer out of a batch and measure it on the slice."""
+    def drawn(self, index: int, region: Region, output: SliceOutput, row: int) -> DrawnSlice:
+        """Take one answer, as of a prompted slice, out of a batch and measure it on the slice."""
         mask = region.paste(output.logits[row], *self.stack.shape(index)) > 0
         area = int(mask.sum()) * math.prod(self.stack.spacing(index))
         confidence, score = float(output.iou[row]), float(output.object_score[row])
         logits = output.logits[row].clone()  # a row of the batch would keep the whole batch alive
-        return DrawnSlice(logits, region, confidence, score, direction, distance, area, mask_box(mask))
+        return DrawnSlice(logits, region, confidence, score, "prompt", 0, area, mask_box(mask), area)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.answers import Answer, Mask, SlicePrediction, SliceResult
-from medsam2_core.conditioning import Conditioning, condition
+from medsam2_core.conditioning import condition
 from medsam2_core.embeddings import EmbeddingCache
-from medsam2_core.errors import PromptError
+from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.region import FieldOfView, WholeView, ZoomView
 from medsam2_core.image.stack import SliceStack, VolumeStack
 from medsam2_core.image.window import Window
@@ -20,6 +20,8 @@ from medsam2_core.memory_bank import Course, MemoryRule, memory_rule
 from medsam2_core.model import SAM2
 from medsam2_core.prompts import SlicePrompt, mask_prompt
 from medsam2_core.propagation import DrawnSlice, Propagator, Track
+from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
+from medsam2_core.segmented import SegmentedObject
 from medsam2_core.stopping import CancelToken, StopRules
 
 _STEPS = {"forward": 1, "backward": -1}
@@ -35,22 +37,6 @@ class PropagationStep:
     masks: dict[int, Mask]
     confidence: dict[int, float]
     object_score: dict[int, float]
-
-
-@dataclass
-class SegmentedObject:
-    """Prompts of one object and what came of them, by slice."""
-
-    prompts: dict[int, SlicePrompt] = field(default_factory=dict)
-    conditioning: dict[int, Conditioning] = field(default_factory=dict)
-    tracked: dict[int, Answer] = field(default_factory=dict)
-    stops: dict[str, str] = field(default_factory=dict)
-
-    def answer(self, index: int) -> Answer | None:
-        """What is drawn on a slice: a prompted one counts more than a tracked one."""
-        if index in self.conditioning:
-            return Answer((self.conditioning[index].drawn,))
-        return self.tracked.get(index)
 
 
 class Session:
@@ -125,13 +111,10 @@ class Session:
 
     def results(self, object_id: int) -> dict[int, SliceResult]:
         """Confidence, object score, direction and area of every slice where an object was prompted or tracked."""
-        known = self._known(object_id)
-        results = {}
-        for index in sorted({*known.conditioning, *known.tracked}):
-            answer = known.answer(index)
-            if answer is not None:
-                results[index] = answer.result(self._stack.shape(index), self._stack.spacing(index))
-        return results
+        return {
+            index: answer.result(self._stack.shape(index), self._stack.spacing(index))
+            for index, answer in self._known(object_id).answers().items()
+        }
 
     def stops(self, object_id: int) -> dict[str, str]:
         """Why each direction of an object's last propagation ended, as a sentence, by direction."""
@@ -156,9 +139,7 @@ class Session:
         return SlicePrompt(before=logits if bool((logits > 0).any()) else None)
 
     def _set(self, object_id: int, index: int, prompt: SlicePrompt) -> None:
-        known = self._objects.setdefault(object_id, SegmentedObject())
-        known.prompts[index] = prompt
-        known.conditioning.pop(index, None)
+        self._objects.setdefault(object_id, SegmentedObject()).set_prompt(index, prompt, self._stack.shape(index))
 
     def _check_place(self, object_id: int, index: int) -> None:
         if not 1 <= object_id <= 65535:
@@ -173,7 +154,7 @@ class Session:
         for known in self._objects.values():
             for index, prompt in known.prompts.items():
                 if index not in known.conditioning:
-                    known.conditioning[index] = condition(self._propagator, index, prompt)
+                    known.conditioning[index] = condition(self._propagator, index, prompt, known.seen(index))
 
     def _step(self, index: int, direction: str, object_ids: Sequence[int]) -> PropagationStep:
         shape = self._stack.shape(index)
@@ -211,6 +192,7 @@ class VolumeSession(Session):
         self.window = window or Window.auto(volume)
         self.axis = axis
         super().__init__(model, VolumeStack(volume, spacing, axis, self.window), memory, field_of_view)
+        self._shape_kji, self._slice_mm = volume.shape, float(spacing[axis])
 
     def propagate(
         self,
@@ -220,50 +202,78 @@ class VolumeSession(Session):
         stop: StopRules | None = None,
         cancel: CancelToken | None = None,
         progress: Callable[[int, int], None] | None = None,
+        objects: Sequence[int] | None = None,
     ) -> Iterator[PropagationStep]:
-        """Carry all objects through slices first <= index < last, from every prompted slice there.
+        """Carry all objects, or only `objects`, through slices first <= index < last, from every prompted slice there.
 
         Between two prompted slices both directions run and are blended. Prompted slices outside the range are
         remembered, and keep their own masks. `progress` gets slices done and planned, summed over objects and
-        directions. Closing the iterator or cancelling keeps what is done. Raises `PromptError` if there is nothing to
-        propagate from.
+        directions. Closing the iterator or cancelling keeps what is done. With `objects` the others stay as they are.
+        Raises `PromptError` if there is nothing to propagate from.
         """
         span = self._span(first, last)
         steps = _steps(direction)
-        self._check_prompted(span)
-        self._objects = {object_id: known for object_id, known in self._objects.items() if known.prompts}
+        rules = self._rules(stop or StopRules())
+        chosen = self._check_prompted(span, objects)
+        if objects is None:
+            self._objects = {object_id: known for object_id, known in self._objects.items() if known.prompts}
         self._condition_all()
-        tracks = [track for object_id in self._objects for track in self._tracks(object_id, span, steps, stop)]
-        return self._run(span, tracks, cancel or CancelToken(), progress)
+        tracks = [track for object_id in chosen for track in self._tracks(object_id, span, steps, rules)]
+        return self._run(span, chosen, tracks, cancel or CancelToken(), progress)
 
-    def labelmap(self, threshold: float = 0.0) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    def redraw(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Iterator[PropagationStep]:
+        """Draw what a propagation left of an object again from the kept logits, in order, without running the model.
+
+        Pixels at least as probable as `threshold` (0.001 to 0.999) are the object's; `smoothing_mm` is the standard
+        deviation of a Gaussian across slices. Slices with a mask as prompt count but are not drawn again. Nothing kept
+        changes, so each call starts from the model's own answers. Raises `PromptError` if nothing was propagated.
+        """
+        known = self._known(object_id)
+        if not known.stops:
+            raise PromptError(f"Propagate again first: no slice of object {object_id} is kept to be drawn once more.")
+        return self._redrawn(object_id, self._final(known, smoothing_mm).masks(threshold_logit(threshold)))
+
+    def labelmap(
+        self, threshold: float = 0.5, smoothing_mm: float = 0.0
+    ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Label map (k, j, i) with the object ids of all masks; where two overlap the larger logit wins.
 
-        `threshold` cuts the mask logits; another one than 0 needs no new run.
+        `threshold` and `smoothing_mm` are as in `redraw`; other ones need no new run.
         """
-        rows, columns = self._stack.shape(0)
         dtype = np.uint8 if max(self._objects, default=0) < 256 else np.uint16
-        labels: npt.NDArray[Any] = np.zeros((len(self._stack), rows, columns), dtype=dtype)
-        for index in range(len(self._stack)):
-            best = np.full((rows, columns), threshold, dtype=np.float32)
-            for object_id, known in self._objects.items():
-                answer = known.answer(index)
-                if answer is not None:
-                    logits = answer.logits(rows, columns).cpu().numpy()
-                    labels[index][logits > best] = object_id
-                    np.maximum(best, logits, out=best)
+        labels: npt.NDArray[Any] = np.zeros((len(self._stack), *self._stack.shape(0)), dtype=dtype)
+        drawn = {object_id: self._final(known, smoothing_mm) for object_id, known in self._objects.items()}
+        draw_labels(labels, drawn, threshold_logit(threshold))
         return np.moveaxis(labels, 0, self.axis)
 
-    def mask(self, object_id: int, threshold: float = 0.0) -> Mask:
-        """Mask (k, j, i) of one object, whether or not others overlap it."""
-        known = self._known(object_id)
-        rows, columns = self._stack.shape(0)
-        mask = np.zeros((len(self._stack), rows, columns), dtype=bool)
-        for index in {*known.conditioning, *known.tracked}:
-            answer = known.answer(index)
-            if answer is not None:
-                mask[index] = (answer.logits(rows, columns) > threshold).cpu().numpy()
+    def mask(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Mask:
+        """Mask (k, j, i) of one object, whether or not others overlap it; as in `labelmap`."""
+        mask = np.zeros((len(self._stack), *self._stack.shape(0)), dtype=bool)
+        final = self._final(self._known(object_id), smoothing_mm)
+        for index, drawn in final.masks(threshold_logit(threshold)):
+            mask[index] = drawn
         return np.moveaxis(mask, 0, self.axis)
+
+    def _redrawn(self, object_id: int, masks: Iterator[tuple[int, Mask]]) -> Iterator[PropagationStep]:
+        known = self._objects[object_id]
+        answers, given = known.answers(), known.given()
+        for index, mask in masks:
+            if index not in given:
+                answer = answers[index]
+                own = {object_id: mask}, {object_id: answer.confidence}, {object_id: answer.object_score}
+                yield PropagationStep(index, answer.direction, *own)
+
+    def _final(self, known: SegmentedObject, smoothing_mm: float) -> FinalSlices:
+        return FinalSlices(known.answers(), known.given(), self._stack.shape(0), smoothing_mm / self._slice_mm)
+
+    def _rules(self, stop: StopRules) -> StopRules:
+        """The stop rules with their region as (slices, rows, columns). Raises VolumeError if it does not fit."""
+        if stop.inside is not None and stop.inside.shape != self._shape_kji:
+            raise VolumeError(
+                f"The region to stay in has the shape {stop.inside.shape} but the volume {self._shape_kji}: "
+                "give one on the volume's grid."
+            )
+        return stop.turned(lambda inside: np.moveaxis(inside.astype(bool, copy=False), self.axis, 0))
 
     def _span(self, first: int | None, last: int | None) -> range:
         count = len(self._stack)
@@ -274,62 +284,89 @@ class VolumeSession(Session):
             )
         return span
 
-    def _check_prompted(self, span: range) -> None:
-        if not any(known.prompts for known in self._objects.values()):
-            raise PromptError("There is nothing to propagate: add a point, a box or a mask first.")
-        for object_id, known in self._objects.items():
-            if known.prompts and not any(index in span for index in known.prompts):
-                slices = ", ".join(str(index) for index in sorted(known.prompts))
+    def _check_prompted(self, span: range, objects: Sequence[int] | None) -> list[int]:
+        """Return the objects that are to run, all prompted ones if None. Raises PromptError for one that cannot."""
+        prompts = {object_id: known.prompts for object_id, known in self._objects.items() if known.prompts}
+        chosen = list(prompts) if objects is None else sorted(set(objects))
+        missing = [str(object_id) for object_id in chosen if object_id not in prompts]
+        if missing or not chosen:
+            which = f" from in object {', '.join(missing)}" if missing else ""
+            raise PromptError(f"There is nothing to propagate{which}: add a point, a box or a mask first.")
+        for object_id in chosen:
+            if not any(index in span for index in prompts[object_id]):
+                slices = ", ".join(str(index) for index in sorted(prompts[object_id]))
                 raise PromptError(
                     f"Object {object_id} has no prompt within {span.start}:{span.stop}: widen the range to its "
                     f"prompted slice ({slices})."
                 )
+        return chosen
 
-    def _tracks(self, object_id: int, span: range, steps: Sequence[str], stop: StopRules | None) -> list[Track]:
-        """Tracks from each prompted slice to the next one or the end of the range, in the wanted directions."""
+    def _tracks(self, object_id: int, span: range, steps: Sequence[str], stop: StopRules) -> list[Track]:
+        """Tracks from each prompted slice to the next one or the end of the range, in the wanted directions.
+
+        Between an edited slice and an older prompt only the edited one's track is new; what was tracked from the other
+        side stays, and is blended with it. Run again with the edit in memory, the older track spoils what was right.
+        """
         known = self._objects[object_id]
-        known.stops.clear()
         prompted = sorted(index for index in known.prompts if index in span)
-        memories = [known.conditioning[index].memory for index in sorted(known.conditioning)]
         tracks = []
         for direction in steps:
             step = _STEPS[direction]
             edge = span.stop if step > 0 else span.start - 1
-            for index in prompted:
-                ahead = [other for other in prompted if (other - index) * step > 0]
-                rules = None if ahead else stop or StopRules()
-                indexes = range(index + step, min(ahead, key=lambda other: abs(other - index)) if ahead else edge, step)
-                bank = self._memory.bank(self.model.config, Course(step, len(self._stack)), memories)
-                last = known.conditioning[index].drawn
-                tracks.append(Track(object_id, direction, indexes, indexes, bank, last, rules))
+            course = prompted[::step]
+            for index, ahead in zip(course, [*course[1:], None], strict=True):
+                if ahead is None:
+                    tracks.append(self._track(object_id, direction, index, edge, stop))
+                    if index in known.edited:
+                        known.stops.pop(direction, None)
+                elif not known.stands(index, ahead):
+                    tracks.append(self._track(object_id, direction, index, ahead, None))
+        known.edited -= set(prompted)
         return tracks
 
+    def _track(self, object_id: int, direction: str, start: int, end: int, stop: StopRules | None) -> Track:
+        """A track from a prompted slice to the one before `end`."""
+        known, step = self._objects[object_id], _STEPS[direction]
+        indexes = range(start + step, end, step)
+        memories = [known.conditioning[index].memory for index in sorted(known.conditioning)]
+        bank = self._memory.bank(self.model.config, Course(step, len(self._stack)), memories)
+        last = known.conditioning[start].drawn
+        track = Track(object_id, direction, indexes, indexes, bank, last, known.seen, stop, self._slice_mm)
+        track.beside = stop is None and known.stands(end, start)
+        return track
+
     def _run(
-        self, span: range, tracks: list[Track], cancel: CancelToken, progress: Callable[[int, int], None] | None
+        self,
+        span: range,
+        object_ids: list[int],
+        tracks: list[Track],
+        cancel: CancelToken,
+        progress: Callable[[int, int], None] | None,
     ) -> Iterator[PropagationStep]:
         fresh: set[tuple[int, int]] = set()
         try:
-            yield from self._prompt_steps(span)
+            yield from self._prompt_steps(span, object_ids)
             for track, index, drawn in self._propagator.run(tracks, cancel):
-                self._keep(track.object_id, index, drawn, fresh)
+                self._keep(track, index, drawn, fresh)
                 if progress is not None:
                     progress(sum(t.position for t in tracks), sum(t.planned for t in tracks))
                 yield self._step(index, track.direction, [track.object_id])
         finally:  # also if the iterator is closed early
             self._finish(tracks, fresh)
 
-    def _prompt_steps(self, span: range) -> Iterator[PropagationStep]:
-        for index in sorted({index for known in self._objects.values() for index in known.prompts if index in span}):
-            yield self._step(index, "prompt", [o for o, known in self._objects.items() if index in known.prompts])
+    def _prompt_steps(self, span: range, object_ids: list[int]) -> Iterator[PropagationStep]:
+        prompts = {object_id: self._objects[object_id].prompts for object_id in object_ids}
+        for index in sorted({index for places in prompts.values() for index in places if index in span}):
+            yield self._step(index, "prompt", [object_id for object_id in object_ids if index in prompts[object_id]])
 
-    def _keep(self, object_id: int, index: int, drawn: DrawnSlice, fresh: set[tuple[int, int]]) -> None:
-        """Store an answer: in place of an earlier propagation's, beside this one's other direction."""
-        tracked = self._objects[object_id].tracked
-        if (object_id, index) in fresh:
-            tracked[index] = tracked[index].with_other(drawn)
-        else:
-            tracked[index] = Answer((drawn,))
-            fresh.add((object_id, index))
+    def _keep(self, track: Track, index: int, drawn: DrawnSlice, fresh: set[tuple[int, int]]) -> None:
+        """Store an answer: in place of an earlier propagation's, beside the other direction's."""
+        tracked = self._objects[track.object_id].tracked
+        earlier = tracked.get(index, Answer(()))
+        if (track.object_id, index) not in fresh:
+            earlier = earlier.without(track.direction) if track.beside else Answer(())
+            fresh.add((track.object_id, index))
+        tracked[index] = earlier.with_other(drawn)
 
     def _finish(self, tracks: list[Track], fresh: set[tuple[int, int]]) -> None:
         """Note why tracks ended; slices one of them gave up on lose what an earlier propagation drew."""
@@ -339,7 +376,7 @@ class VolumeSession(Session):
                 for index in track.indexes:
                     if (track.object_id, index) not in fresh:
                         known.tracked.pop(index, None)
-            if track.stop is not None:
+            if track.stop is not None and (track.indexes or track.direction not in known.stops):
                 known.stops[track.direction] = track.stopped or ("cancelled" if track.running else "reached the end")
 
 

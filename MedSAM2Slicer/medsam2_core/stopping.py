@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Region = npt.NDArray[np.bool_]
+
+SMALLEST_SHARE_INSIDE = 0.5
+"""A mask that lies outside by more than this has left; one that only brims over at the region's edge has not."""
 
 
 class CancelToken:
@@ -22,14 +31,22 @@ class CancelToken:
         return self._event.is_set()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StopRules:
     """When a track with no prompted slice ahead stops before the end of the range; None switches a rule off.
 
     `absent_slices` empty slices in a row; an area under `min_area_mm2`; an area that differs from the slice before by
-    more than `max_area_change` (0.5 is 50 %). The slice that breaks one of the last two rules is left empty.
+    more than `max_area_change` (0.5 is 50 %); the next slice further than `max_distance_mm` from the prompted one the
+    track started at; less than half of the mask within the region `inside`, a mask (k, j, i) on the volume's grid. The
+    slice that breaks a rule of area or region is left empty.
     """
 
     absent_slices: int | None = 3
     min_area_mm2: float | None = None
     max_area_change: float | None = None
+    max_distance_mm: float | None = None
+    inside: Region | None = None
+
+    def turned(self, turn: Callable[[Region], Region]) -> StopRules:
+        """The same rules for a volume that `turn` was applied to."""
+        return self if self.inside is None else replace(self, inside=turn(self.inside))

@@ -15,7 +15,8 @@ class Choices:
     """All choices but the nodes.
 
     `axis` is auto, axial, coronal or sagittal. `first` and `last` are slices, both included. In the stop rules 0 means
-    off; `maxAreaChange` is in percent.
+    off; `maxAreaChange` is in percent; `insideSegment` is a segment's ID, empty for anywhere. `threshold` is a
+    probability; it and `smoothingMm`, the smoothing across slices, draw anew what was propagated.
     """
 
     model: str = "starter"
@@ -29,6 +30,10 @@ class Choices:
     absentSlices: int = 3
     minAreaMm2: float = 0.0
     maxAreaChange: int = 0
+    maxDistanceMm: float = 0.0
+    insideSegment: str = ""
+    threshold: float = 0.5
+    smoothingMm: float = 0.0
 
     def options(self, axis: int | None) -> RunOptions:
         """Return the options of a run along the array axis `axis` (None: left to the controller)."""
@@ -44,4 +49,6 @@ class Choices:
             absentSlices=self.absentSlices or None,
             minAreaMm2=self.minAreaMm2 or None,
             maxAreaChange=self.maxAreaChange / 100 or None,
+            maxDistanceMm=self.maxDistanceMm or None,
+            insideSegment=self.insideSegment,
         )

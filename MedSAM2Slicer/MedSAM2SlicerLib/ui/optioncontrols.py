@@ -1,7 +1,8 @@
-"""The controls of a run: direction, range, window, stop rules and memory."""
+"""The controls of a run: direction, range, window, threshold, stop rules and memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -15,12 +16,16 @@ _CUSTOM = "custom"
 
 
 class OptionControls:
-    """Shows `Choices` (but for the model, which has its own controls) and emits `changed` when a person changes one."""
+    """Shows `Choices` (but for the model, which has its own controls).
+
+    changed(): a person changed one. drawingChanged(): it was one that draws anew what was propagated.
+    """
 
     def __init__(self, ui: Any) -> None:
         self.ui = ui
-        self.changed = Signal()
+        self.changed, self.drawingChanged = Signal(), Signal()
         self._quiet = True
+        self._offered: list[tuple[str, str]] = []
         self._fill()
         self.setSliceCount(0)
         self.show(Choices())
@@ -42,6 +47,10 @@ class OptionControls:
             absentSlices=ui.absentSlicesSpinBox.value,
             minAreaMm2=ui.minAreaSpinBox.value,
             maxAreaChange=ui.areaChangeSpinBox.value,
+            maxDistanceMm=ui.maxDistanceSpinBox.value,
+            insideSegment=ui.insideSegmentComboBox.currentData,
+            threshold=round(ui.thresholdSlider.value, 2),
+            smoothingMm=round(ui.smoothingSlider.value, 1),
         )
 
     def show(self, choices: Choices) -> None:
@@ -57,6 +66,10 @@ class OptionControls:
             ui.absentSlicesSpinBox.value = choices.absentSlices
             ui.minAreaSpinBox.value = choices.minAreaMm2
             ui.areaChangeSpinBox.value = choices.maxAreaChange
+            ui.maxDistanceSpinBox.value = choices.maxDistanceMm
+            _select(ui.insideSegmentComboBox, choices.insideSegment)
+            ui.thresholdSlider.value = choices.threshold
+            ui.smoothingSlider.value = choices.smoothingMm
             self._enable()
         finally:
             self._quiet = False
@@ -70,7 +83,23 @@ class OptionControls:
         self._showRange(first, last)
         self._quiet = quiet
 
+    def setSegments(self, segments: Sequence[tuple[str, str]]) -> None:
+        """Offer to stay inside one of these (IDs and names); that the chosen one is gone counts as a change."""
+        offered = [("", _("Anywhere")), *segments]
+        if offered == self._offered:
+            return
+        box, self._offered = self.ui.insideSegmentComboBox, offered
+        before = box.currentData
+        self._quiet, quiet = True, self._quiet
+        box.clear()
+        _fill(box, dict(offered))
+        _select(box, before)
+        self._quiet = quiet
+        if box.currentData != before:
+            self._onChanged()
+
     def _fill(self) -> None:
+        self.setSegments([])
         _fill(
             self.ui.axisComboBox,
             {
@@ -92,18 +121,26 @@ class OptionControls:
 
     def _connect(self) -> None:
         ui = self.ui
-        for box in (ui.axisComboBox, ui.directionComboBox, ui.memoryComboBox, ui.windowComboBox):
+        for name in ("axis", "direction", "memory", "window", "insideSegment"):
+            box = getattr(ui, f"{name}ComboBox")
             box.connect("currentIndexChanged(int)", self._onChanged)
         for box in (ui.bankSizeSpinBox, ui.absentSlicesSpinBox, ui.areaChangeSpinBox):
             box.connect("valueChanged(int)", self._onChanged)
-        for box in (ui.minAreaSpinBox, ui.levelSpinBox, ui.widthSpinBox):
+        for box in (ui.minAreaSpinBox, ui.maxDistanceSpinBox, ui.levelSpinBox, ui.widthSpinBox):
             box.connect("valueChanged(double)", self._onChanged)
+        for slider in (ui.thresholdSlider, ui.smoothingSlider):
+            slider.connect("valueChanged(double)", self._onDrawingChanged)
         ui.rangeWidget.connect("valuesChanged(double,double)", self._onChanged)
 
     def _onChanged(self) -> None:
         if not self._quiet:
             self._enable()
             self.changed.emit()
+
+    def _onDrawingChanged(self) -> None:
+        if not self._quiet:
+            self.changed.emit()
+            self.drawingChanged.emit()
 
     def _enable(self) -> None:
         custom = self.ui.windowComboBox.currentData == _CUSTOM

@@ -15,7 +15,9 @@ from MedSAM2SlicerLib.ui.banner import Banner
 from MedSAM2SlicerLib.ui.choices import AUTO, Choices
 from MedSAM2SlicerLib.ui.models import ModelControls
 from MedSAM2SlicerLib.ui.optioncontrols import OptionControls
-from MedSAM2SlicerLib.ui.promptcontrols import PromptControls
+from MedSAM2SlicerLib.ui.promptcontrols import PromptControls, otherSegments
+from MedSAM2SlicerLib.ui.redrawing import Redrawing
+from MedSAM2SlicerLib.ui.replaycontrols import ReplayControls
 from MedSAM2SlicerLib.ui.reviewcontrols import ReviewControls
 from MedSAM2SlicerLib.ui.runcontrols import RunControls
 from MedSAM2SlicerLib.ui.source import Source, SourceControls
@@ -31,15 +33,23 @@ _ICON_NAMES = {
     "includeButton": "Include",
     "excludeButton": "Exclude",
     "boxButton": "Box",
+    "lineButton": "Line",
+    "outlineButton": "Outline",
     "segmentPromptButton": "Segment",
     "propagateButton": "Propagate",
+    "propagateAllButton": "Propagate",
     "stopButton": "Stop",
     "nextDoubtfulButton": "NextDoubtful",
+    "acceptButton": "Accept",
+    "lockButton": "Lock",
 }
 
 
 class Panel:
     """Joins the widgets of MedSAM2Slicer.ui to a controller. `changed` is emitted when a person chose something."""
+
+    sourceControls: type[SourceControls] = SourceControls
+    promptControls: type[PromptControls] = PromptControls
 
     def __init__(self, ui: Any, controller: Controller, services: Services) -> None:
         self.ui = ui
@@ -47,14 +57,18 @@ class Panel:
         self.changed = Signal()
         self._axis: int | None = None  # across the view of the first prompt, where the axis is automatic
         self.banner = Banner(ui, services)
-        self.source = SourceControls(ui, controller)
+        self.source = self.sourceControls(ui, controller)
         self.models = ModelControls(ui, services)
         self.options = OptionControls(ui)
-        self.prompts = PromptControls(ui, controller)
+        self.prompts = self.promptControls(ui, controller)
         self.run = RunControls(ui, controller)
         self.review = ReviewControls(ui, controller)
+        self.redrawing = Redrawing(ui, controller)
+        self.replay = ReplayControls(ui, controller)
         self.support = SupportControls(ui, services)
         self._showIcons()
+        # Two forms, of which the Segment Editor effect hides the first, look like one.
+        ui.modelLabel.setMinimumWidth(ui.segmentationLabel.property("sizeHint").width())
         self._join()
         self._inUse = False
         self._timer = qt.QTimer()
@@ -68,8 +82,13 @@ class Panel:
             "a": lambda: self.place("include"),
             "x": lambda: self.place("exclude"),
             "d": lambda: self.place("box"),
+            "m": lambda: self.place("line"),
             "p": self.run.propagate,
+            "Return": self.run.propagate,
+            "Enter": self.run.propagate,  # of the number pad
             "n": self.review.nextDoubtful,
+            "k": self.review.accept,
+            "l": self.review.lock,
             "Esc": self.escape,
         }
 
@@ -89,6 +108,7 @@ class Panel:
             self.models.show(choices.model)
             self._tell(choices)
             self.options.setSliceCount(self.controller.sliceCount())
+            self.options.setSegments(otherSegments(self.controller))
             self.options.show(choices)
             self._apply()
             self.update()
@@ -110,7 +130,10 @@ class Panel:
     def close(self) -> None:
         """Let go of everything. The controller is its maker's to close."""
         self._timer.stop()
-        for part in (self.source, self.prompts, self.run, self.review, self.models, self.support):
+        self._timer.deleteLater()  # which keeps the panel alive, with its controller and the volume's copy
+        for part in (self.source, self.prompts, self.run, self.review):
+            part.close()
+        for part in (self.redrawing, self.replay, self.models, self.support):
             part.close()
         for signal, slot in self._heard():
             signal.disconnect(slot)
@@ -136,22 +159,28 @@ class Panel:
         """Enable what can be used and say of the rest why not."""
         whyNoPrompt = self._whyNoPrompt()
         self.source.update()
+        self.options.setSegments(otherSegments(self.controller))
         self.prompts.update(whyNoPrompt)
         self.run.update(whyNoPrompt or self._whyNotPropagate())
         self.review.update()
+        self.redrawing.update()
+        self.replay.update()
         self.support.update()
 
     def _join(self) -> None:
         self.source.changed.connect(self._onSource)
         self.options.changed.connect(self._onOption)
+        self.options.drawingChanged.connect(self.redrawing.onChanged)
         self.models.changed.connect(self._onOption)
         self.models.refreshed.connect(self.update)
         self.prompts.changed.connect(self._onPrompts)
         self.prompts.firstPlaced.connect(self._onFirstPlaced)
+        self.run.starting.connect(self.redrawing.awaitRun)
+        self.replay.said.connect(self.run.say)
         self.banner.changed.connect(self.update)
         self.banner.otherPython.connect(self.support.askForPython)
         self.support.changed.connect(self._onWorker)
-        for part in (self.banner, self.support, self.source, self.prompts):
+        for part in (self.banner, self.support, self.source, self.prompts, self.replay):
             part.failed.connect(self.run.warn)
         for signal, slot in self._heard():
             signal.connect(slot)
@@ -210,7 +239,9 @@ class Panel:
         return self.source.whyNot() or self.banner.whyNot() or self.models.whyNot()
 
     def _whyNotPropagate(self) -> str:
-        return "" if self.controller.prompts() else _("Add a prompt first: Include (a), Box (d), or another.")
+        # An edited, accepted or locked slice says what the object is, as a prompt does.
+        given = self.controller.prompts() or any(one.isKept for one in self.controller.slices().values())
+        return "" if given else _("Add a prompt first: Include (a), Box (d), or another.")
 
     def _showIcons(self) -> None:
         for name, icon in _ICON_NAMES.items():

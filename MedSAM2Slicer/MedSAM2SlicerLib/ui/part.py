@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slicer.i18n import tr as _
+
+from MedSAM2SlicerLib.slicestates import PROPAGATED
+
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
     from MedSAM2SlicerLib.signal import Signal, Slot
@@ -37,3 +41,14 @@ def explain(widget: Any, reason: str) -> None:
         widget.setProperty("ownToolTip", own)
     widget.enabled = not reason
     widget.toolTip = reason or own
+
+
+def whyBusy(controller: Controller) -> str:
+    """Return why to wait while a propagation runs, nothing if none does."""
+    return _("A propagation is running. Stop it first (Esc).") if controller.busy else ""
+
+
+def whyNoRun(controller: Controller) -> str:
+    """Return what to do where no slice was propagated yet, nothing if one was."""
+    propagated = any(one.origin == PROPAGATED for one in controller.slices().values())
+    return "" if propagated else _("Propagate first.")

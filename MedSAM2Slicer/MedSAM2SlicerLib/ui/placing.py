@@ -12,6 +12,7 @@ from slicer.util import VTKObservationMixin
 from MedSAM2SlicerLib.ui import views
 
 _Node = slicer.vtkMRMLMarkupsNode
+_SINGLE = ("box", "line")  # a second one would need a node of its own
 _CURVE_POINTS = 3  # fewer enclose nothing; a curve's own "required" number is a million
 
 
@@ -30,14 +31,14 @@ class Placer(VTKObservationMixin):
         self.kind = ""
 
     def start(self, kind: str, node: Any) -> None:
-        """Let clicks in the views go to `node`: point after point, or one box."""
+        """Let clicks in the views go to `node`: point after point, or one box or line."""
         self.stop()
         self.kind, self._node = kind, node
         self.watch([*self._watched, node.GetID()])
         selection, interaction = _applicationNodes()
         selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
         selection.SetActivePlaceNodeID(node.GetID())
-        if kind == "box":
+        if kind in _SINGLE:
             interaction.SwitchToSinglePlaceMode()
         else:
             interaction.SwitchToPersistentPlaceMode()
@@ -117,7 +118,7 @@ def _lastDefined(node: Any) -> str:
 
 
 def _removeUnfinished(node: Any) -> None:
-    """Remove a box or outline that was given up before it had all its points."""
+    """Remove a box, line or outline that was given up before it had all its points."""
     if node.GetScene() and _unfinished(node):
         node.GetScene().RemoveNode(node)
 

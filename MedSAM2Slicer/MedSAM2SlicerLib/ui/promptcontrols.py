@@ -33,6 +33,7 @@ class PromptControls(Part):
             "include": ui.includeButton,
             "exclude": ui.excludeButton,
             "box": ui.boxButton,
+            "line": ui.lineButton,
             "curve": ui.outlineButton,
         }
         for kind, button in self._buttons.items():
@@ -90,10 +91,11 @@ class PromptControls(Part):
     def fillMenu(self) -> None:
         """Offer the other segments of the segmentation."""
         self.menu.clear()
-        for segmentId, name in self._otherSegments():
+        others = otherSegments(self.controller)
+        for segmentId, name in others:
             action = self.menu.addAction(name)
             action.connect("triggered()", lambda segmentId=segmentId: self.controller.addSegmentPrompt(segmentId, None))
-        if not self._otherSegments():
+        if not others:
             self.menu.addAction(_("There is no other segment.")).setEnabled(False)
 
     def update(self, whyNot: str) -> None:
@@ -141,21 +143,22 @@ class PromptControls(Part):
             return shown if shown in {item.sliceIndex for item in items} else None
         ofNode = [item for item in items if item.nodeId == nodeId]
         exact = [item for item in ofNode if item.pointId == pointId]
-        # A box or an outline is one prompt, whichever of its points was touched.
+        # A box, a line or an outline is one prompt, whichever of its points was touched.
         return next((item.sliceIndex for item in exact or ofNode[-1:]), None)
 
     def _showPlacing(self) -> None:
         for kind, button in self._buttons.items():
             button.checked = kind == self.placer.kind
 
-    def _otherSegments(self) -> list[tuple[str, str]]:
-        """IDs and names of the segments that can prompt the one being drawn."""
-        node = self.controller.segmentationNode
-        if not node:
-            return []
-        segments = node.GetSegmentation()
-        others = [one for one in segments.GetSegmentIDs() if one != self.controller.segmentId]
-        return [(one, segments.GetSegment(one).GetName()) for one in others]
+
+def otherSegments(controller: Controller) -> list[tuple[str, str]]:
+    """Return IDs and names of the segments beside the one being drawn."""
+    node = controller.segmentationNode
+    if not node:
+        return []
+    segments = node.GetSegmentation()
+    others = [one for one in segments.GetSegmentIDs() if one != controller.segmentId]
+    return [(one, segments.GetSegment(one).GetName()) for one in others]
 
 
 def _layOut(table: Any) -> None:

@@ -1,35 +1,42 @@
-"""What to check after a propagation: the confidence plot, the next doubtful slice, the volume, undo."""
+"""What to check after a propagation: the drift strip, doubtful slices, accepting and locking, measures, undo."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED
 from MedSAM2SlicerLib.ui import text, thumbnail, views
-from MedSAM2SlicerLib.ui.part import Part, explain
-from MedSAM2SlicerLib.ui.plot import ConfidencePlot
+from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
+from MedSAM2SlicerLib.ui.later import Later
+from MedSAM2SlicerLib.ui.part import Part, explain, whyBusy
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
 
 _THUMBNAIL = 192  # pixels
+_MEASURES_EVERY = 300  # ms: measuring takes up to 20 ms
 
 
 class ReviewControls(Part):
-    """Follows the slice in view; a click on the plot goes to a slice."""
+    """Follows the slice in view; a click on the strip goes to a slice."""
 
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)
-        self.plot = ConfidencePlot()
-        self.plot.clicked.connect(self.goTo)
-        ui.plotFrame.layout().addWidget(self.plot)
+        self.strip = DriftStrip()
+        self.strip.clicked.connect(self.goTo)
+        ui.stripFrame.layout().addWidget(self.strip)
         ui.nextDoubtfulButton.connect("clicked()", self.nextDoubtful)
+        ui.acceptButton.connect("clicked()", self.accept)
+        ui.lockButton.connect("clicked()", self.lock)
         ui.undoButton.connect("clicked()", controller.undo)
         ui.redoButton.connect("clicked()", controller.redo)
         ui.advancedSection.connect("contentsCollapsed(bool)", self._showThumbnail)
         self.shown: int | None = None
+        self._measuring = Later(self._showMeasures, _MEASURES_EVERY)
         self.hear(controller.reviewed, self.refresh)
         self.hear(controller.sliceDrawn, lambda _index: self.showSlices())
 
@@ -39,43 +46,82 @@ class ReviewControls(Part):
         self.follow()
 
     def nextDoubtful(self) -> None:
-        """Go to the next slice that the model is not sure of."""
+        """Go to the slice that deserves a look most, or from one of these to the next."""
         if self.ui.nextDoubtfulButton.enabled:
-            self.goTo(self.controller.nextDoubtful(-1 if self.shown is None else self.shown))
+            self.goTo(self.controller.nextDoubtful(self.shown))
+
+    def accept(self) -> None:
+        """Accept the slice in view, or take that back."""
+        self._mark(self.ui.acceptButton, self.controller.accept)
+
+    def lock(self) -> None:
+        """Lock the slice in view, or unlock it."""
+        self._mark(self.ui.lockButton, self.controller.lock)
 
     def follow(self) -> None:
         """Mark the slice in view; called often, so that it does little."""
         shown = views.shownSlice(self.controller)
         if shown != self.shown:
             self.shown = shown
-            self.plot.setCurrent(shown)
+            self.strip.setCurrent(shown)
+            self._showMarks()
             self._showThumbnail()
 
     def refresh(self) -> None:
         """Show all there is to review."""
         self.showSlices()
         self._showThumbnail()
-        self.showVolume()
+        self._measuring.soon()
         stops = self.controller.stops()
         self.ui.stopsLabel.text = "\n".join(f"{_directionName(way)}: {reason}" for way, reason in stops.items())
         self.ui.stopsLabel.visible = bool(stops)
 
-    def showVolume(self) -> None:
-        """Show the segment's volume."""
-        drawn = self.controller.segmentId
-        self.ui.volumeMlLabel.text = text.milliliters(self.controller.volumeMl()) if drawn else "–"
-
     def update(self) -> None:
         """Enable what can be used."""
-        doubtful = self.controller.nextDoubtful(-1)
-        explain(self.ui.nextDoubtfulButton, _("No slice is in doubt.") if doubtful is None else "")
+        explain(self.ui.nextDoubtfulButton, "" if self.controller.doubtful() else _("No slice is in doubt."))
+        self._showMarks()
         whyNot = "" if self.controller.segmentId else _("There is nothing to take back.")
         explain(self.ui.undoButton, whyNot)
         explain(self.ui.redoButton, whyNot)
 
+    def close(self) -> None:
+        """Hear and measure nothing any more."""
+        super().close()
+        self._measuring.cancel()
+
     def showSlices(self) -> None:
-        """Show the confidence of the slices."""
-        self.plot.showSlices(self.controller.slices(), self.controller.sliceCount())
+        """Show state and confidence of the slices."""
+        controller = self.controller
+        self.strip.showSlices(controller.slices(), controller.doubtful(), controller.sliceCount())
+
+    def _mark(self, button: Any, toggle: Callable[[int], None]) -> None:
+        if button.enabled:
+            toggle(self.shown)
+        self._showMarks()
+
+    def _showMarks(self) -> None:
+        """Show of the slice in view whether it is accepted or locked."""
+        review = self.controller.slices().get(self.shown)
+        for button, state in ((self.ui.acceptButton, ACCEPTED), (self.ui.lockButton, LOCKED)):
+            explain(button, whyBusy(self.controller) or self._whyNoMark())
+            button.checked = review is not None and review.state == state
+
+    def _whyNoMark(self) -> str:
+        if not self.controller.segmentId:
+            return _("There is no segment yet.")
+        return _("No slice is in view.") if self.shown is None else ""
+
+    def _showMeasures(self) -> None:
+        if self.controller.busy:  # the end of the propagation asks again
+            return
+        measures = self.controller.measures()
+        shown = "" if measures is None else text.measuresText(self._segmentName(), measures)
+        self.ui.measuresLabel.text = shown
+        self.ui.measuresLabel.visible = bool(shown)
+
+    def _segmentName(self) -> str:
+        segments = self.controller.segmentationNode.GetSegmentation()
+        return str(segments.GetSegment(self.controller.segmentId).GetName())
 
     def _showThumbnail(self) -> None:
         label = self.ui.thumbnailLabel

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text
-from MedSAM2SlicerLib.ui.part import Part, explain
+from MedSAM2SlicerLib.ui.part import Part, explain, whyBusy
 
 if TYPE_CHECKING:
-    from MedSAM2SlicerLib.controller import Controller, Progress
+    from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.running import Progress
 
 
 class RunControls(Part):
-    """Starts and stops propagations; messages appear in the panel, never in a window of their own."""
+    """Starts and stops propagations; messages appear in the panel, never in a window of their own.
+
+    starting(): a propagation is about to start.
+    """
 
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)
+        self.starting = Signal()
         ui.propagateButton.connect("clicked()", self.propagate)
+        ui.propagateAllButton.connect("clicked()", self.propagateAll)
         ui.stopButton.connect("clicked()", self.stop)
         self.hear(controller.progressed, self._onProgress)
         self.hear(controller.busyChanged, self._onBusy)
@@ -29,8 +37,12 @@ class RunControls(Part):
     def propagate(self) -> None:
         """Start, unless something is missing (the button says what)."""
         if self.ui.propagateButton.enabled:
-            self.say("")
-            self.controller.propagate()
+            self._start(self.controller.propagate)
+
+    def propagateAll(self) -> None:
+        """Start with all segments that have prompts."""
+        if self.ui.propagateAllButton.enabled:
+            self._start(self.controller.propagateAll)
 
     def stop(self) -> None:
         """Stop and keep what is done."""
@@ -47,10 +59,20 @@ class RunControls(Part):
         self.say(f"⚠ {message}")
 
     def update(self, whyNot: str) -> None:
-        """Enable Propagate unless there is a reason why not."""
-        busy = self.controller.busy
-        explain(self.ui.propagateButton, _("A propagation is running. Stop it first (Esc).") if busy else whyNot)
-        explain(self.ui.stopButton, "" if busy else _("Nothing is running."))
+        """Enable Propagate unless there is a reason why not, and let it say which slices it goes through."""
+        ui, busy = self.ui, whyBusy(self.controller)
+        ui.propagateButton.text = text.propagateText(self.controller.interval())
+        explain(ui.propagateButton, busy or whyNot)
+        explain(ui.stopButton, "" if busy else _("Nothing is running."))
+        count = self.controller.segmentsWithPrompts()
+        ui.propagateAllButton.text = _("Propagate all ({count})").format(count=count)
+        ui.propagateAllButton.visible = count > 1
+        explain(ui.propagateAllButton, busy)
+
+    def _start(self, propagate: Callable[[], None]) -> None:
+        self.say("")
+        self.starting.emit()
+        propagate()
 
     def _onProgress(self, progress: Progress) -> None:
         bar = self.ui.progressBar

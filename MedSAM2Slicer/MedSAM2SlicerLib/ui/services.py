@@ -14,12 +14,16 @@ from medsam2_core.errors import WorkerError
 from medsam2_core.weights.store import WeightsStore
 from MedSAM2SlicerLib.commands import Origin, WorkerCommand, workerCommand
 from MedSAM2SlicerLib.setup import Setup, SlicerHost, banner
+from MedSAM2SlicerLib.sharedclient import SharedClient
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.client import WorkerClient
     from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.history import History
 
 WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # key of the application's settings
+
+_worker = SharedClient()  # one model process for the module, the effect and scripts
 
 
 class Services:
@@ -28,6 +32,7 @@ class Services:
     def __init__(self, moduleFolder: Path) -> None:
         self._moduleFolder = moduleFolder
         self._setup = Setup(SlicerHost())
+        self._client: WorkerClient | None = None
         self.store = WeightsStore()
         self.logPath = Path(slicer.app.temporaryPath) / "MedSAM2Slicer-worker.log"
 
@@ -40,26 +45,27 @@ class Services:
         """Run the model by another command from now on. WorkerError if it cannot be read; nothing changes then."""
         command = self._command(text)
         qt.QSettings().setValue(WORKER_COMMAND, text)
-        self._client.setCommand(command.arguments, command.environment)
+        self.client().setCommand(command.arguments, command.environment)
 
-    def makeClient(self) -> WorkerClient:
-        """Make a client of the worker, which starts with the first request."""
-        from MedSAM2SlicerLib.client import WorkerClient
-        from MedSAM2SlicerLib.ui.qprocess import QProcessTransport
+    def client(self) -> WorkerClient:
+        """Return the client of the application's worker, which follows `setWorkerText`."""
+        if self._client is None:
+            self._client = _worker.take(self._makeClient)
+        return self._client
 
-        command = self._command(self.workerText)
-        return WorkerClient(QProcessTransport, command.arguments, self.logPath, command.environment)
-
-    def makeController(self) -> Controller:
-        """Make the panel's controller; its worker follows `setWorkerText`."""
+    def makeController(
+        self, editorNode: slicer.vtkMRMLSegmentEditorNode | None = None, history: History | None = None
+    ) -> Controller:
+        """Make a panel's controller; a Segment Editor gives it its settings and its undo."""
         from MedSAM2SlicerLib.controller import Controller
 
-        self._client = self.makeClient()
-        return Controller(self._client)
+        return Controller(self.client(), editorNode, history)
 
     def close(self) -> None:
-        """End the worker."""
-        self._client.stop()
+        """Need the worker no more; it ends if nobody else does."""
+        if self._client is not None:
+            self._client = None
+            _worker.leave()
 
     def missingText(self) -> str:
         """Say what must be set up, nothing if Slicer's Python has it all.
@@ -85,6 +91,14 @@ class Services:
         """Return the command that downloads a model whose licence was accepted."""
         command = self._command("").sibling("models")
         return replace(command, arguments=(*command.arguments, "download", model, "--accept-licence"))
+
+    def _makeClient(self) -> WorkerClient:
+        """Make a client of the worker, which starts with the first request."""
+        from MedSAM2SlicerLib.client import WorkerClient
+        from MedSAM2SlicerLib.ui.qprocess import QProcessTransport
+
+        command = self._command(self.workerText)
+        return WorkerClient(QProcessTransport, command.arguments, self.logPath, command.environment)
 
     def _command(self, text: str) -> WorkerCommand:
         return workerCommand(text, self._moduleFolder, slicer.util.startupEnvironment())

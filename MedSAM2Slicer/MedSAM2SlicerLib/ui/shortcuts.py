@@ -6,17 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import qt
+import slicer
+
+_ENTER = ("Return", "Enter")
+_FOCUS = "focusChanged(QWidget*,QWidget*)"
 
 
 class Shortcuts:
     """Keys that act in the window of `widget` while that is on the screen; none of Slicer's own is among them.
 
     They belong to the widget and not to the main window, so that Qt itself silences them when the widget is hidden.
+    Enter is left to the widget with the focus if that uses it.
     """
 
     def __init__(self, widget: Any, actions: Mapping[str, Callable[[], object]]) -> None:
         self._widget, self._actions = widget, actions
-        self._installed: list[Any] = []
+        self._installed: dict[str, Any] = {}
 
     def install(self) -> None:
         """Let the keys act."""
@@ -25,11 +30,26 @@ class Shortcuts:
             shortcut = qt.QShortcut(self._widget)
             shortcut.setKey(qt.QKeySequence(key))
             shortcut.connect("activated()", action)
-            self._installed.append(shortcut)
+            self._installed[key] = shortcut
+        slicer.app.connect(_FOCUS, self._onFocus)
+        self.follow(qt.QApplication.focusWidget())
 
     def remove(self) -> None:
         """Let them act no more."""
-        for shortcut in self._installed:
+        if self._installed:
+            slicer.app.disconnect(_FOCUS, self._onFocus)
+        for shortcut in self._installed.values():
             shortcut.setParent(None)
             shortcut.deleteLater()
         self._installed.clear()
+
+    def follow(self, focused: Any) -> None:
+        """Leave Enter to the widget with the focus, if it uses it."""
+        # A text field, as of the Python console, keeps Enter from shortcuts by itself.
+        taken = isinstance(focused, (qt.QLineEdit, qt.QAbstractSpinBox, qt.QComboBox, qt.QAbstractItemView))
+        for key in _ENTER:
+            if key in self._installed:
+                self._installed[key].enabled = not taken
+
+    def _onFocus(self, _before: Any, focused: Any) -> None:
+        self.follow(focused)

@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
+from MedSAM2SlicerLib.slicestates import (
+    ACCEPTED,
+    EDITED,
+    LARGE_CHANGE,
+    LOCKED,
+    PROMPTED,
+    PROPAGATED,
+    STALE,
+    SliceReview,
+)
+
 if TYPE_CHECKING:
-    from MedSAM2SlicerLib.controller import Progress
-    from MedSAM2SlicerLib.prompts import PromptItem
+    from MedSAM2SlicerLib.measures import Measures
+    from MedSAM2SlicerLib.promptnodes import PromptItem
+    from MedSAM2SlicerLib.running import Progress
 
 _MINUTE = 60
+_SPACE = "\u00a0"  # between thousands, where a line must not break
 
 
 def megabytes(size: float | None) -> str:
@@ -26,7 +39,42 @@ def milliliters(volume: float) -> str:
     """Return a volume in mL, to three digits or whole milliliters."""
     if volume < 100:
         return _("{volume} mL").format(volume=f"{volume:.3g}")
-    return _("{volume} mL").format(volume=f"{volume:,.0f}")
+    return _("{volume} mL").format(volume=f"{volume:,.0f}".replace(",", _SPACE))
+
+
+def millimeters(length: float) -> str:
+    """Return a length in mm, to a tenth below 100 mm."""
+    return _("{length} mm").format(length=f"{length:.{0 if length >= 100 else 1}f}")
+
+
+def measuresText(name: str, measures: Measures) -> str:
+    """Return a segment's name with its volume and axes; nothing for an empty one."""
+    if measures.sliceIndex is None:
+        return ""
+    return _("{name} {volume} · long axis {long} · short axis {short} (slice {index})").format(
+        name=name,
+        volume=milliliters(measures.volumeMl),
+        long=millimeters(measures.longAxisMm),
+        short=millimeters(measures.shortAxisMm),
+        index=measures.sliceIndex,
+    )
+
+
+def propagateText(interval: tuple[int, int] | None) -> str:
+    """Return the button's text; `interval` is half-open, None for the whole range."""
+    if interval is None:
+        return _("Propagate  p")
+    return _("Propagate {first}–{last}  p").format(first=interval[0], last=interval[1] - 1)
+
+
+def sliceText(sliceIndex: int, review: SliceReview | None, doubtful: bool) -> str:
+    """Return what is known of a slice, and why it is in doubt if it is."""
+    if review is None:
+        return _("Slice {index}: not segmented").format(index=sliceIndex)
+    described = _("Slice {index}: {state}").format(index=sliceIndex, state=_stateName(review.state))
+    if review.origin != EDITED:
+        described += _(", confidence {confidence}").format(confidence=f"{review.confidence:.2f}")
+    return f"{described}\n{_whyDoubtful(review)}" if doubtful else described
 
 
 def progressText(progress: Progress) -> str:
@@ -45,6 +93,7 @@ def promptText(sliceIndex: int, items: Sequence[PromptItem]) -> str:
     counts = Counter(item.kind for item in items)
     names = {
         "box": _("{count} box"),
+        "line": _("{count} line"),
         "include": _("{count} include"),
         "exclude": _("{count} exclude"),
         "curve": _("{count} outline"),
@@ -58,3 +107,21 @@ def _timeLeft(seconds: int) -> str:
     if seconds < _MINUTE:
         return _("{seconds} s left").format(seconds=seconds)
     return _("{minutes} min left").format(minutes=-(-seconds // _MINUTE))
+
+
+def _stateName(state: str) -> str:
+    names = {
+        PROMPTED: _("prompted"),
+        EDITED: _("edited"),
+        PROPAGATED: _("propagated"),
+        ACCEPTED: _("accepted"),
+        LOCKED: _("locked"),
+        STALE: _("stale, propagate again"),
+    }
+    return names[state]
+
+
+def _whyDoubtful(review: SliceReview) -> str:
+    if review.change >= LARGE_CHANGE:
+        return _("Doubtful: the mask differs much from the slice before.")
+    return _("Doubtful: the model is less sure of it than of the others.")

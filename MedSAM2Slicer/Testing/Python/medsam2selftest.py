@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -53,6 +53,11 @@ class InstantClient(FakeClient):
         self.index = index
         return super().predict(session, index, *rest)
 
+    def redraw(self, *request: Any) -> Any:
+        call = super().redraw(*request)
+        call.cut = self.cut
+        return call
+
     def tick(self) -> None:
         super().tick()
         call = self.calls[-1] if self.calls else None
@@ -60,6 +65,8 @@ class InstantClient(FakeClient):
             return
         if self.error:
             call.fail(self.error)
+        elif hasattr(call, "cut"):
+            self.redrawn(self.mask)
         elif call.steps:
             call.step()
             if not call.steps and not call.isFinished:
@@ -169,6 +176,19 @@ class PanelTestCase(unittest.TestCase):
 
     def click(self, i: float, j: float, k: float, view: str = "Red", button: str = "Left") -> None:
         """Click on a voxel in a view."""
+        interactor = self.moveMouse(i, j, k, view)
+        getattr(interactor, f"{button}ButtonPressEvent")()
+        getattr(interactor, f"{button}ButtonReleaseEvent")()
+        process()
+
+    def drag(self, start: Sequence[float], end: Sequence[float], view: str = "Red") -> None:
+        """Press the left button on a voxel (i, j, k), move to another of its slice and release the button there."""
+        self.moveMouse(*start, view).LeftButtonPressEvent()
+        self.moveMouse(*end, view).LeftButtonReleaseEvent()
+        process()
+
+    def moveMouse(self, i: float, j: float, k: float, view: str = "Red") -> Any:
+        """Show a voxel's slice in a view and move the mouse onto the voxel; returns the view's interactor."""
         widget = slicer.app.layoutManager().sliceWidget(view)
         node = widget.mrmlSliceNode()
         node.JumpSliceByOffsetting(*self.world(i, j, k))
@@ -178,9 +198,7 @@ class PanelTestCase(unittest.TestCase):
         interactor = widget.sliceView().interactor()
         interactor.SetEventPosition(int(x), int(y))
         interactor.MouseMoveEvent()
-        getattr(interactor, f"{button}ButtonPressEvent")()
-        getattr(interactor, f"{button}ButtonReleaseEvent")()
-        process()
+        return interactor
 
     def prompt(self, k: int = MIDDLE) -> None:
         """Put an include point into a slice and wait for its mask."""

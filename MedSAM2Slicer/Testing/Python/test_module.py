@@ -11,8 +11,8 @@ import numpy as np
 import slicer
 from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process
 
-_CONTROLS = ("Button", "ComboBox", "SpinBox", "Edit", "elector", "rangeWidget", "Table")
-KEYS = {"a", "x", "d", "p", "n", "esc"}
+_CONTROLS = ("Button", "ComboBox", "SpinBox", "Slider", "Edit", "elector", "rangeWidget", "Table")
+KEYS = {"a", "x", "d", "m", "p", "return", "enter", "n", "k", "l", "esc"}
 
 
 def shortcuts(widget: object) -> set[str]:
@@ -106,6 +106,14 @@ class ModuleTest(PanelTestCase):
     def test_choices_are_saved_with_the_scene(self) -> None:
         self.ui.axisComboBox.currentIndex = self.ui.axisComboBox.findData("axial")
         self.ui.rangeWidget.setValues(4, 12)
+        self.propagate()
+        inside = self.controller.segmentId
+        self.ui.addSegmentButton.click()
+        self.ui.insideSegmentComboBox.currentIndex = self.ui.insideSegmentComboBox.findData(inside)
+        self.ui.maxDistanceSpinBox.value = 40
+        segmentation = self.controller.segmentationNode
+        segmentation.AddDefaultStorageNode(str(Path(self.folder.name) / "result.seg.nrrd"))
+        segmentation.GetStorageNode().WriteData(segmentation)
         path = str(Path(self.folder.name) / "scene.mrml")
         slicer.mrmlScene.SetURL(path)
         slicer.mrmlScene.Commit(path)
@@ -117,7 +125,9 @@ class ModuleTest(PanelTestCase):
         process()
         self.assertEqual(self.panel.choices().axis, "axial")
         node = self.widget.logic.getParameterNode()
-        self.assertEqual((node.first, node.last), (4, 12))
+        self.assertEqual((node.first, node.last, node.maxDistanceMm), (4, 12, 40))
+        self.assertEqual(node.insideSegment, inside)
+        self.assertEqual(self.controller.options.insideSegment, inside)
         self.assertEqual(self.panel.source.source().volume.GetName(), "CT")
 
     def test_a_script_can_set_the_parameter_node(self) -> None:
@@ -197,14 +207,50 @@ class KeyTest(PanelTestCase):
         self.assertFalse(self.ui.includeButton.checked)
         actions["d"]()
         self.assertTrue(self.ui.boxButton.checked)
+        actions["m"]()
+        self.assertTrue(self.ui.lineButton.checked)
         actions["Esc"]()
-        self.assertFalse(self.ui.boxButton.checked)
+        self.assertFalse(self.ui.lineButton.checked)
         self.prompt()
         self.client.paused = True
         actions["p"]()
         self.assertTrue(self.controller.busy)
         actions["Esc"]()
         self.assertFalse(self.controller.busy)
+
+    def test_enter_propagates_too(self) -> None:
+        self.prompt()
+        self.client.paused = True
+        for key in ("Return", "Enter"):
+            self.panel.actions()[key]()
+            self.assertTrue(self.controller.busy)
+            self.panel.escape()
+
+    def test_enter_is_left_to_what_a_person_types_into(self) -> None:
+        self.widget.shortcuts.follow(None)
+        self.assertEqual(self.silent(), set())
+        for taker in (self.ui.workerCommandEdit, self.ui.bankSizeSpinBox, self.ui.axisComboBox, self.ui.promptTable):
+            self.widget.shortcuts.follow(taker)
+            self.assertEqual(self.silent(), {"Return", "Enter"})
+        self.widget.shortcuts.follow(self.ui.propagateButton)
+        self.assertEqual(self.silent(), set())
+
+    def test_enter_follows_the_focus(self) -> None:
+        slicer.util.mainWindow().activateWindow()
+        process()
+        if not slicer.util.mainWindow().isActiveWindow:
+            self.skipTest("No window manager gives this window the focus.")
+        self.ui.advancedSection.collapsed = False
+        self.ui.workerCommandEdit.setFocus()
+        self.wait(lambda: self.silent() == {"Return", "Enter"})
+        self.ui.propagateSection.setFocus()
+        self.ui.workerCommandEdit.clearFocus()
+        self.wait(lambda: self.silent() == set())
+
+    def silent(self) -> set[str]:
+        """The keys that do nothing."""
+        found = slicer.util.findChildren(self.widget.uiWidget, className="QShortcut")
+        return {key.key.toString() for key in found if not key.enabled}
 
 
 if __name__ == "__main__":

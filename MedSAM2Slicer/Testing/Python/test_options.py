@@ -23,6 +23,9 @@ OTHERS = Choices(
     absentSlices=0,
     minAreaMm2=12.5,
     maxAreaChange=50,
+    maxDistanceMm=42.5,
+    threshold=0.65,
+    smoothingMm=2.5,
 )
 
 
@@ -42,6 +45,7 @@ class ChoicesTest(PanelTestCase):
         self.assertEqual((options.axis, options.window, options.memory), (1, "-500/1400", "recency"))
         self.assertEqual((options.first, options.last, options.direction), (3, 31, "forward"))
         self.assertEqual((options.absentSlices, options.minAreaMm2, options.maxAreaChange), (None, 12.5, 0.5))
+        self.assertEqual((options.maxDistanceMm, options.insideSegment), (42.5, ""))
 
     def test_each_control_reaches_the_parameter_node(self) -> None:
         node = self.widget.logic.getParameterNode()
@@ -65,6 +69,24 @@ class ChoicesTest(PanelTestCase):
         self.ui.minAreaSpinBox.value = 4.5
         self.ui.areaChangeSpinBox.value = 30
         self.assertEqual((node.absentSlices, node.minAreaMm2, node.maxAreaChange), (5, 4.5, 30))
+        self.ui.maxDistanceSpinBox.value = 60
+        self.ui.thresholdSlider.value = 0.4
+        self.ui.smoothingSlider.value = 1.5
+        self.assertEqual((node.maxDistanceMm, node.threshold, node.smoothingMm), (60, 0.4, 1.5))
+        self.assertEqual(self.controller.options.maxDistanceMm, 60)
+
+    def test_staying_inside_another_segment(self) -> None:
+        box, node = self.ui.insideSegmentComboBox, self.widget.logic.getParameterNode()
+        self.assertEqual([box.itemText(index) for index in range(box.count)], ["Anywhere"])
+        self.ui.addSegmentButton.click()
+        lung = self.controller.segmentId
+        self.controller.segmentationNode.GetSegmentation().GetSegment(lung).SetName("lung")
+        self.ui.addSegmentButton.click()
+        self.assertEqual([box.itemText(index) for index in range(box.count)], ["Anywhere", "lung"])
+        self.pick("insideSegmentComboBox", lung)
+        self.assertEqual((node.insideSegment, self.controller.options.insideSegment), (lung, lung))
+        self.ui.segmentSelector.setCurrentSegmentID(lung)  # which cannot be drawn inside itself
+        self.assertEqual((node.insideSegment, self.controller.options.insideSegment), ("", ""))
 
     def test_a_whole_range_stays_whole_on_another_volume(self) -> None:
         self.assertEqual((self.ui.rangeWidget.minimumValue, self.ui.rangeWidget.maximumValue), (0, 19))
@@ -92,7 +114,7 @@ class TextTest(unittest.TestCase):
     def test_numbers(self) -> None:
         self.assertEqual(text.megabytes(None), "unknown size")
         self.assertEqual(text.megabytes(156_008_466), "156 MB")
-        self.assertEqual(text.milliliters(1432.4), "1,432 mL")
+        self.assertEqual(text.milliliters(1432.4), "1\u00a0432 mL")
         self.assertEqual(text.milliliters(3.14159), "3.14 mL")
 
     def test_progress(self) -> None:

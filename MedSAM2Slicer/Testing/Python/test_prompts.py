@@ -66,6 +66,25 @@ class PlacingTest(PanelTestCase):
         box = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsROINode")
         self.assertEqual([round(edge) for edge in box.GetSize()], [20, 18, 1])
 
+    def test_line_takes_two_clicks_and_ends_by_itself(self) -> None:
+        self.ui.lineButton.click()
+        self.click(10, 10, MIDDLE)
+        self.assertTrue(self.placing())
+        self.assertFalse(self.controller.prompts())
+        self.click(30, 28, MIDDLE)
+        self.wait(lambda: self.controller.slices())
+        self.assertEqual(self.kinds(), [("line", MIDDLE)])
+        self.assertEqual(self.rows(), ["Slice 10 · 1 line"])
+        self.assertFalse(self.placing())
+        self.assertFalse(self.ui.lineButton.checked)
+
+    def test_a_line_that_was_given_up_leaves_nothing(self) -> None:
+        self.ui.lineButton.click()
+        self.click(10, 10, MIDDLE)
+        self.panel.escape()
+        process()
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsLineNode"), 0)
+
     def test_outline(self) -> None:
         self.ui.outlineButton.click()
         for i, j in ((10, 10), (30, 10), (30, 30), (10, 30)):

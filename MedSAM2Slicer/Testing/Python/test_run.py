@@ -1,14 +1,17 @@
-"""Propagating, stopping, progress, review, undo."""
+"""Propagating, stopping, progress, undo; threshold and smoothing; runs to repeat."""
 
 from __future__ import annotations
 
+import time
 import unittest
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
-import qt
-from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process
+import slicer
+from medsam2selftest import MIDDLE, PanelTestCase, process
 
-from medsam2_core.errors import WorkerError
+from medsam2_core.errors import PromptError, WorkerError
 from MedSAM2SlicerLib.segments import segmentMask
 
 
@@ -24,13 +27,12 @@ class RunTest(PanelTestCase):
         self.assertFalse(self.controller.busy)
         self.prompt()
         self.assertTrue(self.ui.propagateButton.enabled)
-        self.assertIn("Key: p", self.ui.propagateButton.toolTip)
+        self.assertIn("Keys: p, Enter", self.ui.propagateButton.toolTip)
 
     def test_propagate(self) -> None:
         self.propagate()
         self.assertEqual(self.drawn(), list(range(MIDDLE - 2, MIDDLE + 3)))
         self.assertIn("20 slices", self.said())
-        self.assertIn("mL", self.ui.volumeMlLabel.text)
         self.assertFalse(self.ui.progressBar.visible)
         self.assertIn("Forward: ", self.ui.stopsLabel.text)
 
@@ -92,66 +94,6 @@ class RunTest(PanelTestCase):
         self.wait(lambda: not self.controller.busy)
         self.assertEqual(sorted(self.controller.slices()), list(range(8, 13)))
 
-
-class ReviewTest(PanelTestCase):
-    def send(self, kind: int, slice_: int) -> None:
-        """Let the mouse do something on the plot's column of a slice."""
-        plot = self.panel.review.plot
-        at = qt.QPointF((slice_ + 0.5) * plot.width / SHAPE[0], 20)
-        left = qt.Qt.LeftButton
-        event = qt.QMouseEvent(kind, at, at, left, left, qt.Qt.NoModifier)
-        plot.mousePressEvent(event) if kind == qt.QEvent.MouseButtonPress else plot.mouseMoveEvent(event)
-
-    def test_a_click_on_the_plot_goes_to_the_slice(self) -> None:
-        self.propagate()
-        self.send(qt.QEvent.MouseButtonPress, 3)
-        self.assertEqual(self.panel.review.shown, 3)
-        self.send(qt.QEvent.MouseButtonPress, 17)
-        self.assertEqual(self.panel.review.shown, 17)
-
-    def test_the_plot_says_what_is_under_the_mouse(self) -> None:
-        self.propagate()
-        told = {}
-        for index in (MIDDLE, MIDDLE + 1, MIDDLE + 2):
-            self.send(qt.QEvent.MouseMove, index)
-            told[index] = self.panel.review.plot.toolTip
-        self.assertEqual(told[MIDDLE], "Slice 10: prompted, confidence 0.90")
-        self.assertEqual(told[MIDDLE + 1], "Slice 11: confidence 0.75")
-        self.assertEqual(told[MIDDLE + 2], "Slice 12: doubtful, confidence 0.60")
-
-    def test_the_plot_without_a_propagation(self) -> None:
-        plot = self.panel.review.plot
-        self.send(qt.QEvent.MouseMove, 4)
-        self.assertEqual(plot.toolTip, "Slice 4: not segmented")
-        self.assertIsNone(plot.sliceAt(-1))
-        self.ui.volumeSelector.setCurrentNode(None)
-        self.assertIsNone(plot.sliceAt(1))
-        self.send(qt.QEvent.MouseButtonPress, 4)
-        self.send(qt.QEvent.MouseMove, 4)
-        self.assertEqual(plot.toolTip, "")
-
-    def test_the_plot_is_drawn(self) -> None:
-        plot = self.panel.review.plot
-        empty = plot.grab().toImage()
-        self.propagate()
-        self.look(index=4)
-        self.panel.tick()
-        self.assertNotEqual(plot.grab().toImage(), empty)
-
-    def test_next_doubtful(self) -> None:
-        self.assertFalse(self.ui.nextDoubtfulButton.enabled)
-        self.assertEqual(self.ui.nextDoubtfulButton.toolTip, "No slice is in doubt.")
-        self.propagate()
-        doubtful = [index for index, one in self.controller.slices().items() if one.doubtful]
-        self.look(index=0)
-        self.panel.tick()
-        seen = []
-        for _ in doubtful:
-            self.ui.nextDoubtfulButton.click()
-            process()
-            seen.append(self.panel.review.shown)
-        self.assertEqual(sorted(seen), sorted(doubtful))
-
     def test_views_do_not_jump_while_it_runs(self) -> None:
         view = self.look(index=4).mrmlSliceNode()
         self.prompt()
@@ -159,6 +101,133 @@ class ReviewTest(PanelTestCase):
         self.ui.propagateButton.click()
         self.wait(lambda: not self.controller.busy)
         self.assertEqual([view.GetSliceToRAS().GetElement(row, 3) for row in range(3)], before)
+
+    def test_the_button_names_the_slices_that_are_run_again(self) -> None:
+        self.assertEqual(self.ui.propagateButton.text, "Propagate  p")
+        self.propagate()
+        self.assertEqual(self.ui.propagateButton.text, "Propagate  p")
+        self.prompt(12)
+        self.wait(lambda: 12 in self.controller.slices() and self.controller.slices()[12].state == "prompted")
+        first, last = self.controller.interval()
+        self.assertEqual((first, last), (10, 20))
+        self.assertEqual(self.ui.propagateButton.text, "Propagate 10–19  p")
+        self.ui.propagateButton.click()
+        self.wait(lambda: not self.controller.busy)
+        self.assertEqual(self.client.spans[-1], (10, 20))
+        self.assertEqual(self.ui.propagateButton.text, "Propagate  p")
+
+    def test_an_edited_slice_is_prompt_enough(self) -> None:
+        self.propagate()
+        self.ui.removePromptsButton.click()
+        self.assertFalse(self.ui.propagateButton.enabled)
+        self.look(index=12)
+        self.panel.tick()
+        self.ui.acceptButton.click()
+        self.assertTrue(self.ui.propagateButton.enabled)
+
+    def test_several_segments_in_one_pass(self) -> None:
+        self.prompt()
+        self.assertFalse(self.ui.propagateAllButton.visible)
+        first = self.controller.segmentId
+        self.ui.addSegmentButton.click()
+        self.assertFalse(self.ui.propagateAllButton.visible)
+        self.prompt()
+        second = self.controller.segmentId
+        self.assertTrue(self.ui.propagateAllButton.visible)
+        self.assertEqual(self.ui.propagateAllButton.text, "Propagate all (2)")
+        self.client.paused = True
+        self.ui.propagateAllButton.click()
+        self.assertTrue(self.controller.busy)
+        self.assertIn("running", self.ui.propagateAllButton.toolTip)
+        self.panel.run.propagateAll()
+        self.client.paused = False
+        self.wait(lambda: not self.controller.busy)
+        for segmentId in (first, second):
+            mask = segmentMask(self.controller.segmentationNode, segmentId, self.volume)
+            self.assertEqual(len(np.flatnonzero(mask.any(axis=(1, 2)))), 5)
+
+
+class RedrawTest(PanelTestCase):
+    def redraws(self) -> list[tuple[float, float]]:
+        return [call.cut for call in self.client.calls if hasattr(call, "cut")]
+
+    def test_sliders_need_a_propagation(self) -> None:
+        self.prompt()
+        for slider in (self.ui.thresholdSlider, self.ui.smoothingSlider):
+            self.assertFalse(slider.enabled)
+            self.assertEqual(slider.toolTip, "Propagate first.")
+        self.panel.redrawing.redraw()
+        self.propagate()
+        self.assertTrue(self.ui.thresholdSlider.enabled)
+        self.assertEqual(self.redraws(), [])
+
+    def test_a_slider_draws_once_where_it_rests(self) -> None:
+        self.propagate()
+        for value in (0.55, 0.6, 0.65):
+            self.ui.thresholdSlider.value = value
+            process()
+        self.wait(self.redraws)
+        self.wait(lambda: not self.controller.busy)
+        self.assertEqual(self.redraws(), [(0.65, 0.0)])
+        self.ui.smoothingSlider.value = 2.5
+        self.wait(lambda: len(self.redraws()) == 2)
+        self.assertEqual(self.redraws()[1], (0.65, 2.5))
+
+    def test_the_values_count_for_the_next_propagation_too(self) -> None:
+        self.propagate()
+        self.ui.thresholdSlider.value = 0.7
+        self.wait(lambda: self.redraws() and not self.controller.busy)
+        self.ui.propagateButton.click()
+        self.wait(lambda: len(self.redraws()) == 2 and not self.controller.busy)
+        for _ in range(20):
+            process()
+        self.assertEqual(self.redraws(), [(0.7, 0.0)] * 2)
+
+    def test_leaving_draws_nothing_any_more(self) -> None:
+        self.propagate()
+        self.ui.thresholdSlider.value = 0.7
+        controller = self.controller
+        with mock.patch.object(controller, "redraw") as redraw:
+            self.widget.cleanup()
+            time.sleep(0.3)
+            process()
+            redraw.assert_not_called()
+        self.widget.setup()
+        self.widget.enter()
+
+
+class ReplayTest(PanelTestCase):
+    def test_buttons_need_a_run(self) -> None:
+        for button in (self.ui.copyScriptButton, self.ui.saveRunButton):
+            self.assertFalse(button.enabled)
+            self.assertEqual(button.toolTip, "Propagate first.")
+        self.propagate()
+        self.assertTrue(self.ui.copyScriptButton.enabled)
+
+    def test_copy_as_python(self) -> None:
+        self.propagate()
+        with mock.patch.object(self.controller, "script", return_value="import slicer"):
+            self.ui.copyScriptButton.click()
+        self.assertEqual(slicer.app.clipboard().text(), "import slicer")
+        self.assertIn("clipboard", self.said())
+        with mock.patch.object(self.controller, "script", side_effect=PromptError("There is no run yet.")):
+            self.ui.copyScriptButton.click()
+        self.assertEqual(self.said(), "⚠ There is no run yet.")
+
+    def test_save_run(self) -> None:
+        self.propagate()
+        path = Path(self.folder.name) / "liver.json"
+        with mock.patch.object(self.controller, "saveRun") as save:
+            with mock.patch("qt.QFileDialog.getSaveFileName", return_value=""):
+                self.ui.saveRunButton.click()
+            save.assert_not_called()
+            with mock.patch("qt.QFileDialog.getSaveFileName", return_value=str(path)):
+                self.ui.saveRunButton.click()
+            save.assert_called_once_with(path)
+        self.assertIn("liver.json", self.said())
+        with mock.patch.object(self.controller, "saveRun", side_effect=OSError("No space left on device")):
+            self.panel.replay.saveRun(path)
+        self.assertEqual(self.said(), "⚠ No space left on device")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 
 import medsam2_core as m2
 import open_data
+from medsam2_core.weights.checkpoint import save_checkpoint
 
 # A busy machine is no failure: hypothesis would count one slow example as one. Tests that write files overwrite them.
 _ALLOWED = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
@@ -99,3 +100,11 @@ def tiny() -> Any:
     model = m2.build_model("starter", image_size=64)
     model.state_dict()["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(10)
     return model
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as a file, `random.pt`."""
+    path = tmp_path_factory.mktemp("model") / "random.pt"
+    save_checkpoint(path, tiny.state_dict(), tiny.config)
+    return path

@@ -125,19 +125,20 @@ def test_both_directions_run_between_prompted_slices(make: Make, discs: Any, fak
     assert session.stops(1) == {"forward": "reached the end", "backward": "reached the end"}
 
 
-def drawn(value: float, distance: int, confidence: float) -> DrawnSlice:
-    return DrawnSlice(
-        torch.full((4, 4), float(value)), Region.whole(4, 4), confidence, value, "forward", distance, 16.0, (0, 0, 3, 3)
-    )
+def drawn(value: float, distance: int, confidence: float, evidence_mm2: float = 16.0) -> DrawnSlice:
+    logits, region, box = torch.full((4, 4), float(value)), Region.whole(4, 4), (0.0, 0.0, 3.0, 3.0)
+    return DrawnSlice(logits, region, confidence, value, "forward", distance, 16.0, box, evidence_mm2)
 
 
-def test_two_directions_are_blended_by_distance_and_confidence() -> None:
+def test_two_directions_are_blended_by_distance_confidence_and_evidence() -> None:
     def blended(*parts: DrawnSlice) -> float:
         return float(Answer(parts).logits(4, 4)[0, 0])
 
     assert blended(drawn(6, 1, 0.8), drawn(-2, 1, 0.8)) == pytest.approx(2)
     assert blended(drawn(6, 1, 0.8), drawn(-2, 3, 0.8)) == pytest.approx(6 * 0.75 - 2 * 0.25)
     assert blended(drawn(6, 2, 0.9), drawn(-2, 2, 0.3)) == pytest.approx(6 * 0.75 - 2 * 0.25)
+    assert blended(drawn(6, 2, 0.8, 90.0), drawn(-2, 2, 0.8, 30.0)) == pytest.approx(6 * 0.75 - 2 * 0.25)
+    assert blended(drawn(6, 2, 0.8, 0.0), drawn(-2, 2, 0.8, 0.0)) == pytest.approx(2)
     assert blended(drawn(8, 1, 0.9), drawn(-1024, 3, 0.9)) == pytest.approx(8 * 0.75 - 10 * 0.25)
     assert blended(drawn(-1024, 3, 0.9)) == -1024
     answer = Answer((drawn(6, 1, 0.8), drawn(-2, 3, 0.4)))
@@ -349,7 +350,8 @@ def test_another_threshold_runs_nothing(tiny: m2.model.SAM2, discs: Any) -> None
     before = session.encoder_runs
     logits = session.predict_slice(1)[1].logits
     middle = float(np.median(logits[logits > -1000]))
-    counts = [int((session.labelmap(threshold=middle + shift) == 1).sum()) for shift in (-0.2, 0.0, 0.2)]
+    lower, middle, upper = (1 / (1 + np.exp(-middle - shift)) for shift in (-0.2, 0.0, 0.2))
+    counts = [int((session.labelmap(threshold=threshold) == 1).sum()) for threshold in (lower, middle, upper)]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[2]
     assert (session.mask(1, threshold=middle) == (session.labelmap(threshold=middle) == 1)).all()

@@ -43,11 +43,11 @@ def test_where_masks_overlap_the_larger_logit_wins(tiny: m2.model.SAM2, discs: A
     session.add_box(2, 1, (5, 5, 50, 50))
     session.add_points(1, 1, [(30, 30)], [1])
     run(session)
-    for threshold in (-3.0, -0.5):
-        labels = session.labelmap(threshold)
+    for cut in (-3.0, -0.5):
+        labels = session.labelmap(1 / (1 + np.exp(-cut)))
         for index in range(3):
             one, two = (session.predict_slice(index)[number].logits for number in (1, 2))
-            wanted = np.where(np.maximum(one, two) > threshold, np.where(one > two, 1, 2), 0)
+            wanted = np.where(np.maximum(one, two) > cut, np.where(one > two, 1, 2), 0)
             assert (labels[index] == wanted)[one != two].all()
 
 

@@ -146,6 +146,16 @@ def nodes(scene: Any) -> Nodes:
     return Nodes(scene)
 
 
+@pytest.fixture
+def bench(nodes: Nodes) -> Iterator[Any]:
+    """A `ControllerBench` on an empty scene."""
+    from controllerbench import ControllerBench
+
+    made = ControllerBench(nodes)
+    yield made
+    made.controller.close()
+
+
 def rotation(rng: np.random.Generator) -> np.ndarray:
     """A random rotation (3x3)."""
     quaternion = rng.normal(size=4)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
-import vtk
+from controllerbench import ControllerBench
 from fakeclient import FakeClient
 
 from medsam2_core.errors import WorkerError
@@ -18,58 +16,9 @@ from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.runrecord import loadRun
-from MedSAM2SlicerLib.segments import segmentMask
-
-SIGNALS = (
-    "segmentChanged", "promptsChanged", "previewed", "sliceDrawn", "progressed", "reviewed", "busyChanged", "finished",
-    "failed", "noticed",
-)  # fmt: skip
 
 
-class Bench:
-    """A controller with a volume of 7 slices of 8 x 9, its fake worker, and all it said."""
-
-    def __init__(self, nodes: Any) -> None:
-        self.volume = nodes.volume(shape=(7, 8, 9))
-        self.client = FakeClient((8, 9))
-        self.controller = Controller(self.client)
-        self.said: dict[str, list[Any]] = defaultdict(list)
-        for name in SIGNALS:
-            getattr(self.controller, name).connect(lambda *values, name=name: self.said[name].append(values))
-        self.controller.setVolume(self.volume)
-
-    def click(self, i: float, j: float, k: float, kind: str = "include") -> Any:
-        node = self.controller.promptNode(kind)
-        (world,) = ijkToWorld(self.volume, [[i, j, k]])
-        node.AddControlPointWorld(vtk.vtkVector3d(*world))
-        return node
-
-    def preview(self, index: int = 3) -> None:
-        self.controller.preview(index)
-        self.client.answer(index)
-
-    def propagate(self, steps: int = 7) -> Any:
-        self.controller.propagate()
-        call = self.client.calls[-1]
-        for _ in range(steps):
-            call.step()
-        return call
-
-    def mask(self) -> Any:
-        return segmentMask(self.controller.segmentationNode, self.controller.segmentId, self.volume)
-
-    def drawn(self) -> list[int]:
-        return np.flatnonzero(self.mask().any(axis=(1, 2))).tolist()
-
-
-@pytest.fixture
-def bench(nodes: Any) -> Iterator[Bench]:
-    made = Bench(nodes)
-    yield made
-    made.controller.close()
-
-
-def test_the_first_click_makes_a_segment_and_shows_its_mask(bench: Bench) -> None:
+def test_the_first_click_makes_a_segment_and_shows_its_mask(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     assert bench.said["segmentChanged"] == [()]
     bench.preview()
@@ -80,7 +29,7 @@ def test_the_first_click_makes_a_segment_and_shows_its_mask(bench: Bench) -> Non
     assert not bench.said["failed"]
 
 
-def test_a_propagation_draws_slice_by_slice_and_sums_up(bench: Bench) -> None:
+def test_a_propagation_draws_slice_by_slice_and_sums_up(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     call = bench.propagate(steps=2)
     assert bench.controller.busy
@@ -92,8 +41,8 @@ def test_a_propagation_draws_slice_by_slice_and_sums_up(bench: Bench) -> None:
     assert bench.drawn() == [1, 2, 3, 4, 5]
     assert set(bench.controller.slices()) == set(range(7))
     assert bench.controller.slices()[3].state == "prompted"
-    assert bench.controller.nextDoubtful(3) == 5
-    assert bench.controller.nextDoubtful(5) == 1
+    assert bench.controller.doubtful() == [1, 5]  # of their pixels their neighbours have four times as many
+    assert [bench.controller.nextDoubtful(after) for after in (None, 3, 1, 5)] == [1, 1, 5, 1]
     assert bench.controller.stops() == {"forward": "reached the end"}
     (summary,) = bench.said["finished"][0]
     assert summary.startswith("7 slices, ")
@@ -103,7 +52,7 @@ def test_a_propagation_draws_slice_by_slice_and_sums_up(bench: Bench) -> None:
     assert bench.controller.volumeMl() == pytest.approx(volume)
 
 
-def test_a_finished_run_is_recorded_on_the_segmentation(bench: Bench) -> None:
+def test_a_finished_run_is_recorded_on_the_segmentation(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.controller.setOptions(RunOptions(first=1, last=6))
     bench.propagate(steps=5).finish()
@@ -111,11 +60,12 @@ def test_a_finished_run_is_recorded_on_the_segmentation(bench: Bench) -> None:
     assert record.isOf(bench.volume)
     assert record.run.settings.range == (1, 6)
     assert record.run.settings.memory == "self-sorting:6"
-    assert [prompt.slice_index for prompt in record.prompts(Slicing(volumeGeometry(bench.volume), 0))] == [3]
+    (run,) = record.runs(Slicing(volumeGeometry(bench.volume), 0))
+    assert [prompt.slice_index for prompt in run.objects[0].prompts] == [3]
     assert [one["slice_index"] for one in record.report["objects"][0]["slices"]] == [1, 2, 3, 4, 5]
 
 
-def test_one_undo_takes_a_whole_run_back(bench: Bench) -> None:
+def test_one_undo_takes_a_whole_run_back(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.preview()
     before = bench.mask()
@@ -127,7 +77,7 @@ def test_one_undo_takes_a_whole_run_back(bench: Bench) -> None:
     np.testing.assert_array_equal(bench.mask(), after)
 
 
-def test_undo_while_running_ends_the_run_and_takes_it_back(bench: Bench) -> None:
+def test_undo_while_running_ends_the_run_and_takes_it_back(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.preview()
     before = bench.mask()
@@ -138,7 +88,7 @@ def test_undo_while_running_ends_the_run_and_takes_it_back(bench: Bench) -> None
     assert call.isFinished
 
 
-def test_stop_keeps_what_is_done(bench: Bench) -> None:
+def test_stop_keeps_what_is_done(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.propagate(steps=3)
     bench.controller.stop()
@@ -147,19 +97,24 @@ def test_stop_keeps_what_is_done(bench: Bench) -> None:
     assert "Cancelled." in bench.said["finished"][0][0]
 
 
-def test_slices_that_a_later_run_gives_up_are_emptied_but_not_those_drawn_by_hand(bench: Bench) -> None:
+def test_slices_that_a_later_run_gives_up_are_emptied_but_not_those_drawn_by_hand(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.propagate().finish()
-    writer = bench.controller._target.writer(bench.volume)
-    writer.begin()
-    writer.writeSlices({6: np.ones((8, 9), dtype=bool)}, 0)
-    writer.end()
+    bench.client.gone = {1, 2}
+    bench.paint(0)
+    bench.propagate(steps=4).finish()
+    assert bench.drawn() == [0, 3, 4, 5]
+
+
+def test_slices_outside_the_range_stay_as_they_are(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate().finish()
     bench.controller.setOptions(RunOptions(first=0, last=5))
     bench.propagate(steps=5).finish()
-    assert bench.drawn() == [1, 2, 3, 4]  # 6 was on the list of the first run, so it counts as drawn by it
+    assert bench.drawn() == [1, 2, 3, 4, 5]
 
 
-def test_the_worker_s_end_keeps_the_masks_and_says_why(bench: Bench) -> None:
+def test_the_worker_s_end_keeps_the_masks_and_says_why(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.propagate(steps=2).fail(WorkerError("The model process ended (out of memory)."))
     assert bench.said["failed"] == [("The model process ended (out of memory).",)]
@@ -170,7 +125,7 @@ def test_the_worker_s_end_keeps_the_masks_and_says_why(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("what", ["volume", "segmentation", "segment", "scene"])
-def test_what_is_removed_while_running_ends_the_run_quietly(bench: Bench, what: str) -> None:
+def test_what_is_removed_while_running_ends_the_run_quietly(bench: ControllerBench, what: str) -> None:
     bench.click(4, 4, 3)
     call = bench.propagate(steps=2)
     segmentation = bench.controller.segmentationNode
@@ -189,7 +144,7 @@ def test_what_is_removed_while_running_ends_the_run_quietly(bench: Bench, what: 
         assert (bench.controller.volumeNode is None) == (what != "segmentation")
 
 
-def test_clicks_that_come_faster_than_answers_are_joined(bench: Bench) -> None:
+def test_clicks_that_come_faster_than_answers_are_joined(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.controller.preview(3)
     for index in (4, 5):
@@ -203,7 +158,7 @@ def test_clicks_that_come_faster_than_answers_are_joined(bench: Bench) -> None:
     assert {prompt.slice_index for prompt in bench.client.objects[-1][0].prompts} == {3, 4, 5}
 
 
-def test_removing_the_only_prompt_of_a_slice_empties_it(bench: Bench) -> None:
+def test_removing_the_only_prompt_of_a_slice_empties_it(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.preview()
     (item,) = bench.controller.prompts()
@@ -214,7 +169,7 @@ def test_removing_the_only_prompt_of_a_slice_empties_it(bench: Bench) -> None:
     assert bench.drawn() == [3]
 
 
-def test_a_preview_on_its_way_does_not_redraw_a_slice_without_prompts(bench: Bench) -> None:
+def test_a_preview_on_its_way_does_not_redraw_a_slice_without_prompts(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.click(3, 3, 3)
     bench.preview()
@@ -224,7 +179,7 @@ def test_a_preview_on_its_way_does_not_redraw_a_slice_without_prompts(bench: Ben
     assert bench.drawn() == []
 
 
-def test_prompts_of_a_volume_under_a_warp_are_not_listed(bench: Bench, nodes: Any) -> None:
+def test_prompts_of_a_volume_under_a_warp_are_not_listed(bench: ControllerBench, nodes: Any) -> None:
     bench.click(4, 4, 3)
     bench.volume.SetAndObserveTransformNodeID(nodes.warp().GetID())
     assert bench.controller.prompts() == []
@@ -233,7 +188,9 @@ def test_prompts_of_a_volume_under_a_warp_are_not_listed(bench: Bench, nodes: An
 
 
 @pytest.mark.parametrize("ours", [True, False])
-def test_masking_set_in_segment_editor_counts_for_its_segmentation(bench: Bench, nodes: Any, ours: bool) -> None:
+def test_masking_set_in_segment_editor_counts_for_its_segmentation(
+    bench: ControllerBench, nodes: Any, ours: bool
+) -> None:
     bench.click(4, 4, 3)
     segmentation = bench.controller.segmentationNode
     other = segmentation if ours else nodes.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
@@ -248,7 +205,7 @@ def test_masking_set_in_segment_editor_counts_for_its_segmentation(bench: Bench,
     assert ("outside the editable area" in summary) == ours
 
 
-def test_exclude_points_alone_say_what_is_missing(bench: Bench) -> None:
+def test_exclude_points_alone_say_what_is_missing(bench: ControllerBench) -> None:
     bench.click(4, 4, 3, "exclude")
     bench.controller.preview(3)
     assert "only exclude points" in bench.said["failed"][0][0]
@@ -268,7 +225,7 @@ def test_no_volume_is_said_not_raised(nodes: Any) -> None:
     controller.close()
 
 
-def test_another_segment_is_a_mask_prompt(bench: Bench) -> None:
+def test_another_segment_is_a_mask_prompt(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.preview()
     first = bench.controller.segmentId
@@ -283,14 +240,14 @@ def test_another_segment_is_a_mask_prompt(bench: Bench) -> None:
     assert [item.kind for item in bench.controller.prompts()] == ["include"]
 
 
-def test_an_empty_preview_says_what_to_try(bench: Bench) -> None:
+def test_an_empty_preview_says_what_to_try(bench: ControllerBench) -> None:
     bench.client.gone = {3}
     bench.click(4, 4, 3)
     bench.preview()
     assert "Nothing found here on slice 3" in bench.said["noticed"][0][0]
 
 
-def test_boxes_and_curves_get_nodes_of_their_own(bench: Bench) -> None:
+def test_boxes_and_curves_get_nodes_of_their_own(bench: ControllerBench) -> None:
     first = bench.controller.promptNode("box")
     assert bench.controller.promptNode("box") is first
     first.SetCenterWorld(*ijkToWorld(bench.volume, [[4, 4, 3]])[0])
@@ -302,7 +259,7 @@ def test_boxes_and_curves_get_nodes_of_their_own(bench: Bench) -> None:
     assert bench.controller.prompts() == []
 
 
-def test_options_reach_the_worker(bench: Bench) -> None:
+def test_options_reach_the_worker(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.controller.setOptions(RunOptions(model="starter", device="cpu", memory="self-sorting", bankSize=4))
     bench.controller.propagate()
@@ -313,7 +270,7 @@ def test_options_reach_the_worker(bench: Bench) -> None:
     assert bench.client.ticks == 1
 
 
-def test_the_worker_holds_one_form_of_the_volume(bench: Bench, nodes: Any) -> None:
+def test_the_worker_holds_one_form_of_the_volume(bench: ControllerBench, nodes: Any) -> None:
     bench.click(4, 4, 3)
     held = []
     for window in ("40/400", "40/400", "-600/1500"):
@@ -326,7 +283,7 @@ def test_the_worker_holds_one_form_of_the_volume(bench: Bench, nodes: Any) -> No
     assert not bench.client.volumes
 
 
-def test_the_window_follows_the_display(bench: Bench) -> None:
+def test_the_window_follows_the_display(bench: ControllerBench) -> None:
     bench.volume.CreateDefaultDisplayNodes()
     display = bench.volume.GetDisplayNode()
     display.AutoWindowLevelOff()
@@ -336,14 +293,14 @@ def test_the_window_follows_the_display(bench: Bench) -> None:
     assert not np.array_equal(first, bench.controller.modelView(2))
 
 
-def test_views_are_as_the_model_sees_them(bench: Bench) -> None:
+def test_views_are_as_the_model_sees_them(bench: ControllerBench) -> None:
     assert bench.controller.sliceCount() == 7
     assert bench.controller.modelView(2).shape == (8, 9)
     centre = bench.controller.sliceCentreRas(2)
     np.testing.assert_allclose(centre, ijkToWorld(bench.volume, [[4, 3.5, 2]])[0])
 
 
-def test_closing_leaves_no_observer(bench: Bench) -> None:
+def test_closing_leaves_no_observer(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.propagate(steps=1)
     bench.controller.close()

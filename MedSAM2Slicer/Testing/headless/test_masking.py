@@ -68,14 +68,29 @@ class Case:
         return {name: segments.segmentMask(self.segmentation, one, self.volume) for name, one in self.ids.items()}
 
     def bytes(self) -> list[Any]:
-        """Everything of every segment: extent, geometry, label and the layer's bytes."""
-        found = []
+        """Everything of every segment: extent, geometry, label, the layer's bytes and those of the surface."""
+        found: list[Any] = []
         for segmentId in self.ids.values():
             segment = self.segmentation.GetSegmentation().GetSegment(segmentId)
             layer = segment.GetRepresentation(BINARY_LABELMAP)
             array = vtk.util.numpy_support.vtk_to_numpy(layer.GetPointData().GetScalars())
             found.append((segment.GetLabelValue(), layer.GetExtent(), layer.GetOrigin(), array.dtype, array.tobytes()))
+            surface = segment.GetRepresentation("Closed surface")
+            if surface is not None and surface.GetNumberOfPoints():
+                found.append(vtk.util.numpy_support.vtk_to_numpy(surface.GetPoints().GetData()).tobytes())
         return found
+
+    def protected(self, mask: str) -> np.ndarray:
+        """Voxels that a run on `edited` and `second` may not touch in any segment, whatever it overwrites."""
+        everything = np.logical_or.reduce(list(self.masks.values()))
+        return {
+            "EditAllowedEverywhere": np.zeros(SHAPE, bool),
+            "EditAllowedInsideAllSegments": ~everything,
+            "EditAllowedInsideVisibleSegments": ~(everything & ~self.masks["hidden"]),
+            "EditAllowedOutsideAllSegments": self.masks["first"] | self.masks["hidden"],
+            "EditAllowedOutsideVisibleSegments": self.masks["first"],
+            "EditAllowedInsideSingleSegment": ~self.masks["first"],
+        }[mask]
 
 
 def slicersOwn(case: Case, editor: Any) -> None:
@@ -190,6 +205,53 @@ def test_one_run_on_several_segments_is_one_step(nodes: Any) -> None:
     assert case.bytes() == before
     assert not history.canUndo
     assert history.canRedo
+
+
+def propagate(case: Case, editor: Any, history: EditHistory) -> None:
+    """Write as a propagation of two segments does: side by side, slice by slice, from the middle to either end."""
+    names = ("edited", "second")
+    writers = [segments.SegmentWriter(case.segmentation, case.ids[one], case.volume, editor, history) for one in names]
+    targets = (case.target, np.roll(case.target, 3, 1))
+    for writer in writers:
+        writer.begin()
+    for index in (2, 3, 4, 1, 0):
+        for writer, target in zip(writers, targets, strict=True):
+            writer.writeSlices({index: target[index]}, 0)
+    for writer in writers:
+        writer.writeSlices({4: None}, 0)  # an earlier run drew it, this one gave it up
+        writer.end()
+
+
+@pytest.mark.parametrize("surface", [True, False], ids=["surface", "no surface"])
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "layers"])
+@pytest.mark.parametrize(("mask", "overwrite"), list(itertools.product(MASKS, OVERWRITES)))
+def test_a_run_touches_what_it_may_and_is_one_step(
+    nodes: Any, mask: str, overwrite: str, shared: bool, surface: bool
+) -> None:
+    case = Case(nodes, 5, shared)
+    if surface:
+        assert case.segmentation.CreateClosedSurfaceRepresentation()
+    history, masks, before = EditHistory(case.segmentation), case.read(), case.bytes()
+    propagate(case, case.editor(nodes, mask, overwrite, None), history)
+    now, after, protected = case.read(), case.bytes(), case.protected(mask)
+    changed = {name for name in NAMES if (now[name] != masks[name]).any()}
+    assert {"edited", "second"} <= changed
+    for name in NAMES:
+        np.testing.assert_array_equal(now[name][protected], masks[name][protected], err_msg=name)
+    if overwrite == "OverwriteNone":
+        assert changed == {"edited", "second"}
+    if overwrite == "OverwriteVisibleSegments":
+        assert "hidden" not in changed
+    if surface:  # each is what a conversion from scratch makes
+        assert case.segmentation.GetSegmentation().CreateRepresentation("Closed surface", True)
+        assert case.bytes() == after
+    for _ in range(2):
+        history.undo()
+        assert case.bytes() == before
+        assert not history.canUndo
+        history.redo()
+        assert case.bytes() == after
+        assert not history.canRedo
 
 
 def test_undo_while_running_and_then_the_run_goes_on(nodes: Any) -> None:

@@ -11,39 +11,17 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
+from runsamples import MASK, PROMPTS, SETTINGS
 
 from medsam2_core.errors import PromptError
-from medsam2_core.image.window import Window
 from medsam2_core.run.file import place_file_prompts, read_run_file
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Slicing
-from medsam2_core.run.report import RunSettings
-from medsam2_core.stopping import StopRules
+from medsam2_core.run.prompts import PointsPrompt, Slicing
 from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
 from MedSAM2SlicerLib import segments
 from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.runrecord import attributeName, loadRun, removeRun, saveRun
 from MedSAM2SlicerLib.volumes import voxelHash
 
-SETTINGS = RunSettings(
-    "starter",
-    "ab" * 32,
-    192,
-    0,
-    Window(-160, 240, "abdomen"),
-    1,
-    6,
-    "both",
-    "recency",
-    "zoom",
-    StopRules(2, 5.0),
-    "cpu",
-)
-MASK = np.random.default_rng(1).random((8, 9)) > 0.5
-PROMPTS = (
-    PointsPrompt(2, ((1.125, 2.3), (5.001, 3.0)), (True, False)),
-    BoxPrompt(2, (0.1, 1.7, 6.35, 5.0)),
-    MaskPrompt(4, MASK),
-)
 RESULT = Propagated(
     cancelled=True,
     seconds=2.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any
@@ -63,6 +64,56 @@ def test_a_slice_is_replaced_and_no_other_slice_touched(nodes: Any) -> None:
     assert writer.writeSlices({2: second[2], 4: None}, 0) == segments.Written()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_in_a_box_only_the_marked_voxels_change(nodes: Any, seed: int) -> None:
+    volume = nodes.volume()
+    segmentation, segmentId = segments.ensureSegmentation(volume)
+    writer = segments.SegmentWriter(segmentation, segmentId, volume)
+    before, target, where = blob(seed), blob(seed + 10), blob(seed + 20)
+    write(writer, before)
+    box = (slice(1, 5), slice(2, 8), slice(0, 9)) if seed else (slice(0, 6), slice(0, 8), slice(0, 9))
+    expected = before.copy()
+    expected[box] = np.where(where, target, before)[box]
+    writer.begin()
+    written = writer.writeBox(box, target[box], where[box])
+    assert written == writer.written == segments.Written(int((expected != before).sum()))
+    writer.end()
+    np.testing.assert_array_equal(segments.segmentMask(segmentation, segmentId, volume), expected)
+    assert writer.writeBox(box, target[box]).changed == (target != expected)[box].sum()
+    expected[box] = target[box]
+    np.testing.assert_array_equal(segments.segmentMask(segmentation, segmentId, volume), expected)
+    assert writer.writeBox(box, ~target[box], np.zeros_like(target[box])) == segments.Written()
+
+
+def test_boxes_written_together_are_told_once(nodes: Any) -> None:
+    volume = nodes.volume()
+    segmentation, segmentId = segments.ensureSegmentation(volume)
+    target, told = blob(1), []
+    events = slicer.vtkSegmentation.RepresentationModified
+    segmentation.GetSegmentation().AddObserver(events, lambda *_: told.append(segmentId))
+    writer = segments.SegmentWriter(segmentation, segmentId, volume)
+    boxes = [(slice(k, k + 1), slice(0, 8), slice(0, 9)) for k in range(6)]
+    assert writer.writeBoxes([(box, target[box], None) for box in boxes]).changed == target.sum()
+    assert told == [segmentId]
+    np.testing.assert_array_equal(segments.segmentMask(segmentation, segmentId, volume), target)
+
+
+def test_a_box_that_does_not_fit_is_refused(nodes: Any) -> None:
+    volume = nodes.volume()
+    segmentation, segmentId = segments.ensureSegmentation(volume)
+    writer = segments.SegmentWriter(segmentation, segmentId, volume)
+    box = (slice(0, 2), slice(0, 8), slice(0, 9))
+    fitting, wrong = np.ones((2, 8, 9), bool), np.ones((2, 8, 8), bool)
+    for values in (
+        (box, wrong),
+        (box, fitting, wrong),
+        ((slice(5, 7), *box[1:]), fitting),
+        ((slice(-1, 1), *box[1:]), fitting),
+    ):
+        with pytest.raises(VolumeError, match="does not fit 'CT': start the run again"):
+            writer.writeBox(*values)
+
+
 def test_the_layer_is_cropped_at_the_end_and_the_status_set(nodes: Any) -> None:
     volume = nodes.volume(shape=(40, 50, 60))
     segmentation, segmentId = segments.ensureSegmentation(volume)
@@ -75,6 +126,23 @@ def test_the_layer_is_cropped_at_the_end_and_the_status_set(nodes: Any) -> None:
     assert logic.GetSegmentStatus(segmentation.GetSegmentation().GetSegment(segmentId)) == logic.InProgress
     write(writer, np.zeros_like(mask))
     assert not segments.segmentMask(segmentation, segmentId, volume).any()
+    assert layers.layerOf(segmentation, segmentId).GetNumberOfPoints() == 1
+    write(writer, mask)
+    np.testing.assert_array_equal(segments.segmentMask(segmentation, segmentId, volume), mask)
+
+
+def test_a_layer_that_grew_lives_as_long_as_its_segment(nodes: Any) -> None:
+    volume = nodes.volume(shape=(20, 100, 100))
+    segmentation, segmentId = segments.ensureSegmentation(volume)
+    mask = blob(3, (20, 100, 100))
+    segments.SegmentWriter(segmentation, segmentId, volume).writeSlices(dict(enumerate(mask)), 0)
+    shared = slicer.vtkOrientedImageData()
+    shared.ShallowCopy(layers.layerOf(segmentation, segmentId))
+    segmentation.GetSegmentation().RemoveSegment(segmentId)
+    for _ in range(5):  # what the memory would be given to, were it free
+        gc.collect()
+        assert not np.zeros(mask.shape, np.uint8).any()
+    np.testing.assert_array_equal(layers.voxels(shared) != 0, mask)
 
 
 def test_many_segments_share_a_layer_until_they_overlap(nodes: Any) -> None:
@@ -203,18 +271,23 @@ def test_the_users_editor_node_is_left_alone(nodes: Any) -> None:
     assert nodes.scene.GetNumberOfNodes() == count + added
 
 
-def test_a_slice_of_a_large_segmentation_takes_few_milliseconds(nodes: Any) -> None:
+def test_no_part_of_a_run_holds_up_the_interface(nodes: Any) -> None:
     shape = (133, 512, 512)
     volume = nodes.volume(np.zeros(shape, np.int16))
     segmentation, segmentId = segments.ensureSegmentation(volume)
     rows, columns = np.mgrid[:512, :512]
-    writer, seconds = segments.SegmentWriter(segmentation, segmentId, volume), []
-    writer.begin()
-    for index in range(60, 110):
-        radius = 100 + index
-        mask = (rows - 256) ** 2 + (columns - 256) ** 2 < radius**2
-        started = time.perf_counter()
-        writer.writeSlices({index: mask}, 0)
-        seconds.append(time.perf_counter() - started)
-    writer.end()
-    assert np.median(seconds) < 0.05  # 1.8 ms on a busy core; a busier machine is no failure
+    history, taken = EditHistory(segmentation), []
+    for run in range(3):
+        writer = segments.SegmentWriter(segmentation, segmentId, volume, history=history)
+        clock = [time.process_time()]
+        writer.begin()
+        clock.append(time.process_time())
+        for index in range(10, 123):
+            writer.writeSlices({index: (rows - 256) ** 2 + (columns - 256) ** 2 < (120 + index + 5 * run) ** 2}, 0)
+            clock.append(time.process_time())
+        writer.end()
+        clock.append(time.process_time())
+        taken.append(np.diff(clock))
+    # The processor's time, and the median of three runs: a busier machine is no failure, and memory that the machine
+    # never used before is slow once. On the demo CT the whole body takes 12, 10 and 16 ms at worst.
+    assert np.median(taken, axis=0).max() < 0.05

@@ -95,6 +95,8 @@ def test_the_key_changes_with_voxels_grid_and_window_only(nodes: Any, randomRigi
     slicer.util.arrayFromVolumeModified(volume)
     changed = volumes.volumeKey(volume, window)
     assert changed != key
+    assert volumes.prepareVolume(volume, window) == volumes.prepareVolume(volume, window)
+    assert volumes.prepareVolume(volume, window) != volumes.prepareVolume(volume, Window.ct("bone"))
     volume.SetSpacing(1, 1, 2)
     assert volumes.volumeKey(volume, window) != changed
 

@@ -16,10 +16,12 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtWidgets
 
-from standin import parameternode, pythonqt, scripted, widgets
+from standin import parameternode, pythonqt, scripted, segmenteditor, widgets
 from standin.sliceviews import LayoutManager
 
 MODULE_FILE = Path(__file__).resolve().parents[2] / "MedSAM2Slicer.py"
+_FOCUS = "focusChanged(QWidget*,QWidget*)"
+_SIGNALS = ("startupCompleted()", _FOCUS)
 _LOGICS = {"segmentations": "vtkSlicerSegmentationsModuleLogic", "volumes": "vtkSlicerVolumesLogic"}
 
 
@@ -38,11 +40,18 @@ class Application:
         self.views: Any = None
         self.restarted = False
         self.logic = slicer.vtkMRMLApplicationLogic()
-        self.whenStarted: list[Any] = []
+        self._listeners: dict[str, list[Any]] = {signature: [] for signature in _SIGNALS}
+        qtApplication.focusChanged.connect(self._onFocus)
 
     def connect(self, signature: str, function: Any) -> None:
-        assert signature == "startupCompleted()"
-        self.whenStarted.append(function)
+        self._listeners[signature].append(function)
+
+    def disconnect(self, signature: str, function: Any) -> None:
+        self._listeners[signature].remove(function)
+
+    def _onFocus(self, *widgets: Any) -> None:
+        for function in self._listeners[_FOCUS]:
+            function(*widgets)
 
     def applicationLogic(self) -> Any:
         return self.logic
@@ -163,9 +172,11 @@ def install() -> None:
         setattr(sys.modules["ctk"] if kind.__name__.startswith("ctk") else slicer, kind.__name__, kind)
     slicer.qSlicerScriptedLoadableModuleWidget, slicer.qSlicerScriptedLoadableModule = ModuleWidget, Module
     _installPackages()
+    segmenteditor.install()
     _installScene(Application(application, folder))
     slicer.modules.medsam2slicer = Module(MODULE_FILE)
     slicer.modules.manager = ModuleManager(slicer.modules.medsam2slicer)
+    sys.modules["MedSAM2Slicer"].registerEffect()  # as at the end of Slicer's start
 
 
 def _installPackages() -> None:

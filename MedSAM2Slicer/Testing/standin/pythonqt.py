@@ -75,7 +75,7 @@ def _changeObject() -> None:
 def _setAttribute(self: Any, name: str, value: Any) -> None:
     if type(self) in _plain and not hasattr(type(self), name) and not name.startswith("_"):
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, and PythonQt adds none.")
-    object.__setattr__(self, name, value)
+    QtCore.QObject.__base__.__setattr__(self, name, value)  # `object`'s own does not do for plain objects
 
 
 def _replaceConnect(kind: type) -> None:

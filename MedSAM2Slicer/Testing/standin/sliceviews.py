@@ -29,6 +29,10 @@ class SliceWidget:
         self._interactor.AddObserver("MouseMoveEvent", self._onMove)
         self._interactor.AddObserver("LeftButtonReleaseEvent", self._onRelease)
         self._interactor.AddObserver("RightButtonReleaseEvent", self._onRightRelease)
+        self.renderer = vtk.vtkRenderer()
+
+    def className(self) -> str:
+        return "qMRMLSliceWidget"
 
     def mrmlSliceNode(self) -> Any:
         return self._node
@@ -38,6 +42,9 @@ class SliceWidget:
 
     def interactor(self) -> Any:
         return self._interactor
+
+    def scheduleRender(self) -> None:
+        """Nobody looks."""
 
     def interactorStyle(self) -> SliceWidget:
         return self

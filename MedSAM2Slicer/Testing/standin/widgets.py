@@ -88,6 +88,32 @@ class ctkRangeWidget(QtWidgets.QWidget):
     decimals = Property(int, lambda self: self._low.decimals, _setDecimals)
 
 
+class ctkSliderWidget(QtWidgets.QWidget):
+    valueChanged = Signal(float)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._box, self._slider = QtWidgets.QDoubleSpinBox(self), QtWidgets.QSlider(QtCore.Qt.Horizontal, self)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider, 1)
+        layout.addWidget(self._box)
+        self._box.valueChanged.connect(self._onValue)
+
+    def _onValue(self, value: float) -> None:
+        self._slider.setRange(0, 100)
+        self._slider.setValue(round(100 * (value - self.minimum) / (self.maximum - self.minimum)))
+        self.valueChanged.emit(value)
+
+    value = Property(float, lambda self: self._box.value, lambda self, value: self._box.setValue(value))
+    minimum = Property(float, lambda self: self._box.minimum, lambda self, value: self._box.setMinimum(value))
+    maximum = Property(float, lambda self: self._box.maximum, lambda self, value: self._box.setMaximum(value))
+    singleStep = Property(float, lambda self: self._box.singleStep, lambda self, step: self._box.setSingleStep(step))
+    pageStep = Property(float, lambda self: 10 * self._box.singleStep, lambda self, step: None)
+    decimals = Property(int, lambda self: self._box.decimals, lambda self, value: self._box.setDecimals(value))
+    suffix = Property(str, lambda self: self._box.suffix, lambda self, text: self._box.setSuffix(text))
+
+
 class qMRMLWidget(QtWidgets.QWidget):
     mrmlSceneChanged = Signal(object)
     signatures = ("mrmlSceneChanged(vtkMRMLScene*)",)
@@ -227,6 +253,7 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
 WIDGETS: list[type] = [
     ctkCollapsibleButton,
     ctkRangeWidget,
+    ctkSliderWidget,
     qMRMLWidget,
     qMRMLNodeComboBox,
     qMRMLSegmentSelectorWidget,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from medsam2_core.errors import Cancelled, MedSAM2Error
 from medsam2_core.run.prompts import RunObject
+from medsam2_core.stopping import StopRules
 from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
 from MedSAM2SlicerLib.signal import Signal
@@ -60,6 +61,8 @@ class FakeClient:
         self.objects: list[Sequence[RunObject]] = []
         self.sessions: dict[str, tuple[Any, ...]] = {}
         self.volumes: set[str] = set()
+        self.spans: list[tuple[int, int]] = []
+        self.only: list[int] = [1]
         self.model: tuple[str, str] | None = None
         self.modelFacts = {
             "name": "fake",
@@ -81,7 +84,7 @@ class FakeClient:
         self.sessions[key] = settings
 
     def closeSession(self, key: str) -> None:
-        del self.sessions[key]
+        self.sessions.pop(key, None)
 
     def closeVolume(self, key: str) -> None:
         self.volumes.remove(key)
@@ -99,12 +102,13 @@ class FakeClient:
 
     def answers(self, index: int) -> tuple[ObjectAnswer, ...]:
         confidence = 0.9 - 0.15 * abs(index - self.middle)
-        return (ObjectAnswer(1, PackedMask.of(self.mask(index)), confidence, 3.0),)
+        return tuple(ObjectAnswer(one, PackedMask.of(self.mask(index)), confidence, 3.0) for one in self.only)
 
     def predict(self, session: str, index: int, objects: Any, onDone: Any, onError: Any) -> FakeCall:
         assert session in self.sessions
         call = FakeCall(self, [])
         call.onDone, call.onError = onDone, onError
+        self.only = [item.segment.label for item in objects]
         self.objects.append(objects)
         self.calls.append(call)
         return call
@@ -116,10 +120,12 @@ class FakeClient:
         call.onDone(self.answers(index))
 
     def propagate(
-        self, session: str, objects: Any, first: int, last: int, direction: str, stop: Mapping[str, Any],
-        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None,
+        self, session: str, objects: Any, first: int, last: int, direction: str, stop: StopRules,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None,
     ) -> FakeCall:  # fmt: skip
         assert session in self.sessions
+        self.spans.append((first, last))
+        self.only = only or [item.segment.label for item in objects]
         order = [self.middle, *range(self.middle + 1, last), *range(self.middle - 1, first - 1, -1)]
         call = FakeCall(self, order)
         call.onStep, call.onDone, call.onError = onStep, onDone, onError
@@ -141,4 +147,28 @@ class FakeClient:
             SliceRecord(index, self.answers(index)[0].confidence, 3.0, direction, float(self.mask(index).sum()))
             for index, direction in sorted(self._drawn.items())
         )
-        return Propagated(cancelled, 0.5, (ObjectRecord(1, {"forward": "reached the end"}, slices),))
+        records = tuple(ObjectRecord(one, {"forward": "reached the end"}, slices) for one in self.only)
+        return Propagated(cancelled, 0.5, records)
+
+    def redraw(
+        self, session: str, objects: Any, objectId: int, threshold: float, smoothingMm: float,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None,
+    ) -> FakeCall:  # fmt: skip
+        assert session in self.sessions
+        call = FakeCall(self, [])
+        call.onStep, call.onDone, call.onError = onStep, onDone, onError
+        self.cut, self.only = (threshold, smoothingMm), [objectId]
+        self.calls.append(call)
+        return call
+
+    def redrawn(self, mask: Callable[[int], Any]) -> None:
+        """Answer the redraw asked for last: `mask` gives each propagated slice."""
+        call = self.calls[-1]
+        tracked = {index: way for index, way in self._drawn.items() if way != "prompt"}
+        for index, way in tracked.items():
+            call.onStep(Step(index, way, 0, 0, (ObjectAnswer(self.only[0], PackedMask.of(mask(index)), 0.5, 3.0),)))
+        call.isFinished = True
+        slices = tuple(
+            SliceRecord(index, 0.5, 3.0, way, float(mask(index).sum())) for index, way in sorted(tracked.items())
+        )
+        call.onDone(Propagated(False, 0.1, (ObjectRecord(self.only[0], {}, slices),)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -21,8 +22,9 @@ from medsam2_core.cli.plan import Plan
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.io import write_labelmap
 from medsam2_core.model import SAM2
-from medsam2_core.run.prompts import add_prompts
 from medsam2_core.run.report import RunSettings, build_report, write_report
+from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
+from medsam2_core.worker.applied import AppliedPrompts
 
 # tqdm's own, but always slices per second, where it would turn slow rates into seconds per slice.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -46,26 +48,33 @@ def execute(plan: Plan, quiet: bool) -> Outcome:
         print(f"Note: {plan.model.name} has other weights than the run had, so the mask may differ.", file=sys.stderr)
     model = m2.load_model(plan.model.source, device=plan.device, image_size=plan.image_size)
     orientation = SliceOrientation.upright(plan.volume.geometry, plan.slicing.axis)
+    spacing = orientation.turn_spacing(plan.volume.geometry.spacing_kji)
     session = m2.VolumeSession(
         model,
         orientation.turn(plan.volume.array),
-        spacing=orientation.turn_spacing(plan.volume.geometry.spacing_kji),
+        spacing=spacing,
         axis=0,
         window=plan.window,
         memory=plan.memory,
         field_of_view=plan.field_of_view,
     )
-    add_prompts(session, plan.objects, orientation)
-    stop = m2.StopRules(**plan.stop)
-    settings = _settings(plan, model, sha256, session.field_of_view, stop)
     started = time.perf_counter()
-    slices_done, interrupted = _propagate(plan, session, stop, quiet)
+    done = _propagate(plan, session, orientation, quiet)
     seconds = time.perf_counter() - started
-    labelmap = orientation.turn_back(session.labelmap())
+    labelmap = orientation.turn_back(session.labelmap(plan.threshold, plan.smoothing_mm))
+    *earlier, last = done.runs
+    settings = _settings(plan, last, model, sha256, session.field_of_view)
     report = build_report(
-        plan.volume, settings, plan.objects, session, labelmap, seconds=seconds, interrupted=interrupted
+        plan.volume,
+        settings,
+        last.objects,
+        _AsDrawn(session, plan.threshold, plan.smoothing_mm, math.prod(spacing[1:])),
+        labelmap,
+        seconds=seconds,
+        interrupted=done.interrupted,
     )
-    return Outcome(labelmap, report, slices_done, interrupted)
+    report = with_earlier(report, [describe_earlier(run, plan.slicing) for run in earlier])
+    return Outcome(labelmap, report, done.slices, done.interrupted)
 
 
 def write(plan: Plan, outcome: Outcome) -> None:
@@ -76,50 +85,85 @@ def write(plan: Plan, outcome: Outcome) -> None:
         write_report(plan.report, outcome.report)
 
 
-def _settings(plan: Plan, model: SAM2, sha256: str, field_of_view: str, stop: m2.StopRules) -> RunSettings:
-    first, last = plan.range
+def _settings(plan: Plan, run: PlacedRun, model: SAM2, sha256: str, field_of_view: str) -> RunSettings:
     return RunSettings(
         model=plan.model.name,
         model_sha256=sha256,
         image_size=model.config.image_size,
         axis=plan.slicing.axis,
         window=plan.window,
-        first=first,
-        last=last,
-        direction=plan.direction,
+        first=run.first,
+        last=run.last,
+        direction=run.direction,
         memory=plan.memory,
         field_of_view=field_of_view,
-        stop=stop,
+        stop=run.stop,
         device=model.device.type,
+        rounds=run.rounds,
+        threshold=plan.threshold,
+        smoothing_mm=plan.smoothing_mm,
     )
 
 
-def _propagate(plan: Plan, session: m2.VolumeSession, stop: m2.StopRules, quiet: bool) -> tuple[int, bool]:
-    """Number of slices done, and whether Ctrl+C ended it."""
-    first, last = plan.range
-    token = m2.CancelToken()
-    done: set[int] = set()
-    total = _expected_slices(plan)
-    with _cancelled_by_interrupt(token), _progress_bar(total, quiet) as bar:
-        for step in session.propagate(first=first, last=last, direction=plan.direction, stop=stop, cancel=token):
-            bar.update(step.slice_index not in done)
-            done.add(step.slice_index)
-    return len(done), token.cancelled
+@dataclass(frozen=True)
+class _AsDrawn:
+    """What a session knows, with the areas that another threshold or smoothing gives."""
+
+    session: m2.VolumeSession
+    threshold: float
+    smoothing_mm: float
+    pixel_mm2: float
+
+    def results(self, object_id: int) -> dict[int, m2.SliceResult]:
+        """See `VolumeSession.results`."""
+        known = self.session.results(object_id)
+        pixels = self.session.mask(object_id, self.threshold, self.smoothing_mm).sum(axis=(1, 2))
+        return {index: replace(one, area_mm2=int(pixels[index]) * self.pixel_mm2) for index, one in known.items()}
+
+    def stops(self, object_id: int) -> dict[str, str]:
+        """See `VolumeSession.stops`."""
+        return self.session.stops(object_id)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """The runs that were done, an interrupted one with the rounds it came to, and how many slices the model saw."""
+
+    runs: list[PlacedRun]
+    slices: int
+    interrupted: bool
+
+
+def _propagate(plan: Plan, session: m2.VolumeSession, orientation: SliceOrientation, quiet: bool) -> _Done:
+    """One run after the other, until the last one or Ctrl+C."""
+    prompts = AppliedPrompts(session, orientation)
+    pressed, done, seen = m2.CancelToken(), list[PlacedRun](), set[int]()
+    total = sum(run.expected_slices for run in plan.runs)
+    with _cancelled_by_interrupt(pressed), _progress_bar(total, quiet) as bar:
+        for run in plan.runs:
+            prompts.change_to(run.objects)
+            upright = replace(run, stop=run.stop.turned(orientation.turn))
+            rounds = _run(upright, session, pressed, bar, seen)
+            done.append(replace(run, rounds=rounds) if pressed.cancelled else run)
+            if pressed.cancelled:
+                break
+    return _Done(done, len(seen), pressed.cancelled)
+
+
+def _run(
+    run: PlacedRun, session: m2.VolumeSession, pressed: m2.CancelToken, bar: tqdm[NoReturn], seen: set[int]
+) -> int:
+    """Propagate once, the region of the stop rules turned as the session is; the rounds done. Adds to `seen`."""
+    limit, done = RoundLimit(run.rounds, pressed), set[int]()
+    for step in session.propagate(run.first, run.last, run.direction, run.stop, cancel=limit, progress=limit.count):
+        bar.update(step.slice_index not in done)
+        done.add(step.slice_index)
+    seen |= done
+    return limit.rounds
 
 
 def _progress_bar(total: int, quiet: bool) -> tqdm[NoReturn]:
     return tqdm(total=total, unit=" slices", bar_format=_BAR, file=sys.stderr, disable=quiet)
-
-
-def _expected_slices(plan: Plan) -> int:
-    """Slices a run goes through unless a stop rule ends it."""
-    first, last = plan.range
-    prompted = [index for item in plan.objects for index in item.slices if first <= index < last]
-    if plan.direction == "forward":
-        first = min(prompted)
-    if plan.direction == "backward":
-        last = max(prompted) + 1
-    return last - first
 
 
 @contextmanager

@@ -1,14 +1,17 @@
-"""The prompts of a command line as prompts of a run: placed in the volume that they are given for."""
+"""The prompts and stop rules of a command line as those of a run: placed in the volume that they are given for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import argparse
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PointOption, PromptOption
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.io import read_mask
 from medsam2_core.run.prompts import PLANES, Prompt, RunObject, Slicing, joined, place_box, place_mask, place_points
+from medsam2_core.run.report import describe_region
 
 
 def choose_axis(text: str, geometry: Geometry) -> int:
@@ -42,6 +45,24 @@ def check_range_holds_prompts(objects: Iterable[RunObject], first: int, last: in
                 f"The range {first}:{last} holds no prompt of {item.segment.name!r} (prompted: slice {shown}): "
                 "widen --range or prompt a slice in it."
             )
+
+
+def stop_rules(options: argparse.Namespace, saved: Mapping[str, Any] | None, geometry: Geometry) -> dict[str, Any]:
+    """The rules as a run file has them: those given, else those `saved` in one.
+
+    Raises PromptError for a region on another grid, and VolumeError for a file that cannot be read.
+    """
+    given = {
+        "absent_slices": options.stop_absent,
+        "min_area_mm2": options.stop_area,
+        "max_area_change": None if options.stop_change is None else options.stop_change / 100,
+        "max_distance_mm": options.stop_distance,
+    }
+    rules = dict(saved or {})
+    rules.update({name: value or None for name, value in given.items() if value is not None})
+    if options.stop_outside is not None:
+        rules["inside"] = describe_region(read_mask(options.stop_outside, geometry))
+    return rules
 
 
 def _place_point_option(option: PointOption, frame: str, slicing: Slicing) -> Prompt:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medsam2_core.cli.model_file import ModelFile, catalogue_match, find_model
-from medsam2_core.cli.place_options import check_range_holds_prompts, choose_axis, place_options
+from medsam2_core.cli.place_options import check_range_holds_prompts, choose_axis, place_options, stop_rules
 from medsam2_core.cli.prompt_options import checked_range, parse_prompts, parse_range
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, check_output_path, read_volume
-from medsam2_core.run.file import FileSettings, RunFile, place_file_prompts, read_run_file
+from medsam2_core.run.file import FileSettings, place_rules, read_run_file
 from medsam2_core.run.memory import parse_memory
 from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects
-from medsam2_core.run.report import check_report_path
+from medsam2_core.run.report import RunSettings, check_report_path
+from medsam2_core.run.sequence import PlacedRun, place_runs
 from medsam2_core.weights.catalogue import load_catalogue
 
 _NO_PROMPTS = (
@@ -29,6 +30,7 @@ _NO_PROMPTS = (
 class Plan:
     """A run that can start. `range` is half-open; `image_size` None means the model's own; `stop` holds rules by name.
 
+    `earlier` are the runs before it in the same session; `rounds`, `threshold` and `smoothing_mm` as in `RunSettings`.
     `expected_sha256` is that of the model which a run file asks for, None where the user chose the model.
     """
 
@@ -47,6 +49,17 @@ class Plan:
     stop: Mapping[str, Any]
     output: Path
     report: Path | None
+    rounds: int | None = None
+    threshold: float = RunSettings.threshold
+    smoothing_mm: float = RunSettings.smoothing_mm
+    earlier: tuple[PlacedRun, ...] = ()
+
+    @property
+    def runs(self) -> list[PlacedRun]:
+        """All runs, the last one last."""
+        stop = place_rules(self.stop, self.volume.geometry.shape_kji)
+        last = PlacedRun(tuple(self.objects), *self.range, self.direction, stop, self.rounds)
+        return [*self.earlier, last]
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
@@ -63,7 +76,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     model, expected_sha256 = _model(options.model, saved)
     volume = read_volume(options.volume)
     slicing = Slicing(volume.geometry, _axis(options.axis, saved, volume))
-    objects = _objects(options, run, slicing)
+    runs = [] if run is None else place_runs(run, slicing)
+    objects = _objects(options, runs[-1].objects if runs else (), slicing)
     first, last = _range(options.range, saved, slicing.count)
     check_range_holds_prompts(objects, first, last)
     return Plan(
@@ -79,10 +93,19 @@ def make_plan(options: argparse.Namespace) -> Plan:
         memory=_memory(options.memory or saved.memory or "self-sorting"),
         field_of_view=options.field_of_view or saved.field_of_view or "auto",
         device=options.device or saved.device or "auto",
-        stop=saved.stop or {},
+        stop=stop_rules(options, saved.stop, volume.geometry),
         output=options.output,
         report=options.report,
+        rounds=None if options.range else saved.rounds,
+        threshold=_first(options.threshold, saved.threshold, RunSettings.threshold),
+        smoothing_mm=_first(options.smooth, saved.smoothing_mm, RunSettings.smoothing_mm),
+        earlier=tuple(runs[:-1]),
     )
+
+
+def _first(*values: float | None) -> float:
+    """The first value that is given."""
+    return next(value for value in values if value is not None)
 
 
 def _check_paths(options: argparse.Namespace) -> None:
@@ -90,7 +113,8 @@ def _check_paths(options: argparse.Namespace) -> None:
     if options.report is not None:
         check_report_path(options.report)
     masks = [Path(value) for option, value in options.typed or [] if option == "--mask"]
-    for source in (options.volume, *masks):
+    region = [] if options.stop_outside is None else [options.stop_outside]
+    for source in (options.volume, *masks, *region):
         if source.exists() and options.output.exists() and source.samefile(options.output):
             raise VolumeError(f"{options.output}: The output would replace an input: give --output another name.")
 
@@ -122,16 +146,16 @@ def _axis(chosen: str | None, saved: FileSettings, volume: Volume) -> int:
     return choose_axis(chosen or "0", volume.geometry)
 
 
-def _objects(options: argparse.Namespace, run: RunFile | None, slicing: Slicing) -> list[RunObject]:
+def _objects(options: argparse.Namespace, saved: Sequence[RunObject], slicing: Slicing) -> list[RunObject]:
     """Objects of the run file, then those of the command line; one that both name gets the prompts of both."""
-    prompts: dict[str, list[Prompt]] = {}
-    saved = [] if run is None else run.objects
-    for item in saved:
-        prompts[item.name] = place_file_prompts(item, slicing, options.prompts)
-    for name, typed in parse_prompts(options.typed or []).items():
-        prompts.setdefault(name, []).extend(place_options(typed, options.frame, slicing))
-    labels = {item.name: item.label for item in saved if item.label is not None}
-    colors = {item.name: item.color for item in saved if item.color is not None}
+    typed = parse_prompts(options.typed or [])
+    if not typed:
+        return list(saved)
+    prompts: dict[str, list[Prompt]] = {item.segment.name: list(item.prompts) for item in saved}
+    for name, given in typed.items():
+        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing))
+    labels = {item.segment.name: item.segment.label for item in saved}
+    colors = {item.segment.name: item.segment.color for item in saved}
     return make_objects(prompts, labels, colors)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.prompt_options import add_prompt_options
+from medsam2_core.cli.stop_options import add_drawing_options, add_stop_options
 
 if TYPE_CHECKING:
     from medsam2_core.cli.execute import Outcome
@@ -49,6 +50,8 @@ def add_parser(subparsers: SubParsers) -> None:
         "--frame", choices=("ijk", "ras", "lps"), default="ijk", help="of the coordinates: voxels, or mm (default: ijk)"
     )
     _add_settings(parser)
+    add_stop_options(parser)
+    add_drawing_options(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress and no summary")
 
 

@@ -6,6 +6,7 @@ slice, where the model sees black.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -31,6 +32,24 @@ class Region:
     def whole(rows: int, columns: int) -> Region:
         """The whole slice, stretched to a square as SAM 2 does."""
         return Region(0, 0, columns, rows)
+
+    @staticmethod
+    def around_all(regions: Collection[Region], rows: int, columns: int) -> Region:
+        """What any of some regions covers of a slice, as one rectangle within it; an empty one if there are none."""
+        x0 = max(min((one.x0 for one in regions), default=0), 0)
+        y0 = max(min((one.y0 for one in regions), default=0), 0)
+        right = min(max((one.x0 + one.width for one in regions), default=0), columns)
+        bottom = min(max((one.y0 + one.height for one in regions), default=0), rows)
+        return Region(x0, y0, right - x0, bottom - y0)
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of a region that lies within its slice."""
+        return slice(self.y0, self.y0 + self.height), slice(self.x0, self.x0 + self.width)
+
+    def within(self, outer: Region) -> Region:
+        """The same pixels, counted from the corner of another region."""
+        return Region(self.x0 - outer.x0, self.y0 - outer.y0, self.width, self.height)
 
     def points_to_model(self, points: Tensor, image_size: int) -> Tensor:
         """Slice points (N, 2) in pixels of the model's image; SAM 2's own rule, which scales pixel indexes."""
@@ -58,12 +77,10 @@ class WholeView:
 
     name = "whole"
 
-    def around(self, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
+    def around(
+        self, box: Box | None, rows: int, columns: int, spacing: tuple[float, float], before: Sequence[Region] = ()
+    ) -> Region:
         """See `ZoomView.around`."""
-        return Region.whole(rows, columns)
-
-    def follow(self, region: Region, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
-        """See `ZoomView.follow`."""
         return Region.whole(rows, columns)
 
 
@@ -71,9 +88,9 @@ class WholeView:
 class ZoomView:
     """The model sees a square, in mm, around the object, so that a small lesion still is many of its pixels wide.
 
-    `factor` sides of the object's box make the square's side. The square stays where it is until the object comes
-    within `margin` of its edge or no longer fills a `sparse` part of it: a view that is still lets memories of one
-    place meet, and embeddings be used again.
+    `factor` sides of the object's box make the square's side. A square serves until the object comes within `margin`
+    of its edge or no longer fills a `sparse` part of it: a view that is still lets memories of one place meet, and
+    embeddings be used again.
     """
 
     name = "zoom"
@@ -82,8 +99,16 @@ class ZoomView:
     margin: float = 0.1
     sparse: float = 0.3
 
-    def around(self, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
-        """Region around a box on a slice of rows x columns pixels of `spacing` (row, column) mm; whole if no box."""
+    def around(
+        self, box: Box | None, rows: int, columns: int, spacing: tuple[float, float], before: Sequence[Region] = ()
+    ) -> Region:
+        """Region for an object with this box (None: not seen) on a slice of rows x columns pixels of `spacing` mm.
+
+        That is the first region of `before` that serves, else a new one around the box; the whole slice without either.
+        """
+        serving = next((region for region in before if box is None or self._serves(region, box)), None)
+        if serving is not None:
+            return serving
         if box is None:
             return Region.whole(rows, columns)
         row_mm, column_mm = spacing
@@ -93,13 +118,7 @@ class ZoomView:
         width, height = max(round(side / column_mm), 2), max(round(side / row_mm), 2)
         return Region(round((x0 + x1 + 1 - width) / 2), round((y0 + y1 + 1 - height) / 2), width, height)
 
-    def follow(self, region: Region, box: Box | None, rows: int, columns: int, spacing: tuple[float, float]) -> Region:
-        """Region for the next slice, given the last one's region and the object's box there (None: not seen)."""
-        if box is None or self._comfortable(region, box):
-            return region
-        return self.around(box, rows, columns, spacing)
-
-    def _comfortable(self, region: Region, box: Box) -> bool:
+    def _serves(self, region: Region, box: Box) -> bool:
         x0, y0, x1, y1 = box
         left, right = (x0 - region.x0) / region.width, (x1 + 1 - region.x0) / region.width
         top, bottom = (y0 - region.y0) / region.height, (y1 + 1 - region.y0) / region.height

@@ -2,6 +2,8 @@
 
     {"objects": [{"name": "liver", "prompts": [{"kind": "points", "points_ras": [[-80, 10, 40]], "labels": [1]}]}]}
 
+Runs that came before it in the same session are in its list "earlier"; see `run.sequence`.
+
 The file is not trusted: it is read as JSON and nothing else, each value is checked, and it opens no other file.
 """
 
@@ -9,10 +11,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from medsam2_core.errors import PromptError
 from medsam2_core.image.window import Window
@@ -20,6 +24,7 @@ from medsam2_core.run.memory import parse_memory
 from medsam2_core.run.names import checked_name
 from medsam2_core.run.prompts import MaskPrompt, Prompt, Slicing, place_box, place_points
 from medsam2_core.run.report import FORMAT, decode_mask
+from medsam2_core.stopping import StopRules
 
 _LARGEST_BYTES = 1 << 28
 _CHOICES = {
@@ -27,7 +32,9 @@ _CHOICES = {
     "field_of_view": ("auto", "whole", "zoom"),
     "device": ("auto", "cpu", "cuda", "mps"),
 }
-_STOP_RULES = ("absent_slices", "min_area_mm2", "max_area_change")
+_OF_ONE_RUN = ("range", "direction", "stop", "rounds")
+_STOP_RULES = ("absent_slices", "min_area_mm2", "max_area_change", "max_distance_mm", "inside")
+_LARGEST_SIZE = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -55,15 +62,24 @@ class FileSettings:
     field_of_view: str | None = None
     device: str | None = None
     stop: Mapping[str, Any] | None = None
+    rounds: int | None = None
+    threshold: float | None = None
+    smoothing_mm: float | None = None
 
 
 @dataclass(frozen=True)
 class RunFile:
-    """What a run file holds. `path` is where it lies, or words for it; messages begin with it."""
+    """What a run file holds. `path` is where it lies, or words for it; messages begin with it.
+
+    `recorded` says that a program wrote it, of a run that took place. `earlier` are the runs before it in the same
+    session, the first one first; a prompt that they share with it is the very same JSON object.
+    """
 
     path: Path | str
     objects: list[FileObject]
     settings: FileSettings
+    recorded: bool = False
+    earlier: tuple[RunFile, ...] = ()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -96,23 +112,55 @@ def check_run(content: dict[str, Any], where: Path | str) -> RunFile:
             )
         objects = [_object(raw, f"objects[{place}]") for place, raw in enumerate(_list(content, "objects", "the file"))]
         _require_distinct(objects)
-        return RunFile(where, objects, _settings(_dict(content.get("settings", {}), "settings")))
+        settings = _dict(content.get("settings", {}), "settings")
+        recorded, earlier = "format" in content, content.get("earlier", [])
+        before = [
+            _earlier(raw, f"earlier[{place}]", settings, objects, where)
+            for place, raw in enumerate(_list({"earlier": earlier}, "earlier", "the file"))
+        ]
+        return RunFile(where, objects, _settings(settings), recorded, tuple(before))
     except PromptError as error:
         raise PromptError(f"{where}: {error}") from error
 
 
-def place_file_prompts(item: FileObject, slicing: Slicing, path: Path | str) -> list[Prompt]:
-    """The prompts of one object in the volume. Raises PromptError for those that do not fit it."""
+def place_file_prompts(
+    item: FileObject, slicing: Slicing, path: Path | str, shared: dict[int, list[Prompt]] | None = None
+) -> list[Prompt]:
+    """The prompts of one object in the volume, points one by one. Raises PromptError for those that do not fit it.
+
+    `shared` keeps what is placed, by the id of its JSON object: a mask that many runs have takes its memory once.
+    """
     placed: list[Prompt] = []
+    shared = {} if shared is None else shared
     for place, raw in enumerate(item.prompts):
-        where = f"{path}: Prompt {place + 1} of object {item.name!r}"
-        if raw["kind"] == "points":
-            placed += place_points(raw["points_ras"], [label == 1 for label in raw["labels"]], "ras", slicing, where)
-        elif raw["kind"] == "box":
-            placed.append(place_box(raw["corners_ras"], "ras", slicing, where))
-        else:
-            placed.append(_place_mask(raw, slicing, where))
+        if id(raw) not in shared:
+            shared[id(raw)] = _place(raw, slicing, f"{path}: Prompt {place + 1} of object {item.name!r}")
+        placed += shared[id(raw)]
     return placed
+
+
+def _place(raw: dict[str, Any], slicing: Slicing, where: str) -> list[Prompt]:
+    if raw["kind"] == "points":
+        return place_points(raw["points_ras"], [label == 1 for label in raw["labels"]], "ras", slicing, where)
+    if raw["kind"] == "box":
+        return [place_box(raw["corners_ras"], "ras", slicing, where)]
+    return [_place_mask(raw, slicing, where)]
+
+
+def place_rules(stop: Mapping[str, Any], shape_kji: tuple[int, int, int]) -> StopRules:
+    """Checked stop rules in a volume of that shape. Raises PromptError for a region that does not fit."""
+    region = stop.get("inside")
+    if region is None:
+        return StopRules(**stop)
+    if tuple(region["shape"]) != shape_kji:
+        raise PromptError(
+            f"The run's region to stay in has the shape {region['shape']} but the volume {list(shape_kji)}: use the "
+            "volume of the run that wrote it."
+        )
+    inside = np.zeros(shape_kji, dtype=bool)
+    for one in region["slices"]:
+        inside[one["slice_index"]] = decode_mask(one["runs"], shape_kji[1:])
+    return StopRules(**{**stop, "inside": inside})
 
 
 def _place_mask(raw: dict[str, Any], slicing: Slicing, where: str) -> MaskPrompt:
@@ -123,10 +171,34 @@ def _place_mask(raw: dict[str, Any], slicing: Slicing, where: str) -> MaskPrompt
             f"{slicing.count} slices of {slicing.shape[0]} x {slicing.shape[1]} along axis {slicing.axis}: "
             "use the volume and axis of the run that wrote it."
         )
-    mask = decode_mask(raw["runs"], slicing.shape)
-    if not mask.any():
-        raise PromptError(f"{where} is an empty mask: mark the object or leave the prompt out.")
-    return MaskPrompt(index, mask)
+    return MaskPrompt(index, decode_mask(raw["runs"], slicing.shape))
+
+
+def _earlier(raw: Any, where: str, settings: dict[str, Any], objects: list[FileObject], path: Path | str) -> RunFile:
+    """A run before that of `settings` and `objects`. It names what differs: a prompt of theirs is its number."""
+    run = _dict(raw, where)
+    own = _dict(run.get("settings", {}), f"{where}.settings")
+    shared = own.keys() - set(_OF_ONE_RUN)
+    if shared:
+        raise PromptError(f"{where}.settings.{min(shared)} cannot differ from run to run: name it in settings.")
+    known = {item.name: item for item in objects}
+    found = []
+    for place, item in enumerate(_list(run, "objects", where)):
+        here = f"{where}.objects[{place}]"
+        name = _text(_dict(item, here).get("name"), f"{here}.name")
+        if name not in known:
+            raise PromptError(f"{here}.name is {_shown(name)}: use a name of the list objects of the file.")
+        found.append(replace(known[name], prompts=_earlier_prompts(item, here, known[name].prompts)))
+    _require_distinct(found)
+    return RunFile(path, found, _settings({**settings, **own}), recorded=True)
+
+
+def _earlier_prompts(item: dict[str, Any], where: str, last: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    prompts = []
+    for place, raw in enumerate(_list(item, "prompts", where)):
+        here = f"{where}.prompts[{place}]"
+        prompts.append(last[_whole(raw, here, 0, len(last) - 1)] if isinstance(raw, int) else _prompt(raw, here))
+    return prompts
 
 
 def _object(raw: Any, where: str) -> FileObject:
@@ -166,18 +238,28 @@ def _points(prompt: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _mask(prompt: dict[str, Any], where: str) -> dict[str, Any]:
-    largest = 1 << 31
-    shape = [_whole(size, f"{where}.shape", 1, largest) for size in _list(prompt, "shape", where)]
-    runs = [_whole(run, f"{where}.runs", 0, largest) for run in _list(prompt, "runs", where)]
-    if len(shape) != 2 or sum(runs) != math.prod(shape):
-        raise PromptError(
-            f"{where} has runs that add up to {sum(runs)} pixels, not to its shape {shape}: save it again."
-        )
-    mask: dict[str, Any] = {"shape": shape, "runs": runs}
-    mask["slice_index"] = _whole(prompt.get("slice_index"), f"{where}.slice_index", 0, largest)
+    shape = _shape(prompt, where, 2)
+    mask: dict[str, Any] = {"shape": shape, "runs": _runs(prompt, where, shape)}
+    mask["slice_index"] = _whole(prompt.get("slice_index"), f"{where}.slice_index", 0, _LARGEST_SIZE)
     if "axis" in prompt:
         mask["axis"] = _whole(prompt["axis"], f"{where}.axis", 0, 2)
     return mask
+
+
+def _shape(raw: dict[str, Any], where: str, sides: int) -> list[int]:
+    shape = [_whole(size, f"{where}.shape", 1, _LARGEST_SIZE) for size in _list(raw, "shape", where)]
+    if len(shape) != sides:
+        raise PromptError(f"{where}.shape is {shape}: give {sides} sizes.")
+    return shape
+
+
+def _runs(raw: dict[str, Any], where: str, shape: Sequence[int]) -> list[int]:
+    runs = [_whole(run, f"{where}.runs", 0, _LARGEST_SIZE) for run in _list(raw, "runs", where)]
+    if sum(runs) != math.prod(shape):
+        raise PromptError(
+            f"{where} has runs that add up to {sum(runs)} pixels, not to its shape {list(shape)}: save it again."
+        )
+    return runs
 
 
 def _settings(raw: dict[str, Any]) -> FileSettings:
@@ -188,6 +270,9 @@ def _settings(raw: dict[str, Any]) -> FileSettings:
     for key, lowest, highest in (("image_size", 64, 4096), ("axis", 0, 2)):
         if key in raw:
             found[key] = _whole(raw[key], f"settings.{key}", lowest, highest)
+    for key, least, most in (("threshold", 0.001, 0.999), ("smoothing_mm", 0.0, 1000.0)):
+        if key in raw:
+            found[key] = _number_within(raw[key], f"settings.{key}", least, most)
     if "memory" in raw:
         found["memory"] = _text(raw["memory"], "settings.memory")
         parse_memory(found["memory"])
@@ -195,6 +280,8 @@ def _settings(raw: dict[str, Any]) -> FileSettings:
         found["window"] = _window(_dict(raw["window"], "settings.window"))
     if "range" in raw:
         found["range"] = _range(_list(raw, "range", "settings"))
+    if raw.get("rounds") is not None:
+        found["rounds"] = _whole(raw["rounds"], "settings.rounds", 0, 1 << 31)
     if "stop" in raw:
         found["stop"] = _stop(_dict(raw["stop"], "settings.stop"))
     return FileSettings(**found)
@@ -218,12 +305,22 @@ def _stop(raw: dict[str, Any]) -> dict[str, Any]:
     unknown = raw.keys() - set(_STOP_RULES)
     if unknown:
         raise PromptError(f"settings.stop.{min(unknown)} is no rule: use {', '.join(_STOP_RULES)}.")
-    rules: dict[str, Any] = {
-        key: None if value is None else _number(value, f"settings.stop.{key}") for key, value in raw.items()
-    }
-    if rules.get("absent_slices") is not None:
-        rules["absent_slices"] = _whole(raw["absent_slices"], "settings.stop.absent_slices", 1, 1 << 31)
-    return rules
+    return {key: None if value is None else _rule(key, value, f"settings.stop.{key}") for key, value in raw.items()}
+
+
+def _rule(key: str, value: Any, where: str) -> Any:
+    if key == "absent_slices":
+        return _whole(value, where, 1, _LARGEST_SIZE)
+    return _region(_dict(value, where), where) if key == "inside" else _number(value, where)
+
+
+def _region(raw: dict[str, Any], where: str) -> dict[str, Any]:
+    shape, slices = _shape(raw, where, 3), []
+    for place, one in enumerate(_list(raw, "slices", where)):
+        here = f"{where}.slices[{place}]"
+        index = _whole(_dict(one, here).get("slice_index"), f"{here}.slice_index", 0, shape[0] - 1)
+        slices.append({"slice_index": index, "runs": _runs(one, here, shape[1:])})
+    return {"shape": shape, "slices": slices}
 
 
 def _require_distinct(objects: list[FileObject]) -> None:
@@ -252,6 +349,13 @@ def _number(value: Any, where: str) -> float:
     if type(value) in (int, float) and abs(value) < 1e30:
         return float(value)
     raise PromptError(f"{where} holds {_shown(value)}, which is not a number that can be used: correct it.")
+
+
+def _number_within(value: Any, where: str, least: float, most: float) -> float:
+    number = _number(value, where)
+    if not least <= number <= most:
+        raise PromptError(f"{where} is {number:g}: give a number from {least:g} to {most:g}.")
+    return number
 
 
 def _whole(value: Any, where: str, lowest: int, highest: int) -> int:

@@ -171,17 +171,21 @@ def merge_points(prompts: Iterable[Prompt]) -> tuple[Prompt, ...]:
 
 
 def make_objects(
-    prompts: dict[str, list[Prompt]], labels: dict[str, int], colors: dict[str, tuple[float, float, float]]
+    prompts: dict[str, list[Prompt]],
+    labels: dict[str, int],
+    colors: dict[str, tuple[float, float, float]],
+    corrects: bool = False,
 ) -> list[RunObject]:
     """Objects with a label and a colour each: those given by name, else the next free label and the palette.
 
-    Raises PromptError for an object without prompts, or whose prompts on a slice are all exclude points.
+    Raises PromptError for an object without prompts, or unless the prompts `corrects` what is drawn already, for one
+    whose prompts on a slice would be taken otherwise than they were meant, such as nothing but exclude points.
     """
     free = (label for label in range(1, 65536) if label not in labels.values())
     objects = []
     for place, (name, placed) in enumerate(prompts.items()):
         merged = merge_points(placed)
-        _check_prompts(name, merged)
+        _check_prompts(name, merged, corrects)
         label = labels[name] if name in labels else next(free)
         objects.append(RunObject(Segment(name, label, colors.get(name) or palette_color(place)), merged))
     return objects
@@ -256,9 +260,11 @@ def _require_inside(voxels: Float, geometry: Geometry, frame: str, where: str) -
     raise PromptError(f"{where} ({frame}) is at voxel ({worst}), outside the volume: voxels have {limits}.")
 
 
-def _check_prompts(name: str, prompts: Sequence[Prompt]) -> None:
-    if not prompts:
+def _check_prompts(name: str, prompts: Sequence[Prompt], corrects: bool) -> None:
+    if all(isinstance(prompt, MaskPrompt) and not prompt.mask.any() for prompt in prompts):
         raise PromptError(f"Object {name!r} has no prompt: give it a point, a box or a mask.")
+    if corrects:
+        return
     for slice_index in {prompt.slice_index: None for prompt in prompts}:
         on_slice = [prompt for prompt in prompts if prompt.slice_index == slice_index]
         problem = _problem(on_slice)

@@ -6,7 +6,6 @@ patient whatever the volume's axes; coordinates of voxels and slices are those o
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -45,6 +44,8 @@ class RunSettings:
     model: a catalogue name, or the name of the checkpoint file; model_sha256: of that file.
     image_size: side of the model's input, pixels. axis: 0, 1, 2 for k, j, i. first, last: half-open range of slices.
     field_of_view: "whole" or "zoom". device: "cpu", "cuda" or "mps".
+    rounds: slices that each track had gone when somebody stopped it; None if nobody did.
+    threshold: the probability of a pixel of the object; smoothing_mm: of a Gaussian across slices.
     """
 
     model: str
@@ -59,6 +60,9 @@ class RunSettings:
     field_of_view: str
     stop: StopRules
     device: str
+    rounds: int | None = None
+    threshold: float = 0.5
+    smoothing_mm: float = 0.0
 
 
 class SliceFacts(Protocol):
@@ -147,6 +151,28 @@ def describe_run(
     }
 
 
+def describe_prompts(item: RunObject, slicing: Slicing) -> list[dict[str, Any]]:
+    """The prompts of an object as `run.file` reads them."""
+    return [_prompt(prompt, slicing) for prompt in item.prompts]
+
+
+def describe_rules(rules: StopRules) -> dict[str, Any]:
+    """Stop rules as `run.file` reads them."""
+    return {
+        "absent_slices": rules.absent_slices,
+        "min_area_mm2": rules.min_area_mm2,
+        "max_area_change": rules.max_area_change,
+        "max_distance_mm": rules.max_distance_mm,
+        "inside": None if rules.inside is None else describe_region(rules.inside),
+    }
+
+
+def describe_region(inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """A region (k, j, i) by the slices along k that it is on."""
+    slices = [{"slice_index": k, "runs": encode_mask(mask)} for k, mask in enumerate(inside) if mask.any()]
+    return {"shape": list(inside.shape), "slices": slices}
+
+
 def own_versions() -> dict[str, str]:
     """Versions of this package and of the Python it runs in."""
     return {"medsam2": package_version(), "python": platform.python_version()}
@@ -192,6 +218,7 @@ def decode_mask(runs: Sequence[int], shape: tuple[int, int]) -> npt.NDArray[np.b
 
 def _settings(settings: RunSettings) -> dict[str, Any]:
     window = settings.window
+    stopped = {} if settings.rounds is None else {"rounds": settings.rounds}
     return {
         "model": settings.model,
         "model_sha256": settings.model_sha256,
@@ -202,8 +229,11 @@ def _settings(settings: RunSettings) -> dict[str, Any]:
         "direction": settings.direction,
         "memory": settings.memory,
         "field_of_view": settings.field_of_view,
-        "stop": dataclasses.asdict(settings.stop),
+        "stop": describe_rules(settings.stop),
+        "threshold": settings.threshold,
+        "smoothing_mm": settings.smoothing_mm,
         "device": settings.device,
+        **stopped,
     }
 
 
@@ -213,7 +243,7 @@ def _object(item: RunObject, session: HasResults, volume: float, slicing: Slicin
         "name": item.segment.name,
         "label": label,
         "color": list(item.segment.color),
-        "prompts": [_prompt(prompt, slicing) for prompt in item.prompts],
+        "prompts": describe_prompts(item, slicing),
         "volume_ml": round(volume, 3),
         "stopped": dict(session.stops(label)),
         "slices": [_slice(index, facts) for index, facts in sorted(session.results(label).items())],

@@ -70,6 +70,13 @@ def optional_whole(header: Header, name: str) -> int | None:
     return None if header.get(name) is None else whole(header, name)
 
 
+def optional_wholes(header: Header, name: str) -> list[int] | None:
+    """A list of whole numbers, or None where it is null or absent."""
+    if header.get(name) is None:
+        return None
+    return [whole({name: value}, name) for value in items(header, name)]
+
+
 def optional_number(header: Header, name: str) -> float | None:
     """A finite number, or None where it is null or absent."""
     return None if header.get(name) is None else number(header, name)

@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry, Triple
-from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
 from medsam2_core.worker.prompts import objects_from_wire
 from medsam2_core.worker.results import Step, answers_to_wire, step_to_wire
+from medsam2_core.worker.rules import rules_from_wire
 from medsam2_core.worker.seams import GreyVolume, SessionSpec
 from medsam2_core.worker.wire import Buffer, Frame, Header
-from medsam2_core.worker.workspace import Notify, Workspace
+from medsam2_core.worker.workspace import Course, Look, Notify, Workspace
 
 Answer = tuple[Header, list[Buffer]]
 
@@ -38,6 +39,7 @@ class Requests:
             "open_session": self._open_session,
             "predict": self._predict,
             "propagate": self._propagate,
+            "redraw": self._redraw,
             "close": self._close,
             "status": self._status,
         }
@@ -79,15 +81,27 @@ class Requests:
     def _propagate(self, frame: Frame, cancel: CancelToken, send: Send) -> Answer:
         header, key = frame.header, fields.text(frame.header, "session")
         objects = objects_from_wire(frame, self._workspace.slice_shape(key))
-        span = (fields.optional_whole(header, "first"), fields.optional_whole(header, "last"))
-        direction, stop = fields.text(header, "direction"), _stop_rules(header)
-
-        def send_step(step: Step) -> None:
-            payloads: list[Buffer] = []
-            send("step", step_to_wire(step, payloads), payloads)
-
+        course = Course(
+            fields.optional_whole(header, "first"),
+            fields.optional_whole(header, "last"),
+            fields.text(header, "direction"),
+            rules_from_wire(fields.mapping(header, "stop"), frame, self._workspace.volume_shape(key)),
+            fields.optional_wholes(header, "only"),
+            fields.optional_whole(header, "rounds"),
+        )
         done = self._workspace.work(
-            key, lambda opened: opened.propagate(objects, span, direction, stop, cancel, send_step), _notices(send)
+            key, lambda opened: opened.propagate(objects, course, cancel, _steps(send)), _notices(send)
+        )
+        return done.to_wire(), []
+
+    def _redraw(self, frame: Frame, cancel: CancelToken, send: Send) -> Answer:
+        header, key = frame.header, fields.text(frame.header, "session")
+        objects = objects_from_wire(frame, self._workspace.slice_shape(key))
+        look = Look(
+            fields.whole(header, "object"), fields.number(header, "threshold"), fields.number(header, "smoothing_mm")
+        )
+        done = self._workspace.work(
+            key, lambda opened: opened.redraw(objects, look, cancel, _steps(send)), _notices(send)
         )
         return done.to_wire(), []
 
@@ -106,13 +120,12 @@ def _notices(send: Send) -> Notify:
     return lambda text: send("notice", {"message": text})
 
 
-def _stop_rules(header: Header) -> StopRules:
-    rules = fields.mapping(header, "stop")
-    return StopRules(
-        fields.optional_whole(rules, "absent_slices"),
-        fields.optional_number(rules, "min_area_mm2"),
-        fields.optional_number(rules, "max_area_change"),
-    )
+def _steps(send: Send) -> Callable[[Step], None]:
+    def send_step(step: Step) -> None:
+        payloads: list[Buffer] = []
+        send("step", step_to_wire(step, payloads), payloads)
+
+    return send_step
 
 
 def _volume(frame: Frame) -> GreyVolume:

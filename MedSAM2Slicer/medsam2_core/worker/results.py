@@ -28,7 +28,10 @@ class ObjectAnswer:
 
 @dataclass(frozen=True)
 class Step:
-    """The objects that reached a slice. `done` of `planned` slices, over objects and directions; 0 of 0 at prompts."""
+    """The objects that reached a slice. `done` of `planned` slices, over objects and directions.
+
+    At prompts, and of slices drawn again, both are 0.
+    """
 
     slice_index: int
     direction: str
@@ -59,22 +62,27 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class Propagated:
-    """How a propagation ended. Slices that an object's record does not list are empty."""
+    """How a propagation, or drawing again, ended after so many `rounds`, for the objects that took part.
+
+    Slices that an object's record does not list are empty.
+    """
 
     cancelled: bool
     seconds: float
     objects: tuple[ObjectRecord, ...]
+    rounds: int = 0
 
     def to_wire(self) -> Header:
         """The fields of a header."""
         objects = [_record_to_wire(item) for item in self.objects]
-        return {"cancelled": self.cancelled, "seconds": self.seconds, "objects": objects}
+        return {"cancelled": self.cancelled, "seconds": self.seconds, "objects": objects, "rounds": self.rounds}
 
     @staticmethod
     def from_wire(header: Header, slices: int) -> Propagated:
         """Read a result on a volume of so many slices. Raises WorkerError."""
         objects = tuple(_record(item, slices) for item in fields.objects(header, "objects"))
-        return Propagated(fields.flag(header, "cancelled"), fields.number(header, "seconds"), objects)
+        cancelled, seconds = fields.flag(header, "cancelled"), fields.number(header, "seconds")
+        return Propagated(cancelled, seconds, objects, fields.whole(header, "rounds"))
 
 
 def answers_to_wire(answers: Sequence[ObjectAnswer], payloads: list[Buffer]) -> list[Header]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -86,7 +86,10 @@ class ModelSession(ChangesPrompts, Protocol):
         stop: StopRules | None = None,
         cancel: CancelToken | None = None,
         progress: Callable[[int, int], None] | None = None,
+        objects: Sequence[int] | None = None,
     ) -> Iterator[SessionStep]: ...
+
+    def redraw(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Iterator[SessionStep]: ...
 
     def results(self, object_id: int) -> Mapping[int, SliceFacts]: ...
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from medsam2_core.errors import WorkerError
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAGIC = b"MS2W"
 MAX_HEADER_BYTES = 1 << 20
 MAX_PAYLOAD_BYTES = 2 << 30  # of all payloads of a frame together

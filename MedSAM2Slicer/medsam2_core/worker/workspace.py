@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -11,11 +13,12 @@ import numpy as np
 from medsam2_core.errors import DeviceError, WorkerError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.run.prompts import RunObject
+from medsam2_core.run.sequence import RoundLimit
 from medsam2_core.stopping import CancelToken, StopRules
 from medsam2_core.worker.applied import AppliedPrompts
 from medsam2_core.worker.masks import Mask, PackedMask
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
-from medsam2_core.worker.seams import Backend, GreyVolume, ModelSession, SessionSpec
+from medsam2_core.worker.seams import Backend, GreyVolume, ModelSession, SessionSpec, SessionStep
 from medsam2_core.worker.wire import Header
 
 Value = TypeVar("Value")
@@ -25,12 +28,38 @@ Notify = Callable[[str], None]
 _SMALL_CACHE = 64 << 20  # bytes, for all sessions together, once memory has run out
 
 
+@dataclass(frozen=True)
+class Course:
+    """Where a propagation goes: through slices first <= index < last, with `only` these objects (None: all).
+
+    The region of the stop rules is on the volume's grid (k, j, i). It ends after so many `rounds`, those of an earlier
+    run that was cancelled.
+    """
+
+    first: int | None
+    last: int | None
+    direction: str
+    stop: StopRules
+    only: Sequence[int] | None = None
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an object is drawn again; see `session.VolumeSession.redraw`."""
+
+    object_id: int
+    threshold: float
+    smoothing_mm: float
+
+
 class OpenSession:
     """A session on the upright slices of a volume. What goes in and out of it is of stored slices."""
 
     def __init__(self, backend: Backend, spec: SessionSpec, volume: GreyVolume) -> None:
         self.spec = spec
         self.shape = _slice_shape(volume, spec.axis)
+        self._pixel_mm2 = math.prod(mm for axis, mm in enumerate(volume.geometry.spacing_kji) if axis != spec.axis)
         self._orientation = SliceOrientation.upright(volume.geometry, spec.axis)
         self.session: ModelSession = backend.open_session(spec, volume, self._orientation)
         self._applied = AppliedPrompts(self.session, self._orientation)
@@ -46,41 +75,45 @@ class OpenSession:
         ]
 
     def propagate(
-        self,
-        objects: Sequence[RunObject],
-        span: tuple[int | None, int | None],
-        direction: str,
-        stop: StopRules,
-        cancel: CancelToken,
-        send: Callable[[Step], None],
+        self, objects: Sequence[RunObject], course: Course, cancel: CancelToken, send: Callable[[Step], None]
     ) -> Propagated:
-        """Carry the objects through slices span[0] <= index < span[1], sending each step. Raises PromptError."""
+        """Carry the objects through the slices, sending each step. Raises PromptError or VolumeError."""
         started = time.perf_counter()
         self._applied.change_to(objects)
-        for step in self._steps(span, direction, stop, cancel):
-            send(step)
-        records = tuple(self._record(item) for item in objects)
-        return Propagated(cancel.cancelled, time.perf_counter() - started, records)
+        limit, stop = RoundLimit(course.rounds, cancel), course.stop.turned(self._orientation.turn)
+        for step in self.session.propagate(
+            course.first, course.last, course.direction, stop, limit, limit.count, course.only
+        ):
+            send(self._step(step, limit.done, limit.planned))
+        ran = [item for item in objects if course.only is None or item.segment.label in course.only]
+        records = tuple(self._record(item.segment.label) if item.prompts else _nothing(item) for item in ran)
+        return Propagated(cancel.cancelled, time.perf_counter() - started, records, limit.rounds)
 
-    def _steps(
-        self, span: tuple[int | None, int | None], direction: str, stop: StopRules, cancel: CancelToken
-    ) -> Iterator[Step]:
-        done = [0, 0]
+    def redraw(
+        self, objects: Sequence[RunObject], look: Look, cancel: CancelToken, send: Callable[[Step], None]
+    ) -> Propagated:
+        """Draw one of the objects again, sending each step; areas are those drawn. Raises PromptError."""
+        started = time.perf_counter()
+        self._applied.change_to(objects)
+        areas: dict[int, float] = {}
+        for step in self.session.redraw(look.object_id, look.threshold, look.smoothing_mm):
+            if cancel.cancelled:
+                break
+            areas[step.slice_index] = int(step.masks[look.object_id].sum()) * self._pixel_mm2
+            send(self._step(step, 0, 0))
+        record = self._record(look.object_id)
+        slices = tuple(replace(one, area_mm2=areas.get(one.slice_index, one.area_mm2)) for one in record.slices)
+        record = replace(record, slices=slices)
+        return Propagated(cancel.cancelled, time.perf_counter() - started, (record,))
 
-        def count(finished: int, planned: int) -> None:
-            done[:] = finished, planned
+    def _step(self, step: SessionStep, done: int, planned: int) -> Step:
+        answers = tuple(
+            ObjectAnswer(label, self._packed(mask), step.confidence[label], step.object_score[label])
+            for label, mask in step.masks.items()
+        )
+        return Step(step.slice_index, step.direction, done, planned, answers)
 
-        for step in self.session.propagate(*span, direction, stop, cancel, count):
-            answers = tuple(
-                ObjectAnswer(label, self._packed(mask), step.confidence[label], step.object_score[label])
-                for label, mask in step.masks.items()
-            )
-            yield Step(step.slice_index, step.direction, done[0], done[1], answers)
-
-    def _record(self, item: RunObject) -> ObjectRecord:
-        label = item.segment.label
-        if not item.prompts:
-            return ObjectRecord(label, {}, ())
+    def _record(self, label: int) -> ObjectRecord:
         slices = tuple(
             SliceRecord(index, facts.confidence, facts.object_score, facts.direction, facts.area_mm2)
             for index, facts in self.session.results(label).items()
@@ -127,6 +160,10 @@ class Workspace:
     def slice_shape(self, key: str) -> tuple[int, int]:
         """Rows and columns of a session's stored slices."""
         return _known(self._sessions, key, "session").shape
+
+    def volume_shape(self, key: str) -> tuple[int, int, int]:
+        """Voxels along k, j, i of a session's volume."""
+        return self._volumes[_known(self._sessions, key, "session").spec.volume].geometry.shape_kji
 
     def work(self, key: str, task: Callable[[OpenSession], Value], notify: Notify) -> Value:
         """Do a task with a session; again with less memory if there is none left. Raises DeviceError."""
@@ -209,6 +246,11 @@ def _known(items: dict[str, Item], key: str, kind: str) -> Item:
     if key not in items:
         raise WorkerError(f"The worker has no {kind} {key!r}: open it first.")
     return items[key]
+
+
+def _nothing(item: RunObject) -> ObjectRecord:
+    """An object without prompts is forgotten by a propagation."""
+    return ObjectRecord(item.segment.label, {}, ())
 
 
 def _slice_shape(volume: GreyVolume, axis: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A small volume on disk and a model with random weights that finds something in it: enough to run every command."""
+"""A small volume on disk, and the command line to run on it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
 
-import medsam2_core as m2
 from medsam2_core.cli import main
-from medsam2_core.weights.checkpoint import save_checkpoint
 
 SHAPE_KJI = (10, 40, 48)
 SPACING_IJK = (0.8, 1.25, 2.5)
 ORIGIN_LPS = (-30.5, 12.25, 100.125)
 
 Run = Callable[..., int]
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights at 64 pixels; the object score is pushed up, else the object would be absent everywhere."""
-    torch.manual_seed(3)
-    model = m2.build_model("starter", image_size=64)
-    state = model.state_dict()
-    state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] += 10
-    path = tmp_path_factory.mktemp("model") / "random.pt"
-    save_checkpoint(path, state, model.config)
-    return path
 
 
 @pytest.fixture(scope="session")

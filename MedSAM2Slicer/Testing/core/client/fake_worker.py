@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,13 @@ class FakeSession:
         stop: StopRules | None = None,
         cancel: CancelToken | None = None,
         progress: Callable[[int, int], None] | None = None,
+        objects: Sequence[int] | None = None,
     ) -> Iterator[FakeStep]:
-        if not self.prompts:
+        labels = sorted({label for label, _ in self.prompts if objects is None or label in objects})
+        if not labels:
             raise PromptError("There is nothing to propagate: add a point, a box or a mask first.")
-        labels = sorted({label for label, _ in self.prompts})
-        start = min(index for _, index in self.prompts)
+        self.calls.append(("propagate", stop, objects))
+        start = min(index for label, index in self.prompts if label in labels)
         way = [*range(start, last or len(self.slices)), *range(start - 1, (first or 0) - 1, -1)]
         for done, index in enumerate(way):
             if cancel is not None and cancel.cancelled:
@@ -118,6 +120,17 @@ class FakeSession:
                 dict.fromkeys(labels, 0.9),
                 dict.fromkeys(labels, float("inf")),
             )
+
+    def redraw(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Iterator[FakeStep]:
+        """Take away a row at the top for each tenth that the threshold is above a half."""
+        tracked = {index: going for (label, index), going in self.tracked.items() if label == object_id}
+        if not tracked:
+            raise PromptError("Propagate again first: nothing is kept.")
+        for index, going in sorted(tracked.items()):
+            time.sleep(self.seconds)
+            mask = self.draw(object_id, index)
+            mask[: np.flatnonzero(mask.any(axis=1))[0] + round(10 * (threshold - 0.5))] = False
+            yield FakeStep(index, going, {object_id: mask}, {object_id: 0.9}, {object_id: 5.0})
 
     def results(self, object_id: int) -> dict[int, Facts]:
         return {

@@ -6,14 +6,18 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from medsam2_core.errors import Cancelled, PromptError, WeightsError, WorkerError
+from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
+from MedSAM2SlicerLib import requests
 from MedSAM2SlicerLib.client import State
 
 
@@ -66,6 +70,24 @@ def test_another_model_or_volume_opens_sessions_anew(make_client, volume, block)
     client.setVolume("ct", replace(volume, grey=np.zeros_like(volume.grey)))
     (answer,) = client.predict("s", 5, [block]).wait()
     assert answer.mask.box is None
+
+
+def test_an_equal_volume_is_not_sent_again(make_client, volume, block) -> None:
+    """Each panel windows the volume itself, and the embeddings of its slices are dear."""
+
+    @dataclass(frozen=True)
+    class Keyed:
+        grey: np.ndarray = field(compare=False)
+        geometry: Geometry
+        window: Window
+
+    client = make_client()
+    client.setVolume("ct", Keyed(volume.grey, volume.geometry, volume.window))
+    with mock.patch.object(requests, "openVolume", wraps=requests.openVolume) as send:
+        client.predict("s", 5, [block]).wait()
+        client.setVolume("ct", Keyed(volume.grey.copy(), volume.geometry, volume.window))
+        client.predict("s", 6, [block]).wait()
+    assert send.call_count == 1
 
 
 def test_prepare_opens_ahead_of_need(make_client, block) -> None:

@@ -102,6 +102,27 @@ def test_in_the_same_run_the_worker_knows_best(drawn: Drawn) -> None:
     assert [one.slice_index for one in completed.objects[0].slices] == [2, 3]
 
 
+def test_an_object_that_did_not_run_keeps_its_masks(drawn: Drawn) -> None:
+    other = RunObject(Segment("b", 2, (1, 0, 0)), (BOX_ON_2,))
+    drawn.noteRequest([item(BOX_ON_2), other])
+    ran = Propagated(False, 1.0, (ObjectRecord(2, {}, result(2).objects[0].slices),))
+    assert [one.object_id for one in drawn.completed(ran, Reach(0, 6, "both"), run=1).objects] == [2]
+    objects = [item(BOX_ON_2, CORRECTION_ON_4), other]
+    drawn.noteRequest(objects)
+    assert isinstance(drawn.restored(objects, run=2)[0].prompts[0], MaskPrompt)
+
+
+def test_what_a_lost_worker_had_kept_is_lost_until_all_of_it_is_propagated_again(drawn: Drawn) -> None:
+    assert not drawn.isLost(1, run=1)
+    assert drawn.isLost(1, run=2)
+    assert not drawn.isLost(7, run=2)
+    for index in (3, 4):
+        drawn.noteStep(step(index), run=2)
+    assert drawn.isLost(1, run=2)
+    drawn.completed(result(2, 3, 4), Reach(0, 6, "both"), run=2)  # slice 5 is no longer drawn
+    assert not drawn.isLost(1, run=2)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_with_a_real_worker_killed_between_a_propagation_and_its_correction(make_client, volume, block) -> None:
     client = make_client()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from medsam2_core.errors import Cancelled, DeviceError, WorkerError
+from medsam2_core.worker.wire import PROTOCOL
 from MedSAM2SlicerLib.client import State, WorkerClient
 from MedSAM2SlicerLib.connection import Timeouts
 
@@ -195,7 +196,7 @@ def test_stop_ends_a_stalled_worker(make_client, block) -> None:
         os.kill(target, 0)
 
 
-HELLO = 'out(*encode({"event": "hello", "protocol": 1, "version": "x"}))'
+HELLO = 'out(*encode({"event": "hello", "protocol": PROTOCOL, "version": "x"}))'
 ANSWER = "sys.stdin.buffer.read(1)"  # waits for a request
 BABBLE = {
     "garbage before the greeting": ('out(b"Welcome to the cluster!")', "does not speak.*Welcome"),
@@ -208,8 +209,8 @@ BABBLE = {
     "no JSON": (f'{HELLO}; {ANSWER}; out(b"MS2W" + bytes([0, 0, 0, 2]) + b"[}}")', "no JSON"),
     "half a frame": (f"{HELLO}; {ANSWER}; out(encode({{'id': 1}})[0][:9]); sys.exit(3)", "ended with code 3"),
     "another protocol": (
-        'out(*encode({"event": "hello", "protocol": 2, "version": "9.9"}))',
-        r"version 9.9\) speaks protocol 2",
+        'out(*encode({"event": "hello", "protocol": PROTOCOL + 1, "version": "9.9"}))',
+        rf"version 9.9\) speaks protocol {PROTOCOL + 1}",
     ),
     "no greeting": ('out(*encode({"id": 1, "event": "result"}))', "no MedSAM2Slicer worker"),
     "the end at once": ('sys.stderr.write("one\\nModuleNotFoundError: torch\\n"); sys.exit(1)', "code 1: ModuleNot"),
@@ -221,7 +222,7 @@ BABBLE = {
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {folder!r})
-from medsam2_core.worker.wire import encode
+from medsam2_core.worker.wire import PROTOCOL, encode
 def out(*buffers):
     for buffer in buffers:
         sys.stdout.buffer.write(buffer)

@@ -12,41 +12,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from runsamples import MASK, PROMPTS, SETTINGS
 
 from medsam2_core.cli import summary
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.window import Window
 from medsam2_core.io import Segment, Volume
 from medsam2_core.run import file as run_file
 from medsam2_core.run import report
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, Slicing
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, RunObject, Slicing
 from medsam2_core.stopping import StopRules
 
 OBLIQUE = ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0))
 GRID = Geometry((6, 8, 9), (0.7, 1.3, 2.5), (-10.1, 20.2, 30.3), OBLIQUE)
-MASK = np.random.default_rng(1).random((8, 9)) > 0.5
 OBJECTS = [
-    RunObject(
-        Segment("Leber 肝臓", 3, (0.9, 0.6, 0.0)),
-        (PointsPrompt(2, ((1.125, 2.3), (5.001, 3.0)), (True, False)), BoxPrompt(2, (0.1, 1.7, 6.35, 5.0))),
-    ),
-    RunObject(Segment("[\n 1]", 7, (0.0, 0.5, 1.0)), (MaskPrompt(4, MASK),)),
+    RunObject(Segment("Leber 肝臓", 3, (0.9, 0.6, 0.0)), PROMPTS[:2]),
+    RunObject(Segment("[\n 1]", 7, (0.0, 0.5, 1.0)), PROMPTS[2:]),
 ]
-SETTINGS = report.RunSettings(
-    "starter",
-    "ab" * 32,
-    192,
-    0,
-    Window(-160, 240, "abdomen"),
-    1,
-    6,
-    "both",
-    "recency",
-    "zoom",
-    StopRules(2, 5.0),
-    "cpu",
-)
+
+
+STOP = {
+    "absent_slices": 2,
+    "min_area_mm2": 5.0,
+    "max_area_change": None,
+    "max_distance_mm": None,
+    "inside": None,
+}
 
 
 @dataclass
@@ -83,7 +74,8 @@ def test_a_report_holds_what_was_done(tmp_path: Path) -> None:
     assert found["format"] == "medsam2-run/1"
     assert found["volume"]["shape_kji"] == [6, 8, 9]
     assert found["settings"]["window"] == {"name": "abdomen", "lower": -160, "upper": 240}
-    assert found["settings"]["stop"] == {"absent_slices": 2, "min_area_mm2": 5.0, "max_area_change": None}
+    assert found["settings"]["stop"] == STOP
+    assert (found["settings"]["threshold"], found["settings"]["smoothing_mm"]) == (0.5, 0.0)
     liver, empty = found["objects"]
     assert liver["volume_ml"] == pytest.approx(36 * 0.7 * 1.3 * 2.5 / 1000, abs=1e-3)
     assert [facts["slice_index"] for facts in liver["slices"]] == [1, 2]
@@ -135,11 +127,26 @@ def test_settings_come_back(tmp_path: Path) -> None:
     assert found.settings == run_file.FileSettings(
         model="starter", model_sha256="ab" * 32, image_size=192, axis=0, window=SETTINGS.window, range=(1, 6),
         direction="both", memory="recency", field_of_view="zoom", device="cpu",
-        stop={"absent_slices": 2, "min_area_mm2": 5.0, "max_area_change": None},
+        stop=STOP, threshold=0.5, smoothing_mm=0.0,
     )  # fmt: skip
     assert [(item.name, item.label, item.color) for item in found.objects] == [
         ("Leber 肝臓", 3, (0.9, 0.6, 0.0)), ("b", 7, (0.0, 0.5, 1.0)),
     ]  # fmt: skip
+
+
+def test_a_region_to_stay_in_comes_back() -> None:
+    inside = np.random.default_rng(3).random(GRID.shape_kji) > 0.5
+    inside[2] = False
+    rules = StopRules(None, max_distance_mm=12.5, inside=inside)
+    stored = json.loads(json.dumps(report.describe_rules(rules)))
+    assert [one["slice_index"] for one in stored["inside"]["slices"]] == [0, 1, 3, 4, 5]
+    stop = run_file.check_run(with_settings(stop=stored), "run").settings.stop
+    assert stop is not None
+    found = run_file.place_rules(stop, GRID.shape_kji)
+    assert (found.absent_slices, found.max_distance_mm) == (None, 12.5)
+    np.testing.assert_array_equal(found.inside, inside)
+    with pytest.raises(PromptError, match=r"\[6, 8, 9\] but the volume \[6, 8, 8\]"):
+        run_file.place_rules(stop, (6, 8, 8))
 
 
 def with_prompt(prompt: object) -> dict:
@@ -148,6 +155,10 @@ def with_prompt(prompt: object) -> dict:
 
 def with_settings(**settings: object) -> dict:
     return {**with_prompt({"kind": "points", "points_ras": [[1, 2, 3]], "labels": [1]}), "settings": settings}
+
+
+def region_of(*slices: object) -> dict:
+    return {"shape": [2, 2, 2], "slices": list(slices)}
 
 
 BAD = [
@@ -183,6 +194,13 @@ BAD = [
     (with_settings(window={"lower": 5, "upper": 5}), "lower limit first"),
     (with_settings(stop={"absent": 3}), "settings.stop.absent is no rule"),
     (with_settings(stop={"absent_slices": 0}), "whole number from 1"),
+    (with_settings(stop={"max_distance_mm": "far"}), "max_distance_mm holds 'far'"),
+    (with_settings(stop={"inside": {"shape": [2, 2], "slices": []}}), "inside.shape is .2, 2.: give 3 sizes"),
+    (with_settings(stop={"inside": {"shape": [2, 2, 2]}}), "inside has no list 'slices'"),
+    (with_settings(stop={"inside": region_of({"slice_index": 2, "runs": [4]})}), "whole number from 0 to 1"),
+    (with_settings(stop={"inside": region_of({"slice_index": 0, "runs": [5]})}), "add up to 5 pixels"),
+    (with_settings(threshold=1), "threshold is 1: give a number from 0.001 to 0.999"),
+    (with_settings(smoothing_mm=-1), "smoothing_mm is -1: give a number from 0"),
     (with_settings(model=5), "not text"),
 ]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import medsam2_core as m2
 from medsam2_core.cli.execute import execute
@@ -22,8 +21,8 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, read_labelmap, read_volume
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, Slicing
-from medsam2_core.weights.checkpoint import save_checkpoint
-from medsam2_core.worker.wire import Decoder, encode
+from medsam2_core.run.report import describe_rules
+from medsam2_core.worker.wire import PROTOCOL, Decoder, encode
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.transports import SubprocessTransport
 
@@ -47,18 +46,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
     client = WorkerClient(SubprocessTransport, WORKER, log, environment)
     yield client
     client.stop()
-
-
-@pytest.fixture(scope="module")
-def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights at 64 pixels that always find something."""
-    torch.manual_seed(3)
-    model = m2.build_model("starter", image_size=64)
-    state = model.state_dict()
-    state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] += 10
-    path = tmp_path_factory.mktemp("model") / "random.pt"
-    save_checkpoint(path, state, model.config)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +78,14 @@ def span(ct: Volume, axis: int, item: RunObject) -> tuple[int, int]:
     return max(index - 10, 0), min(index + 11, ct.array.shape[axis])
 
 
-def by_command_line(ct: Volume, model: str, item: RunObject, axis: int) -> np.ndarray:
+def by_command_line(ct: Volume, model: str, item: RunObject, axis: int, **choices: object) -> np.ndarray:
     slicing = Slicing(ct.geometry, axis)
     plan = Plan(
         volume=ct, slicing=slicing, objects=[item], window=WINDOW, range=span(ct, axis, item), model=find_model(model),
         expected_sha256=None, image_size=None, direction="both", memory="self-sorting", field_of_view="auto",
         device="cpu", stop={}, output=Path("unused"), report=None,
     )  # fmt: skip
-    return execute(plan, quiet=True).labelmap == item.segment.label
+    return execute(replace(plan, **choices), quiet=True).labelmap == item.segment.label
 
 
 def prepare(client: WorkerClient, ct: Volume, model: str, axis: int) -> None:
@@ -135,13 +122,13 @@ def test_the_starter_draws_what_the_command_line_draws(client, ct: Volume, organ
     assert np.array_equal(by_worker(client, ct, [item(3, box)], axis), expected)
 
 
-def test_every_kind_of_prompt_draws_what_the_command_line_draws(client, ct: Volume, organ, random_model: Path) -> None:
+def test_every_kind_of_prompt_draws_what_the_command_line_draws(client, ct: Volume, organ, checkpoint: Path) -> None:
     box = box_prompt(organ, 0)
     x0, y0, x1, y1 = box.box
     points = PointsPrompt(box.slice_index, ((x0 / 2 + x1 / 2, y0 / 2 + y1 / 2), (x0, y0)), (True, False))
     prompts = (points, box, MaskPrompt(box.slice_index + 3, organ[box.slice_index + 3]))
-    prepare(client, ct, str(random_model), 0)
-    expected = by_command_line(ct, str(random_model), item(1, *prompts), 0)
+    prepare(client, ct, str(checkpoint), 0)
+    expected = by_command_line(ct, str(checkpoint), item(1, *prompts), 0)
     assert expected.any()
     # Another prompt was there before, and another object comes along.
     client.predict("s", 3, [item(1, BoxPrompt(3, (1, 1, 20, 20)))]).wait()
@@ -149,8 +136,36 @@ def test_every_kind_of_prompt_draws_what_the_command_line_draws(client, ct: Volu
     assert np.array_equal(by_worker(client, ct, [item(1, *prompts), other], 0), expected)
 
 
-def test_a_preview_and_a_repetition_encode_nothing_twice(client, ct: Volume, organ, random_model: Path) -> None:
-    prepare(client, ct, str(random_model), 0)
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_region_and_drawing_again_give_what_the_command_line_gives(
+    client, ct: Volume, organ, checkpoint: Path, axis: int
+) -> None:
+    box = box_prompt(organ, axis)
+    inside = np.zeros(organ.shape, bool)
+    slices = np.moveaxis(inside, axis, 0)
+    slices[: box.slice_index + 4, : int(box.box[3]) + 9] = True  # ends on one side; flips and swaps would show
+    rules = m2.StopRules(inside=inside, max_distance_mm=12.0)
+    stop = describe_rules(rules)
+    expected = by_command_line(ct, str(checkpoint), item(1, box), axis, stop=stop, threshold=0.45, smoothing_mm=2.0)
+    prepare(client, ct, str(checkpoint), axis)
+    propagated = client.propagate("s", [item(1, box)], *span(ct, axis, item(1, box)), stop=rules).wait()
+    mask = np.zeros(organ.shape, bool)
+
+    def draw(step) -> None:
+        np.moveaxis(mask, axis, 0)[step.slice_index] = step.answers[0].mask.full(slices.shape[1:])
+
+    redrawn = client.redraw("s", [item(1, box)], 1, 0.45, 2.0, draw).wait()
+    assert expected.any()
+    assert np.array_equal(mask, expected)
+    assert redrawn.objects[0].stopped == propagated.objects[0].stopped
+    areas = [one.area_mm2 for one in redrawn.objects[0].slices]
+    assert areas != [one.area_mm2 for one in propagated.objects[0].slices]
+    pixel = np.prod([mm for place, mm in enumerate(ct.geometry.spacing_kji) if place != axis])
+    assert sum(areas) == pytest.approx(float(expected.sum() * pixel))
+
+
+def test_a_preview_and_a_repetition_encode_nothing_twice(client, ct: Volume, organ, checkpoint: Path) -> None:
+    prepare(client, ct, str(checkpoint), 0)
     client.openSession("s", "ct", 0, "recency", "whole")
     by_worker(client, ct, [item(1, box_prompt(organ, 0))], 0)
     before = client.status().wait()
@@ -160,12 +175,12 @@ def test_a_preview_and_a_repetition_encode_nothing_twice(client, ct: Volume, org
     assert client.status().wait()["encoder_runs"] == before["encoder_runs"]
 
 
-def test_the_facts_of_the_model(client, ct: Volume, random_model: Path) -> None:
-    prepare(client, ct, str(random_model), 0)
+def test_the_facts_of_the_model(client, ct: Volume, checkpoint: Path) -> None:
+    prepare(client, ct, str(checkpoint), 0)
     client.prepare("s").wait()
     facts = client.modelFacts
     assert (facts["name"], facts["image_size"], facts["device"]) == ("random.pt", 64, "cpu")
-    assert facts["sha256"] == find_model(str(random_model)).sha256()
+    assert facts["sha256"] == find_model(str(checkpoint)).sha256()
     assert facts["parameters"] > 1e6
 
 
@@ -207,7 +222,7 @@ def raw() -> Iterator[Raw]:
 
 def test_the_greeting(raw: Raw) -> None:
     hello = raw.next()
-    assert (hello["event"], hello["protocol"], hello["pid"]) == ("hello", 1, raw.process.pid)
+    assert (hello["event"], hello["protocol"], hello["pid"]) == ("hello", PROTOCOL, raw.process.pid)
 
 
 @pytest.mark.parametrize("how", ["bye", "the end of stdin", "SIGTERM"])

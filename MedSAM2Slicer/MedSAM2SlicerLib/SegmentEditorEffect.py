@@ -1,0 +1,125 @@
+"""The effect "MedSAM-2" of Segment Editor: Slicer's calls, handed on to `ui.effectface` while the effect is active."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
+from slicer.i18n import tr as _
+
+from MedSAM2SlicerLib.ui import effectchoices
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.ui.effectface import EffectFace
+    from MedSAM2SlicerLib.ui.services import Services
+
+_MODULE_FOLDER = Path(__file__).resolve().parents[1]
+
+
+class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
+    """One for each Segment Editor. `face` is what there is to see and to click; None while the effect is inactive."""
+
+    def __init__(self, scriptedEffect: Any) -> None:
+        scriptedEffect.name = "MedSAM-2"  # not translated: scripts and scenes find the effect by it
+        scriptedEffect.title = _("MedSAM-2")
+        scriptedEffect.perSegment = True
+        scriptedEffect.requireSegments = True
+        AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
+        self.face: EffectFace | None = None
+        self._services: Services | None = None
+
+    def clone(self) -> Any:
+        """Make another one, for another Segment Editor."""
+        from MedSAM2SlicerLib.effectregistration import makeEffect
+
+        return makeEffect()
+
+    def icon(self) -> Any:
+        """Return what the effect's button shows."""
+        from MedSAM2SlicerLib.ui import effectlooks
+
+        return effectlooks.icon()
+
+    def createCursor(self, _widget: Any) -> Any:
+        """Return the mouse cursor of the views: Slicer's own would carry the icon, which hides what is clicked on."""
+        from MedSAM2SlicerLib.ui import effectlooks
+
+        return effectlooks.cursor()
+
+    def helpText(self) -> str:
+        """Return what Segment Editor shows above the options."""
+        gestures = [
+            _("<b>Left-click:</b> this belongs to the object. Its mask on the slice is drawn at once."),
+            _("<b>Left-click after x:</b> this does not belong to it; <b>a</b> goes back."),
+            _("<b>Drag:</b> a box around the object."),
+            _("<b>p:</b> carry the mask through all slices; <b>Esc</b> stops and keeps what is done."),
+            _("Then correct a slice with any tool, and propagate again: only what it touches is drawn anew."),
+        ]
+        title = _("Segment an object from a click or a box on one slice.")
+        return f"<html>{title}<ul>{''.join(f'<li>{one}</li>' for one in gestures)}</ul></html>"
+
+    def setMRMLDefaults(self) -> None:
+        """Give the Segment Editor node the effect's parameters; it may be another node than before."""
+        effectchoices.setDefaults(self.scriptedEffect)
+        if self.face and self.face.node is not self.scriptedEffect.parameterSetNode():
+            self.activate()
+
+    def updateGUIFromMRML(self) -> None:
+        """Show the effect's parameters, of which some may have changed."""
+        if self.face:
+            self.face.follow()
+
+    def updateMRMLFromGUI(self) -> None:
+        """Save what is chosen."""
+        if self.face:
+            self.face.save()
+
+    def sourceVolumeNodeChanged(self) -> None:
+        """Work on the new volume."""
+        if self.face:
+            self.face.follow()
+
+    def layoutChanged(self) -> None:
+        """Give up a box that is being dragged: its view may be gone."""
+        if self.face:
+            self.face.gestures.cancel()
+
+    def activate(self) -> None:
+        """Begin; all that is seen is built now."""
+        from MedSAM2SlicerLib.ui.effectface import EffectFace
+
+        self.deactivate()
+        if self._services is None:
+            self._services = self.makeServices()
+        self.face = EffectFace(self.scriptedEffect, self._services)
+
+    def deactivate(self) -> None:
+        """End, with a propagation that may be running; what it has drawn stays. The model stays loaded."""
+        if self.face:
+            self.face.close()
+            self.face = None
+
+    def cleanup(self) -> None:
+        """Let go of everything: this Segment Editor is closed."""
+        self.deactivate()
+        if self._services is not None:
+            self._services.close()
+            self._services = None
+
+    def processInteractionEvents(self, callerInteractor: Any, eventId: int, viewWidget: Any) -> bool:
+        """Take a mouse event of a view; return whether it was used."""
+        return self.face is not None and self.face.gestures.process(callerInteractor, eventId, viewWidget)
+
+    def interactionNodeModified(self, interactionNode: Any) -> None:
+        """End the effect if the mouse is taken for something else, but not for placing one of its own prompts."""
+        isTaken = interactionNode.GetCurrentInteractionMode() != slicer.vtkMRMLInteractionNode.ViewTransform
+        if isTaken and not (self.face and self.face.isPlacing):
+            self.scriptedEffect.selectEffect("")
+
+    def makeServices(self) -> Services:
+        """Return what the panel needs beside the controller; self tests hand in others."""
+        from MedSAM2SlicerLib.ui.services import Services
+
+        return Services(_MODULE_FOLDER)

@@ -1,0 +1,49 @@
+"""The controller's talk with the worker: one request at a time, and late answers of what was left go nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from MedSAM2SlicerLib.calls import Call
+
+
+class Conversation:
+    """Holds the request that is on its way."""
+
+    def __init__(self) -> None:
+        self._call: Call | None = None
+        self._generation = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._call is not None
+
+    def ask(self, request: Callable[[], Call]) -> None:
+        """Make a request, whose slots are `current` ones."""
+        self._call = request()
+
+    def current(self, slot: Callable[..., None], last: bool = True) -> Callable[..., None]:
+        """Call `slot` only as long as nothing newer was asked; the `last` answer ends the request."""
+        generation = self._generation
+
+        def guarded(*values: object) -> None:
+            if generation != self._generation:
+                return
+            if last:
+                self._call = None
+            slot(*values)
+
+        return guarded
+
+    def cancel(self) -> None:
+        """Ask the worker to stop; its answer still counts."""
+        if self._call is not None:
+            self._call.cancel()
+
+    def leave(self) -> None:
+        """Have the worker stop, whatever it still says."""
+        self._generation += 1
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()

@@ -1,0 +1,89 @@
+"""What the left mouse button does in a slice view: it clicks, or drags a box. Needs neither Slicer nor Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Position = tuple[float, float]
+"""(x, y) in a view, in pixels."""
+
+_DRAG = 3  # pixels: a hand that clicks moves less
+
+
+@dataclass(frozen=True)
+class Click:
+    """A click at a position."""
+
+    position: Position
+
+
+@dataclass(frozen=True)
+class Drag:
+    """A box between two opposite corners."""
+
+    start: Position
+    end: Position
+
+
+class Gestures:
+    """Reads presses, moves and releases of the left button, one gesture at a time.
+
+    Methods that return a bool say whether the event was used: what is not, is Slicer's.
+    """
+
+    def __init__(self) -> None:
+        self._start: Position | None = None
+        self._end: Position | None = None
+        self._isRepeat = False
+
+    @property
+    def held(self) -> bool:
+        """Whether the button is down in a gesture."""
+        return self._start is not None
+
+    @property
+    def box(self) -> Drag | None:
+        """The box as drawn so far; None where it is still a click."""
+        return None if self._start is None or self._end is None else Drag(self._start, self._end)
+
+    def press(self, position: Position, modified: bool = False, isRepeat: bool = False) -> bool:
+        """Begin a gesture, unless a key (Shift, Ctrl, Alt) makes the press Slicer's.
+
+        The second press of a double click is used and means nothing: unused, it would enlarge the view.
+        """
+        self.cancel()
+        if modified:
+            return False
+        self._start, self._isRepeat = position, isRepeat
+        return True
+
+    def move(self, position: Position) -> bool:
+        """Draw the box further; a first few pixels are still a click."""
+        if self._start is None:
+            return False
+        if not self._isRepeat and (self._end is not None or _distance(self._start, position) > _DRAG):
+            self._end = position
+        return True
+
+    def release(self, position: Position) -> Click | Drag | None:
+        """End the gesture and say what it was; None for a box that is too thin to hold anything."""
+        self.move(position)
+        start, box, isRepeat = self._start, self.box, self._isRepeat
+        self.cancel()
+        if start is None or isRepeat:
+            return None
+        if box is None:
+            return Click(start)
+        return box if min(_sides(box.start, box.end)) > _DRAG else None
+
+    def cancel(self) -> None:
+        """Forget the gesture."""
+        self._start, self._end, self._isRepeat = None, None, False
+
+
+def _sides(one: Position, other: Position) -> tuple[float, float]:
+    return abs(one[0] - other[0]), abs(one[1] - other[1])
+
+
+def _distance(one: Position, other: Position) -> float:
+    return max(_sides(one, other))

@@ -1,0 +1,214 @@
+"""One segment at work: its prompts, what is known of its slices, and edits by other tools, which are prompts too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import PromptError
+from medsam2_core.image.segments import Segment
+from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects, merge_points
+from MedSAM2SlicerLib.layers import Bools
+from MedSAM2SlicerLib.prompts import PromptPlacer
+from MedSAM2SlicerLib.promptset import PromptSet
+from MedSAM2SlicerLib.runrecord import attributeName, restoreRun, runText
+from MedSAM2SlicerLib.slicemasks import SliceMasks
+from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, SliceReview, SliceStates
+
+_COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
+_REMEMBERED = 20  # contents of the segment, of which Slicer can undo ten
+
+# A segment that was never propagated, but is painted on so few slices, is to be propagated from these.
+_FEW_SLICES = 12
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What goes with a content of the segment: the states of its slices in JSON, and the record of its run."""
+
+    states: dict[str, Any]
+    run: str | None
+
+
+class SegmentWork:
+    """A segment, the object `objectId` of the worker's session.
+
+    What is known of its slices lies as JSON in the attribute "MedSAM2.Slices.<segment ID>" of the segmentation node,
+    with fingerprints of their masks: what differs from these was edited by another tool, whenever that was.
+    """
+
+    def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, objectId: int) -> None:
+        self.segmentId, self.objectId = segmentId, objectId
+        self.prompts = PromptSet(segmentationNode, segmentId)
+        self.states = SliceStates()
+        self.stops: dict[str, str] = {}
+        self.sent: RunObject | None = None
+        self._segmentationNode = segmentationNode
+        self._masks: SliceMasks | None = None
+        self._prints: dict[int, str] = {}
+        self._bases: dict[int, Bools] = {}
+        self._drawnHere: set[int] = set()
+        self._remembered: dict[str, _Known] = {}
+
+    @property
+    def isKnownToWorker(self) -> bool:
+        """Whether the worker's session drew slices of it: prompts there correct what was drawn."""
+        return bool(self._drawnHere)
+
+    def follow(self, masks: SliceMasks, axis: int) -> None:
+        """Work on slices along an array axis, read through `masks`; what was known along another axis is forgotten."""
+        known = self._masks is not None and self.states.axis == axis
+        self._masks = masks
+        if not known:
+            self._load(axis)
+
+    def noticeEdits(self) -> bool:
+        """Look for slices that another tool has changed; whether there were any. Undo brings their states back."""
+        prints = self._read().prints()
+        if prints == self._prints:
+            return False
+        known = self._remembered.get(_key(prints))
+        if known is not None:
+            self.states = SliceStates.fromJson(known.states)
+            restoreRun(self._segmentationNode, self.segmentId, known.run)
+        else:
+            changed = {index for index in prints | self._prints if prints.get(index) != self._prints.get(index)}
+            self._forgetBases(changed)
+            self.states.noteEdits(changed)
+        self._prints = prints
+        self._save()
+        return True
+
+    def remember(self) -> None:
+        """Take the segment's present content for what is known: after this program has written it."""
+        self._prints = self._read().prints()
+        self._save()
+
+    def notePreview(self, review: SliceReview) -> None:
+        """The worker drew a slice from its prompts."""
+        self.states.notePreview(review)
+        self._drawnHere.add(review.sliceIndex)
+
+    def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """The worker drew slices first <= index < last."""
+        self.states.noteRun(reviews, first, last)
+        self._drawnHere |= reviews.keys()
+
+    def noteSteps(self, reviews: Mapping[int, SliceReview]) -> None:
+        """The worker drew these slices, and did not come to the end."""
+        self.states.noteSteps(reviews)
+        self._drawnHere |= reviews.keys()
+
+    def noteAreas(self, reviews: Mapping[int, SliceReview]) -> None:
+        """Slices were drawn otherwise from the same answers of the worker."""
+        self.states.noteAreas({index: one.areaMm2 for index, one in reviews.items()})
+
+    def noteCleared(self, index: int, hasBase: bool) -> None:
+        """A slice lost its prompts; with a base it is again as somebody had edited it."""
+        if hasBase:
+            self.states.noteEdits([index])
+        else:
+            self.states.noteRemoved(index)
+
+    def noteNewSession(self) -> None:
+        """The worker begins anew and knows nothing of what is drawn; with other settings it would draw otherwise."""
+        self._drawnHere.clear()
+        self.states.noteAllStale()
+
+    def toggle(self, index: int, mark: str) -> None:
+        """Accept or lock a slice, or take that back."""
+        self.noticeEdits()
+        self.states.toggle(index, mark)
+        self._save()
+
+    def takeBase(self, index: int) -> Bools | None:
+        """Return, and forget, what a slice showed before its prompts: None if that was nothing to correct."""
+        return self._bases.pop(index, None)
+
+    def runObject(self, placer: PromptPlacer, opened: int | None = None) -> RunObject:
+        """Return the segment as the worker's object: prompts, and the masks of slices that are the user's.
+
+        Prompts on the slice `opened` correct what it shows. Raises PromptError if it is locked, or if the prompts say
+        too little.
+        """
+        given = self.prompts.prompts(placer)
+        if opened in {one.slice_index for one in given}:
+            self._open(opened)
+        own = {index: self._read().mask(index) for index in self.states.kept()}
+        given = [one for one in given if one.slice_index not in own]
+        fresh = [one for one in given if one.slice_index not in self.states.slices]
+        if fresh or not (given or any(mask.any() for mask in own.values())):
+            make_objects({self.prompts.name: fresh}, {self.prompts.name: self.objectId}, {})
+        masks = own | {one.slice_index: self._bases[one.slice_index] for one in given if one.slice_index in self._bases}
+        prompts: list[Prompt] = [MaskPrompt(index, masks[index]) for index in sorted(masks)]
+        segment = Segment(self.prompts.name, self.objectId, _COLOR)
+        self.sent = RunObject(segment, (*prompts, *merge_points(given)))
+        return self.sent
+
+    def _open(self, index: int) -> None:
+        """Let prompts change a slice, beginning with what it shows where the worker did not draw that itself."""
+        review = self.states.slices.get(index)
+        if review is not None and review.mark == LOCKED:
+            raise PromptError(_("Slice {index} is locked: unlock it (l) to change it.").format(index=index))
+        byOthers = index not in self._drawnHere or (review is not None and review.origin == EDITED)
+        if byOthers and index not in self._bases and (mask := self._read().mask(index)).any():
+            self._bases[index] = mask
+        if review is not None and review.isKept:
+            self.states.release(index)
+
+    def _read(self) -> SliceMasks:
+        if self._masks is None:
+            raise RuntimeError("SegmentWork.follow was not called")
+        return self._masks
+
+    def _forgetBases(self, indexes: set[int]) -> None:
+        self._bases = {index: mask for index, mask in self._bases.items() if index not in indexes}
+
+    def _load(self, axis: int) -> None:
+        self.states, self.stops = SliceStates(axis), {}
+        self._bases.clear()
+        self._drawnHere.clear()
+        self._remembered.clear()
+        stored = _stored(self._segmentationNode.GetAttribute(attributeName(self.segmentId, "Slices")), axis)
+        if stored is not None:
+            self.states, self._prints = stored
+            self._keepInMind()
+            self.noticeEdits()
+            return
+        self._prints = self._read().prints()
+        if len(self._prints) <= _FEW_SLICES:
+            self.states.noteEdits(self._prints)
+        self._keepInMind()
+
+    def _save(self) -> None:
+        self._keepInMind()
+        name = attributeName(self.segmentId, "Slices")
+        self._segmentationNode.SetAttribute(name, json.dumps({**self.states.toJson(), "prints": self._prints}))
+
+    def _keepInMind(self) -> None:
+        """For the day that undo or redo bring this content back."""
+        key = _key(self._prints)
+        self._remembered.pop(key, None)
+        self._remembered[key] = _Known(self.states.toJson(), runText(self._segmentationNode, self.segmentId))
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.pop(next(iter(self._remembered)))
+
+
+def _stored(text: str | None, axis: int) -> tuple[SliceStates, dict[int, str]] | None:
+    """The states and fingerprints that a scene holds; None if there are none along this axis, or damaged ones."""
+    try:
+        values = json.loads(text or "")
+        states = SliceStates.fromJson(values)
+        prints = {int(index): str(value) for index, value in values["prints"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return (states, prints) if states.axis == axis else None
+
+
+def _key(prints: Mapping[int, str]) -> str:
+    return json.dumps(prints, sort_keys=True)

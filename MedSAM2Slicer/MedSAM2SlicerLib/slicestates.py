@@ -1,0 +1,237 @@
+"""What is known of each slice of a segment: where its mask comes from, what the user said of it, what to look at next.
+
+A propagation starts and ends at anchors: slices that the user prompted, edited, accepted or locked. Between a slice
+that was changed and the next anchors on both sides all is stale, and that is what the next propagation goes through.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from medsam2_core.worker.results import ObjectAnswer, ObjectRecord
+
+PROMPTED, EDITED, PROPAGATED = "prompted", "edited", "propagated"
+ACCEPTED, LOCKED = "accepted", "locked"
+STALE = "stale"
+STATES = (PROMPTED, EDITED, PROPAGATED, ACCEPTED, LOCKED, STALE)
+
+_ORIGINS, _MARKS = (PROMPTED, EDITED, PROPAGATED), ("", ACCEPTED, LOCKED)
+
+# A slice is in doubt if the model is this much less sure of it than of the segment's middle slice (predicted IoU; a
+# model's own level differs from model to model), or if its mask shares less than half with its neighbour's (Dice).
+_CONFIDENCE_DROP = 0.15
+LARGE_CHANGE = 0.5
+
+
+@dataclass(frozen=True)
+class SliceReview:
+    """One slice of a segment.
+
+    `confidence` is the predicted IoU, 0 to 1. `origin` says where the mask comes from: prompted, edited (by another
+    tool) or propagated. `mark` is what the user said: accepted, locked or nothing. The area (mm2) is None while a
+    propagation is still running. `change` is 1 - Dice with the mask of the slice the propagation came from.
+    """
+
+    sliceIndex: int
+    confidence: float
+    origin: str
+    areaMm2: float | None
+    direction: str
+    change: float = 0.0
+    mark: str = ""
+    stale: bool = False
+
+    @property
+    def state(self) -> str:
+        """The one word to show, of `STATES`."""
+        return self.mark or (STALE if self.stale else self.origin)
+
+    @property
+    def isAnchor(self) -> bool:
+        """Whether propagations start and end here."""
+        return self.isKept or self.origin == PROMPTED
+
+    @property
+    def isKept(self) -> bool:
+        """Whether the mask is the user's, which no propagation may change."""
+        return bool(self.mark) or self.origin == EDITED
+
+
+def reviewAnswer(sliceIndex: int, answer: ObjectAnswer, direction: str, change: float = 0.0) -> SliceReview:
+    """One object's answer on a slice; the direction is forward, backward or prompt."""
+    return SliceReview(sliceIndex, _finite(answer.confidence), _origin(direction), None, direction, change)
+
+
+def reviewRecord(record: ObjectRecord) -> dict[int, SliceReview]:
+    """All slices of an object at the end of a propagation, by index."""
+    return {
+        one.slice_index: SliceReview(
+            one.slice_index, _finite(one.confidence), _origin(one.direction), one.area_mm2, one.direction
+        )
+        for one in record.slices
+    }
+
+
+class SliceStates:
+    """The slices of one segment along one array axis."""
+
+    def __init__(self, axis: int = 0) -> None:
+        self.axis = axis
+        self._slices: dict[int, SliceReview] = {}
+        self._changed: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._slices)
+
+    @property
+    def slices(self) -> Mapping[int, SliceReview]:
+        """All that is known, by slice."""
+        return self._slices
+
+    def kept(self) -> list[int]:
+        """List the slices whose masks are the user's."""
+        return sorted(index for index, one in self._slices.items() if one.isKept)
+
+    def hasPropagatedOutside(self, first: int, last: int) -> bool:
+        """Whether slices outside first <= index < last show what was propagated, not what the user made or prompted."""
+        return any(not (first <= index < last or one.isAnchor) for index, one in self._slices.items())
+
+    def doubtful(self) -> list[int]:
+        """List the slices in doubt, the worst first: propagated or stale ones that are not empty."""
+        looked = [one for one in self._slices.values() if not one.isAnchor and one.areaMm2 != 0]
+        if not looked:
+            return []
+        typical = statistics.median(one.confidence for one in looked)
+        doubts = {one.sliceIndex: _doubt(one, typical) for one in looked}
+        return sorted((index for index in doubts if doubts[index] >= 1), key=lambda index: -doubts[index])
+
+    def notePreview(self, review: SliceReview) -> None:
+        """A slice was drawn from its prompts; an acceptance of what was there before is void."""
+        self._slices[review.sliceIndex] = review
+        self._noteChanged(review.sliceIndex)
+
+    def noteEdits(self, indexes: Iterable[int]) -> None:
+        """The user changed slices with another tool."""
+        for index in indexes:
+            before = self._slices.get(index, SliceReview(index, 1.0, EDITED, None, "prompt"))
+            self._slices[index] = replace(before, origin=EDITED, confidence=1.0, areaMm2=None, stale=False, change=0.0)
+            self._noteChanged(index)
+
+    def noteRemoved(self, index: int) -> None:
+        """A slice lost its prompts, and with them its mask."""
+        self._noteChanged(index)
+        self._slices.pop(index, None)
+
+    def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """A propagation through slices first <= index < last gave `reviews`; kept slices stay as they are."""
+        kept = {index: self._slices[index] for index in self.kept()}
+        outside = {index: one for index, one in self._slices.items() if not first <= index < last}
+        within = {index: one for index, one in reviews.items() if first <= index < last}
+        self._slices = outside | within | kept
+        self._changed = {index for index in self._changed if not first <= index < last}
+
+    def noteSteps(self, reviews: Mapping[int, SliceReview]) -> None:
+        """Slices were drawn, by a propagation that did not come to its end for example; kept slices stay."""
+        self._slices |= {index: one for index, one in reviews.items() if index not in self.kept()}
+
+    def noteAreas(self, areas: Mapping[int, float | None]) -> None:
+        """Slices were cut from the same answers at another threshold."""
+        for index, area in areas.items():
+            if index in self._slices and not self._slices[index].isKept:
+                self._slices[index] = replace(self._slices[index], areaMm2=area)
+
+    def noteAllStale(self) -> None:
+        """Whatever was propagated would come out otherwise now, as with another model."""
+        for index, one in self._slices.items():
+            if not one.isAnchor:
+                self._slices[index] = replace(one, stale=True)
+        self._changed |= {index for index, one in self._slices.items() if one.isAnchor}
+
+    def release(self, index: int) -> None:
+        """Let prompts change a slice that was the user's."""
+        self._slices[index] = replace(self._slices[index], mark="", origin=PROMPTED)
+
+    def toggle(self, index: int, mark: str) -> None:
+        """Accept or lock a slice, or take that back; one that nobody has drawn is accepted or locked as empty."""
+        before = self._slices.get(index, SliceReview(index, 1.0, PROPAGATED, 0.0, "prompt"))
+        self._slices[index] = replace(before, mark="" if before.mark == mark else mark)
+
+    def interval(self, first: int, last: int) -> tuple[int, int]:
+        """Return what the next propagation within first <= index < last has to go through, half-open.
+
+        That is from the anchor before the first changed slice to the anchor behind the last one; everything, if
+        nothing was changed or nothing propagated yet.
+        """
+        changed = [index for index in self._changed if first <= index < last]
+        if not changed or all(one.isAnchor for one in self._slices.values()):
+            return first, last
+        before, behind = self._neighbours(min(changed))[0], self._neighbours(max(changed))[1]
+        return max(first, 0 if before is None else before), min(last, last if behind is None else behind + 1)
+
+    def toJson(self) -> dict[str, Any]:
+        """Return all of it in JSON's own types."""
+        slices = [asdict(self._slices[index]) for index in sorted(self._slices)]
+        return {"axis": self.axis, "slices": slices, "changed": sorted(self._changed)}
+
+    @staticmethod
+    def fromJson(stored: Any) -> SliceStates:
+        """Read what `toJson` gave. Raises ValueError for anything else, as in a scene somebody edited."""
+        try:
+            states = SliceStates(_checked(stored["axis"], stored["axis"] in (0, 1, 2)))
+            states._slices = {one.sliceIndex: one for one in map(_readReview, stored["slices"])}
+            states._changed = {_checked(index, index in states._slices) for index in stored["changed"]}
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not the states of slices: {error}") from error
+        return states
+
+    def _noteChanged(self, index: int) -> None:
+        self._changed.add(index)
+        before, behind = self._neighbours(index)
+        for other, one in self._slices.items():
+            between = (before is None or before < other) and (behind is None or other < behind)
+            if between and other != index and not one.isAnchor:
+                self._slices[other] = replace(one, stale=True)
+
+    def _neighbours(self, index: int) -> tuple[int | None, int | None]:
+        """The anchors next to a slice, on both sides."""
+        anchors = [other for other, one in self._slices.items() if one.isAnchor and other != index]
+        before = max((other for other in anchors if other < index), default=None)
+        behind = min((other for other in anchors if other > index), default=None)
+        return before, behind
+
+
+def _doubt(review: SliceReview, typical: float) -> float:
+    """How doubtful a slice is; from 1 on it is worth a look."""
+    return max((typical - review.confidence) / _CONFIDENCE_DROP, review.change / LARGE_CHANGE)
+
+
+def _origin(direction: str) -> str:
+    return PROMPTED if direction == "prompt" else PROPAGATED
+
+
+def _finite(confidence: float) -> float:
+    return confidence if math.isfinite(confidence) else 0.0
+
+
+def _readReview(stored: Any) -> SliceReview:
+    review = SliceReview(**{field.name: stored[field.name] for field in fields(SliceReview)})
+    fine = (
+        isinstance(review.sliceIndex, int)
+        and review.origin in _ORIGINS
+        and review.mark in _MARKS
+        and isinstance(review.direction, str)
+        and isinstance(review.stale, bool)
+        and all(isinstance(value, int | float) for value in (review.confidence, review.change))
+        and (review.areaMm2 is None or isinstance(review.areaMm2, int | float))
+    )
+    return _checked(review, fine)
+
+
+def _checked(value: Any, fine: bool) -> Any:
+    if not fine:
+        raise ValueError(f"not the states of slices: {value!r}")
+    return value

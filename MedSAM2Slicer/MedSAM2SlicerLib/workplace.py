@@ -1,0 +1,189 @@
+"""What a controller works on: a volume, a segment of a segmentation, and what is known of its slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import MedSAM2Error, PromptError
+from medsam2_core.run.prompts import RunObject
+from MedSAM2SlicerLib.geometry import viewAxes
+from MedSAM2SlicerLib.measures import Measures, measureSegment
+from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.promptnodes import PromptItem
+from MedSAM2SlicerLib.prompts import PromptPlacer
+from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
+from MedSAM2SlicerLib.script import pythonScript
+from MedSAM2SlicerLib.segments import segmentMask, segmentVolumeMl
+from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.target import Target
+from MedSAM2SlicerLib.volumeinuse import VolumeInUse
+from MedSAM2SlicerLib.volumes import checkedGeometry
+
+
+class Workplace:
+    """Answers questions; what changes anything or asks the worker is the controller's."""
+
+    def __init__(self, target: Target) -> None:
+        self.segmentChanged = Signal()
+        self.promptsChanged = Signal()
+        self.reviewed = Signal()
+        self._volume = VolumeInUse(None)
+        self._target = target
+        self._options = RunOptions()
+
+    @property
+    def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """The volume the model looks at."""
+        return self._volume.node
+
+    @property
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """The segmentation that is written into; made with the first prompt if there is none."""
+        return self._target.segmentationNode
+
+    @property
+    def segmentId(self) -> str:
+        """The segment that is written into."""
+        return self._target.segmentId
+
+    @property
+    def options(self) -> RunOptions:
+        """How the next propagation runs."""
+        return self._options
+
+    def axis(self) -> int:
+        """The array axis (0, 1, 2 for k, j, i) slices are counted along."""
+        return self._options.axis or 0
+
+    def sliceCount(self) -> int:
+        """Number of slices along the axis; 0 without a usable volume."""
+        try:
+            return self._volume.slicing(self.axis()).count
+        except MedSAM2Error:
+            return 0
+
+    def sliceCentreRas(self, sliceIndex: int) -> tuple[float, float, float]:
+        """World position of a slice's middle. Raises VolumeError without a usable volume."""
+        return self._volume.sliceCentreRas(self.axis(), sliceIndex)
+
+    def modelView(self, sliceIndex: int) -> npt.NDArray[np.uint8]:
+        """Return a slice (rows, columns) as the model sees it. Raises VolumeError without a usable volume."""
+        return self._volume.modelView(self._options.window, self.axis(), sliceIndex)
+
+    def prompts(self) -> list[PromptItem]:
+        """List the segment's prompts by slice; none if one of them cannot be used, which a preview explains."""
+        work = self._work()
+        return [] if work is None else work.prompts.items(self._placer())
+
+    def segmentsWithPrompts(self) -> int:
+        """Return how many segments `propagateAll` would carry."""
+        try:
+            return len(self._prompted())
+        except MedSAM2Error:
+            return 0
+
+    def interval(self) -> tuple[int, int] | None:
+        """Return the slices, half-open, that a propagation would go through; None if that is the whole range."""
+        work, span = self._work(), self._options.range(self.sliceCount())
+        affected = span if work is None else work.states.interval(*span)
+        return None if affected == span else affected
+
+    def stops(self) -> dict[str, str]:
+        """Why each direction ended, as a sentence."""
+        work = self._work()
+        return {} if work is None else dict(work.stops)
+
+    def doubtful(self) -> list[int]:
+        """List the slices worth a look, the most doubtful first."""
+        work = self._work()
+        return [] if work is None else work.states.doubtful()
+
+    def nextDoubtful(self, after: int | None) -> int | None:
+        """Return the slice to look at when slice `after` has been: the next less doubtful one, at last the worst."""
+        ranking = self.doubtful()
+        place = ranking.index(after) + 1 if after in ranking else 0
+        return ranking[place % len(ranking)] if ranking else None
+
+    def measures(self) -> Measures | None:
+        """Volume and axes of the segment; None where there is none."""
+        return measureSegment(self.segmentationNode, self.segmentId, self.axis()) if self.segmentId else None
+
+    def script(self) -> str:
+        """Return Python code that makes the segment again. Raises MedSAM2Error if no run is recorded."""
+        return pythonScript(self._record(), self.volumeNode)
+
+    def saveRun(self, path: Path) -> None:
+        """Write a file for `medsam2 propagate --prompts`. Raises MedSAM2Error if that cannot be done."""
+        writeRun(self._record(), path)
+
+    def volumeMl(self) -> float:
+        """Volume of the segment in mL; 0 where there is none."""
+        return segmentVolumeMl(self.segmentationNode, self.segmentId) if self.segmentId else 0.0
+
+    def _placer(self) -> PromptPlacer:
+        return self._volume.placer(self.axis())
+
+    def _work(self) -> SegmentWork | None:
+        """The segment at work; None where there is none, or no usable volume."""
+        if not self.segmentId or not self.sliceCount():
+            return None
+        return self._target.work(self._volume, self.axis())
+
+    def _ensured(self) -> SegmentWork:
+        """The segment at work, which is made where none is chosen. Raises VolumeError."""
+        checkedGeometry(self._volume.node)
+        ensured = self._target.ensured(self._volume.node)
+        if ensured is not self._target:
+            self._moveTo(ensured)
+        return self._target.work(self._volume, self.axis())
+
+    def _addPoint(self, positionRas: Sequence[float], include: bool) -> int:
+        """Make a point prompt; returns its slice. Raises MedSAM2Error where there cannot be one."""
+        (placed,) = self._placer().points([positionRas], [include])
+        self._ensured().prompts.addPoint(positionRas, include)
+        return placed.prompt.slice_index
+
+    def _addBox(
+        self, cornerRas: Sequence[float], oppositeRas: Sequence[float], viewNode: slicer.vtkMRMLSliceNode | None
+    ) -> int:
+        """Make a box prompt; returns its slice. Raises MedSAM2Error where there cannot be one."""
+        placed = self._placer().box([cornerRas, oppositeRas])
+        self._ensured().prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
+        return placed.prompt.slice_index
+
+    def _prompted(self) -> list[SegmentWork]:
+        return [] if self.segmentationNode is None else self._target.works(self._volume, self.axis())
+
+    def _objects(self, works: Sequence[SegmentWork], opened: int | None = None) -> list[RunObject]:
+        """The session's objects: those of `works` as they are now, the others as they were sent last."""
+        placer = self._placer()
+        return [work.runObject(placer, opened) for work in works] + self._target.sentBeside(works)
+
+    def _record(self) -> RunRecord:
+        record = loadRun(self.segmentationNode, self.segmentId) if self.segmentId else None
+        if record is None:
+            raise PromptError(_("There is no run to repeat yet: propagate first."))
+        return record
+
+    def _inside(self) -> npt.NDArray[np.bool_] | None:
+        """The voxels (k, j, i) of the segment that a propagation is to stay in."""
+        if not self._options.insideSegment:
+            return None
+        return segmentMask(self.segmentationNode, self._options.insideSegment, self._volume.node)
+
+    def _moveTo(self, target: Target) -> None:
+        """Work on another segment."""
+        self._target = target
+        self.segmentChanged.emit()
+        self._tellAll()
+
+    def _tellAll(self) -> None:
+        self.reviewed.emit()
+        self.promptsChanged.emit()

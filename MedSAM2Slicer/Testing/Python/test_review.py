@@ -1,0 +1,225 @@
+"""Drift strip, doubtful slices, accepting and locking, measures."""
+
+from __future__ import annotations
+
+import time
+import unittest
+from types import SimpleNamespace
+from unittest import mock
+
+import qt
+import slicer
+from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process
+
+from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STATES, SliceReview
+from MedSAM2SlicerLib.ui import text
+from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
+
+ONES = {"origin": PROPAGATED, "areaMm2": 100.0, "direction": "forward"}
+
+
+def review(index: int, state: str) -> SliceReview:
+    """A slice in this state."""
+    one = SliceReview(index, 0.8, **ONES)
+    if state in (ACCEPTED, LOCKED):
+        return SliceReview(index, 0.8, mark=state, **ONES)
+    if state in (PROMPTED, EDITED):
+        return SliceReview(index, 0.8, **{**ONES, "origin": state})
+    return one if state == PROPAGATED else SliceReview(index, 0.8, stale=True, **ONES)
+
+
+class StripTest(PanelTestCase):
+    @property
+    def strip(self) -> DriftStrip:
+        return self.panel.review.strip
+
+    def send(self, kind: int, slice_: int) -> None:
+        """Let the mouse do something on the strip's column of a slice."""
+        strip = self.strip
+        at = qt.QPointF((slice_ + 0.5) * strip.width / SHAPE[0], 20)
+        left = qt.Qt.LeftButton
+        event = qt.QMouseEvent(kind, at, at, left, left, qt.Qt.NoModifier)
+        strip.mousePressEvent(event) if kind == qt.QEvent.MouseButtonPress else strip.mouseMoveEvent(event)
+
+    def told(self, slice_: int) -> str:
+        self.send(qt.QEvent.MouseMove, slice_)
+        return str(self.strip.toolTip)
+
+    def test_a_click_on_the_strip_goes_to_the_slice(self) -> None:
+        self.propagate()
+        self.send(qt.QEvent.MouseButtonPress, 3)
+        self.assertEqual(self.panel.review.shown, 3)
+        self.send(qt.QEvent.MouseButtonPress, 17)
+        self.assertEqual(self.panel.review.shown, 17)
+
+    def test_the_strip_says_what_is_under_the_mouse(self) -> None:
+        self.propagate()
+        self.assertEqual(self.told(MIDDLE), "Slice 10: prompted, confidence 0.90")
+        self.assertEqual(self.told(MIDDLE + 1), "Slice 11: propagated, confidence 0.75")
+        self.panel.review.goTo(MIDDLE + 1)
+        self.ui.lockButton.click()
+        self.assertEqual(self.told(MIDDLE + 1), "Slice 11: locked, confidence 0.75")
+
+    def test_the_strip_without_a_propagation(self) -> None:
+        self.assertEqual(self.told(4), "Slice 4: not segmented")
+        self.assertIsNone(self.strip.sliceAt(-1))
+        self.ui.volumeSelector.setCurrentNode(None)
+        self.assertIsNone(self.strip.sliceAt(1))
+        self.send(qt.QEvent.MouseButtonPress, 4)
+        self.assertEqual(self.told(4), "")
+
+    def test_the_strip_is_drawn(self) -> None:
+        empty = self.strip.grab().toImage()
+        self.propagate()
+        self.look(index=4)
+        self.panel.tick()
+        self.assertNotEqual(self.strip.grab().toImage(), empty)
+
+    def test_no_two_states_look_alike(self) -> None:
+        strip = DriftStrip()
+        strip.resize(60, 80)
+        seen = []
+        for count in (1, 60):  # with wide columns, and with columns of a pixel
+            for state in STATES:
+                for doubtful in ([], [0]):
+                    strip.showSlices({0: review(0, state)}, doubtful, count)
+                    picture = strip.grab().toImage()
+                    self.assertNotIn(picture, seen, (state, doubtful, count))
+                    seen.append(picture)
+
+    def test_no_two_states_look_alike_in_grey(self) -> None:
+        strip = DriftStrip()
+        strip.resize(60, 80)
+        seen = []
+        for state in STATES:
+            strip.showSlices({0: review(0, state)}, [], 6)
+            marks = strip.grab().toImage().convertToFormat(qt.QImage.Format_Mono).copy(0, 0, 10, 8)
+            grain = strip.grab().toImage().convertToFormat(qt.QImage.Format_Grayscale8).copy(0, 40, 2, 2)
+            if state in (PROPAGATED, "stale"):  # these have no mark, but a stale column is dotted
+                self.assertEqual(grain.pixel(0, 0) == grain.pixel(1, 0), state == PROPAGATED)
+            else:
+                self.assertNotIn(marks, seen, state)
+                seen.append(marks)
+
+
+class ReviewTest(PanelTestCase):
+    def at(self, index: int) -> str:
+        """Go to a slice; returns its state."""
+        self.look(index=index)
+        self.panel.tick()
+        known = self.controller.slices().get(index)
+        return known.state if known else ""
+
+    def test_next_doubtful(self) -> None:
+        self.assertFalse(self.ui.nextDoubtfulButton.enabled)
+        self.assertEqual(self.ui.nextDoubtfulButton.toolTip, "No slice is in doubt.")
+        self.propagate()
+        doubtful = self.controller.doubtful()
+        self.assertGreater(len(doubtful), 1)
+        self.at(0 if 0 not in doubtful else MIDDLE)
+        seen = []
+        for _ in doubtful:
+            self.ui.nextDoubtfulButton.click()
+            process()
+            seen.append(self.panel.review.shown)
+        self.assertEqual(seen, doubtful, "The worst comes first.")
+
+    def test_accepting_and_locking(self) -> None:
+        self.assertFalse(self.ui.acceptButton.enabled)
+        self.assertEqual(self.ui.lockButton.toolTip, "There is no segment yet.")
+        self.propagate()
+        self.at(12)
+        self.ui.acceptButton.click()
+        self.assertEqual(self.at(12), ACCEPTED)
+        self.assertTrue(self.ui.acceptButton.checked)
+        self.ui.lockButton.click()
+        self.assertEqual(self.at(12), LOCKED)
+        self.assertFalse(self.ui.acceptButton.checked)
+        self.assertTrue(self.ui.lockButton.checked)
+        self.at(13)
+        self.assertFalse(self.ui.lockButton.checked, "The buttons show the slice in view.")
+        self.at(12)
+        self.ui.lockButton.click()
+        self.assertEqual(self.at(12), PROPAGATED)
+
+    def test_keys_act_on_the_slice_in_view(self) -> None:
+        actions = self.panel.actions()
+        actions["k"]()
+        actions["l"]()
+        actions["n"]()
+        self.assertEqual(dict(self.controller.slices()), {})
+        self.propagate()
+        actions["n"]()
+        worst = self.controller.doubtful()[0]
+        self.assertEqual(self.panel.review.shown, worst)
+        actions["k"]()
+        self.assertEqual(self.controller.slices()[worst].state, ACCEPTED)
+        self.assertNotIn(worst, self.controller.doubtful())
+        actions["l"]()
+        self.assertEqual(self.controller.slices()[worst].state, LOCKED)
+
+    def test_nothing_is_accepted_while_it_runs(self) -> None:
+        self.prompt()
+        self.client.paused = True
+        self.ui.propagateButton.click()
+        self.assertFalse(self.ui.acceptButton.enabled)
+        self.assertIn("running", self.ui.lockButton.toolTip)
+
+    def test_without_a_slice_in_view(self) -> None:
+        self.prompt()
+        with mock.patch("MedSAM2SlicerLib.ui.views.shownSlice", return_value=None):
+            self.panel.review.follow()
+            self.assertEqual(self.ui.acceptButton.toolTip, "No slice is in view.")
+
+    def test_measures(self) -> None:
+        self.assertFalse(self.ui.measuresLabel.visible)
+        self.propagate()
+        self.wait(lambda: self.ui.measuresLabel.visible)
+        name = self.controller.segmentationNode.GetSegmentation().GetSegment(self.controller.segmentId).GetName()
+        self.assertTrue(self.ui.measuresLabel.text.startswith(f"{name} 0."))
+        self.assertIn("long axis", self.ui.measuresLabel.text)
+        slicer.mrmlScene.Clear()
+        self.wait(lambda: not self.ui.measuresLabel.visible)
+
+    def test_measuring_never_holds_up_a_run(self) -> None:
+        self.prompt()
+        self.client.paused = True
+        self.ui.propagateButton.click()
+        with mock.patch.object(self.controller, "measures", return_value=None) as measures:
+            for _ in range(3):
+                self.client.calls[-1].step()
+            self.panel.review.refresh()
+            time.sleep(0.35)
+            process()
+            measures.assert_not_called()
+            self.client.paused = False
+            self.wait(lambda: not self.controller.busy)
+            self.wait(lambda: measures.called)
+            measures.reset_mock()
+            for _ in range(10):
+                self.controller.reviewed.emit()
+            self.wait(lambda: measures.called)
+            process()
+            self.assertEqual(measures.call_count, 1, "However much changes, it measures a few times a second.")
+
+
+class TextTest(unittest.TestCase):
+    def test_measures(self) -> None:
+        measures = SimpleNamespace(volumeMl=1432.4, longAxisMm=182.3, shortAxisMm=9.84, sliceIndex=88)
+        self.assertEqual(
+            text.measuresText("liver", measures),
+            "liver 1\u00a0432 mL · long axis 182 mm · short axis 9.8 mm (slice 88)",
+        )
+
+        self.assertEqual(text.measuresText("liver", SimpleNamespace(sliceIndex=None)), "")
+
+    def test_why_a_slice_is_doubtful(self) -> None:
+        unsure = SliceReview(12, 0.6, **ONES)
+        self.assertIn("less sure", text.sliceText(12, unsure, True))
+        self.assertNotIn("oubtful", text.sliceText(12, unsure, False))
+        self.assertIn("differs", text.sliceText(12, SliceReview(12, 0.9, change=0.7, **ONES), True))
+        self.assertEqual(text.sliceText(3, review(3, EDITED), False), "Slice 3: edited")
+
+
+if __name__ == "__main__":
+    unittest.main()

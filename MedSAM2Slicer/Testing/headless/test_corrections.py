@@ -1,0 +1,256 @@
+"""What happens after a propagation: edits by other tools, accepted and locked slices, intervals, several segments."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+from controllerbench import ControllerBench
+
+from medsam2_core.run.prompts import MaskPrompt, PointsPrompt
+from MedSAM2SlicerLib import controller as controllerFile
+from MedSAM2SlicerLib.controller import Controller
+from MedSAM2SlicerLib.options import RunOptions
+
+
+@pytest.fixture
+def done(bench: ControllerBench, monkeypatch: pytest.MonkeyPatch) -> ControllerBench:
+    """A bench whose segment was propagated from slice 3 through all seven."""
+    monkeypatch.setattr(controllerFile, "_SETTLED", 0.0)
+    bench.click(4, 4, 3)
+    bench.propagate().finish()
+    return bench
+
+
+def notice(bench: ControllerBench) -> None:
+    time.sleep(0.001)
+    bench.controller.tick()
+
+
+def test_a_painted_slice_becomes_a_mask_prompt_and_only_its_interval_runs(done: ControllerBench) -> None:
+    assert done.controller.interval() is None
+    done.paint(5)
+    notice(done)
+    assert done.states()[5] == "edited"
+    assert [index for index, state in done.states().items() if state == "stale"] == [4, 6]
+    assert done.controller.interval() == (3, 7)
+    before = done.mask()
+    done.propagate(steps=4).finish()
+    assert done.client.spans[-1] == (3, 7)
+    (sent,) = done.client.objects[-1]
+    (mask,) = [prompt for prompt in sent.prompts if isinstance(prompt, MaskPrompt)]
+    assert mask.slice_index == 5
+    assert mask.mask.all()
+    np.testing.assert_array_equal(done.mask()[5], before[5])
+    np.testing.assert_array_equal(done.mask()[:3], before[:3])
+    assert done.controller.interval() is None
+
+
+def test_an_edit_just_before_propagating_counts_too(done: ControllerBench) -> None:
+    done.paint(5)
+    done.propagate(steps=4)
+    assert done.client.spans[-1] == (3, 7)
+
+
+def test_edits_are_noticed_when_the_segment_is_left_and_come_back_to(done: ControllerBench) -> None:
+    first = done.controller.segmentId
+    second = done.controller.segmentationNode.GetSegmentation().AddEmptySegment("", "second")
+    done.controller.setSegment(done.controller.segmentationNode, second)
+    assert done.states() == {}
+    segmentation = done.controller.segmentationNode
+    done.controller.setSegment(segmentation, first)
+    assert done.states()[3] == "prompted"
+    done.controller.setSegment(segmentation, second)
+    done.controller._target.segmentId = first  # paint() writes into the first one meanwhile
+    done.paint(1)
+    done.controller._target.segmentId = second
+    done.controller.setSegment(segmentation, first)
+    assert done.states()[1] == "edited"
+
+
+def test_what_the_controller_writes_is_no_edit(done: ControllerBench) -> None:
+    done.click(4, 4, 5)
+    done.preview(5)
+    notice(done)
+    done.propagate(steps=4).finish()
+    notice(done)
+    assert "edited" not in done.states().values()
+
+
+@pytest.mark.parametrize("mark", ["accept", "lock"])
+def test_marked_slices_are_anchors_and_stay_byte_identical(done: ControllerBench, mark: str) -> None:
+    getattr(done.controller, mark)(4)
+    assert done.states()[4] == {"accept": "accepted", "lock": "locked"}[mark]
+    done.client.gone = {3, 4, 5}
+    before = done.mask()
+    done.propagate().finish()
+    np.testing.assert_array_equal(done.mask()[4], before[4])
+    assert done.drawn() == [1, 2, 4]
+    assert done.states()[4] == {"accept": "accepted", "lock": "locked"}[mark]
+    getattr(done.controller, mark)(4)
+    assert done.states()[4] == "propagated"
+
+
+def test_a_locked_slice_refuses_prompts_and_says_how_to_unlock_it(done: ControllerBench) -> None:
+    done.controller.lock(5)
+    calls = len(done.client.calls)
+    done.click(4, 4, 5)
+    done.controller.preview(5)
+    assert "Slice 5 is locked: unlock it (l)" in done.said["failed"][0][0]
+    assert len(done.client.calls) == calls
+    done.controller.lock(5)
+    done.preview(5)
+    assert done.states()[5] == "prompted"
+
+
+def test_a_click_on_an_accepted_slice_takes_the_acceptance_back(done: ControllerBench) -> None:
+    done.controller.accept(5)
+    done.click(4, 4, 5)
+    done.preview(5)
+    assert done.states()[5] == "prompted"
+    assert not [one for one in done.client.objects[-1][0].prompts if isinstance(one, MaskPrompt)]
+
+
+def test_a_click_on_an_edited_slice_corrects_the_edit(done: ControllerBench) -> None:
+    done.paint(5)
+    notice(done)
+    done.click(4, 4, 5, "exclude")
+    done.preview(5)
+    base, click = [one for one in done.client.objects[-1][0].prompts if one.slice_index == 5]
+    assert isinstance(base, MaskPrompt)
+    assert base.mask.all()
+    assert isinstance(click, PointsPrompt)
+    (item,) = [one for one in done.controller.prompts() if one.sliceIndex == 5]
+    done.controller.removePrompt(item)
+    assert done.mask()[5].all()
+    assert done.states()[5] == "edited"
+
+
+def test_an_erased_slice_is_kept_empty(done: ControllerBench) -> None:
+    done.paint(5, np.zeros((8, 9), dtype=bool))
+    notice(done)
+    assert done.states()[5] == "edited"
+    done.propagate(steps=4).finish()
+    assert done.drawn() == [1, 2, 3, 4]
+
+
+def test_undo_and_redo_bring_states_and_record_of_the_segment_back(done: ControllerBench) -> None:
+    segmentation, name = done.controller.segmentationNode, f"MedSAM2.Run.{done.controller.segmentId}"
+    after, record = done.states(), segmentation.GetAttribute(name)
+    done.controller.undo()
+    assert done.states() == {}
+    assert segmentation.GetAttribute(name) is None
+    done.controller.redo()
+    assert done.states() == after
+    assert segmentation.GetAttribute(name) == record
+
+
+def test_an_undone_paint_stroke_is_no_edit(done: ControllerBench) -> None:
+    before = done.states()
+    done.controller._target.history.saveState()
+    done.paint(5)
+    notice(done)
+    assert done.states() != before
+    done.controller._target.history.undo()
+    notice(done)
+    assert done.states() == before
+
+
+def test_states_survive_the_scene(done: ControllerBench, tmp_path: Any) -> None:
+    done.controller.lock(4)
+    done.paint(6)
+    notice(done)
+    states, segmentId = done.states(), done.controller.segmentId
+    text = done.controller.segmentationNode.GetAttribute(f"MedSAM2.Slices.{segmentId}")
+    other = Controller(done.client)
+    other.setVolume(done.volume)
+    other.setSegment(done.controller.segmentationNode, segmentId)
+    assert {index: one.state for index, one in other.slices().items()} == states
+    assert other.interval() == (4, 7)
+    other.close()
+    done.controller.segmentationNode.SetAttribute(f"MedSAM2.Slices.{segmentId}", text[:-20])
+    damaged = Controller(done.client)
+    damaged.setVolume(done.volume)
+    damaged.setSegment(done.controller.segmentationNode, segmentId)
+    assert {one.state for one in damaged.slices().values()} <= {"edited"}
+    damaged.close()
+
+
+def test_a_segment_painted_on_a_few_slices_is_propagated_from_these(bench: ControllerBench) -> None:
+    bench.controller.promptNode("include")
+    bench.paint(3)
+    bench.propagate().finish()
+    assert [prompt.slice_index for prompt in bench.client.objects[-1][0].prompts] == [3]
+    assert bench.drawn() == [1, 2, 3, 4, 5]
+    assert bench.mask()[3].all()
+
+
+def test_other_settings_make_the_propagation_stale(done: ControllerBench) -> None:
+    done.controller.setOptions(RunOptions(memory="recency"))
+    assert set(done.states().values()) == {"prompted", "stale"}
+    assert done.controller.interval() is None
+
+
+def test_all_segments_go_in_one_pass(done: ControllerBench) -> None:
+    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
+    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
+    done.controller.setSegment(segmentation, second)
+    assert done.controller.segmentsWithPrompts() == 1
+    done.click(2, 2, 3)
+    assert done.controller.segmentsWithPrompts() == 2
+    done.controller.propagateAll()
+    call = done.client.calls[-1]
+    assert sorted(done.client.only) == [1, 2]
+    assert [item.segment.name for item in done.client.objects[-1]] == ["Segment_1", "second"]
+    while call.steps:
+        call.step()
+    call.finish()
+    assert not done.said["failed"]
+    assert done.states()[3] == "prompted"
+    assert len(done.client.sessions) == 1
+    done.controller.setSegment(segmentation, first)
+    assert done.states()[3] == "prompted"
+
+
+def test_a_run_of_one_segment_sends_the_others_along_and_leaves_them_alone(done: ControllerBench) -> None:
+    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
+    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
+    done.controller.setSegment(segmentation, second)
+    done.click(2, 2, 3)
+    done.propagate()
+    assert done.client.only == [2]
+    assert [item.segment.label for item in done.client.objects[-1]] == [2, 1]
+    done.controller.setSegment(segmentation, first)
+    assert "edited" not in done.states().values()
+
+
+def test_a_redraw_writes_slices_anew_but_no_kept_ones(done: ControllerBench) -> None:
+    done.controller.lock(2)
+    before, undone = done.mask(), done.states()
+    done.controller.redraw(0.3, 2.0)
+    assert done.client.cut == (0.3, 2.0)
+    done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
+    assert not done.controller.busy
+    np.testing.assert_array_equal(done.mask()[2], before[2])
+    assert done.mask()[4].all()
+    assert done.states() == undone
+    assert done.controller.slices()[4].areaMm2 == 72
+    done.controller.undo()
+    np.testing.assert_array_equal(done.mask(), before)
+
+
+def test_gestures_make_markups_and_draw_at_once(bench: ControllerBench, nodes: Any) -> None:
+    view = slicer.vtkMRMLSliceNode()
+    view.SetOrientationToAxial()
+    bench.controller.addBox((1, 1, 3), (5, 6, 3), view)
+    bench.client.answer(3)
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("box", 3)]
+    bench.controller.addPoint((4, 4, 4), include=True)
+    bench.client.answer(4)
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("box", 3), ("include", 4)]
+    bench.controller.addPoint((4, 4, 40), include=True)
+    assert "outside" in bench.said["failed"][0][0]
+    assert len(bench.controller.prompts()) == 2

@@ -1,0 +1,320 @@
+"""Segments made again: by `replay`, by the copied script and by the command line, equal voxel for voxel to Slicer's."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer.util
+import vtk
+
+import open_data
+from medsam2_core.cli.main import run as commandLine
+from medsam2_core.errors import PromptError
+from MedSAM2SlicerLib import console
+from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.controller import Controller
+from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.replay import replay
+from MedSAM2SlicerLib.runrecord import loadRun, writeRun
+from MedSAM2SlicerLib.script import pythonScript
+from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
+from MedSAM2SlicerLib.transports import SubprocessTransport
+
+SPLEEN = 1
+NAME = "sp'leen \"1\" '''"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
+    log = tmp_path_factory.mktemp("log") / "worker.log"
+    worker = WorkerClient(SubprocessTransport, [sys.executable, "-m", "medsam2_core.worker"], log)
+    yield worker
+    worker.stop()
+
+
+class Patient:
+    """The small abdomen CT, a controller at work on its spleen, and ways to make its segment again."""
+
+    def __init__(self, nodes: Any, client: WorkerClient, folder: Path, parent: Any = None) -> None:
+        data = open_data.totalsegmentator_small()
+        image = sitk.ReadImage(str(data.image))
+        self.path, self.folder, self.client = data.image, folder, client
+        self.truth = sitk.GetArrayFromImage(sitk.ReadImage(str(data.labels))) == SPLEEN
+        spacing, flip = np.array(image.GetSpacing()), np.array([-1.0, -1.0, 1.0])
+        matrix = np.eye(4)
+        matrix[:3, :3] = flip[:, None] * np.array(image.GetDirection()).reshape(3, 3) * spacing
+        matrix[:3, 3] = flip * image.GetOrigin()
+        self.node = nodes.volume(sitk.GetArrayFromImage(image), matrix=matrix, parent=parent, name="C'T\n[1]")
+        self.failures: list[str] = []
+        self.controller = Controller(client)
+
+    def start(self, **options: Any) -> None:
+        """Have the controller work on it."""
+        self.controller.failed.connect(self.failures.append)
+        self.controller.setVolume(self.node)
+        self.controller.setOptions(RunOptions(device="cpu", **options))
+
+    def slice(self, share: float) -> int:
+        """The slice at a share of the spleen's height."""
+        filled = np.flatnonzero(self.truth.any(axis=(1, 2)))
+        return int(filled[round(share * (len(filled) - 1))])
+
+    def place(self, kind: str, index: int, *places: int) -> None:
+        """Put control points on places of the spleen's outline, counted by rows on a slice along k."""
+        node = self.controller.promptNode(kind)
+        rows, columns = np.nonzero(self.truth[index])
+        for world in ijkToWorld(self.node, [[columns[place], rows[place], index] for place in places]):
+            node.AddControlPointWorld(vtk.vtkVector3d(*world))
+
+    def line(self) -> None:
+        """Measure the spleen in its middle."""
+        self.place("line", self.slice(0.5), 0, -1)
+
+    def preview(self, index: int) -> None:
+        self.controller.preview(index)
+        self.wait(lambda: not self.controller._talk.waits)
+
+    def draw(self, index: int, mask: Any) -> None:
+        """What Slicer's own tools do."""
+        writer = SegmentWriter(self.controller.segmentationNode, self.controller.segmentId, self.node)
+        writer.begin()
+        writer.writeSlices({index: mask}, 0)
+        writer.end()
+        self.controller.tick()
+
+    def propagate(self) -> None:
+        self.controller.propagate()
+        self.wait(lambda: not self.controller.busy)
+        assert self.failures == []
+
+    def propagateAndStop(self) -> None:
+        """Stop at the first slice behind the prompted one; the slices along i are so many that it is in time."""
+        drawn: list[int] = []
+
+        def stop(index: int) -> None:
+            drawn.append(index)
+            if len(drawn) == 2:
+                self.controller.stop()
+
+        self.controller.sliceDrawn.connect(stop)
+        self.propagate()
+        self.controller.sliceDrawn.disconnect(stop)
+
+    def wait(self, done: Any) -> None:
+        for _ in range(600):
+            if done():
+                return
+            self.client.pump(0.1)
+        raise AssertionError("The worker did not answer.")
+
+    def name(self, name: str) -> None:
+        segmentation = self.controller.segmentationNode.GetSegmentation()
+        segmentation.GetSegment(self.controller.segmentId).SetName(name)
+
+    @property
+    def record(self) -> Any:
+        return loadRun(self.controller.segmentationNode, self.controller.segmentId)
+
+    @property
+    def mask(self) -> Any:
+        return segmentMask(self.controller.segmentationNode, self.controller.segmentId, self.node)
+
+    def byCommandLine(self) -> Any:
+        saved, output = self.folder / "run.json", self.folder / "again.nii.gz"
+        writeRun(self.record, saved)
+        assert commandLine(["propagate", str(self.path), "--prompts", str(saved), "--output", str(output)]) == 0
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(output))) > 0
+
+    def byReplay(self, run: Any = None) -> Any:
+        return self.maskOf(replay(self.client, self.node, self.record.report if run is None else run))
+
+    def byScript(self, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any]:
+        text = pythonScript(self.record, self.node)
+        logic = SimpleNamespace(process=partial(console.process, self.client), replay=partial(replay, self.client))
+        monkeypatch.setattr(slicer.util, "getModuleLogic", lambda name: logic, raising=False)
+        scope: dict[str, Any] = {}
+        exec(text, scope)  # noqa: S102 (the user pastes it into a console)
+        return text, self.maskOf(scope["segmentation"])
+
+    def maskOf(self, segmentation: Any) -> Any:
+        return segmentMask(segmentation, segmentation.GetSegmentation().GetNthSegmentID(0), self.node)
+
+
+def assertAllEqual(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every way to make the segment again gives the very same one; returns the script."""
+    wanted = patient.mask
+    assert wanted.sum() > 300
+    np.testing.assert_array_equal(patient.byCommandLine(), wanted)
+    np.testing.assert_array_equal(patient.byReplay(), wanted)
+    text, again = patient.byScript(monkeypatch)
+    np.testing.assert_array_equal(again, wanted)
+    return text
+
+
+@pytest.fixture
+def patients(nodes: Any, client: WorkerClient, tmp_path: Path) -> Iterator[Any]:
+    """Makes patients; their controllers are closed in the end."""
+    made: list[Patient] = []
+
+    def make(parent: Any = None) -> Patient:
+        made.append(Patient(nodes, client, tmp_path, parent))
+        return made[-1]
+
+    yield make
+    for patient in made:
+        patient.controller.close()
+
+
+@pytest.fixture
+def patient(patients: Any) -> Patient:
+    return patients()
+
+
+def test_one_run_is_a_call_of_process(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.start(window="40/350", direction="forward", first=4, fieldOfView="whole", minAreaMm2=20.0)
+    patient.place("include", patient.slice(0.5), 120, 200)
+    patient.place("exclude", patient.slice(0.5), 0)
+    patient.name(NAME)
+    patient.propagate()
+    text = assertAllEqual(patient, monkeypatch)
+    assert "logic.process(" in text
+    assert "window='40.0/350.0'" in text
+    assert f"segmentName={NAME!r}" in text
+
+
+def test_corrections_are_repeated_in_their_order(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.start()
+    low, high = patient.slice(0.2), patient.slice(0.8)
+    patient.line()
+    patient.propagate()
+    wrong = np.roll(patient.truth[low], 5, axis=0)
+    patient.draw(low, wrong)
+    patient.propagate()
+    between = patient.mask
+    np.testing.assert_array_equal(between[low], wrong)
+    patient.controller.lock(low)
+    patient.place("exclude", high, 0)
+    patient.preview(high)
+    patient.propagate()
+    assert not np.array_equal(patient.mask, between)
+    np.testing.assert_array_equal(patient.mask[low], wrong)
+    runs = [run["settings"].get("range") for run in patient.record.report["earlier"]]
+    assert len(runs) == 2
+    assert runs[0] == [0, len(patient.truth)]
+    text = assertAllEqual(patient, monkeypatch)
+    assert "logic.replay(" in text
+    alone = dict(patient.record.report)
+    del alone["earlier"]
+    assert not np.array_equal(patient.byReplay(alone), patient.mask)
+
+
+def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.start(axis=2)
+    patient.place("include", patient.slice(0.5), 200)
+    patient.propagateAndStop()
+    rounds = patient.record.report["settings"]["rounds"]
+    assert rounds < patient.truth.shape[2] // 3
+    assertAllEqual(patient, monkeypatch)
+    patient.place("include", patient.slice(0.6), 100)
+    patient.propagate()
+    assert "rounds" not in patient.record.report["settings"]
+    assert patient.record.report["earlier"][0]["settings"]["rounds"] == rounds
+    assertAllEqual(patient, monkeypatch)
+
+
+def test_an_erased_slice_stays_empty(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.start()
+    patient.line()
+    patient.propagate()
+    patient.draw(patient.slice(0.7), np.zeros_like(patient.truth[0]))
+    patient.propagate()
+    assert not patient.mask[patient.slice(0.7)].any()
+    assertAllEqual(patient, monkeypatch)
+
+
+def test_a_volume_under_a_transform(
+    nodes: Any, patients: Any, randomRigid: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = patients(nodes.transform(randomRigid(3)))
+    patient.start()
+    patient.line()
+    patient.propagate()
+    assert "logic.replay(" in assertAllEqual(patient, monkeypatch)
+
+
+def test_a_segment_of_that_name_is_made_anew_and_its_record_repeats_it(patient: Patient) -> None:
+    patient.start()
+    patient.line()
+    patient.propagate()
+    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    patient.propagate()
+    wanted, report, segmentation = patient.mask, patient.record.report, patient.controller.segmentationNode
+    patient.draw(0, np.ones_like(patient.truth[0]))
+    seen: list[tuple[int, int]] = []
+    replay(patient.client, patient.node, report, segmentation, progress=lambda *numbers: seen.append(numbers))
+    np.testing.assert_array_equal(patient.mask, wanted)
+    assert patient.record.report["earlier"] == report["earlier"]
+    assert patient.record.report["objects"][0]["prompts"] == report["objects"][0]["prompts"]
+    done, planned = zip(*seen, strict=True)
+    assert list(done) == sorted(done)
+    assert done[-1] <= planned[-1]
+
+
+def test_several_objects_of_the_command_line_become_segments(patient: Patient) -> None:
+    low, high = patient.slice(0.4), patient.slice(0.6)
+    words = ["propagate", str(patient.path), "--output", str(patient.folder / "a.nii.gz"), "--quiet"]
+    for name, index in (("one", low), ("two", high)):
+        rows, columns = np.nonzero(patient.truth[index])
+        words += ["--object", name, "--point", f"{columns[len(rows) // 2]},{rows[len(rows) // 2]},{index}"]
+    assert commandLine([*words, "--report", str(patient.folder / "a.json")]) == 0
+    labels = json.loads((patient.folder / "a.json").read_text())["objects"]
+    segmentation = replay(patient.client, patient.node, patient.folder / "a.json")
+    ids = segmentation.GetSegmentation().GetSegmentIDs()
+    assert [segmentation.GetSegmentation().GetSegment(one).GetName() for one in ids] == ["one", "two"]
+    either = sum(segmentMask(segmentation, one, patient.node) for one in ids) > 0
+    np.testing.assert_array_equal(either, sitk.GetArrayFromImage(sitk.ReadImage(words[3])) > 0)
+    assert len(labels) == 2
+    assert len(loadRun(segmentation, ids[1]).report["objects"]) == 1
+
+
+def test_another_volume_is_noted_and_masks_must_fit(
+    patient: Patient, nodes: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    patient.start()
+    patient.line()
+    patient.propagate()
+    report = patient.record.report
+    array = slicer.util.arrayFromVolume(patient.node)
+    array[0, 0, 0] += 1
+    with caplog.at_level(logging.WARNING):
+        patient.byReplay(report)
+    assert "another volume" in caplog.text
+    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    patient.propagate()
+    with pytest.raises(PromptError, match="use the volume and axis of the run"):
+        replay(patient.client, nodes.volume(shape=(40, 50, 60)), patient.record.report)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({}, "no list 'objects'"),
+        ({"objects": [{"name": "a", "prompts": [{"kind": "points", "points_ras": [[0, 0, 0]], "labels": [1]}]}],
+          "settings": {"model": "/etc/passwd"}}, "not in the catalogue: give its path"),
+        ("no.json", "Cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_repeated_says_why(nodes: Any, client: WorkerClient, content: Any, problem: str) -> None:
+    with pytest.raises(PromptError, match=problem):
+        replay(client, nodes.volume(shape=(6, 8, 9)), content)

@@ -1,0 +1,65 @@
+"""A controller at work in the tests: a small volume, a worker that answers when the test says so, and what was said."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import vtk
+from fakeclient import FakeClient
+
+from MedSAM2SlicerLib.controller import Controller
+from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
+
+SIGNALS = (
+    "segmentChanged", "promptsChanged", "previewed", "sliceDrawn", "progressed", "reviewed", "busyChanged", "finished",
+    "failed", "noticed",
+)  # fmt: skip
+
+
+class ControllerBench:
+    """A controller with a volume of 7 slices of 8 x 9, its fake worker, and all it said."""
+
+    def __init__(self, nodes: Any) -> None:
+        self.volume = nodes.volume(shape=(7, 8, 9))
+        self.client = FakeClient((8, 9))
+        self.controller = Controller(self.client)
+        self.said: dict[str, list[Any]] = defaultdict(list)
+        for name in SIGNALS:
+            getattr(self.controller, name).connect(lambda *values, name=name: self.said[name].append(values))
+        self.controller.setVolume(self.volume)
+
+    def click(self, i: float, j: float, k: float, kind: str = "include") -> Any:
+        node = self.controller.promptNode(kind)
+        (world,) = ijkToWorld(self.volume, [[i, j, k]])
+        node.AddControlPointWorld(vtk.vtkVector3d(*world))
+        return node
+
+    def preview(self, index: int = 3) -> None:
+        self.controller.preview(index)
+        self.client.answer(index)
+
+    def propagate(self, steps: int = 7) -> Any:
+        self.controller.propagate()
+        call = self.client.calls[-1]
+        for _ in range(steps):
+            call.step()
+        return call
+
+    def paint(self, index: int, mask: Any = None) -> None:
+        """What Slicer's own tools do: write into the segment, past the controller."""
+        writer = SegmentWriter(self.controller.segmentationNode, self.controller.segmentId, self.volume)
+        writer.begin()
+        writer.writeSlices({index: np.ones((8, 9), dtype=bool) if mask is None else mask}, 0)
+        writer.end()
+
+    def states(self) -> dict[int, str]:
+        return {index: one.state for index, one in self.controller.slices().items()}
+
+    def mask(self) -> Any:
+        return segmentMask(self.controller.segmentationNode, self.controller.segmentId, self.volume)
+
+    def drawn(self) -> list[int]:
+        return np.flatnonzero(self.mask().any(axis=(1, 2))).tolist()

@@ -1,0 +1,62 @@
+"""Stop rules on the wire. Their region travels as packed masks of the slices along k that it is on."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.errors import VolumeError, WorkerError
+from medsam2_core.stopping import StopRules
+from medsam2_core.worker import fields
+from medsam2_core.worker.masks import PackedMask
+from medsam2_core.worker.prompts import mask_from_wire, mask_to_wire
+from medsam2_core.worker.wire import Buffer, Frame, Header
+
+Shape = tuple[int, int, int]
+
+
+def rules_to_wire(rules: StopRules, payloads: list[Buffer]) -> Header:
+    """Stop rules for a header; the masks of the region are added to `payloads`."""
+    return {
+        "absent_slices": rules.absent_slices,
+        "min_area_mm2": rules.min_area_mm2,
+        "max_area_change": rules.max_area_change,
+        "max_distance_mm": rules.max_distance_mm,
+        "inside": None if rules.inside is None else _region_to_wire(rules.inside, payloads),
+    }
+
+
+def rules_from_wire(header: Header, frame: Frame, shape_kji: Shape) -> StopRules:
+    """The rules that a part of a header describes, for a volume of that shape. Raises WorkerError or VolumeError."""
+    return StopRules(
+        fields.optional_whole(header, "absent_slices"),
+        fields.optional_number(header, "min_area_mm2"),
+        fields.optional_number(header, "max_area_change"),
+        fields.optional_number(header, "max_distance_mm"),
+        None if header.get("inside") is None else _region(fields.mapping(header, "inside"), frame, shape_kji),
+    )
+
+
+def _region_to_wire(inside: npt.NDArray[np.bool_], payloads: list[Buffer]) -> Header:
+    slices = [
+        {"k": k, **mask_to_wire(PackedMask.of(mask), payloads)}
+        for k, mask in enumerate(inside.astype(bool))
+        if mask.any()
+    ]
+    return {"shape_kji": list(inside.shape), "slices": slices}
+
+
+def _region(header: Header, frame: Frame, shape_kji: Shape) -> npt.NDArray[np.bool_]:
+    shape = fields.numbers(header, "shape_kji", 3)
+    if shape != shape_kji:
+        raise VolumeError(
+            f"The region to stay in has the shape {tuple(map(int, shape))} but the volume {shape_kji}: give one on "
+            "the volume's grid."
+        )
+    inside = np.zeros(shape_kji, dtype=bool)
+    for item in fields.objects(header, "slices"):
+        k = fields.whole(item, "k")
+        if not 0 <= k < len(inside):
+            raise WorkerError(f"The region to stay in has slice {k} of a volume of {len(inside)} slices.")
+        inside[k] = mask_from_wire(item, frame, shape_kji[1:]).full(shape_kji[1:])
+    return inside
