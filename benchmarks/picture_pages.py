@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,27 +56,25 @@ def panesPage(rows: Sequence[Sequence[Pane]], caption: str) -> Figure:
     return figure
 
 
-def confidencePage(slices: Mapping[int, Any], count: int) -> Figure:
-    """Draw one column a slice, as high as the model was sure of it (see MedSAM2SlicerLib.review)."""
-    from MedSAM2SlicerLib.review import DOUBTFUL
-
+def confidencePage(slices: Mapping[int, Any], doubtful: Collection[int], count: int) -> Figure:
+    """Draw one column a slice, as high as the model was sure of it (see MedSAM2SlicerLib.slicestates)."""
     figure, axes = plt.subplots(figsize=(11.26, 3.2), dpi=_DPI, layout="constrained")
     for index, one in slices.items():
-        color = _ACCENT if one.state == "prompted" else _DOUBT if one.doubtful else _NEUTRAL
+        color = _ACCENT if one.state == "prompted" else _DOUBT if index in doubtful else _NEUTRAL
         axes.bar(index, one.confidence, width=0.86, color=color)
-        if one.doubtful:
+        if index in doubtful:
             axes.plot(index, -0.035, marker=2, color=_DOUBT, markersize=7, clip_on=False)
         if one.state == "prompted":
             axes.plot(index, one.confidence + 0.04, "o", color=_ACCENT, markersize=5)
-    axes.axhline(DOUBTFUL, color="0.3", linewidth=0.8, linestyle="--")
     first, last = max(min(slices) - 2, 0), min(max(slices) + 2, count)
     axes.set(xlim=(first - 0.5, last - 0.5), ylim=(-0.07, 1), ylabel="predicted IoU")
     axes.set_xlabel(f"slice, of {count}", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    _legend(axes, DOUBTFUL)
-    doubtful = sum(one.doubtful for one in slices.values())
+    _legend(axes)
     drawn = sum(one.areaMm2 != 0 for one in slices.values())
-    axes.set_title(f"How sure the model was: {doubtful} of {drawn} slices are worth a look", loc="left", fontsize=13)
+    axes.set_title(
+        f"How sure the model was: {len(doubtful)} of {drawn} slices are worth a look", loc="left", fontsize=13
+    )
     figure.text(0.995, 0.01, _NOTE, ha="right", va="bottom", fontsize=8.5, color="0.35")
     return figure
 
@@ -133,7 +131,7 @@ def _text(
     figure.text(s=text, fontsize=size, color=color, path_effects=edge, **place)
 
 
-def _legend(axes: Any, threshold: float) -> None:
-    kinds = ((_ACCENT, "prompted"), (_NEUTRAL, "propagated"), (_DOUBT, f"doubtful: below {threshold}"))
+def _legend(axes: Any) -> None:
+    kinds = ((_ACCENT, "prompted"), (_NEUTRAL, "propagated"), (_DOUBT, "doubtful"))
     handles = [mpl.patches.Patch(color=color, label=label) for color, label in kinds]
     axes.legend(handles=handles, ncols=3, loc="upper right", frameon=False, fontsize=9)

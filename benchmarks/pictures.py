@@ -77,7 +77,8 @@ def _draw(studio: Studio, controller: Any, client: Any, organ: Bools) -> None:
     _wait(client, lambda: not controller.busy)
     rows = _fourPanes(views, studio, controller, centre)
     writePage(panesPage(rows, _resultCaption(controller)), OUT / "views.png")
-    writePage(confidencePage(controller.slices(), controller.sliceCount()), OUT / "confidence.png")
+    page = confidencePage(controller.slices(), controller.doubtful(), controller.sliceCount())
+    writePage(page, OUT / "confidence.png")
 
 
 def _scan(studio: Studio) -> tuple[Any, Bools]:

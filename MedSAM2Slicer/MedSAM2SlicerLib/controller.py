@@ -26,7 +26,7 @@ from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.scenewatch import EditWatch, SceneWatch
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal, Slot
-from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED, PROMPTED, SliceReview, reviewAnswer
+from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.workplace import Workplace
@@ -343,15 +343,10 @@ class Controller(Workplace):
         if self.busy:
             return
         self._abandon()  # a preview on its way would draw the slice again
-        drawn = work.states.slices.get(sliceIndex)
-        if drawn is None or drawn.isKept or drawn.origin != PROMPTED:
-            return
-        base = work.takeBase(sliceIndex)
         with self._telling():
-            self._target.write(self._volume.node, {sliceIndex: base}, self.axis())
-        work.noteCleared(sliceIndex, base is not None)
-        self._remember(work)
-        self.reviewed.emit()
+            if self._takeBack(work, sliceIndex):
+                self._remember(work)
+                self.reviewed.emit()
 
     def _remember(self, work: SegmentWork) -> None:
         """Note that the segment is as this program wrote it."""

@@ -15,7 +15,8 @@ class RunOptions:
     """Choices of one run; the defaults need no thought.
 
     `axis` is an array axis (0, 1, 2 for k, j, i), None for the volume's slices as acquired (k). `window` is as
-    `Window.parse` reads it. `first` and `last` are a half-open range of slices, None for the volume's ends. `insideSegment` is the ID of a segment, or empty.
+    `Window.parse` reads it. `first` and `last` are a half-open range of slices, None for the volume's ends.
+    `insideSegment` is the ID of a segment, or empty.
     """
 
     model: str = "starter"

@@ -39,9 +39,9 @@ class Recording:
     ) -> None:
         """Store the run as the record of a segment, which was `thing` in it; `model` are the worker's facts of it.
 
-        A run that `keepsOthers`, slices of earlier runs that it did not go through, is added to their record; where that
-        is lost, no record could tell how the segment came about. So is one that `continues` in their session, where
-        prompts correct what they drew.
+        A run that `keepsOthers`, slices of earlier runs that it did not go through, is added to their record; where
+        that is lost, no record could tell how the segment came about. So is one that `continues` in their session,
+        where prompts correct what they drew.
         """
         if keepsOthers and runText(segmentationNode, segmentId) is None:
             return

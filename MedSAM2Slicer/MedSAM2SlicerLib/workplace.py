@@ -22,6 +22,7 @@ from MedSAM2SlicerLib.script import pythonScript
 from MedSAM2SlicerLib.segments import segmentMask, segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.slicestates import PROMPTED
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.volumes import checkedGeometry
@@ -157,6 +158,16 @@ class Workplace:
         placed = self._placer().box([cornerRas, oppositeRas])
         self._ensured().prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
         return placed.prompt.slice_index
+
+    def _takeBack(self, work: SegmentWork, sliceIndex: int) -> bool:
+        """Let a slice whose prompts are gone show what was there before them; whether they had drawn it."""
+        drawn = work.states.slices.get(sliceIndex)
+        if drawn is None or drawn.isKept or drawn.origin != PROMPTED:
+            return False
+        base = work.takeBase(sliceIndex)
+        self._target.write(self._volume.node, {sliceIndex: base}, self.axis())
+        work.noteCleared(sliceIndex, base is not None)
+        return True
 
     def _prompted(self) -> list[SegmentWork]:
         return [] if self.segmentationNode is None else self._target.works(self._volume, self.axis())

@@ -16,6 +16,7 @@ from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from MedSAM2SlicerLib import segments
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.prompts import PromptPlacer, fillPolygon
+from MedSAM2SlicerLib.promptset import PromptSet
 
 SHAPE = (10, 20, 30)
 SQUARE = [(4.5, 5.5), (12.5, 5.5), (12.5, 11.5), (4.5, 11.5)]  # in-plane x, y; holds 8 x 6 pixel centres
@@ -88,15 +89,49 @@ def test_an_roi_along_the_grid(case: Case) -> None:
     assert found.source.nodeId == roi.GetID()
 
 
-def test_a_line_is_a_diameter(case: Case) -> None:
-    node = case.nodes.line(case.onSlice(4, [(8, 2), (8, 8)]))
+@pytest.mark.parametrize("ends", [[(4, 7), (4, 13)], [(3, 8), (6, 11)]])
+def test_a_line_is_the_long_axis_of_an_ellipse(case: Case, ends: Any) -> None:
+    node = case.nodes.line(case.onSlice(4, ends))
     found = case.placer.line(node).prompt
     i, j, k = case.volume.GetSpacing()
-    spacing = [(i, j), (i, k), (j, k)][case.axis]
-    radius = 3 * spacing[1] / spacing[0]
+    spacing = np.array([(i, j), (i, k), (j, k)][case.axis])
+    turns = np.linspace(0, 2 * np.pi, 20000)[:, None]
+    along = (np.array(ends[1]) - ends[0]) / 2 * spacing
+    across = 0.7 * np.array([-along[1], along[0]])
+    outline = np.mean(ends, axis=0) + (np.cos(turns) * along + np.sin(turns) * across) / spacing
+    rows, columns = case.placer.slicing.shape
+    outline = np.clip(outline, 0, (columns - 1, rows - 1))
     assert found.slice_index == 4
-    last = case.placer.slicing.shape[1] - 1
-    assert found.box == pytest.approx((max(0, 8 - radius), 2, min(8 + radius, last), 8), abs=2e-3)
+    assert found.box == pytest.approx((*outline.min(axis=0), *outline.max(axis=0)), abs=2e-3)
+
+
+def test_a_line_through_slices_is_a_box_on_the_middle_one(nodes: Any) -> None:
+    volume = nodes.volume(shape=SHAPE)
+    found = PromptPlacer(volume, 0).line(nodes.line(ijkToWorld(volume, [[9, 9, 2], [15, 9, 6]]))).prompt
+    x, y = np.sqrt(36 + 0.49 * 16) / 2, 0.7 * np.sqrt(52) / 2  # of the ellipsoid around the line
+    assert found.slice_index == 4
+    assert found.box == pytest.approx((12 - x, 9 - y, 12 + x, 9 + y), abs=2e-3)
+
+
+def test_a_line_is_placed_as_a_prompt(nodes: Any) -> None:
+    volume = nodes.volume(shape=SHAPE)
+    segmentation, segmentId = segments.ensureSegmentation(volume, name="lesion")
+    prompts, placer = PromptSet(segmentation, segmentId), PromptPlacer(volume, 0)
+    node = prompts.nodeToPlace("line")
+    assert node.IsA("vtkMRMLMarkupsLineNode")
+    assert node.GetName() == "lesion line"
+    first, last = ijkToWorld(volume, [[9, 9, 5], [15, 9, 5]])
+    node.AddControlPointWorld(vtk.vtkVector3d(*first))
+    assert prompts.items(placer) == []  # one end is no prompt yet,
+    assert prompts.nodeToPlace("line") is node  # and the other goes into the same line
+    node.AddControlPointWorld(vtk.vtkVector3d(*last))
+    (item,) = prompts.items(placer)
+    assert (item.kind, item.sliceIndex, item.text) == ("line", 5, "slice 5 · line")
+    (prompt,) = prompts.prompts(placer)
+    assert prompt.box == pytest.approx((9, 9 - 2.1, 15, 9 + 2.1))
+    assert prompts.nodeToPlace("line") is not node
+    prompts.remove(item)
+    assert prompts.items(placer) == []
 
 
 @pytest.mark.parametrize("rings", [[SQUARE], [SQUARE, [(6.5, 6.5), (8.5, 6.5), (8.5, 8.5), (6.5, 8.5)]]])

@@ -63,7 +63,7 @@ class Patient:
         """Have the controller work on it."""
         self.controller.failed.connect(self.failures.append)
         self.controller.setVolume(self.node)
-        self.controller.setOptions(RunOptions(device="cpu", **options))
+        self.controller.setOptions(RunOptions(**options))
 
     def slice(self, share: float) -> int:
         """The slice at a share of the spleen's height."""

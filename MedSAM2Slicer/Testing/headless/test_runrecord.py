@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import slicer
 import slicer.util
 from runsamples import MASK, PROMPTS, SETTINGS
 
-from medsam2_core.errors import PromptError
+from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.run.file import place_file_prompts, read_run_file
 from medsam2_core.run.prompts import PointsPrompt, Slicing
 from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
 from MedSAM2SlicerLib import segments
 from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
-from MedSAM2SlicerLib.runrecord import attributeName, loadRun, removeRun, saveRun
+from MedSAM2SlicerLib.runrecord import attributeName, loadRun, removeRun, saveRun, writeRun
 from MedSAM2SlicerLib.volumes import voxelHash
 
 RESULT = Propagated(
@@ -45,6 +46,11 @@ def recorded(nodes: Any, grid: np.ndarray, parent: Any = None, name: str = 'Lebe
     return volume, segmentation, segmentId
 
 
+def prompts(record: Any, slicing: Slicing) -> Any:
+    """Those of a record's last run."""
+    return record.runs(slicing)[-1].objects[0].prompts
+
+
 def assertPrompts(found: Any) -> None:
     points, box, mask = found
     assert (points, box) == PROMPTS[:2]
@@ -57,7 +63,7 @@ def test_a_record_comes_back(nodes: Any, randomGrid: Callable, randomRigid: Call
     volume, segmentation, segmentId = recorded(nodes, randomGrid(seed), nodes.transform(randomRigid(seed)))
     volume.SetAndObserveTransformNodeID(nodes.transform(randomRigid(seed + 1)).GetID())  # the prompts go with it
     record = loadRun(segmentation, segmentId)
-    assertPrompts(record.prompts(Slicing(volumeGeometry(volume), 0)))
+    assertPrompts(prompts(record, Slicing(volumeGeometry(volume), 0)))
     assert record.isOf(volume)
     assert record.volumeNodeId == volume.GetID()
     assert record.run.settings.window == SETTINGS.window
@@ -143,7 +149,7 @@ def test_record_and_segment_go_on_in_a_saved_scene(
     segmentation = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
     record = loadRun(segmentation, segmentId)
     assert record.run.objects[0].name == name
-    assertPrompts(record.prompts(Slicing(volumeGeometry(volume), 0)))
+    assertPrompts(prompts(record, Slicing(volumeGeometry(volume), 0)))
     assert record.isOf(volume)
     expected = np.zeros((6, 8, 9), bool)
     expected[2] = MASK
@@ -189,4 +195,44 @@ def test_a_record_that_does_not_fit_the_volume_says_so(nodes: Any, randomGrid: C
     _, segmentation, segmentId = recorded(nodes, randomGrid(1))
     record = loadRun(segmentation, segmentId)
     with pytest.raises(PromptError, match=r"outside the volume|but here are"):
-        record.prompts(Slicing(volumeGeometry(nodes.volume(shape=(3, 3, 3))), 0))
+        record.runs(Slicing(volumeGeometry(nodes.volume(shape=(3, 3, 3))), 0))
+
+
+def test_a_run_that_continues_is_added_to_those_before(nodes: Any, randomGrid: Callable, tmp_path: Path) -> None:
+    volume, segmentation, segmentId = recorded(nodes, randomGrid(2), name="liver")
+    segmentation.GetSegmentation().GetSegment(segmentId).SetName("renamed")
+    settings = replace(SETTINGS, first=2, last=5, stop=StopRules())
+    saveRun(segmentation, segmentId, volume, settings, PROMPTS[1:], RESULT, 7, voxelHash(volume), continues=True)
+    slicing = Slicing(volumeGeometry(volume), 0)
+    first, second = loadRun(segmentation, segmentId).runs(slicing)
+    assertPrompts(first.objects[0].prompts)
+    assert second.objects[0].prompts[0] == PROMPTS[1]
+    assert [(run.first, run.last, run.stop.absent_slices) for run in (first, second)] == [(1, 6, 2), (2, 5, 3)]
+    assert first.objects[0].segment.name == "renamed"
+    (earlier,) = loadRun(segmentation, segmentId).report["earlier"]
+    assert earlier["objects"][0]["prompts"][1:] == [0, 1]
+    assert "rounds" not in earlier["settings"]  # both were cancelled in the same round
+    writeRun(loadRun(segmentation, segmentId), tmp_path / "run.json")
+    assert len(read_run_file(tmp_path / "run.json").earlier) == 1
+
+
+@pytest.mark.parametrize("changed", ["window", "memory", "axis", "model_sha256", "field_of_view", "voxels", "damaged"])
+def test_a_run_made_otherwise_begins_the_record_anew(nodes: Any, randomGrid: Callable, changed: str) -> None:
+    volume, segmentation, segmentId = recorded(nodes, randomGrid(2), name="liver")
+    values = {"window": Window(0, 1, "x"), "memory": "self-sorting", "axis": 1, "field_of_view": "whole"}
+    settings = (
+        replace(SETTINGS, **{changed: values.get(changed, "cd" * 32)}) if hasattr(SETTINGS, changed) else SETTINGS
+    )
+    if changed == "voxels":
+        slicer.util.arrayFromVolume(volume)[0, 0, 0] += 1
+    if changed == "damaged":
+        segmentation.SetAttribute(attributeName(segmentId), "{")
+    saveRun(segmentation, segmentId, volume, settings, PROMPTS[:2], RESULT, 7, voxelHash(volume), continues=True)
+    assert "earlier" not in loadRun(segmentation, segmentId).report
+
+
+def test_a_record_that_cannot_be_written_says_so(nodes: Any, randomGrid: Callable, tmp_path: Path) -> None:
+    _, segmentation, segmentId = recorded(nodes, randomGrid(2), name="liver")
+    for name, said in (("run.txt", r"end its name with \.json"), ("no/run.json", "cannot be written")):
+        with pytest.raises(VolumeError, match=said):
+            writeRun(loadRun(segmentation, segmentId), tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -59,23 +60,28 @@ def pump_until(client: WorkerClient, done, seconds: float = 20) -> None:
 
 
 class Killer:
-    """Kills a worker some random time after it began to start, or to work."""
+    """Kills a worker some random time after it began to work, and one of three while it starts, however long it does.
+
+    A worker that is slow to start, on a busy machine, would otherwise never get to work.
+    """
 
     def __init__(self, client: WorkerClient) -> None:
         self.kills = 0
         self._client, self._rng = client, random.Random(4)
-        self._arm()
+        self._seen, self._moment = State.STOPPED, math.inf
 
     def look(self) -> None:
-        if self._client.state is not self._when:
-            self._arm()  # also where a propagation was over before its moment came: a later one would be too
-        elif time.monotonic() - self._since > self._delay and send_signal(self._client, signal.SIGKILL):
+        if self._client.state is not self._seen:
+            self._seen = self._client.state
+            self._moment = time.monotonic() + self._delay()
+        elif time.monotonic() > self._moment and send_signal(self._client, signal.SIGKILL):
             self.kills += 1
-            self._arm()
+            self._moment = math.inf
 
-    def _arm(self) -> None:
-        self._when, longest = self._rng.choice(((State.STARTING, 0.2), (State.WORKING, 0.05), (State.WORKING, 0.05)))
-        self._delay, self._since = longest * self._rng.random(), time.monotonic()
+    def _delay(self) -> float:
+        if self._seen is State.STARTING:
+            return 0.2 * self._rng.random() if self._rng.random() < 1 / 3 else math.inf
+        return 0.05 * self._rng.random() if self._seen is State.WORKING else math.inf
 
 
 @posix
