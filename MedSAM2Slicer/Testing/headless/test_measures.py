@@ -22,7 +22,7 @@ def draw(volume: Any, segmentation: Any, segmentId: str, mask: Any) -> None:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_segment_is_measured(nodes: Any, axis: int) -> None:
-    volume = nodes.volume(shape=SHAPE, matrix=np.diag([0.5, -2.0, 3.0, 1.0]))
+    volume = nodes.volume(shape=SHAPE, matrix=np.diag([1.0, -2.0, 3.0, 1.0]))
     segmentation, neighbour = ensureSegmentation(volume, name="neighbour")
     _, segmentId = ensureSegmentation(volume, segmentation, "lesion")
     mask = np.zeros(SHAPE, dtype=bool)
@@ -33,10 +33,10 @@ def test_a_segment_is_measured(nodes: Any, axis: int) -> None:
     around = np.ones(SHAPE, dtype=bool)
     draw(volume, segmentation, neighbour, around & ~mask)
     draw(volume, segmentation, segmentId, mask)
-    k, j, i = 4 * 3.0, 5 * 2.0, 16 * 0.5
+    k, j, i = 4 * 3.0, 5 * 2.0, 16 * 1.0
     found = measureSegment(segmentation, segmentId, axis)
     extent = {0: (j, i), 1: (2 * 3.0, i), 2: (k, j)}[axis]
-    assert found.volumeMl == pytest.approx(mask.sum() * 3 / 1000)
+    assert found.volumeMl == pytest.approx(mask.sum() * 6 / 1000)
     assert found.longAxisMm == pytest.approx(np.hypot(*extent))
     assert found.sliceIndex == {0: 5, 1: 9, 2: 18}[axis]
     assert 0 < found.shortAxisMm <= found.longAxisMm
