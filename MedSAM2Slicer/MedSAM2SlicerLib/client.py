@@ -173,7 +173,7 @@ class WorkerClient:
         """Carry the objects through slices first <= index < last; `objects` as in `predict`.
 
         With `only` just these run, by label; the others keep what they have drawn. The region of `stop` is on the
-        volume's grid (k, j, i). It goes no further than `rounds` rounds, which is how far an earlier, cancelled run came.
+        volume's grid (k, j, i). It goes no further than `rounds` rounds, as far as an earlier, cancelled run came.
         After a cancel it is done too, with what it has. The result lists all slices of the objects that ran.
         """
         course = Course(Reach(first, last, direction), stop or StopRules(), only, rounds)

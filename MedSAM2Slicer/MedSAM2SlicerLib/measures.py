@@ -28,7 +28,7 @@ class Measures:
 def measureSegment(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, axis: int) -> Measures:
     """Measure a segment on its slices along an array axis (0, 1, 2 for k, j, i).
 
-    In the segmentation's own frame: a transform that scales does not count. 15 ms for the liver of a chest CT.
+    In the segmentation's own frame: a transform that scales does not count. 5 to 12 ms for the liver of a chest CT.
     """
     layer = layerOf(segmentationNode, segmentId)
     if layer is None or isEmpty(boxOf(layer)):

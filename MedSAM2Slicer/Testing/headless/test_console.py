@@ -137,6 +137,7 @@ def test_an_roi_is_a_box_and_a_range(nodes: Any) -> None:
         ({"points": [[0, 0, 0]], "axis": "oblique"}, PromptError, "does not exist"),
         ({"maskSegment": "none"}, PromptError, "no segment"),
         ({"points": [[0, 0, 0]], "window": "wide"}, VolumeError, "window"),
+        ({"points": [[0, 0, 0]], "stop": {"absent": 3}}, PromptError, "no stop rule 'absent': use absent_slices"),
     ],
 )
 def test_what_cannot_be_done_says_why(nodes: Any, arguments: dict[str, Any], error: type[Exception], text: str) -> None:
