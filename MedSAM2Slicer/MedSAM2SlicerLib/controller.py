@@ -7,7 +7,6 @@ comes of them, errors too, is told by signals.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -31,7 +30,6 @@ from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.workplace import Workplace
 
-_SETTLED = 0.3  # seconds without another edit, after which the segment is read
 _numbers = itertools.count()  # of controllers, which share a worker and must not share sessions
 
 
@@ -58,9 +56,8 @@ class Controller(Workplace):
         self._talk = Conversation()
         self._pass: Pass | Redraw | None = None
         self._waitingPreview: int | None = None
-        self._editedAt: float | None = None
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
-        self._edits = EditWatch(self._onEdited)
+        self._edits = EditWatch()
 
     # What is worked on
 
@@ -184,10 +181,8 @@ class Controller(Workplace):
             objects, session, objectId = self._objects([work]), self._session(), work.objectId
             self._pass = Redraw(self._target, self._volume, work, self.axis(), threshold, smoothingMm)
             self.busyChanged.emit(True)
-            onStep, onDone, onError = self._slots()
-            self._talk.ask(
-                lambda: self._client.redraw(session, objects, objectId, threshold, smoothingMm, onStep, onDone, onError)
-            )
+            slots = self._slots()
+            self._talk.ask(lambda: self._client.redraw(session, objects, objectId, threshold, smoothingMm, *slots))
 
     def stop(self) -> None:
         """End a propagation after the slice at hand; what is drawn stays."""
@@ -204,8 +199,7 @@ class Controller(Workplace):
     def tick(self) -> None:
         """Watch the worker's time-outs and the user's edits; from a timer, about every 50 ms."""
         self._client.tick()
-        edited = self._editedAt is not None and time.monotonic() - self._editedAt > _SETTLED
-        if edited and not self.busy and not self._talk.waits:
+        if self._edits.settled and not self.busy and not self._talk.waits:
             self._lookForEdits()
 
     def close(self) -> None:
@@ -274,7 +268,7 @@ class Controller(Workplace):
         summary = ""
         with self._telling():
             summary = ended.finish(result, self._client.modelFacts)
-        self._editedAt = None
+        self._edits.forget()
         self.busyChanged.emit(False)
         self.reviewed.emit()
         if summary:
@@ -303,21 +297,14 @@ class Controller(Workplace):
         for work in works:
             work.noticeEdits()
         objects = self._objects(works)
-        whole = self._options.range(self._volume.slicing(self.axis()).count)
-        spans = [work.states.interval(*whole) for work in works]
-        first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+        first, last = self._span(works)
         stop = self._options.stopRules(self._inside())
         session = self._session()
         self._abandon()
         self._pass = Pass(self._target, self._volume, self._options, works, objects, (first, last), stop)
         self.busyChanged.emit(True)
-        onStep, onDone, onError = self._slots()
-        direction, only = self._options.direction, self._pass.objectIds
-        self._talk.ask(
-            lambda: self._client.propagate(
-                session, objects, first, last, direction, stop, onStep, onDone, onError, only
-            )
-        )
+        slots, direction, only = self._slots(), self._options.direction, self._pass.objectIds
+        self._talk.ask(lambda: self._client.propagate(session, objects, first, last, direction, stop, *slots, only))
 
     def _slots(self) -> tuple[Slot, Slot, Slot]:
         """What the answers to a pass go into: steps, the end, an error."""
@@ -351,7 +338,7 @@ class Controller(Workplace):
     def _remember(self, work: SegmentWork) -> None:
         """Note that the segment is as this program wrote it."""
         work.remember()
-        self._editedAt = None
+        self._edits.forget()
 
     def _moveTo(self, target: Target) -> None:
         if target.segmentationNode is not self.segmentationNode:
@@ -359,7 +346,7 @@ class Controller(Workplace):
         super()._moveTo(target)
 
     def _lookForEdits(self) -> None:
-        self._editedAt = None
+        self._edits.forget()
         work = self._work()
         if work is not None and work.noticeEdits():
             self._tellAll()
@@ -372,9 +359,6 @@ class Controller(Workplace):
             self._lookForEdits()
 
     # Events of the scene
-
-    def _onEdited(self) -> None:
-        self._editedAt = time.monotonic()
 
     def _onNodeRemoved(self, node: slicer.vtkMRMLNode) -> None:
         if node is self._volume.node or node is self.segmentationNode:
@@ -404,7 +388,7 @@ class Controller(Workplace):
         if ended is None:
             return False
         ended.breakOff()
-        self._editedAt = None
+        self._edits.forget()
         self.busyChanged.emit(False)
         self.reviewed.emit()
         return True

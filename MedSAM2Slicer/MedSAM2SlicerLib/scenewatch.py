@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import slicer
@@ -32,25 +33,39 @@ class SceneWatch(slicer.util.VTKObservationMixin):
 
 
 class EditWatch(slicer.util.VTKObservationMixin):
-    """Calls `edited()` whenever something writes into the segmentation that is followed."""
+    """Tells when a segmentation was written into and `SETTLED` seconds have passed since, as in the middle of a stroke
+    of a brush there is nothing to read yet.
+    """
 
-    def __init__(self, edited: Callable[[], None]) -> None:
+    SETTLED = 0.3
+
+    def __init__(self) -> None:
         super().__init__()
-        self._edited = edited
+        self._editedAt: float | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether there are edits, all of which are over."""
+        return self._editedAt is not None and time.monotonic() - self._editedAt > self.SETTLED
 
     def follow(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
         """Watch this segmentation, and no other any more."""
         self.removeObservers()
         if segmentationNode is not None:
             segmentation = segmentationNode.GetSegmentation()
-            self.addObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._onEdited)
-            self.addObserver(
-                segmentation, slicer.vtkSegmentation.SegmentModified, self._onEdited
-            )  # all that undo sends
+            for event in (
+                slicer.vtkSegmentation.SourceRepresentationModified,
+                slicer.vtkSegmentation.SegmentModified,  # all that undo sends
+            ):
+                self.addObserver(segmentation, event, self._onEdited)
+
+    def forget(self) -> None:
+        """Take all edits so far for known."""
+        self._editedAt = None
 
     def stop(self) -> None:
         """Watch no longer."""
         self.removeObservers()
 
     def _onEdited(self, _segmentation: object, _event: str) -> None:
-        self._edited()
+        self._editedAt = time.monotonic()

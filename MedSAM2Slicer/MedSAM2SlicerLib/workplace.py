@@ -177,6 +177,11 @@ class Workplace:
         placer = self._placer()
         return [work.runObject(placer, opened) for work in works] + self._target.sentBeside(works)
 
+    def _span(self, works: Sequence[SegmentWork]) -> tuple[int, int]:
+        """The slices, half-open, that a pass over several segments goes through."""
+        spans = [work.states.interval(*self._options.range(self.sliceCount())) for work in works]
+        return min(span[0] for span in spans), max(span[1] for span in spans)
+
     def _record(self) -> RunRecord:
         record = loadRun(self.segmentationNode, self.segmentId) if self.segmentId else None
         if record is None:

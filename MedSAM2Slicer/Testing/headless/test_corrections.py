@@ -11,15 +11,15 @@ import slicer
 from controllerbench import ControllerBench
 
 from medsam2_core.run.prompts import MaskPrompt, PointsPrompt
-from MedSAM2SlicerLib import controller as controllerFile
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scenewatch import EditWatch
 
 
 @pytest.fixture
 def done(bench: ControllerBench, monkeypatch: pytest.MonkeyPatch) -> ControllerBench:
     """A bench whose segment was propagated from slice 3 through all seven."""
-    monkeypatch.setattr(controllerFile, "_SETTLED", 0.0)
+    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
     bench.click(4, 4, 3)
     bench.propagate().finish()
     return bench
