@@ -9,6 +9,7 @@ import slicer
 
 from medsam2_core.errors import PromptError
 from medsam2_core.run.prompts import PLANES, make_objects
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.options import RunOptions
@@ -57,8 +58,7 @@ def process(
     volume = VolumeInUse(volumeNode)
     chosen = {"window": window, "model": model, "memory": memory, "direction": direction, "fieldOfView": fieldOfView}
     options = _options(volume, axis, range, chosen, stop or {})
-    slicing = volume.slicing(options.axis or 0)
-    placer = volume.placer(slicing.axis)
+    slicing, placer = volume.slicing(options.stack), volume.placer(options.stack)
     segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
     placed = _placed(placer, points, exclude, box, roiNode)
     if maskSegment is not None:
@@ -69,7 +69,7 @@ def process(
     session = f"console/{segmentationNode.GetID()}/{segmentId}"
     volume.openSession(client, session, options)
     target, rules = Target(segmentationNode, segmentId), options.stopRules()
-    work = target.work(volume, slicing.axis)
+    work = target.work(volume, options.stack)
     running = Pass(target, volume, options, [work], objects, (first, last), rules)
 
     def onStep(step: Step) -> None:
@@ -103,7 +103,7 @@ def _options(
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     given |= {_STOP_RULES[name]: value for name, value in stop.items()}
     first, last = span or (None, None)
-    return RunOptions(axis=_axis(volume, axis), first=first, last=last, **given)
+    return RunOptions(stack=SliceStack(_axis(volume, axis)), first=first, last=last, **given)
 
 
 def _axis(volume: VolumeInUse, axis: int | str | None) -> int:
@@ -111,7 +111,7 @@ def _axis(volume: VolumeInUse, axis: int | str | None) -> int:
     if axis is None:
         return 0
     if axis in PLANES:
-        return volume.slicing(0).geometry.anatomical_axis(str(axis))
+        return volume.slicing(SliceStack()).geometry.anatomical_axis(str(axis))
     if axis not in (0, 1, 2):
         raise PromptError(f"Axis {axis!r} does not exist: give {', '.join(PLANES)} or 0, 1, 2 for k, j, i.")
     return int(axis)

@@ -179,7 +179,7 @@ class Controller(Workplace):
         with self._telling():
             self._abandon()
             objects, session, objectId = self._objects([work]), self._session(), work.objectId
-            self._pass = Redraw(self._target, self._volume, work, self.axis(), threshold, smoothingMm)
+            self._pass = Redraw(self._target, self._volume, work, self.stack, threshold, smoothingMm)
             self.busyChanged.emit(True)
             slots = self._slots()
             self._talk.ask(lambda: self._client.redraw(session, objects, objectId, threshold, smoothingMm, *slots))
@@ -242,14 +242,14 @@ class Controller(Workplace):
             self.preview(waiting)
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
-        mask = answer.mask.full(self._volume.slicing(self.axis()).shape)
-        self._target.write(self._volume.node, {sliceIndex: mask}, self.axis())
+        mask = answer.mask.full(self._volume.slicing(self.stack).shape)
+        self._target.write(self._volume, {sliceIndex: mask}, self.stack)
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._remember(work)
         if not mask.any():
             self.noticed.emit(
                 _("Nothing found here on slice {index}. Try a box, or another window (now: {window}).").format(
-                    index=sliceIndex, window=self._volume.prepared(self._options.window).window.name
+                    index=sliceIndex, window=self._volume.prepared(self._options.window, self.stack).window.name
                 )
             )
 

@@ -114,11 +114,6 @@ def viewAxis(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMR
     return ViewAxis(axis, math.degrees(math.acos(min(1.0, float(cosines[axis])))))
 
 
-def axisOfSliceNode(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRMLSliceNode) -> int:
-    """Return the array axis (0, 1, 2 for k, j, i) of `viewAxis`."""
-    return viewAxis(volumeNode, sliceNode).axis
-
-
 def viewAxes(sliceNode: slicer.vtkMRMLSliceNode | None) -> Float:
     """Return right, up and normal of a slice view as columns (3x3) in the world; without a view the world's own."""
     return np.eye(3) if sliceNode is None else _array(sliceNode.GetSliceToRAS())[:3, :3]

@@ -16,7 +16,7 @@ from MedSAM2SlicerLib.layers import bounds, boxOf, isEmpty, labelOf, layerOf, vo
 class Measures:
     """Volume in mL; long and short axis in mm (`medsam2_core.image.measure`), both on slice `sliceIndex`.
 
-    All 0, and the slice None, for an empty segment.
+    All 0 for an empty segment. The slice is None where no view shows it.
     """
 
     volumeMl: float = 0.0

@@ -2,7 +2,7 @@
 
 The volume is shown to the model on slices parallel to the view, and what the model draws there is mapped back to the
 volume's voxels. All of it happens in the volume's frame, below its parent transforms, so a run can be repeated wherever
-the volume is moved to; `ObliqueSlices.plane` is all that has to be kept for that.
+the volume is moved to; `SliceStack.plane` is all that has to be kept for that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import slicer.util
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float
 from medsam2_core.image.oblique import ObliqueSlices, Voxels
+from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.geometry import viewAxis, volumeToWorldMatrix
 from MedSAM2SlicerLib.layers import Bools, Box, bounds, boxOf, isEmpty, labelOf, labelsIn, layerOf, shifted
 from MedSAM2SlicerLib.layers import voxels as valuesOf
@@ -28,11 +29,6 @@ from MedSAM2SlicerLib.volumes import PreparedVolume, checkedGeometry
 _OBLIQUE_DEGREES = 1.0
 
 
-def isOblique(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRMLSliceNode) -> bool:
-    """Whether the volume has no slices of its own that a view could stand for. Raises VolumeError."""
-    return viewAxis(volumeNode, sliceNode).obliqueDegrees > _OBLIQUE_DEGREES
-
-
 def viewPlane(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRMLSliceNode) -> Float:
     """Return the plane of a slice view (4x4, RAS mm) as seen from the volume's frame. Raises VolumeError."""
     plane: Float = slicer.util.arrayFromVTKMatrix(sliceNode.GetSliceToRAS())
@@ -40,15 +36,31 @@ def viewPlane(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkM
     return inVolume
 
 
-def obliqueSlices(volumeNode: slicer.vtkMRMLScalarVolumeNode, plane: Float) -> ObliqueSlices:
-    """Return the slices of a volume parallel to a plane in its frame, as of `viewPlane`. Raises VolumeError."""
-    return ObliqueSlices(checkedGeometry(volumeNode), plane)
+def viewStack(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRMLSliceNode) -> SliceStack:
+    """Return the slices that a view goes through: the volume's own, if it has any there. Raises VolumeError."""
+    view = viewAxis(volumeNode, sliceNode)
+    if view.obliqueDegrees <= _OBLIQUE_DEGREES:
+        return SliceStack(view.axis)
+    return SliceStack(0, tuple(tuple(row) for row in viewPlane(volumeNode, sliceNode).tolist()))
+
+
+def isAlong(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRMLSliceNode, stack: SliceStack) -> bool:
+    """Whether a view goes through these slices, or lies closest to them of the volume's own. Raises VolumeError."""
+    oblique = stack.oblique(checkedGeometry(volumeNode))
+    if oblique is None:
+        return viewAxis(volumeNode, sliceNode).axis == stack.axis
+    return oblique.is_parallel(viewPlane(volumeNode, sliceNode))
+
+
+def obliqueKey(prepared: PreparedVolume, slices: ObliqueSlices) -> str:
+    """Return what the worker knows a volume by that is shown on oblique slices."""
+    return f"{prepared.key}:{hashlib.sha256(slices.plane.tobytes()).hexdigest()[:16]}"
 
 
 def preparedOblique(prepared: PreparedVolume, slices: ObliqueSlices) -> PreparedVolume:
     """Return a volume as the model sees it on oblique slices, along axis 0; black outside. 0.8 s for a chest CT."""
-    plane = hashlib.sha256(slices.plane.tobytes()).hexdigest()[:16]
-    return PreparedVolume(slices.resample(prepared.grey), slices.geometry, prepared.window, f"{prepared.key}:{plane}")
+    key = obliqueKey(prepared, slices)
+    return PreparedVolume(slices.resample(prepared.grey), slices.geometry, prepared.window, key)
 
 
 class ObliqueWriter:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 
 
@@ -14,14 +15,14 @@ from medsam2_core.stopping import StopRules
 class RunOptions:
     """Choices of one run; the defaults need no thought.
 
-    `axis` is an array axis (0, 1, 2 for k, j, i), None for the volume's slices as acquired (k). `window` is as
-    `Window.parse` reads it. `first` and `last` are a half-open range of slices, None for the volume's ends.
+    `stack` says which slices; the default is the volume's as acquired (k). `window` is as `Window.parse` reads it.
+    `first` and `last` are a half-open range of slices, None for the volume's ends.
     `insideSegment` is the ID of a segment, or empty.
     """
 
     model: str = "starter"
     device: str = "auto"
-    axis: int | None = None
+    stack: SliceStack = field(default_factory=SliceStack)
     window: str = "auto"
     memory: str = "self-sorting"
     bankSize: int = 6
@@ -36,12 +37,12 @@ class RunOptions:
     insideSegment: str = ""
 
     def stopRules(self, inside: npt.NDArray[np.bool_] | None = None) -> StopRules:
-        """Return the core's stop rules; `inside` are the voxels (k, j, i) of the segment to stay in."""
+        """Return the core's stop rules; `inside` marks the segment to stay in, on the slices' grid."""
         return StopRules(self.absentSlices, self.minAreaMm2, self.maxAreaChange, self.maxDistanceMm, inside)
 
     def session(self) -> tuple[object, ...]:
         """Return what the worker's session depends on: with anything else in it, all would be drawn otherwise."""
-        return self.model, self.device, self.axis, self.window, self.memoryRule(), self.fieldOfView
+        return self.model, self.device, self.stack, self.window, self.memoryRule(), self.fieldOfView
 
     def memoryRule(self) -> str:
         """Return the memory bank as `medsam2_core.memory_bank.memory_rule` reads it."""

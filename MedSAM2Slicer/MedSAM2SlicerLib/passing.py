@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medsam2_core.run.prompts import RunObject
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Propagated, Step
 from MedSAM2SlicerLib.options import RunOptions
@@ -36,11 +37,14 @@ class Pass:
         self._keepsOthers = {work.objectId: work.states.hasPropagatedOutside(*span) for work in works}
         self._recording = Recording(volume, options, span, stop)
         self._objects = {item.segment.label: item for item in objects}
-        axis = options.axis or 0
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume.node, work.segmentId), axis, span, work.states.kept(), set(work.states.slices)
+                    target.writer(volume, options.stack, work.segmentId),
+                    options.stack.axis,
+                    span,
+                    work.states.kept(),
+                    set(work.states.slices),
                 )
                 for work in works
             }
@@ -104,13 +108,19 @@ class Redraw:
     """The slices of one segment, drawn anew from what the worker has kept, at another threshold."""
 
     def __init__(
-        self, target: Target, volume: VolumeInUse, work: SegmentWork, axis: int, threshold: float, smoothingMm: float
+        self,
+        target: Target,
+        volume: VolumeInUse,
+        work: SegmentWork,
+        stack: SliceStack,
+        threshold: float,
+        smoothingMm: float,
     ) -> None:
         self._target, self._work = target, work
         self._cut = threshold, smoothingMm
-        span = (0, volume.slicing(axis).count)
-        writer = target.writer(volume.node, work.segmentId)
-        self._run = SegmentRun(writer, axis, span, work.states.kept(), set())
+        span = (0, volume.slicing(stack).count)
+        writer = target.writer(volume, stack, work.segmentId)
+        self._run = SegmentRun(writer, stack.axis, span, work.states.kept(), set())
         self._running = Running({work.objectId: self._run})
 
     def write(self, step: Step) -> Progress:

@@ -24,7 +24,7 @@ class Recording:
 
     def __init__(self, volume: VolumeInUse, options: RunOptions, span: tuple[int, int], stop: StopRules) -> None:
         self._volume, self._options, self._span, self._stop = volume, options, span, stop
-        self._window = volume.prepared(options.window).window
+        self._window = volume.prepared(options.window, options.stack).window
         self._hash = volume.voxelsSha256()
 
     def save(
@@ -64,7 +64,7 @@ class Recording:
             model=str(model.get("name", options.model)),
             model_sha256=str(model.get("sha256", "")),
             image_size=int(model.get("image_size", 0)),
-            axis=options.axis or 0,
+            stack=options.stack,
             window=self._window,
             first=self._span[0],
             last=self._span[1],

@@ -15,12 +15,16 @@ from medsam2_core.run.file import FileSettings, check_run, read_json
 from medsam2_core.run.prompts import RunObject, Slicing
 from medsam2_core.run.report import RunSettings
 from medsam2_core.run.sequence import PlacedRun
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.weights.catalogue import load_catalogue
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.oblique import preparedOblique
 from MedSAM2SlicerLib.runrecord import RunRecord, saveRun
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
+from MedSAM2SlicerLib.segments import ensureSegmentation
+from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.target import Target
+from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.volumes import PreparedVolume, checkedGeometry, prepareVolume, voxelHash
 
 Run = str | Path | Mapping[str, Any]
@@ -41,14 +45,18 @@ def replay(
     stays.
     """
     record = _read(run)
+    stack = record.run.settings.stack or SliceStack()
     prepared = prepareVolume(volumeNode, record.run.settings.window or "auto")
-    runs = record.runs(Slicing(prepared.geometry, record.run.settings.axis or 0))
+    oblique = stack.oblique(prepared.geometry)
+    if oblique is not None:
+        prepared = preparedOblique(prepared, oblique)
+    runs = record.runs(Slicing(prepared.geometry, stack.axis))
     _noteOtherVolume(record, volumeNode)
     names = [item.segment.name for item in runs[-1].objects]
     targets = [_target(volumeNode, segmentationNode, names[0])]
     targets += [_target(volumeNode, targets[0].segmentationNode, name) for name in names[1:]]
     segments = {
-        item.segment.label: _Segment(target, target.writer(volumeNode))
+        item.segment.label: _Segment(target, target.writer(VolumeInUse(volumeNode), stack))
         for item, target in zip(runs[-1].objects, targets, strict=True)
     }
     session = _Session(client, volumeNode, prepared, record, segments, model)
@@ -64,7 +72,7 @@ class _Segment:
     """A segment that is made again."""
 
     target: Target
-    writer: SegmentWriter
+    writer: SliceWriter
 
 
 class _Session:
@@ -85,12 +93,12 @@ class _Session:
         self._client, self._volumeNode, self._prepared, self._record = client, volumeNode, prepared, record
         self._segments = segments
         settings = record.run.settings
-        self._axis, self._memory = settings.axis or 0, settings.memory or "self-sorting"
+        self._stack, self._memory = settings.stack or SliceStack(), settings.memory or "self-sorting"
         self._key = f"replay/{prepared.key}"
         # The model's own size, as in any recorded run, is not named: another wish would load the model anew.
         client.setModel(model or _modelName(settings), "auto", None if record.run.recorded else settings.image_size)
         client.setVolume(self._key, prepared)
-        client.openSession(self._key, self._key, self._axis, self._memory, settings.field_of_view or "auto")
+        client.openSession(self._key, self._key, self._stack.axis, self._memory, settings.field_of_view or "auto")
         for segment in segments.values():
             segment.writer.begin()
 
@@ -153,14 +161,14 @@ class _Session:
 
     def _writeAnswer(self, index: int, answer: ObjectAnswer) -> None:
         writer = self._segments[answer.object_id].writer
-        writer.writeSlices({index: answer.mask.full(writer.sliceShape(self._axis))}, self._axis)
+        writer.writeSlices({index: answer.mask.full(writer.sliceShape(self._stack.axis))}, self._stack.axis)
 
     def _empty(self, result: Propagated) -> None:
         """Empty the slices that runs gave up, and those that held something else before."""
         for record in result.objects:
             drawn = {one.slice_index for one in record.slices}
-            others = set(range(self._prepared.geometry.shape_kji[self._axis])) - drawn
-            self._segments[record.object_id].writer.writeSlices(dict.fromkeys(sorted(others)), self._axis)
+            others = set(range(self._prepared.geometry.shape_kji[self._stack.axis])) - drawn
+            self._segments[record.object_id].writer.writeSlices(dict.fromkeys(sorted(others)), self._stack.axis)
 
     def _save(self, runs: list[PlacedRun], results: list[Propagated]) -> None:
         voxelsSha256 = voxelHash(self._volumeNode)
@@ -188,7 +196,7 @@ class _Session:
             model=str(facts.get("name", settings.model)),
             model_sha256=str(facts.get("sha256", "")),
             image_size=int(facts.get("image_size", 0)),
-            axis=self._axis,
+            stack=self._stack,
             window=self._prepared.window,
             first=run.first,
             last=run.last,

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.layers import Bools
-from MedSAM2SlicerLib.segments import SegmentWriter
+from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.slicestates import SliceReview, reviewAnswer, reviewRecord
 
 _AHEAD = {"forward": 1, "backward": -1}
@@ -30,7 +30,7 @@ class SegmentRun:
     """One segment's part of a propagation through slices first <= index < last. `kept` slices are not written."""
 
     def __init__(
-        self, writer: SegmentWriter, axis: int, span: tuple[int, int], kept: Collection[int], drawnBefore: set[int]
+        self, writer: SliceWriter, axis: int, span: tuple[int, int], kept: Collection[int], drawnBefore: set[int]
     ) -> None:
         self.reviews: dict[int, SliceReview] = {}
         self.span = span

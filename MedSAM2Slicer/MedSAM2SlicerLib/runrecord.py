@@ -37,7 +37,7 @@ from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.volumes import checkedGeometry, voxelHash
 
 _ROUNDED = 1e-3  # mm
-_OF_A_SESSION = ("model_sha256", "image_size", "axis", "window", "memory", "field_of_view")
+_OF_A_SESSION = ("model_sha256", "image_size", "axis", "plane", "window", "memory", "field_of_view")
 _LABEL = 1  # a record has one object, so its label in a label map of its own is the first
 
 
@@ -64,7 +64,7 @@ class RunRecord:
     def leadsTo(self, report: Mapping[str, Any], geometry: Geometry) -> bool:
         """Whether a run on a volume of `geometry` could follow in the same session."""
         before, after = self.report.get("settings", {}), report["settings"]
-        same = all(before.get(name) == after[name] for name in _OF_A_SESSION)
+        same = all(before.get(name) == after.get(name) for name in _OF_A_SESSION)
         return same and self._isOf(geometry, report["volume"]["voxels_sha256"])
 
     def _isOf(self, geometry: Geometry, voxelsSha256: str) -> bool:

@@ -12,6 +12,7 @@ import slicer
 from medsam2_core.image.window import CT_PRESETS, Window
 from medsam2_core.run.file import FileSettings
 from medsam2_core.run.report import RunSettings
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.runrecord import RunRecord
@@ -58,6 +59,7 @@ def _replay(record: RunRecord) -> list[str]:
 def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -> dict[str, Any] | None:
     """What `process` has to be called with, where that is not its default; None if it cannot do the same."""
     settings, (item, *others) = record.run.settings, record.run.objects
+    stack = settings.stack or SliceStack()
     prompts, window = _prompts(item.prompts, spacing), _window(settings.window)
     if others or record.run.earlier or _isSpecial(settings) or prompts is None or window is None:
         return None
@@ -65,10 +67,10 @@ def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -
     given = {
         "segmentName": (item.name, None),
         **{name: (value, []) for name, value in prompts.items()},
-        "axis": (settings.axis, options.axis or 0),
+        "axis": (stack.axis, options.stack.axis),
         "window": (window, None),
         "model": (settings.model, options.model),
-        "range": (settings.range, (0, shape[settings.axis or 0])),
+        "range": (settings.range, (0, shape[stack.axis])),
         "memory": (settings.memory, options.memoryRule()),
         "direction": (settings.direction, options.direction),
         "fieldOfView": (settings.field_of_view, options.fieldOfView),
@@ -78,9 +80,10 @@ def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -
 
 
 def _isSpecial(settings: FileSettings) -> bool:
-    """Whether the segment was stopped, drawn at another threshold, or kept inside a region."""
+    """Whether the slices were oblique, or the segment stopped, drawn at another threshold, or kept inside a region."""
+    isOblique = settings.stack is not None and settings.stack.plane is not None
     isCut = settings.threshold not in (None, RunSettings.threshold) or bool(settings.smoothing_mm)
-    return settings.rounds is not None or isCut or (settings.stop or {}).get("inside") is not None
+    return isOblique or settings.rounds is not None or isCut or (settings.stop or {}).get("inside") is not None
 
 
 def _stop(settings: FileSettings) -> dict[str, Any]:

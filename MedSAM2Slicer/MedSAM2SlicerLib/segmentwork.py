@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import PromptError
 from medsam2_core.image.segments import Segment
 from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects, merge_points
+from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
@@ -60,12 +61,12 @@ class SegmentWork:
         """Whether the worker's session drew slices of it: prompts there correct what was drawn."""
         return bool(self._drawnHere)
 
-    def follow(self, masks: SliceMasks, axis: int) -> None:
-        """Work on slices along an array axis, read through `masks`; what was known along another axis is forgotten."""
-        known = self._masks is not None and self.states.axis == axis
+    def follow(self, masks: SliceMasks, stack: SliceStack) -> None:
+        """Work on the slices of a stack, read through `masks`; what was known of other slices is forgotten."""
+        known = self._masks is not None and self.states.stack == stack
         self._masks = masks
         if not known:
-            self._load(axis)
+            self._load(stack)
 
     def noticeEdits(self) -> bool:
         """Look for slices that another tool has changed; whether there were any. Undo brings their states back."""
@@ -169,13 +170,13 @@ class SegmentWork:
     def _forgetBases(self, indexes: set[int]) -> None:
         self._bases = {index: mask for index, mask in self._bases.items() if index not in indexes}
 
-    def _load(self, axis: int) -> None:
-        self.states, self.stops = SliceStates(axis), {}
+    def _load(self, stack: SliceStack) -> None:
+        self.states, self.stops = SliceStates(stack), {}
         self._bases.clear()
         self._drawnHere.clear()
         self._remembered.clear()
-        stored = _stored(self._segmentationNode.GetAttribute(attributeName(self.segmentId, "Slices")), axis)
-        if stored is not None:
+        stored = _stored(self._segmentationNode.GetAttribute(attributeName(self.segmentId, "Slices")))
+        if stored is not None and stored[0].stack == stack:
             self.states, self._prints = stored
             self._keepInMind()
             self.noticeEdits()
@@ -199,15 +200,21 @@ class SegmentWork:
             self._remembered.pop(next(iter(self._remembered)))
 
 
-def _stored(text: str | None, axis: int) -> tuple[SliceStates, dict[int, str]] | None:
-    """The states and fingerprints that a scene holds; None if there are none along this axis, or damaged ones."""
+def storedStack(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceStack | None:
+    """Return the slices that a segment was worked on last, as the scene knows it; None if it was not."""
+    stored = _stored(segmentationNode.GetAttribute(attributeName(segmentId, "Slices")))
+    return None if stored is None else stored[0].stack
+
+
+def _stored(text: str | None) -> tuple[SliceStates, dict[int, str]] | None:
+    """The states and fingerprints that a scene holds; None if there are none, or damaged ones."""
     try:
         values = json.loads(text or "")
         states = SliceStates.fromJson(values)
         prints = {int(index): str(value) for index, value in values["prints"].items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    return (states, prints) if states.axis == axis else None
+    return states, prints
 
 
 def _key(prints: Mapping[int, str]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 import slicer
 
 from MedSAM2SlicerLib.layers import Bools, Box, boxOf, isEmpty, labelOf, labelsIn, layerOf, voxels
+from MedSAM2SlicerLib.segments import Written
 
 
 class SliceMasks(Protocol):
@@ -21,6 +23,20 @@ class SliceMasks(Protocol):
     def prints(self) -> dict[int, str]:
         """Return a fingerprint of every slice that is not empty."""
         ...
+
+
+class SliceWriter(Protocol):
+    """Writes one segment, slice by slice; see `segments.SegmentWriter`."""
+
+    @property
+    def written(self) -> Written: ...
+    @property
+    def restriction(self) -> str: ...
+
+    def sliceShape(self, axis: int) -> tuple[int, int]: ...
+    def begin(self) -> None: ...
+    def writeSlices(self, masks: Mapping[int, Bools | None], axis: int) -> Written: ...
+    def end(self) -> None: ...
 
 
 class StoredSliceMasks:

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from medsam2_core.errors import PromptError
+from medsam2_core.run.file import read_stack
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord
 
 PROMPTED, EDITED, PROPAGATED = "prompted", "edited", "propagated"
@@ -77,10 +80,10 @@ def reviewRecord(record: ObjectRecord) -> dict[int, SliceReview]:
 
 
 class SliceStates:
-    """The slices of one segment along one array axis."""
+    """The slices of one segment in one stack."""
 
-    def __init__(self, axis: int = 0) -> None:
-        self.axis = axis
+    def __init__(self, stack: SliceStack | None = None) -> None:
+        self.stack = stack or SliceStack()
         self._slices: dict[int, SliceReview] = {}
         self._changed: set[int] = set()
 
@@ -175,16 +178,16 @@ class SliceStates:
     def toJson(self) -> dict[str, Any]:
         """Return all of it in JSON's own types."""
         slices = [asdict(self._slices[index]) for index in sorted(self._slices)]
-        return {"axis": self.axis, "slices": slices, "changed": sorted(self._changed)}
+        return {**self.stack.to_json(), "slices": slices, "changed": sorted(self._changed)}
 
     @staticmethod
     def fromJson(stored: Any) -> SliceStates:
         """Read what `toJson` gave. Raises ValueError for anything else, as in a scene somebody edited."""
         try:
-            states = SliceStates(_checked(stored["axis"], stored["axis"] in (0, 1, 2)))
+            states = SliceStates(read_stack(stored))
             states._slices = {one.sliceIndex: one for one in map(_readReview, stored["slices"])}
             states._changed = {_checked(index, index in states._slices) for index in stored["changed"]}
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, PromptError) as error:
             raise ValueError(f"not the states of slices: {error}") from error
         return states
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import slicer
 
 from medsam2_core.run.prompts import RunObject
+from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.history import EditHistory, History
+from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import promptedSegments
 from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, fitSegmentation
 from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 
@@ -53,15 +54,15 @@ class Target:
         fitSegmentation(volumeNode, self.segmentationNode)
         return self
 
-    def work(self, volume: VolumeInUse, axis: int) -> SegmentWork | None:
-        """Return the segment's prompts and slices along an axis; None where there is no segment or no usable volume."""
-        return self._work(self.segmentId, volume, axis) if self.segmentId else None
+    def work(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:
+        """Return the segment's prompts and slices; None where there is no segment or no usable volume."""
+        return self._work(self.segmentId, volume, stack) if self.segmentId else None
 
-    def works(self, volume: VolumeInUse, axis: int) -> list[SegmentWork]:
+    def works(self, volume: VolumeInUse, stack: SliceStack) -> list[SegmentWork]:
         """Return all segments that have prompts, or slices somebody edited."""
         prompted = promptedSegments(self.segmentationNode)
         ids = [one for one in self.segmentIds() if one in prompted or one in self._works]
-        works = [self._work(one, volume, axis) for one in ids]
+        works = [self._work(one, volume, stack) for one in ids]
         return [work for work in works if work.segmentId in prompted or work.states.kept()]
 
     def sentBeside(self, works: Sequence[SegmentWork]) -> list[RunObject]:
@@ -84,34 +85,32 @@ class Target:
             return []
         return list(self.segmentationNode.GetSegmentation().GetSegmentIDs())
 
-    def writer(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentId: str = "") -> SegmentWriter:
+    def writer(self, volume: VolumeInUse, stack: SliceStack, segmentId: str = "") -> SliceWriter:
         """Return what writes into a segment, this one if none is named, as the Segment Editor's settings allow."""
         editorNode = self._editorNode or editorNodeOf(self.segmentationNode)
-        return SegmentWriter(self.segmentationNode, segmentId or self.segmentId, volumeNode, editorNode, self.history)
+        named = segmentId or self.segmentId
+        return volume.onSlices(
+            SegmentWriter(self.segmentationNode, named, volume.node, editorNode, self.history), stack
+        )
 
-    def write(
-        self,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode,
-        masks: Mapping[int, npt.NDArray[np.bool_] | None],
-        axis: int,
-    ) -> None:
+    def write(self, volume: VolumeInUse, masks: Mapping[int, Bools | None], stack: SliceStack) -> None:
         """Write slices as one step for undo; see `SegmentWriter.writeSlices`."""
-        writer = self.writer(volumeNode)
+        writer = self.writer(volume, stack)
         writer.begin()
-        writer.writeSlices(masks, axis)
+        writer.writeSlices(masks, stack.axis)
         writer.end()
 
     def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
         present = self.segmentIds()
         return [other for other in self._works.values() if other not in works and other.segmentId in present]
 
-    def _work(self, segmentId: str, volume: VolumeInUse, axis: int) -> SegmentWork:
+    def _work(self, segmentId: str, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
         work = self._works.get(segmentId)
         if work is None:
             numbers = [other.objectId for other in self._works.values()]
             work = SegmentWork(self.segmentationNode, segmentId, max(numbers, default=0) + 1)
             self._works[segmentId] = work
-        work.follow(volume.masks(self.segmentationNode, segmentId, axis), axis)
+        work.follow(volume.masks(self.segmentationNode, segmentId, stack), stack)
         return work
 
 

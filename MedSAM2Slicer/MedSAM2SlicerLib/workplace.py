@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.run.prompts import RunObject
+from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.geometry import viewAxes
 from MedSAM2SlicerLib.measures import Measures, measureSegment
 from MedSAM2SlicerLib.options import RunOptions
@@ -20,7 +22,7 @@ from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
 from MedSAM2SlicerLib.script import pythonScript
 from MedSAM2SlicerLib.segments import segmentMask, segmentVolumeMl
-from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.segmentwork import SegmentWork, storedStack
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import PROMPTED
 from MedSAM2SlicerLib.target import Target
@@ -59,24 +61,29 @@ class Workplace:
         """How the next propagation runs."""
         return self._options
 
-    def axis(self) -> int:
-        """The array axis (0, 1, 2 for k, j, i) slices are counted along."""
-        return self._options.axis or 0
+    @property
+    def stack(self) -> SliceStack:
+        """The slices that are worked on."""
+        return self._options.stack
+
+    def storedStack(self) -> SliceStack | None:
+        """The slices that the segment was worked on last, as its scene knows it; None if it was not."""
+        return storedStack(self.segmentationNode, self.segmentId) if self.segmentId else None
 
     def sliceCount(self) -> int:
         """Number of slices along the axis; 0 without a usable volume."""
         try:
-            return self._volume.slicing(self.axis()).count
+            return self._volume.slicing(self.stack).count
         except MedSAM2Error:
             return 0
 
     def sliceCentreRas(self, sliceIndex: int) -> tuple[float, float, float]:
         """World position of a slice's middle. Raises VolumeError without a usable volume."""
-        return self._volume.sliceCentreRas(self.axis(), sliceIndex)
+        return self._volume.sliceCentreRas(self.stack, sliceIndex)
 
     def modelView(self, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it. Raises VolumeError without a usable volume."""
-        return self._volume.modelView(self._options.window, self.axis(), sliceIndex)
+        return self._volume.modelView(self._options.window, self.stack, sliceIndex)
 
     def prompts(self) -> list[PromptItem]:
         """List the segment's prompts by slice; none if one of them cannot be used, which a preview explains."""
@@ -114,7 +121,10 @@ class Workplace:
 
     def measures(self) -> Measures | None:
         """Volume and axes of the segment; None where there is none."""
-        return measureSegment(self.segmentationNode, self.segmentId, self.axis()) if self.segmentId else None
+        if not self.segmentId:
+            return None
+        measured = measureSegment(self.segmentationNode, self.segmentId, self.stack.axis)
+        return measured if self.stack.plane is None else replace(measured, sliceIndex=None)  # of a stored slice
 
     def script(self) -> str:
         """Return Python code that makes the segment again. Raises MedSAM2Error if no run is recorded."""
@@ -129,13 +139,13 @@ class Workplace:
         return segmentVolumeMl(self.segmentationNode, self.segmentId) if self.segmentId else 0.0
 
     def _placer(self) -> PromptPlacer:
-        return self._volume.placer(self.axis())
+        return self._volume.placer(self.stack)
 
     def _work(self) -> SegmentWork | None:
         """The segment at work; None where there is none, or no usable volume."""
         if not self.segmentId or not self.sliceCount():
             return None
-        return self._target.work(self._volume, self.axis())
+        return self._target.work(self._volume, self.stack)
 
     def _ensured(self) -> SegmentWork:
         """The segment at work, which is made where none is chosen. Raises VolumeError."""
@@ -143,7 +153,7 @@ class Workplace:
         ensured = self._target.ensured(self._volume.node)
         if ensured is not self._target:
             self._moveTo(ensured)
-        return self._target.work(self._volume, self.axis())
+        return self._target.work(self._volume, self.stack)
 
     def _addPoint(self, positionRas: Sequence[float], include: bool) -> int:
         """Make a point prompt; returns its slice. Raises MedSAM2Error where there cannot be one."""
@@ -165,12 +175,12 @@ class Workplace:
         if drawn is None or drawn.isKept or drawn.origin != PROMPTED:
             return False
         base = work.takeBase(sliceIndex)
-        self._target.write(self._volume.node, {sliceIndex: base}, self.axis())
+        self._target.write(self._volume, {sliceIndex: base}, self.stack)
         work.noteCleared(sliceIndex, base is not None)
         return True
 
     def _prompted(self) -> list[SegmentWork]:
-        return [] if self.segmentationNode is None else self._target.works(self._volume, self.axis())
+        return [] if self.segmentationNode is None else self._target.works(self._volume, self.stack)
 
     def _objects(self, works: Sequence[SegmentWork], opened: int | None = None) -> list[RunObject]:
         """The session's objects: those of `works` as they are now, the others as they were sent last."""
@@ -189,10 +199,11 @@ class Workplace:
         return record
 
     def _inside(self) -> npt.NDArray[np.bool_] | None:
-        """The voxels (k, j, i) of the segment that a propagation is to stay in."""
+        """The segment that a propagation is to stay in, on the slices' grid."""
         if not self._options.insideSegment:
             return None
-        return segmentMask(self.segmentationNode, self._options.insideSegment, self._volume.node)
+        marked = segmentMask(self.segmentationNode, self._options.insideSegment, self._volume.node)
+        return self._volume.regionOnSlices(marked, self.stack)
 
     def _moveTo(self, target: Target) -> None:
         """Work on another segment."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.options import RunOptions
 
 AUTO = "auto"
@@ -35,11 +36,11 @@ class Choices:
     threshold: float = 0.5
     smoothingMm: float = 0.0
 
-    def options(self, axis: int | None) -> RunOptions:
-        """Return the options of a run along the array axis `axis` (None: left to the controller)."""
+    def options(self, stack: SliceStack) -> RunOptions:
+        """Return the options of a run through the slices of `stack`."""
         return RunOptions(
             model=self.model,
-            axis=axis,
+            stack=stack,
             window=self.window,
             memory=self.memory,
             bankSize=self.bankSize,

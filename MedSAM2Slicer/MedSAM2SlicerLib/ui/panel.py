@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 from slicer.i18n import tr as _
 
+from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import views
 from MedSAM2SlicerLib.ui.banner import Banner
@@ -55,7 +56,7 @@ class Panel:
         self.ui = ui
         self.controller = controller
         self.changed = Signal()
-        self._axis: int | None = None  # across the view of the first prompt, where the axis is automatic
+        self._stack: SliceStack | None = None  # of the view of the first prompt, where the axis is automatic
         self.banner = Banner(ui, services)
         self.source = self.sourceControls(ui, controller)
         self.models = ModelControls(ui, services)
@@ -194,7 +195,7 @@ class Panel:
             self._timer.stop()
 
     def _onSource(self) -> None:
-        self._axis = None
+        self._stack = self.controller.storedStack()
         self._apply()
         self.prompts.refresh()
         self.review.refresh()
@@ -207,16 +208,16 @@ class Panel:
         self.changed.emit()
 
     def _onPrompts(self) -> None:
-        if not self.controller.prompts() and self._axis is not None and not self.controller.slices():
-            self._axis = None
+        if not self.controller.prompts() and self._stack is not None and not self.controller.slices():
+            self._stack = None
             self._apply()
         self.update()
 
     def _onFirstPlaced(self, view: Any) -> None:
         """Go across the view that the first prompt was placed in."""
-        axis = views.axisOfView(self.controller.volumeNode, view)
-        if axis != self.controller.axis() and not self.controller.slices():
-            self._axis = axis
+        stack = views.stackOfView(self.controller.volumeNode, view)
+        if stack != self.controller.stack and not self.controller.slices():
+            self._stack = stack
             self._apply()
 
     def _onWorker(self) -> None:
@@ -232,8 +233,9 @@ class Panel:
 
     def _tell(self, choices: Choices) -> None:
         volume = self.controller.volumeNode
-        axis = self._axis if choices.axis == AUTO or not volume else views.axisOfPlane(volume, choices.axis)
-        self.controller.setOptions(choices.options(axis))
+        isAuto = choices.axis == AUTO or not volume
+        stack = self._stack or SliceStack() if isAuto else views.stackOfPlane(volume, choices.axis)
+        self.controller.setOptions(choices.options(stack))
 
     def _whyNoPrompt(self) -> str:
         return self.source.whyNot() or self.banner.whyNot() or self.models.whyNot()

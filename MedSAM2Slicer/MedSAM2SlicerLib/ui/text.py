@@ -49,15 +49,17 @@ def millimeters(length: float) -> str:
 
 def measuresText(name: str, measures: Measures) -> str:
     """Return a segment's name with its volume and axes; nothing for an empty one."""
-    if measures.sliceIndex is None:
+    if not measures.volumeMl:
         return ""
-    return _("{name} {volume} · long axis {long} · short axis {short} (slice {index})").format(
+    text = _("{name} {volume} · long axis {long} · short axis {short}").format(
         name=name,
         volume=milliliters(measures.volumeMl),
         long=millimeters(measures.longAxisMm),
         short=millimeters(measures.shortAxisMm),
-        index=measures.sliceIndex,
     )
+    if measures.sliceIndex is None:
+        return text
+    return _("{measures} (slice {index})").format(measures=text, index=measures.sliceIndex)
 
 
 def propagateText(interval: tuple[int, int] | None) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 import slicer
 
 from medsam2_core.errors import VolumeError
-from MedSAM2SlicerLib.geometry import axisOfSliceNode, volumeGeometry
+from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib.geometry import viewAxis, volumeGeometry
+from MedSAM2SlicerLib.oblique import isAlong, viewStack
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
@@ -21,24 +23,24 @@ def clickedView() -> Any:
     return crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) if crosshair else None
 
 
-def axisOfView(volumeNode: Any, view: Any) -> int | None:
-    """Return the array axis (0, 1, 2 for k, j, i) that a slice view goes along, None if the volume cannot be used."""
+def stackOfView(volumeNode: Any, view: Any) -> SliceStack:
+    """Return the slices that a view goes through; the default if the volume cannot be used."""
     try:
-        return axisOfSliceNode(volumeNode, view)
+        return viewStack(volumeNode, view)
     except VolumeError:
-        return None
+        return SliceStack()
 
 
-def axisOfPlane(volumeNode: Any, plane: str) -> int | None:
-    """Return the array axis of the volume's axial, coronal or sagittal slices, None if the volume cannot be used."""
+def stackOfPlane(volumeNode: Any, plane: str) -> SliceStack:
+    """Return the volume's axial, coronal or sagittal slices; the default if the volume cannot be used."""
     try:
-        return volumeGeometry(volumeNode).anatomical_axis(plane)
+        return SliceStack(volumeGeometry(volumeNode).anatomical_axis(plane))
     except VolumeError:
-        return None
+        return SliceStack()
 
 
 def shownSlice(controller: Controller) -> int | None:
-    """Return the slice that a view along the controller's axis shows, None if no view does."""
+    """Return the slice that a view of the controller's slices shows, None if no view does."""
     count = controller.sliceCount()
     view = next(_viewsAlong(controller), None) if count else None
     if view is None:
@@ -54,7 +56,7 @@ def shownSlice(controller: Controller) -> int | None:
 
 
 def showSlice(controller: Controller, index: int) -> None:
-    """Bring a slice into every view along the controller's axis; nothing moves within the views."""
+    """Bring a slice into every view of the controller's slices; nothing moves within the views."""
     if controller.sliceCount():
         for view in _viewsAlong(controller):
             view.JumpSliceByOffsetting(*controller.sliceCentreRas(index))
@@ -66,8 +68,9 @@ def flatten(roiNode: Any, view: Any, controller: Controller) -> None:
     Slicer makes one drawn by two clicks as deep as it is wide, which would put it on another slice near the volume's
     ends, and through slices nobody looked at.
     """
-    axis = axisOfView(controller.volumeNode, view)
-    if axis is None:
+    try:
+        axis = viewAxis(controller.volumeNode, view).axis
+    except VolumeError:
         return
     normal = np.array([view.GetSliceToRAS().GetElement(row, 2) for row in range(3)])
     toWorld = slicer.util.arrayFromVTKMatrix(roiNode.GetObjectToWorldMatrix())[:3, :3]
@@ -78,5 +81,5 @@ def flatten(roiNode: Any, view: Any, controller: Controller) -> None:
 
 def _viewsAlong(controller: Controller) -> Iterator[Any]:
     for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-        if view.IsMappedInLayout() and axisOfView(controller.volumeNode, view) == controller.axis():
+        if view.IsMappedInLayout() and isAlong(controller.volumeNode, view, controller.stack):
             yield view

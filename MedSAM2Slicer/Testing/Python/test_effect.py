@@ -98,7 +98,7 @@ class GestureTest(EffectTestCase):
     def test_the_first_gesture_decides_the_axis(self) -> None:
         self.drag((10, MIDDLE, 4), (30, MIDDLE, 16), view="Green")
         self.wait(lambda: self.drawn())
-        self.assertEqual(self.controller.axis(), 1)
+        self.assertEqual(self.controller.stack.axis, 1)
         self.assertEqual(self.kinds(), [("box", MIDDLE)])
         self.assertEqual(self.ui.rangeWidget.maximum, SHAPE[1] - 1)
 

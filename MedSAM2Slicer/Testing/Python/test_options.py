@@ -51,7 +51,7 @@ class ChoicesTest(PanelTestCase):
         node = self.widget.logic.getParameterNode()
         self.pick("axisComboBox", "sagittal")
         self.assertEqual(node.axis, "sagittal")
-        self.assertEqual(self.controller.axis(), 2)
+        self.assertEqual(self.controller.stack.axis, 2)
         self.pick("directionComboBox", "backward")
         self.assertEqual(node.direction, "backward")
         self.pick("windowComboBox", "lung")

@@ -207,12 +207,12 @@ class PlacingTest(PanelTestCase):
         self.ui.includeButton.click()
         self.click(20, 15, MIDDLE, view="Green")
         self.wait(lambda: self.controller.slices())
-        self.assertEqual(self.controller.axis(), 1)
+        self.assertEqual(self.controller.stack.axis, 1)
         self.assertEqual(self.kinds(), [("include", 15)])
         self.assertEqual(self.ui.rangeWidget.maximum, 39)
         self.panel.prompts.stopPlacing()
         self.ui.promptTable.cellWidget(0, 1).click()
-        self.wait(lambda: self.controller.axis() == 0)
+        self.wait(lambda: self.controller.stack.axis == 0)
 
     def test_a_chosen_axis_stays(self) -> None:
         self.ui.axisComboBox.currentIndex = self.ui.axisComboBox.findData("axial")

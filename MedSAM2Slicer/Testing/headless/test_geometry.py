@@ -82,10 +82,10 @@ def sliceView(nodes: Any, orientation: str = "Axial") -> Any:
 @pytest.mark.parametrize(("orientation", "axis"), [("Axial", 0), ("Coronal", 1), ("Sagittal", 2)])
 def test_the_axis_of_a_view(nodes: Any, orientation: str, axis: int) -> None:
     flipped = np.diag([-0.7, 0.7, -2.5, 1.0])
-    assert geometry.axisOfSliceNode(nodes.volume(matrix=flipped), sliceView(nodes, orientation)) == axis
+    assert geometry.viewAxis(nodes.volume(matrix=flipped), sliceView(nodes, orientation)).axis == axis
     sagittalFirst = np.array([[0, 0, 3, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=float)  # k to R
     expected = {"Axial": 1, "Coronal": 2, "Sagittal": 0}[orientation]
-    assert geometry.axisOfSliceNode(nodes.volume(matrix=sagittalFirst), sliceView(nodes, orientation)) == expected
+    assert geometry.viewAxis(nodes.volume(matrix=sagittalFirst), sliceView(nodes, orientation)).axis == expected
 
 
 def test_how_oblique_a_view_is(nodes: Any) -> None:
@@ -103,7 +103,7 @@ def test_how_oblique_a_view_is(nodes: Any) -> None:
 def test_the_axis_follows_the_transform(nodes: Any) -> None:
     tipped = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=float)  # what was S is A now
     volume = nodes.volume(parent=nodes.transform(tipped))
-    assert geometry.axisOfSliceNode(volume, sliceView(nodes)) == 1
+    assert geometry.viewAxis(volume, sliceView(nodes)).axis == 1
 
 
 def test_the_same_transform_in_other_nodes_is_the_same_frame(nodes: Any, randomRigid: Callable) -> None:

@@ -14,6 +14,7 @@ import slicer.util
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.oblique import ObliqueSlices
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.training.metrics import dice
 from MedSAM2SlicerLib import oblique, segments, volumes
 from MedSAM2SlicerLib.geometry import volumeToWorld, worldToVolume
@@ -39,6 +40,11 @@ def view(nodes: Any, degrees: float = 30.0, centre: Any = (0.0, 0.0, 0.0)) -> An
     return node
 
 
+def slicesOf(volume: Any, sliceView: Any) -> ObliqueSlices:
+    """The slices of a volume that a view goes through."""
+    return ObliqueSlices(volumes.checkedGeometry(volume), oblique.viewPlane(volume, sliceView))
+
+
 class Case:
     """A volume, a view through its middle, and a segment that is written on the view's slices."""
 
@@ -48,7 +54,7 @@ class Case:
         geometry = volumes.checkedGeometry(self.volume)
         middle = (np.array(shape[::-1]) - 1) / 2
         self.view = view(nodes, centre=volumeToWorld(self.volume, geometry.ijk_to_ras([middle]))[0])
-        self.slices = oblique.obliqueSlices(self.volume, oblique.viewPlane(self.volume, self.view))
+        self.slices = slicesOf(self.volume, self.view)
         self.segmentation, self.segmentId = segments.ensureSegmentation(self.volume)
         places = (np.indices(shape).T - (np.array(shape) - 1) / 2) * geometry.spacing_kji / RADII
         self.ellipsoid = np.asarray((places**2).sum(axis=-1).T <= 1)
@@ -95,14 +101,14 @@ class Case:
 )
 def test_when_a_view_is_oblique(nodes: Any, degrees: float, expected: bool) -> None:
     volume = nodes.volume(matrix=GRID)
-    assert oblique.isOblique(volume, view(nodes, degrees)) is expected
+    assert (oblique.viewStack(volume, view(nodes, degrees)).plane is not None) is expected
 
 
 def test_a_turned_volume_makes_a_straight_view_oblique(nodes: Any) -> None:
     turn = slicer.util.arrayFromVTKMatrix(view(nodes, 20).GetSliceToRAS()) @ np.diag([-1.0, 1.0, 1.0, 1.0])
     volume = nodes.volume(matrix=GRID, parent=nodes.transform(turn))
-    assert oblique.isOblique(volume, view(nodes, 0))
-    assert not oblique.isOblique(volume, view(nodes, 20))
+    assert oblique.viewStack(volume, view(nodes, 0)).plane is not None
+    assert oblique.viewStack(volume, view(nodes, 20)) == SliceStack(0)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -241,7 +247,7 @@ def test_the_model_sees_the_window_and_a_key_of_its_own(nodes: Any) -> None:
     assert shown.window == prepared.window
     np.testing.assert_array_equal(shown.grey, case.slices.resample(prepared.grey))
     again = ObliqueSlices(case.slices.stored, case.slices.plane)
-    other = oblique.obliqueSlices(case.volume, oblique.viewPlane(case.volume, view(nodes, 31)))
+    other = slicesOf(case.volume, view(nodes, 31))
     keys = [oblique.preparedOblique(prepared, one).key for one in (again, other)]
     assert keys[0] == shown.key != keys[1]
     assert prepared.key != shown.key
@@ -283,7 +289,7 @@ def test_a_slice_of_a_chest_ct_is_written_in_no_time(nodes: Any) -> None:
     grid = np.diag([-0.7, -0.7, 2.5, 1.0])
     grid[:3, 3] = (180.0, 180.0, -166.0)
     volume = nodes.volume(np.zeros(shape, np.int16), matrix=grid)
-    slices = oblique.obliqueSlices(volume, oblique.viewPlane(volume, view(nodes)))
+    slices = slicesOf(volume, view(nodes))
     segmentation, segmentId = segments.ensureSegmentation(volume)
     writer = oblique.ObliqueWriter(segments.SegmentWriter(segmentation, segmentId, volume), slices)
     count, rows, columns = slices.geometry.shape_kji

@@ -20,6 +20,7 @@ import vtk
 import open_data
 from medsam2_core.cli.main import run as commandLine
 from medsam2_core.errors import PromptError
+from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib import console
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.controller import Controller
@@ -220,7 +221,7 @@ def test_corrections_are_repeated_in_their_order(patient: Patient, monkeypatch: 
 
 
 def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    patient.start(axis=2)
+    patient.start(stack=SliceStack(2))
     patient.place("include", patient.slice(0.5), 200)
     patient.propagateAndStop()
     rounds = patient.record.report["settings"]["rounds"]

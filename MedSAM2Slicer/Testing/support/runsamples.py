@@ -7,13 +7,14 @@ import numpy as np
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from medsam2_core.run.report import RunSettings
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 
 SETTINGS = RunSettings(
     model="starter",
     model_sha256="ab" * 32,
     image_size=192,
-    axis=0,
+    stack=SliceStack(),
     window=Window(-160, 240, "abdomen"),
     first=1,
     last=6,

@@ -20,6 +20,7 @@ from tqdm import tqdm
 import medsam2_core as m2
 from medsam2_core.cli.plan import Plan
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import write_labelmap
 from medsam2_core.model import SAM2
 from medsam2_core.run.report import RunSettings, build_report, write_report
@@ -47,21 +48,23 @@ def execute(plan: Plan, quiet: bool) -> Outcome:
     if plan.expected_sha256 not in (None, sha256):
         print(f"Note: {plan.model.name} has other weights than the run had, so the mask may differ.", file=sys.stderr)
     model = m2.load_model(plan.model.source, device=plan.device, image_size=plan.image_size)
-    orientation = SliceOrientation.upright(plan.volume.geometry, plan.slicing.axis)
-    spacing = orientation.turn_spacing(plan.volume.geometry.spacing_kji)
+    slicing = plan.slicing
+    orientation = SliceOrientation.upright(slicing.geometry, slicing.axis)
+    spacing = orientation.turn_spacing(slicing.geometry.spacing_kji)
+    array, window = _on_slices(plan)
     session = m2.VolumeSession(
         model,
-        orientation.turn(plan.volume.array),
+        orientation.turn(array),
         spacing=spacing,
         axis=0,
-        window=plan.window,
+        window=window,
         memory=plan.memory,
         field_of_view=plan.field_of_view,
     )
     started = time.perf_counter()
     done = _propagate(plan, session, orientation, quiet)
     seconds = time.perf_counter() - started
-    labelmap = orientation.turn_back(session.labelmap(plan.threshold, plan.smoothing_mm))
+    labelmap = _on_voxels(plan, orientation.turn_back(session.labelmap(plan.threshold, plan.smoothing_mm)))
     *earlier, last = done.runs
     settings = _settings(plan, last, model, sha256, session.field_of_view)
     report = build_report(
@@ -73,7 +76,7 @@ def execute(plan: Plan, quiet: bool) -> Outcome:
         seconds=seconds,
         interrupted=done.interrupted,
     )
-    report = with_earlier(report, [describe_earlier(run, plan.slicing) for run in earlier])
+    report = with_earlier(report, [describe_earlier(run, slicing) for run in earlier])
     return Outcome(labelmap, report, done.slices, done.interrupted)
 
 
@@ -85,12 +88,26 @@ def write(plan: Plan, outcome: Outcome) -> None:
         write_report(plan.report, outcome.report)
 
 
+def _on_slices(plan: Plan) -> tuple[npt.NDArray[Any], Window]:
+    """The volume on the plan's slices, and the window that is still to be applied."""
+    oblique = plan.stack.oblique(plan.volume.geometry)
+    if oblique is None:
+        return plan.volume.array, plan.window
+    return oblique.resample(plan.window.to_uint8(plan.volume.array)), AS_GIVEN
+
+
+def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A label map of the plan's slices on the volume's voxels (k, j, i)."""
+    oblique = plan.stack.oblique(plan.volume.geometry)
+    return labelmap if oblique is None else oblique.stored_labels(labelmap)
+
+
 def _settings(plan: Plan, run: PlacedRun, model: SAM2, sha256: str, field_of_view: str) -> RunSettings:
     return RunSettings(
         model=plan.model.name,
         model_sha256=sha256,
         image_size=model.config.image_size,
-        axis=plan.slicing.axis,
+        stack=plan.stack,
         window=plan.window,
         first=run.first,
         last=run.last,

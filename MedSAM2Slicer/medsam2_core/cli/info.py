@@ -128,6 +128,7 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
 
 def _run(path: Path) -> Iterator[_Line]:
     from medsam2_core.run.file import read_json, read_run_file
+    from medsam2_core.run.stack import SliceStack
 
     run, content = read_run_file(path), read_json(path)
     settings = run.settings
@@ -136,7 +137,9 @@ def _run(path: Path) -> Iterator[_Line]:
     if settings.window:
         yield "window", f"{settings.window.name}, {settings.window.lower:g} to {settings.window.upper:g}"
     if settings.range:
-        yield "slices", f"{settings.range[0]} to before {settings.range[1]} along axis {settings.axis}"
+        stack = settings.stack or SliceStack()
+        along = f"along axis {stack.axis}" if stack.plane is None else "of an oblique view"
+        yield "slices", f"{settings.range[0]} to before {settings.range[1]} {along}"
     for item, raw in zip(run.objects, content["objects"], strict=True):
         prompts = ", ".join(prompt["kind"] for prompt in item.prompts) or "none"
         yield "object", f"{item.name}{_millilitres(raw)}; prompts: {prompts}"

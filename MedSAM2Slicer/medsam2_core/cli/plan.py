@@ -19,10 +19,14 @@ from medsam2_core.run.memory import parse_memory
 from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects
 from medsam2_core.run.report import RunSettings, check_report_path
 from medsam2_core.run.sequence import PlacedRun, place_runs
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.weights.catalogue import load_catalogue
 
 _NO_PROMPTS = (
     "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE or --prompts RUN."
+)
+_OBLIQUE = (
+    "The run file's slices are oblique, and prompts of the command line are on stored ones: give only one of both."
 )
 
 
@@ -35,7 +39,7 @@ class Plan:
     """
 
     volume: Volume
-    slicing: Slicing
+    stack: SliceStack
     objects: list[RunObject]
     window: Window
     range: tuple[int, int]
@@ -55,9 +59,14 @@ class Plan:
     earlier: tuple[PlacedRun, ...] = ()
 
     @property
+    def slicing(self) -> Slicing:
+        """The slices, and where their pixels lie."""
+        return self.stack.slicing(self.volume.geometry)
+
+    @property
     def runs(self) -> list[PlacedRun]:
         """All runs, the last one last."""
-        stop = place_rules(self.stop, self.volume.geometry.shape_kji)
+        stop = place_rules(self.stop, self.slicing.geometry.shape_kji)
         last = PlacedRun(tuple(self.objects), *self.range, self.direction, stop, self.rounds)
         return [*self.earlier, last]
 
@@ -75,14 +84,17 @@ def make_plan(options: argparse.Namespace) -> Plan:
     saved = FileSettings() if run is None else run.settings
     model, expected_sha256 = _model(options.model, saved)
     volume = read_volume(options.volume)
-    slicing = Slicing(volume.geometry, _axis(options.axis, saved, volume))
+    stack = _stack(options.axis, saved, volume)
+    slicing = stack.slicing(volume.geometry)
     runs = [] if run is None else place_runs(run, slicing)
+    if typed and stack.plane is not None:
+        raise PromptError(_OBLIQUE)
     objects = _objects(options, runs[-1].objects if runs else (), slicing)
     first, last = _range(options.range, saved, slicing.count)
     check_range_holds_prompts(objects, first, last)
     return Plan(
         volume=volume,
-        slicing=slicing,
+        stack=stack,
         objects=objects,
         window=_window(options.window, saved, volume),
         range=(first, last),
@@ -93,7 +105,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         memory=_memory(options.memory or saved.memory or "self-sorting"),
         field_of_view=options.field_of_view or saved.field_of_view or "auto",
         device=options.device or saved.device or "auto",
-        stop=stop_rules(options, saved.stop, volume.geometry),
+        stop=stop_rules(options, saved.stop, slicing.geometry),
         output=options.output,
         report=options.report,
         rounds=None if options.range else saved.rounds,
@@ -140,10 +152,10 @@ def _memory(name: str) -> str:
     return name
 
 
-def _axis(chosen: str | None, saved: FileSettings, volume: Volume) -> int:
-    if chosen is None and saved.axis is not None:
-        return saved.axis
-    return choose_axis(chosen or "0", volume.geometry)
+def _stack(chosen: str | None, saved: FileSettings, volume: Volume) -> SliceStack:
+    if chosen is None and saved.stack is not None:
+        return saved.stack
+    return SliceStack(choose_axis(chosen or "0", volume.geometry))
 
 
 def _objects(options: argparse.Namespace, saved: Sequence[RunObject], slicing: Slicing) -> list[RunObject]:

@@ -19,6 +19,7 @@ from medsam2_core.image.geometry import Float, Geometry, Triple
 
 Grey = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[Any]
 Places = npt.NDArray[np.intp]
 Voxels = tuple[Places, Places, Places]
 Pixels = tuple[Places, Places]
@@ -126,6 +127,16 @@ class ObliqueSlices:
         for index in np.unique(self.indexes(_nonzero(marked))):
             masks[index] = self.read(int(index), marked)
         return masks
+
+    def stored_labels(self, labels: Labels) -> Labels:
+        """Map labels (slices, rows, columns) to the volume (k, j, i): to each voxel that of its slice's pixel there."""
+        volume = np.zeros(self.stored.shape_kji, dtype=labels.dtype)
+        for index, slice_labels in enumerate(labels):
+            box = self.box(index, slice_labels != 0)
+            if box is not None:
+                voxels = self.voxels(index, box)
+                volume[voxels] = slice_labels[self.pixels(voxels)]
+        return volume
 
     def _crossing(self, index: int, across: list[int], columns: list[Places]) -> tuple[Places, Places]:
         """Where columns of voxels along the steepest axis, at places on the two others, cross a slice.

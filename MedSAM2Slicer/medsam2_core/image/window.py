@@ -135,6 +135,10 @@ class Window:
         return np.rint(grey, out=grey).astype(np.uint8)
 
 
+AS_GIVEN = Window(0, 255, "as given")
+"""For a volume that a window was applied to already."""
+
+
 def _slabs(volume: Array) -> Iterator[slice]:
     """Slices along the first axis that hold about `_SLAB_VOXELS` voxels each."""
     row_voxels = max(1, math.prod(volume.shape[1:]))

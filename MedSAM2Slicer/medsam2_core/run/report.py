@@ -26,6 +26,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class RunSettings:
     """What a run was made with.
 
     model: a catalogue name, or the name of the checkpoint file; model_sha256: of that file.
-    image_size: side of the model's input, pixels. axis: 0, 1, 2 for k, j, i. first, last: half-open range of slices.
+    image_size: side of the model's input, pixels. stack: the slices. first, last: half-open range of them.
     field_of_view: "whole" or "zoom". device: "cpu", "cuda" or "mps".
     rounds: slices that each track had gone when somebody stopped it; None if nobody did.
     threshold: the probability of a pixel of the object; smoothing_mm: of a Gaussian across slices.
@@ -51,7 +52,7 @@ class RunSettings:
     model: str
     model_sha256: str
     image_size: int
-    axis: int
+    stack: SliceStack
     window: Window
     first: int
     last: int
@@ -132,7 +133,7 @@ def describe_run(
 
     `identity` says which volume it is; its grid is added. `volumes_ml` has the mL of each object by its label.
     """
-    slicing = Slicing(geometry, settings.axis)
+    slicing = settings.stack.slicing(geometry)
     done = {index for item in objects for index in session.results(item.segment.label)}
     return {
         "format": FORMAT,
@@ -223,7 +224,7 @@ def _settings(settings: RunSettings) -> dict[str, Any]:
         "model": settings.model,
         "model_sha256": settings.model_sha256,
         "image_size": settings.image_size,
-        "axis": settings.axis,
+        **settings.stack.to_json(),
         "window": {"name": window.name, "lower": window.lower, "upper": window.upper},
         "range": [settings.first, settings.last],
         "direction": settings.direction,

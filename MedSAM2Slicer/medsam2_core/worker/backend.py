@@ -9,15 +9,13 @@ import torch
 from medsam2_core.cli.model_file import find_model
 from medsam2_core.errors import WorkerError
 from medsam2_core.image.orientation import SliceOrientation
-from medsam2_core.image.window import Window
+from medsam2_core.image.window import AS_GIVEN
 from medsam2_core.model import SAM2
 from medsam2_core.session import VolumeSession
 from medsam2_core.weights.loading import load_model
 from medsam2_core.worker import memory
 from medsam2_core.worker.seams import GreyVolume, SessionSpec
 from medsam2_core.worker.wire import Header
-
-_AS_GIVEN = Window(0, 255, "as given")
 
 
 class TorchBackend:
@@ -48,7 +46,7 @@ class TorchBackend:
             orientation.turn(volume.voxels),
             spacing=orientation.turn_spacing(volume.geometry.spacing_kji),
             axis=0,
-            window=_AS_GIVEN,
+            window=AS_GIVEN,
             memory=spec.memory,
             field_of_view=spec.field_of_view,
         )

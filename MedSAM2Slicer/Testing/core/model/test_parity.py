@@ -110,8 +110,13 @@ def _run_ours(model: SAM2, volume: np.ndarray, direction: str) -> np.ndarray:
     return np.array([[predicted[number].logits for number in OBJECTS] for predicted in slices])
 
 
-def _assert_close(expected: np.ndarray, found: np.ndarray) -> None:
-    assert np.abs(expected - found).max() <= TOLERANCE
+def _assert_close(expected: np.ndarray, found: np.ndarray, direction: str = "forward") -> None:
+    """Compare logits. The reference blurs a mask prompt at its edge; we draw it pixel for pixel, as it was given."""
+    given = START[direction], list(OBJECTS).index(3)
+    np.testing.assert_array_equal(found[given] > 0, _mask())
+    different = np.abs(expected - found)
+    different[given] = 0
+    assert different.max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
@@ -123,7 +128,7 @@ def test_propagation_agrees(build_reference: Build, name: str, direction: str) -
     assert np.isfinite(expected).all()
     assert (expected > ABSENT_LOGIT / 2).all()
     assert expected[1:-1, :2].std() > 50 * TOLERANCE  # the comparison is of something
-    _assert_close(expected, found)
+    _assert_close(expected, found, direction)
 
 
 @pytest.mark.parametrize("name", ["sam2_hiera_tiny", "sam2.1_hiera_tiny"])

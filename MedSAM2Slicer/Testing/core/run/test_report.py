@@ -125,7 +125,7 @@ def test_settings_come_back(tmp_path: Path) -> None:
     report.write_report(path, content)
     found = run_file.read_run_file(path)
     assert found.settings == run_file.FileSettings(
-        model="starter", model_sha256="ab" * 32, image_size=192, axis=0, window=SETTINGS.window, range=(1, 6),
+        model="starter", model_sha256="ab" * 32, image_size=192, stack=SliceStack(), window=SETTINGS.window, range=(1, 6),
         direction="both", memory="recency", field_of_view="zoom", device="cpu",
         stop=STOP, threshold=0.5, smoothing_mm=0.0,
     )  # fmt: skip
