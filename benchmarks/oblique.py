@@ -25,7 +25,7 @@ import open_data
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.oblique import ObliqueSlices
 from medsam2_core.image.orientation import SliceOrientation
-from medsam2_core.image.window import Window
+from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import read_labelmap, read_volume
 from medsam2_core.model import SAM2
 from medsam2_core.training.metrics import dice
@@ -77,7 +77,7 @@ def oblique(model: SAM2, grey: Grey, slices: ObliqueSlices, reference: Masks) ->
     print(f"{slices.geometry.describe()}, resampled in {time.perf_counter() - began:.1f} s", flush=True)
     wanted = {name: slices.read_all(mask) for name, mask in reference.items()}
     found = segment(model, shown, slices.geometry, wanted)
-    back, there = ({name: in_volume(slices, masks) for name, masks in one.items()} for one in (found, wanted))
+    back, there = ({name: slices.stored_labels(masks) for name, masks in one.items()} for one in (found, wanted))
     return Scores(scores(back, reference), within(found, wanted), scores(there, reference))
 
 
@@ -93,22 +93,11 @@ def tilted(stored: Geometry, turn: tuple[int, int, int], degrees: float) -> npt.
     return plane
 
 
-def in_volume(slices: ObliqueSlices, masks: Mask) -> Mask:
-    """Map masks (slices, rows, columns) to the volume (k, j, i)."""
-    volume = np.zeros(slices.stored.shape_kji, dtype=np.bool_)
-    for index, mask in enumerate(masks):
-        box = slices.box(index, mask)
-        if box is not None:
-            voxels = slices.voxels(index, box)
-            volume[voxels] = mask[slices.pixels(voxels)]
-    return volume
-
-
 def segment(model: SAM2, grey: Grey, geometry: Geometry, wanted: Masks) -> dict[str, Mask]:
     """Propagate a box around each mask (slices, rows, columns) on its largest slice through all slices."""
     orientation = SliceOrientation.upright(geometry, 0)
     spacing = orientation.turn_spacing(geometry.spacing_kji)
-    session = m2.VolumeSession(model, orientation.turn(grey), spacing, window=Window(0, 255, "as given"))
+    session = m2.VolumeSession(model, orientation.turn(grey), spacing, window=AS_GIVEN)
     for number, mask in enumerate(wanted.values(), start=1):
         index = int(mask.sum(axis=(1, 2)).argmax())
         rows, columns = np.nonzero(mask[index])

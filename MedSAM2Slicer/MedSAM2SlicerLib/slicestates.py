@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from medsam2_core.errors import PromptError
-from medsam2_core.run.file import read_stack
 from medsam2_core.run.stack import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord
 
@@ -184,7 +183,7 @@ class SliceStates:
     def fromJson(stored: Any) -> SliceStates:
         """Read what `toJson` gave. Raises ValueError for anything else, as in a scene somebody edited."""
         try:
-            states = SliceStates(read_stack(stored))
+            states = SliceStates(SliceStack.from_json(stored))
             states._slices = {one.sliceIndex: one for one in map(_readReview, stored["slices"])}
             states._changed = {_checked(index, index in states._slices) for index in stored["changed"]}
         except (TypeError, KeyError, AttributeError, PromptError) as error:

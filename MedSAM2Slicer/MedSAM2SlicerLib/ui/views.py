@@ -80,6 +80,9 @@ def flatten(roiNode: Any, view: Any, controller: Controller) -> None:
 
 
 def _viewsAlong(controller: Controller) -> Iterator[Any]:
-    for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-        if view.IsMappedInLayout() and isAlong(controller.volumeNode, view, controller.stack):
-            yield view
+    """The views in the layout that show the controller's slices; none if the volume cannot be used."""
+    views = [view for view in slicer.util.getNodesByClass("vtkMRMLSliceNode") if view.IsMappedInLayout()]
+    try:
+        yield from [view for view in views if isAlong(controller.volumeNode, view, controller.stack)]
+    except VolumeError:
+        return

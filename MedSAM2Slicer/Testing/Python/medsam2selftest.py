@@ -19,6 +19,7 @@ from unittest import mock
 import numpy as np
 import slicer
 import slicer.util
+import vtk
 
 MODULE_FOLDER = Path(__file__).resolve().parents[2]
 for folder in (MODULE_FOLDER, MODULE_FOLDER / "Testing" / "support"):
@@ -44,10 +45,14 @@ class InstantClient(FakeClient):
         self.error: Exception | None = None
         self.stopped = False
 
+    def setVolume(self, key: str, volume: Any) -> None:
+        super().setVolume(key, volume)
+        self.volumeShape = volume.geometry.shape_kji
+
     def openSession(self, key: str, *settings: Any) -> None:
         super().openSession(key, *settings)
         axis = settings[1]
-        self.shape = tuple(np.delete(SHAPE, axis))
+        self.shape = tuple(np.delete(self.volumeShape, axis))
 
     def predict(self, session: str, index: int, *rest: Any) -> Any:
         self.index = index
@@ -186,6 +191,17 @@ class PanelTestCase(unittest.TestCase):
         self.moveMouse(*start, view).LeftButtonPressEvent()
         self.moveMouse(*end, view).LeftButtonReleaseEvent()
         process()
+
+    def tilt(self, view: str, degrees: float) -> Any:
+        """Turn a view about its own x axis, as Slicer's reformat controls do; returns its node."""
+        node = slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode()
+        turn = vtk.vtkTransform()
+        turn.SetMatrix(node.GetSliceToRAS())
+        turn.RotateX(degrees)
+        node.GetSliceToRAS().DeepCopy(turn.GetMatrix())
+        node.UpdateMatrices()
+        process()
+        return node
 
     def moveMouse(self, i: float, j: float, k: float, view: str = "Red") -> Any:
         """Show a voxel's slice in a view and move the mouse onto the voxel; returns the view's interactor."""

@@ -11,6 +11,7 @@ import slicer.util
 from effectselftest import EffectTestCase
 from medsam2selftest import MIDDLE, MODULE_FOLDER, SHAPE, process
 
+from MedSAM2SlicerLib.ui import views
 from MedSAM2SlicerLib.ui.choices import Choices
 from MedSAM2SlicerLib.ui.services import Services
 
@@ -101,6 +102,28 @@ class GestureTest(EffectTestCase):
         self.assertEqual(self.controller.stack.axis, 1)
         self.assertEqual(self.kinds(), [("box", MIDDLE)])
         self.assertEqual(self.ui.rangeWidget.maximum, SHAPE[1] - 1)
+
+    def test_an_oblique_view_is_worked_in(self) -> None:
+        view = self.tilt("Red", 30)
+        self.client.mask = lambda _index: np.ones(self.client.shape, bool)
+        self.click(20, 20, MIDDLE)
+        self.wait(lambda: self.controller.slices())
+        self.assertIsNotNone(self.controller.stack.plane)
+        (prompt,) = self.controller.prompts()
+        self.assertEqual(views.shownSlice(self.controller), prompt.sliceIndex)
+        self.panel.actions()["p"]()
+        self.wait(lambda: not self.controller.busy)
+        self.assertGreater(len(self.controller.slices()), 3)
+        self.assertTrue(self.mask()[MIDDLE].any())
+        place = view.GetSliceToRAS().GetElement(2, 3)
+        views.showSlice(self.controller, prompt.sliceIndex + 2)
+        self.assertNotEqual(view.GetSliceToRAS().GetElement(2, 3), place)
+        self.assertEqual(views.shownSlice(self.controller), prompt.sliceIndex + 2)
+        stack, states = self.controller.stack, dict(self.controller.slices())
+        self.leave()
+        self.activate()
+        self.assertEqual(self.controller.stack, stack)
+        self.assertEqual(self.controller.slices(), states)
 
     def test_a_chosen_axis_stays(self) -> None:
         self.ui.axisComboBox.currentIndex = self.ui.axisComboBox.findData("axial")

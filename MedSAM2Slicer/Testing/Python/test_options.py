@@ -42,7 +42,7 @@ class ChoicesTest(PanelTestCase):
     def test_the_controller_is_told(self) -> None:
         self.panel.show(Source(self.volume), OTHERS)
         options = self.controller.options
-        self.assertEqual((options.axis, options.window, options.memory), (1, "-500/1400", "recency"))
+        self.assertEqual((options.stack.axis, options.window, options.memory), (1, "-500/1400", "recency"))
         self.assertEqual((options.first, options.last, options.direction), (3, 31, "forward"))
         self.assertEqual((options.absentSlices, options.minAreaMm2, options.maxAreaChange), (None, 12.5, 0.5))
         self.assertEqual((options.maxDistanceMm, options.insideSegment), (42.5, ""))

@@ -21,10 +21,11 @@ import open_data
 from medsam2_core.cli.main import run as commandLine
 from medsam2_core.errors import PromptError
 from medsam2_core.run.stack import SliceStack
+from medsam2_core.training.metrics import dice
 from MedSAM2SlicerLib import console
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.replay import replay
 from MedSAM2SlicerLib.runrecord import loadRun, writeRun
@@ -232,6 +233,35 @@ def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypat
     assert "rounds" not in patient.record.report["settings"]
     assert patient.record.report["earlier"][0]["settings"]["rounds"] == rounds
     assertAllEqual(patient, monkeypatch)
+
+
+def test_an_oblique_run_is_repeated(
+    nodes: Any, patients: Any, randomRigid: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = patients(nodes.transform(randomRigid(5)))
+    patient.start(stack=SliceStack(0, tilted(patient)), minAreaMm2=20.0, insideSegment="")
+    patient.line()
+    patient.propagate()
+    wanted = patient.mask
+    assert len(patient.record.report["settings"]["plane"]) == 4
+    assert "logic.replay(" in assertAllEqual(patient, monkeypatch)
+    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    patient.propagate()
+    assert "edited" in {one.state for one in patient.controller.slices().values()}
+    changed = (patient.mask != wanted).any(axis=(1, 2))
+    assert changed.any()
+    assert dice(patient.mask[patient.slice(0.3)], patient.truth[patient.slice(0.3)]) > 0.99
+    assert dice(patient.byReplay(), patient.mask) > 0.99  # a mask that was edited goes to the slices and back
+    assert dice(patient.byCommandLine(), patient.mask) > 0.99
+
+
+def tilted(patient: Patient) -> Any:
+    """A plane through the spleen's middle, turned by 30 degrees about R."""
+    angle, plane = np.deg2rad(30), np.diag([-1.0, 1.0, 1.0, 1.0])
+    plane[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    middle = np.argwhere(patient.truth).mean(axis=0)[::-1]
+    plane[:3, 3] = volumeGeometry(patient.node).ijk_to_ras([middle])[0]
+    return tuple(map(tuple, plane.tolist()))
 
 
 def test_an_erased_slice_stays_empty(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

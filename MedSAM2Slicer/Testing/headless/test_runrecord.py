@@ -18,6 +18,7 @@ from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.window import Window
 from medsam2_core.run.file import place_file_prompts, read_run_file
 from medsam2_core.run.prompts import PointsPrompt, Slicing
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
 from MedSAM2SlicerLib import segments
@@ -218,10 +219,10 @@ def test_a_run_that_continues_is_added_to_those_before(nodes: Any, randomGrid: C
     assert len(read_run_file(tmp_path / "run.json").earlier) == 1
 
 
-@pytest.mark.parametrize("changed", ["window", "memory", "axis", "model_sha256", "field_of_view", "voxels", "damaged"])
+@pytest.mark.parametrize("changed", ["window", "memory", "stack", "model_sha256", "field_of_view", "voxels", "damaged"])
 def test_a_run_made_otherwise_begins_the_record_anew(nodes: Any, randomGrid: Callable, changed: str) -> None:
     volume, segmentation, segmentId = recorded(nodes, randomGrid(2), name="liver")
-    values = {"window": Window(0, 1, "x"), "memory": "self-sorting", "axis": 1, "field_of_view": "whole"}
+    values = {"window": Window(0, 1, "x"), "memory": "self-sorting", "stack": SliceStack(1), "field_of_view": "whole"}
     settings = (
         replace(SETTINGS, **{changed: values.get(changed, "cd" * 32)}) if hasattr(SETTINGS, changed) else SETTINGS
     )

@@ -271,7 +271,7 @@ def _settings(raw: dict[str, Any]) -> FileSettings:
     if "image_size" in raw:
         found["image_size"] = _whole(raw["image_size"], "settings.image_size", 64, 4096)
     if "axis" in raw or "plane" in raw:
-        found["stack"] = read_stack(raw)
+        found["stack"] = SliceStack.from_json(raw)
     for key, least, most in (("threshold", 0.001, 0.999), ("smoothing_mm", 0.0, 1000.0)):
         if key in raw:
             found[key] = _number_within(raw[key], f"settings.{key}", least, most)
@@ -294,17 +294,6 @@ def _window(raw: dict[str, Any]) -> Window:
     if lower >= upper:
         raise PromptError(f"settings.window goes from {lower:g} to {upper:g}: give the lower limit first.")
     return Window(lower, upper, checked_name(_text(raw.get("name", "own"), "settings.window.name"), "settings.window"))
-
-
-def read_stack(raw: Mapping[str, Any]) -> SliceStack:
-    """The slices of a run, by its "axis" and "plane". Raises PromptError."""
-    axis = _whole(raw.get("axis", 0), "settings.axis", 0, 2)
-    if raw.get("plane") is None:
-        return SliceStack(axis)
-    rows = _list(raw, "plane", "settings")
-    if axis or len(rows) != 4 or not all(isinstance(row, list) and len(row) == 4 for row in rows):
-        raise PromptError("settings.plane is no plane across axis 0: give four rows of four numbers.")
-    return SliceStack(0, tuple(tuple(_number(value, "settings.plane") for value in row) for row in rows))
 
 
 def _range(raw: list[Any]) -> tuple[int, int]:
@@ -389,7 +378,7 @@ def _text(value: Any, where: str) -> str:
     raise PromptError(f"{where} is {_shown(value)}, which is not text: write it in quotes.")
 
 
-def _list(raw: Mapping[str, Any], key: str, where: str) -> list[Any]:
+def _list(raw: dict[str, Any], key: str, where: str) -> list[Any]:
     value = raw.get(key)
     if isinstance(value, list):
         return value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.oblique import ObliqueSlices
 from medsam2_core.run.prompts import Slicing
@@ -22,9 +24,21 @@ class SliceStack:
     plane: Plane | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return "axis" and, if there is one, "plane", in JSON's own types; `run.file.read_stack` reads them."""
+        """Return "axis" and, if there is one, "plane", in JSON's own types; as `from_json` reads them."""
         plane = {} if self.plane is None else {"plane": [list(row) for row in self.plane]}
         return {"axis": self.axis, **plane}
+
+    @staticmethod
+    def from_json(settings: Mapping[str, Any]) -> SliceStack:
+        """Read what `to_json` gave, from settings that may be anything. Raises PromptError."""
+        axis, rows = settings.get("axis", 0), settings.get("plane")
+        if type(axis) is not int or not 0 <= axis <= 2:
+            raise PromptError(f"settings.axis holds {axis!r:.40}: give a whole number from 0 to 2.")
+        if rows is None:
+            return SliceStack(axis)
+        if axis or not _is_matrix(rows):
+            raise PromptError("settings.plane is no plane across axis 0: give four rows of four numbers.")
+        return SliceStack(0, tuple(tuple(float(value) for value in row) for row in rows))
 
     def oblique(self, geometry: Geometry) -> ObliqueSlices | None:
         """Return the slices parallel to the plane in a volume; None for stored slices. Raises VolumeError."""
@@ -34,6 +48,13 @@ class SliceStack:
         """Return the slices of a volume, and where their pixels lie. Raises VolumeError."""
         oblique = self.oblique(geometry)
         return Slicing(geometry if oblique is None else oblique.geometry, self.axis)
+
+
+def _is_matrix(rows: Any) -> bool:
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 4 for row in rows):
+        return False
+    values = [value for row in rows for value in row]
+    return len(values) == 16 and all(type(value) in (int, float) and abs(value) < 1e30 for value in values)
 
 
 @lru_cache(maxsize=4)

@@ -21,6 +21,7 @@ from medsam2_core.io import Segment, Volume
 from medsam2_core.run import file as run_file
 from medsam2_core.run import report
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, RunObject, Slicing
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 
 OBLIQUE = ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0))
@@ -125,8 +126,8 @@ def test_settings_come_back(tmp_path: Path) -> None:
     report.write_report(path, content)
     found = run_file.read_run_file(path)
     assert found.settings == run_file.FileSettings(
-        model="starter", model_sha256="ab" * 32, image_size=192, stack=SliceStack(), window=SETTINGS.window, range=(1, 6),
-        direction="both", memory="recency", field_of_view="zoom", device="cpu",
+        model="starter", model_sha256="ab" * 32, image_size=192, stack=SliceStack(), window=SETTINGS.window,
+        range=(1, 6), direction="both", memory="recency", field_of_view="zoom", device="cpu",
         stop=STOP, threshold=0.5, smoothing_mm=0.0,
     )  # fmt: skip
     assert [(item.name, item.label, item.color) for item in found.objects] == [
