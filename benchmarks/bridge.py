@@ -12,26 +12,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import tempfile
 import time
-import types
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-import slicer
 import slicer.util
 import vtk
 
+import headless
 import open_data
+from MedSAM2SlicerLib.history import EditHistory
+from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
 
 _SPLEEN = 1
 _BODY = -300  # HU, below every tissue but lung
-_PATIENCE = 120.0  # seconds
 
 
 def main() -> None:
@@ -40,23 +37,15 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--runs", type=int, default=20)
     options = parser.parse_args()
-    _stand_in()
-    # After the stand-in, since the product's files translate their texts.
-    from MedSAM2SlicerLib.client import WorkerClient
-    from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.transports import SubprocessTransport
-
+    headless.new_scene()
     volume, labels = _volume()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "medsam2_core.worker"]
-        client = WorkerClient(SubprocessTransport, command, Path(folder) / "worker.log")
-        controller = Controller(client)
+    with headless.worker() as client:
+        controller = headless.Controller(client)
         controller.setVolume(volume)
         clicks = _clicks(controller, client, labels == _SPLEEN, options.clicks)
         blocked, seconds = _propagation(controller, client)
         slices = len(controller.slices())
         controller.close()
-        client.stop()
     body = slicer.util.arrayFromVolume(volume) > _BODY
     print(json.dumps({"first_click": clicks[0], "click_median": median(clicks[1:]), "click_worst": max(clicks[1:]),
                       "blocked_median": median(blocked), "blocked_worst": max(blocked),
@@ -82,7 +71,7 @@ def _clicks(controller: Any, client: Any, mask: Any, count: int) -> list[float]:
         started = time.perf_counter()
         drawn.clear()
         controller.preview(index)
-        _wait(client, lambda: bool(drawn))
+        headless.wait(client, lambda: bool(drawn))
         taken.append(1000 * (time.perf_counter() - started))
     return taken
 
@@ -105,9 +94,6 @@ def _writer(volume: Any, mask: Any, runs: int) -> dict[str, dict[str, list[float
 
     Each run shifts what the one before it wrote by some rows. Clock and processor time in ms, median and worst.
     """
-    from MedSAM2SlicerLib.history import EditHistory
-    from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
-
     node, segment = ensureSegmentation(volume)
     history = EditHistory(node)
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
@@ -137,14 +123,6 @@ def _timed(action: Callable[[], object]) -> tuple[float, float]:
     return 1000 * (time.perf_counter() - clock), 1000 * (time.process_time() - processor)
 
 
-def _wait(client: Any, done: Callable[[], bool]) -> None:
-    deadline = time.perf_counter() + _PATIENCE
-    while not done():
-        if time.perf_counter() > deadline:
-            raise TimeoutError("the worker did not answer")
-        client.pump(0.01)
-
-
 def _volume() -> tuple[Any, Any]:
     data = open_data.chest_ct()
     image = sitk.ReadImage(str(data.ct))
@@ -152,21 +130,8 @@ def _volume() -> tuple[Any, Any]:
     matrix = np.eye(4)
     matrix[:3, :3] = flip[:, None] * np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     matrix[:3, 3] = flip * image.GetOrigin()
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
-    slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(image))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    node = headless.volume_node(sitk.GetArrayFromImage(image), matrix)
     return node, sitk.GetArrayFromImage(sitk.ReadImage(str(data.mask)))
-
-
-def _stand_in() -> None:
-    """Give `slicer` what the application would have: a scene, the segmentations logic and translation."""
-    slicer.mrmlScene = slicer.vtkMRMLScene()
-    logic = slicer.vtkSlicerSegmentationsModuleLogic()
-    logic.SetMRMLScene(slicer.mrmlScene)
-    slicer.modules = types.SimpleNamespace(segmentations=types.SimpleNamespace(logic=lambda: logic))
-    i18n = types.ModuleType("slicer.i18n")
-    i18n.tr = lambda text: text  # type: ignore[attr-defined]
-    sys.modules["slicer.i18n"] = i18n
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """`make corrections`: what a correction after a propagation changes; writes docs/corrections.md.
 
-As a user corrects: one box, the whole volume as range; then the worst slice is given its reference mask, and only the
-slices from the prompted slice before it to the one behind it are drawn again. Nothing may be tuned on the demo's CT;
-`--case` takes another volume.
+As a user corrects, through the controller and a worker: one box, the whole volume as range; then the worst slice is
+given its reference mask, as with Paint, and only the slices from the prompted one before it to the one behind it are
+drawn again. Needs slicer-core. Nothing may be tuned on the demo's CT; `--case` takes another volume.
 
     python benchmarks/corrections.py              every structure of 5 mL and more
     python benchmarks/corrections.py --quick      eight of them
@@ -21,11 +21,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-import medsam2_core as m2
+import headless
 from measuring import MIN_ML, Source, open_case, single_thread, spread
 from medsam2_core.cli.model_file import find_model
-from medsam2_core.image.window import Window
-from medsam2_core.model import SAM2
 from medsam2_core.training.cases import Case, Structure
 from medsam2_core.training.evaluation import first_prompts
 from medsam2_core.training.metrics import Mask, dice
@@ -39,8 +37,9 @@ _TO_RISE, _TO_FALL = 0.9, 0.01  # wanted: the share of structures that rise; Dic
 
 _INTRODUCTION = """One box on the structure's largest slice, off by up to 3 % of its sides on each edge, is propagated
 through the whole volume. A correction then gives the worst slice (lowest Dice; of several, the one with most wrong
-pixels) its reference mask, and propagates from there to the prompted slices on both sides, or to the end of the volume
-where there is none. Each further correction starts from what the one before left.
+pixels) its reference mask, as another tool of Segment Editor would, and propagates from there to the prompted slices on
+both sides, or to the end of the volume where there is none. Each further correction starts from what the one before
+left. All of it goes through the controller, as in Slicer.
 
 Between the corrected slice and an older prompt only the corrected slice's track is new; what the older prompt's track
 drew stays, and both are blended by distance, confidence and the area that the prompts tell of.
@@ -123,29 +122,33 @@ def measure(source: Source, structures: Sequence[Structure], processes: int) -> 
 
 
 def _run(source: Source, structure: Structure) -> list[Correction]:
-    model = m2.load_model(source.model, device="cpu", image_size=source.image_size)
-    return list(correct(model, open_case(source.folder, source.axis), structure, ROUNDS))
+    case = open_case(source.folder, source.axis)
+    with headless.worker() as client:
+        return list(correct(client, source.model, case, structure, ROUNDS))
 
 
-def correct(model: SAM2, case: Case, structure: Structure, rounds: int) -> Iterator[Correction]:
+def correct(
+    client: headless.WorkerClient, model: str, case: Case, structure: Structure, rounds: int
+) -> Iterator[Correction]:
     """Box a structure, propagate, and correct its worst slice so often; fewer times if nothing is wrong any more."""
-    wanted, window = case.mask(structure), Window.parse("auto", case.image)
-    session = m2.VolumeSession(model, case.image, case.spacing, window=window)
+    wanted = case.mask(structure)
+    headless.new_scene()
+    upright = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.diag([*case.spacing[::-1], 1.0])
+    editor = headless.Editor(client, headless.volume_node(case.image, upright), headless.RunOptions(model=model))
     (prompt,) = first_prompts(case, structure, Policy.parse("box"), seed=0)
-    prompt.give(session, _OBJECT)
-    _propagate(session, range(len(wanted)))
+    prompt.give(editor, _OBJECT)
+    editor.propagate()
     exact: set[int] = set()
     for number in range(1, rounds + 1):
-        found, known = session.mask(_OBJECT), session.results(_OBJECT).keys()
+        found, known = editor.mask, set(editor.controller.slices())
         index = worst_slice(found, wanted, exact)
         if index is None:
-            return
-        span = interval(index, {prompt.slice_index, *exact}, len(wanted))
+            break
         exact.add(index)
-        encoded, started = session.encoder_runs, time.perf_counter()
-        session.add_mask(_OBJECT, index, wanted[index])
-        drawn = _propagate(session, span)
-        seconds, after = time.perf_counter() - started, session.mask(_OBJECT)
+        span = editor.paint(index, wanted[index])
+        encoded, started = editor.encoder_runs(), time.perf_counter()
+        drawn = editor.propagate()
+        seconds, after = time.perf_counter() - started, editor.mask
         yield Correction(
             structure.name,
             structure.volume_ml,
@@ -153,24 +156,13 @@ def correct(model: SAM2, case: Case, structure: Structure, rounds: int) -> Itera
             index,
             dice(found, wanted),
             dice(after, wanted),
-            outside=_changed_outside(found, after, span),
+            outside=_changed_outside(found, after, range(*span)),
             masks=len(drawn),
-            encoded=session.encoder_runs - encoded,
+            encoded=editor.encoder_runs() - encoded,
             unseen=len({index, *drawn} - known),
             seconds=seconds,
         )
-
-
-def interval(index: int, anchors: set[int], slices: int) -> range:
-    """Slices from the nearest anchor before a corrected slice to the nearest behind it, both included."""
-    first = max((anchor for anchor in anchors if anchor < index), default=0)
-    last = min((anchor for anchor in anchors if anchor > index), default=slices - 1)
-    return range(first, last + 1)
-
-
-def _propagate(session: m2.VolumeSession, span: range) -> list[int]:
-    """Slices that were drawn, once for each direction."""
-    return [step.slice_index for step in session.propagate(span.start, span.stop) if step.direction != "prompt"]
+    editor.close()
 
 
 def _changed_outside(before: Mask, after: Mask, span: range) -> int:
