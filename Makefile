@@ -30,7 +30,7 @@ corrections: $(VENV)/ready-dev
 ablation: $(VENV)/ready-dev
 	$(BIN) benchmarks/ablation.py
 
-pictures: $(VENV)/ready-demo $(VIEWS)/ready
+pictures: $(VENV)/ready-dev $(VIEWS)/ready
 	$(VIEWS)/bin/python benchmarks/pictures.py --worker $(BIN)
 
 test: lint

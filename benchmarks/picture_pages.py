@@ -1,11 +1,11 @@
-"""Puts what the views show, and how sure the model was, on pages with captions, for `make pictures`."""
+"""Puts what the views and the panel show on pages with captions, for `make pictures`."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,14 +15,15 @@ from matplotlib.figure import Figure
 from PIL import Image as Pillow
 from PIL import PngImagePlugin
 
-from offscreen import Image, Letters
+if TYPE_CHECKING:  # the Python that draws the panel has none of it
+    from offscreen import Image, Letters
 
 mpl.use("Agg")
 SOURCE = "CT: LIDC-IDRI-0001 (The Cancer Imaging Archive), CC BY 3.0"
 _NOTE = f"{SOURCE}. Model: starter. Not for clinical use."
 _DPI = 100
 _GAP, _BAR, _TITLE, _FOOT = 6, 8, 40, 28  # pixels: between panes, a view's colour, above and below the panes
-_GREYS, _COLORS, _MOST_BYTES = 96, 160, 400_000  # of a PNG
+_GREYS, _COLORS, _MOST_BYTES = 96, 160, 300_000  # of a PNG
 _GREY_SPREAD = 12  # of red, green and blue, that still looks grey
 _BARS = {"red": "#f34a33", "green": "#6dad4a", "yellow": "#efd64d", "3D": "#7480d0"}
 _NAMES = {
@@ -31,15 +32,18 @@ _NAMES = {
     "yellow": "sagittal",
     "3D": "3D, on the lowest slice, seen from the left and front",
 }
-_ACCENT, _NEUTRAL, _DOUBT = "#0a64a4", "#9a9a9a", "#c84b00"
+_PANEL_NOTE = "Drawn by Qt outside of Slicer, which has its own style, sliders and headings."
+_MARGIN, _LINE = 12, 18  # pixels: beside the panel, and a line of small text
+_STRIP, _STATE, _STATES = (1000, 110), (34, 56), 86  # pixels: the strip, one column for a state, and their row
 
 
 class Pane(NamedTuple):
-    """What one view shows; a 3D view has no letters."""
+    """What one view shows; a 3D view has no letters. `name` is what to write on it, if not the view's own."""
 
     image: Image
     color: str
     letters: Letters | None
+    name: str = ""
 
 
 def panesPage(rows: Sequence[Sequence[Pane]], caption: str) -> Figure:
@@ -56,26 +60,32 @@ def panesPage(rows: Sequence[Sequence[Pane]], caption: str) -> Figure:
     return figure
 
 
-def confidencePage(slices: Mapping[int, Any], doubtful: Collection[int], count: int) -> Figure:
-    """Draw one column a slice, as high as the model was sure of it (see MedSAM2SlicerLib.slicestates)."""
-    figure, axes = plt.subplots(figsize=(11.26, 3.2), dpi=_DPI, layout="constrained")
-    for index, one in slices.items():
-        color = _ACCENT if one.state == "prompted" else _DOUBT if index in doubtful else _NEUTRAL
-        axes.bar(index, one.confidence, width=0.86, color=color)
-        if index in doubtful:
-            axes.plot(index, -0.035, marker=2, color=_DOUBT, markersize=7, clip_on=False)
-        if one.state == "prompted":
-            axes.plot(index, one.confidence + 0.04, "o", color=_ACCENT, markersize=5)
-    first, last = max(min(slices) - 2, 0), min(max(slices) + 2, count)
-    axes.set(xlim=(first - 0.5, last - 0.5), ylim=(-0.07, 1), ylabel="predicted IoU")
-    axes.set_xlabel(f"slice, of {count}", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    _legend(axes)
-    drawn = sum(one.areaMm2 != 0 for one in slices.values())
-    axes.set_title(
-        f"How sure the model was: {len(doubtful)} of {drawn} slices are worth a look", loc="left", fontsize=13
-    )
-    figure.text(0.995, 0.01, _NOTE, ha="right", va="bottom", fontsize=8.5, color="0.35")
+def panelPage(panel: Any, caption: str) -> Figure:
+    """Put the panel's widget on a page."""
+    image = _grabbed(panel)
+    height, width = image.shape[:2]
+    page_width, page_height = width + 2 * _MARGIN, height + _TITLE + 2 * _LINE + _GAP
+    figure = plt.figure(figsize=(page_width / _DPI, page_height / _DPI), dpi=_DPI, facecolor=image[0, 0] / 255)
+    _text(figure, _MARGIN, page_height - _TITLE / 2, caption, size=11, color="black", ha="left")
+    figure.figimage(image, _MARGIN, 2 * _LINE + _GAP)
+    for line, note in enumerate((_NOTE, _PANEL_NOTE)):
+        _text(figure, _MARGIN, _LINE * (line + 0.5), note, size=7.5, color="0.35", ha="left")
+    return figure
+
+
+def stripPage(controller: Any, current: int, caption: str) -> Figure:
+    """Draw the strip with slice `current` in view, and below it a column for each state."""
+    slices, doubtful = controller.slices(), controller.doubtful()
+    width, page_height = _STRIP[0], _STRIP[1] + _TITLE + _STATES + _FOOT
+    figure = plt.figure(figsize=(width / _DPI, page_height / _DPI), dpi=_DPI, facecolor="white")
+    _text(figure, 2, page_height - _TITLE / 2, caption, size=13, color="black", ha="left")
+    figure.figimage(_strip(_STRIP, slices, doubtful, controller.sliceCount(), current), 0, _STATES + _FOOT)
+    states = _oneOfEach()
+    for place, (name, one) in enumerate(states.items()):
+        left, bottom = place * width / len(states), _FOOT + (_STATES - _STATE[1]) / 2
+        figure.figimage(_strip(_STATE, {0: one}, [0] if name == "doubtful" else [], 1), round(left), bottom)
+        _text(figure, left + _STATE[0] + 8, _FOOT + _STATES / 2, name, size=11, color="black", ha="left")
+    _text(figure, 2, _FOOT / 2, _NOTE, size=8.5, color="0.35", ha="left")
     return figure
 
 
@@ -91,6 +101,39 @@ def writePage(figure: Figure, path: Path) -> None:
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size} bytes: draw it smaller")
     print(f"Written: {path}, {path.stat().st_size // 1000} kB")
+
+
+def _strip(
+    size: tuple[int, int], slices: Mapping[int, Any], doubtful: Sequence[int], count: int, current: int | None = None
+) -> Image:
+    """The panel's own widget, of so many columns and rows."""
+    from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
+
+    strip = DriftStrip()
+    strip.setMinimumHeight(0)
+    strip.resize(*size)
+    strip.showSlices(slices, doubtful, count)
+    strip.setCurrent(current)
+    return _grabbed(strip)
+
+
+def _oneOfEach() -> dict[str, Any]:
+    """A slice in each state, by what the guide calls it."""
+    from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview
+
+    def one(origin: str = PROPAGATED, mark: str = "", stale: bool = False) -> SliceReview:
+        return SliceReview(0, 0.8, origin, 1.0, "forward", mark=mark, stale=stale)
+
+    states = [one(PROMPTED), one(EDITED), one(), one(mark=ACCEPTED), one(mark=LOCKED), one(stale=True)]
+    return {**{state.state: state for state in states}, "doubtful": one()}
+
+
+def _grabbed(widget: Any) -> Image:
+    """What Qt draws of a widget."""
+    picture = widget.grab().toImage()
+    picture = picture.convertToFormat(type(picture).Format_RGB888)
+    rows = np.frombuffer(picture.constBits(), np.uint8).reshape(picture.height(), picture.bytesPerLine())
+    return rows[:, : 3 * picture.width()].reshape(picture.height(), picture.width(), 3).copy()
 
 
 def _reduced(page: Pillow.Image) -> Pillow.Image:
@@ -112,7 +155,7 @@ def _putPane(figure: Figure, pane: Pane, left: int, top: float) -> None:
     figure.figimage(bar, left, top - _BAR)
     bottom = top - _BAR - height
     figure.figimage(pane.image, left, bottom)
-    _text(figure, left + 10, bottom + 14, _NAMES[pane.color], size=9, ha="left")
+    _text(figure, left + 10, bottom + 14, pane.name or _NAMES[pane.color], size=9, ha="left")
     if pane.letters is not None:
         middle, centre = left + width / 2, bottom + height / 2
         _text(figure, left + 12, centre, pane.letters.left)
@@ -129,9 +172,3 @@ def _text(
     edge = [patheffects.withStroke(linewidth=2.5, foreground="black")] if color == "white" else []
     place = {"x": x / width, "y": y / height, "ha": ha, "va": "center"}
     figure.text(s=text, fontsize=size, color=color, path_effects=edge, **place)
-
-
-def _legend(axes: Any) -> None:
-    kinds = ((_ACCENT, "prompted"), (_NEUTRAL, "propagated"), (_DOUBT, "doubtful"))
-    handles = [mpl.patches.Patch(color=color, label=label) for color, label in kinds]
-    axes.legend(handles=handles, ncols=3, loc="upper right", frameon=False, fontsize=9)

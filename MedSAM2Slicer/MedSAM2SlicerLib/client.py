@@ -381,7 +381,6 @@ class WorkerClient:
             self._advance()
 
     def _start(self) -> None:
-        self._sessions.run += 1
         self.log.restart()
         self._connection = Connection(self._makeTransport(self.log), self._timeouts, self._clock)
         self._connection.start(self._command, self._environment, self)

@@ -40,6 +40,8 @@ class Openings:
         self.sessions: dict[str, SessionWish] = {}
         self.facts: Header | None = None
         """What the worker said of its model, the latest one."""
+        self.run = 0
+        """How often a model was opened. With each, the worker's sessions begin anew."""
         self._openModel: tuple[str, str, int | None] | None = None
         self._openVolumes: dict[str, Volume] = {}
         self._openSessions: dict[str, SessionWish] = {}
@@ -113,6 +115,7 @@ class Openings:
     def _noteModel(self, model: tuple[str, str, int | None], facts: Header) -> None:
         self._openModel = model
         self._openSessions.clear()
+        self.run += 1
         self.facts = {name: value for name, value in facts.items() if name not in ("id", "event")}
 
     def _noteClosed(self, kind: str, key: str) -> None:

@@ -36,10 +36,9 @@ class Look:
 
 
 class Sessions:
-    """Writes the requests that the sessions of `openings` get. `run` is that of the worker, counted from 1."""
+    """Writes the requests that the sessions of `openings` get."""
 
     def __init__(self, openings: Openings) -> None:
-        self.run = 0
         self._openings = openings
         self._drawn: dict[str, Drawn] = {}
 
@@ -71,7 +70,7 @@ class Sessions:
     def redraw(self, key: str, objects: Sequence[RunObject], look: Look) -> Request:
         """Masks from what the worker has kept. Raises PromptError if a worker that is gone had drawn some of them."""
         restored = self._restored(key, objects)
-        if self._drawnIn(key).isLost(look.objectId, self.run):
+        if self._drawnIn(key).isLost(look.objectId, self._openings.run):
             raise PromptError(
                 "Propagate again first: the model process was restarted, and what it had kept to draw from is gone."
             )
@@ -81,11 +80,11 @@ class Sessions:
     def readStep(self, key: str, frame: Frame) -> Step:
         """A step of a propagation, or of drawing again. Raises WorkerError."""
         step = step_from_wire(frame, self._openings.grid(key))
-        self._drawnIn(key).noteStep(step, self.run)
+        self._drawnIn(key).noteStep(step, self._openings.run)
         return step
 
     def _noting(self, request: Request, key: str, reach: Reach) -> Request:
-        slices, drawn, run = self._openings.grid(key)[0], self._drawnIn(key), self.run
+        slices, drawn, run = self._openings.grid(key)[0], self._drawnIn(key), self._openings.run
         return replace(
             request, read=lambda frame: drawn.completed(Propagated.from_wire(frame.header, slices), reach, run)
         )
@@ -93,7 +92,7 @@ class Sessions:
     def _restored(self, key: str, objects: Sequence[RunObject]) -> list[RunObject]:
         drawn = self._drawnIn(key)
         drawn.noteRequest(objects)
-        return drawn.restored(objects, self.run)
+        return drawn.restored(objects, self._openings.run)
 
     def _drawnIn(self, key: str) -> Drawn:
         if key not in self._drawn:
