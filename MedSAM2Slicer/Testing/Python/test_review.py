@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import unittest
-from types import SimpleNamespace
+from dataclasses import replace
 from unittest import mock
 
 import qt
 import slicer
 from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process
 
+from MedSAM2SlicerLib.measures import Measures
 from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STATES, SliceReview
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
@@ -205,13 +206,14 @@ class ReviewTest(PanelTestCase):
 
 class TextTest(unittest.TestCase):
     def test_measures(self) -> None:
-        measures = SimpleNamespace(volumeMl=1432.4, longAxisMm=182.3, shortAxisMm=9.84, sliceIndex=88)
+        measures = Measures(volumeMl=1432.4, longAxisMm=182.3, shortAxisMm=9.84, sliceIndex=88)
         self.assertEqual(
             text.measuresText("liver", measures),
             "liver 1\u00a0432 mL · long axis 182 mm · short axis 9.8 mm (slice 88)",
         )
 
-        self.assertEqual(text.measuresText("liver", SimpleNamespace(sliceIndex=None)), "")
+        self.assertNotIn("slice", text.measuresText("liver", replace(measures, sliceIndex=None)))
+        self.assertEqual(text.measuresText("liver", Measures()), "")
 
     def test_why_a_slice_is_doubtful(self) -> None:
         unsure = SliceReview(12, 0.6, **ONES)

@@ -20,8 +20,9 @@ from medsam2_core.cli.plan import Plan
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, read_labelmap, read_volume
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, Slicing
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
 from medsam2_core.run.report import describe_rules
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.worker.wire import PROTOCOL, Decoder, encode
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.transports import SubprocessTransport
@@ -79,11 +80,10 @@ def span(ct: Volume, axis: int, item: RunObject) -> tuple[int, int]:
 
 
 def by_command_line(ct: Volume, model: str, item: RunObject, axis: int, **choices: object) -> np.ndarray:
-    slicing = Slicing(ct.geometry, axis)
     plan = Plan(
-        volume=ct, slicing=slicing, objects=[item], window=WINDOW, range=span(ct, axis, item), model=find_model(model),
-        expected_sha256=None, image_size=None, direction="both", memory="self-sorting", field_of_view="auto",
-        device="cpu", stop={}, output=Path("unused"), report=None,
+        volume=ct, stack=SliceStack(axis), objects=[item], window=WINDOW, range=span(ct, axis, item),
+        model=find_model(model), expected_sha256=None, image_size=None, direction="both", memory="self-sorting",
+        field_of_view="auto", device="cpu", stop={}, output=Path("unused"), report=None,
     )  # fmt: skip
     return execute(replace(plan, **choices), quiet=True).labelmap == item.segment.label
 
