@@ -37,21 +37,32 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--runs", type=int, default=20)
     options = parser.parse_args()
-    headless.new_scene()
+    with headless.new_scene():
+        print(json.dumps(measure(options.clicks, options.runs)))
+
+
+def measure(clicks: int, runs: int) -> dict[str, Any]:
+    """Measure so many clicks, and runs of the segment writer."""
     volume, labels = _volume()
     with headless.worker() as client:
         controller = headless.Controller(client)
         controller.setVolume(volume)
-        clicks = _clicks(controller, client, labels == _SPLEEN, options.clicks)
+        taken = _clicks(controller, client, labels == _SPLEEN, clicks)
         blocked, seconds = _propagation(controller, client)
         slices = len(controller.slices())
         controller.close()
     body = slicer.util.arrayFromVolume(volume) > _BODY
-    print(json.dumps({"first_click": clicks[0], "click_median": median(clicks[1:]), "click_worst": max(clicks[1:]),
-                      "blocked_median": median(blocked), "blocked_worst": max(blocked),
-                      "propagation_seconds": seconds, "slices": slices,
-                      "spleen": _writer(volume, labels == _SPLEEN, options.runs),
-                      "body": _writer(volume, body, options.runs)}))  # fmt: skip
+    return {
+        "first_click": taken[0],
+        "click_median": median(taken[1:]),
+        "click_worst": max(taken[1:]),
+        "blocked_median": median(blocked),
+        "blocked_worst": max(blocked),
+        "propagation_seconds": seconds,
+        "slices": slices,
+        "spleen": _writer(volume, labels == _SPLEEN, runs),
+        "body": _writer(volume, body, runs),
+    }
 
 
 def _clicks(controller: Any, client: Any, mask: Any, count: int) -> list[float]:

@@ -123,7 +123,7 @@ def measure(source: Source, structures: Sequence[Structure], processes: int) -> 
 
 def _run(source: Source, structure: Structure) -> list[Correction]:
     case = open_case(source.folder, source.axis)
-    with headless.worker() as client:
+    with headless.new_scene(), headless.worker() as client:
         return list(correct(client, source.model, case, structure, ROUNDS))
 
 
@@ -132,7 +132,6 @@ def correct(
 ) -> Iterator[Correction]:
     """Box a structure, propagate, and correct its worst slice so often; fewer times if nothing is wrong any more."""
     wanted = case.mask(structure)
-    headless.new_scene()
     upright = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.diag([*case.spacing[::-1], 1.0])
     editor = headless.Editor(client, headless.volume_node(case.image, upright), headless.RunOptions(model=model))
     (prompt,) = first_prompts(case, structure, Policy.parse("box"), seed=0)

@@ -40,12 +40,17 @@ Mask = npt.NDArray[np.bool_]
 _PATIENCE = 1200.0  # seconds
 
 
-def new_scene() -> None:
-    """Begin with an empty scene."""
+@contextmanager
+def new_scene() -> Iterator[None]:
+    """An empty scene, which is emptied in the end: nodes that outlive a scene crash slicer-core 5.13."""
     slicer.mrmlScene = slicer.vtkMRMLScene()
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
     logic.SetMRMLScene(slicer.mrmlScene)
     slicer.modules = types.SimpleNamespace(segmentations=types.SimpleNamespace(logic=lambda: logic))
+    try:
+        yield
+    finally:
+        slicer.mrmlScene.Clear(1)
 
 
 def volume_node(array: npt.NDArray[Any], ijk_to_ras: npt.NDArray[np.float64]) -> Any:

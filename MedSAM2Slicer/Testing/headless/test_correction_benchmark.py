@@ -25,9 +25,9 @@ def test_worst_slices_are_corrected_one_by_one(scene: object) -> None:
 
 
 def test_what_fails_is_raised(scene: object) -> None:
-    headless.new_scene()
     volume = headless.volume_node(np.zeros((4, 9, 9), np.int16), np.eye(4))
     with headless.worker() as client:
         editor = headless.Editor(client, volume, headless.RunOptions(model="none such"))
         with pytest.raises(RuntimeError, match="none such"):
             editor.add_box(1, 2, (1, 1, 7, 7))
+        editor.close()
