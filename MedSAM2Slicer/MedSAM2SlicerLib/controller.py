@@ -7,7 +7,7 @@ comes of them, errors too, is told by signals.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -25,7 +25,7 @@ from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.scenewatch import EditWatch, SceneWatch
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal, Slot
-from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED, SliceReview, reviewAnswer
+from MedSAM2SlicerLib.slicestates import reviewAnswer
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.workplace import Workplace
@@ -54,17 +54,11 @@ class Controller(Workplace):
         self._client, self._number = client, next(_numbers)
         client.noticed.connect(self.noticed.emit)
         self._talk = Conversation()
-        self._pass: Pass | Redraw | None = None
         self._waitingPreview: int | None = None
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
         self._edits = EditWatch()
 
     # What is worked on
-
-    @property
-    def busy(self) -> bool:
-        """Whether a propagation is running."""
-        return self._pass is not None
 
     def setVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Look at another volume; a running propagation ends."""
@@ -132,6 +126,11 @@ class Controller(Workplace):
             self.preview(item.sliceIndex)
         else:
             self._clear(work, item.sliceIndex)
+
+    def keepBox(self, nodeId: str) -> None:
+        """Of the boxes on a slice keep this one, which was drawn last."""
+        with self._telling():
+            self._keepBox(nodeId)
 
     def removeAllPrompts(self) -> None:
         """Remove every prompt of the segment; what is drawn stays."""
@@ -210,23 +209,6 @@ class Controller(Workplace):
         self._client.noticed.disconnect(self.noticed.emit)
         self._scene.stop()
         self._edits.stop()
-
-    # Review
-
-    def slices(self) -> Mapping[int, SliceReview]:
-        """What is known of each slice, by index."""
-        work = self._work()
-        if work is None:
-            return {}
-        return work.states.slices if self._pass is None else self._pass.reviews(work)
-
-    def accept(self, sliceIndex: int) -> None:
-        """Take a slice for good, or no longer: propagations start from it and do not change it."""
-        self._mark(sliceIndex, ACCEPTED)
-
-    def lock(self, sliceIndex: int) -> None:
-        """Lock or unlock a slice: nothing here changes it, prompts on it neither."""
-        self._mark(sliceIndex, LOCKED)
 
     # Answers of the worker
 
@@ -318,12 +300,6 @@ class Controller(Workplace):
 
     def _sessionKey(self) -> str:
         return f"{self._number}/{self.segmentationNode.GetID()}"
-
-    def _mark(self, sliceIndex: int, mark: str) -> None:
-        work = self._work()
-        if work is not None and not self.busy:
-            work.toggle(sliceIndex, mark)
-            self.reviewed.emit()
 
     def _clear(self, work: SegmentWork, sliceIndex: int) -> None:
         """Take back what prompts that are gone had drawn on a slice."""

@@ -65,6 +65,12 @@ class PromptSet:
         else:
             self._nodes.remove(item)
 
+    def dropBoxes(self, sliceIndex: int, placer: PromptPlacer, but: str | None = None) -> None:
+        """Remove the boxes of a slice, save for one node: of several the model would see the last one only."""
+        for item in self.items(placer):
+            if item.kind == "box" and item.sliceIndex == sliceIndex and item.nodeId != but:
+                self.remove(item)
+
     def removeAll(self) -> None:
         """Remove every prompt."""
         self._segments.clear()

@@ -127,6 +127,11 @@ class SegmentWork:
         self.states.toggle(index, mark)
         self._save()
 
+    def disown(self, index: int) -> None:
+        """Let propagations draw a slice again that was edited."""
+        self.states.disown(index)
+        self._save()
+
     def takeBase(self, index: int) -> Bools | None:
         """Return, and forget, what a slice showed before its prompts: None if that was nothing to correct."""
         return self._bases.pop(index, None)

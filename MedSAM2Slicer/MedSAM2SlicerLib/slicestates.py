@@ -111,6 +111,11 @@ class SliceStates:
         doubts = {one.sliceIndex: _doubt(one, typical) for one in looked}
         return sorted((index for index in doubts if doubts[index] >= 1), key=lambda index: -doubts[index])
 
+    def leastSure(self) -> SliceReview | None:
+        """Return the propagated slice with the lowest confidence of those that are not empty."""
+        looked = [one for one in self._slices.values() if not one.isAnchor and one.areaMm2 != 0]
+        return min(looked, key=lambda one: one.confidence, default=None)
+
     def notePreview(self, review: SliceReview) -> None:
         """A slice was drawn from its prompts; an acceptance of what was there before is void."""
         self._slices[review.sliceIndex] = review
@@ -156,6 +161,11 @@ class SliceStates:
     def release(self, index: int) -> None:
         """Let prompts change a slice that was the user's."""
         self._slices[index] = replace(self._slices[index], mark="", origin=PROMPTED)
+
+    def disown(self, index: int) -> None:
+        """A slice that was edited is the user's no more: it waits for the next propagation."""
+        self._noteChanged(index)
+        self._slices[index] = replace(self._slices[index], mark="", origin=PROPAGATED, stale=True)
 
     def toggle(self, index: int, mark: str) -> None:
         """Accept or lock a slice, or take that back; one that nobody has drawn is accepted or locked as empty."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.geometry import viewAxes
 from MedSAM2SlicerLib.measures import Measures, measureSegment
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.passing import Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
@@ -24,14 +25,14 @@ from MedSAM2SlicerLib.script import pythonScript
 from MedSAM2SlicerLib.segments import segmentMask, segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork, storedStack
 from MedSAM2SlicerLib.signal import Signal
-from MedSAM2SlicerLib.slicestates import PROMPTED
+from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, SliceReview
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.volumes import checkedGeometry
 
 
 class Workplace:
-    """Answers questions; what changes anything or asks the worker is the controller's."""
+    """Answers questions and notes what the user says of slices; what draws or asks the worker is the controller's."""
 
     def __init__(self, target: Target) -> None:
         self.segmentChanged = Signal()
@@ -40,6 +41,12 @@ class Workplace:
         self._volume = VolumeInUse(None)
         self._target = target
         self._options = RunOptions()
+        self._pass: Pass | Redraw | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a propagation is running."""
+        return self._pass is not None
 
     @property
     def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
@@ -90,6 +97,11 @@ class Workplace:
         work = self._work()
         return [] if work is None else work.prompts.items(self._placer())
 
+    def edited(self) -> list[int]:
+        """List the slices that another tool has changed; they are prompts too."""
+        work = self._work()
+        return [] if work is None else [one for one in work.states.kept() if work.states.slices[one].origin == EDITED]
+
     def segmentsWithPrompts(self) -> int:
         """Return how many segments `propagateAll` would carry."""
         try:
@@ -103,6 +115,13 @@ class Workplace:
         affected = span if work is None else work.states.interval(*span)
         return None if affected == span else affected
 
+    def slices(self) -> Mapping[int, SliceReview]:
+        """What is known of each slice, by index."""
+        work = self._work()
+        if work is None:
+            return {}
+        return work.states.slices if self._pass is None else self._pass.reviews(work)
+
     def stops(self) -> dict[str, str]:
         """Why each direction ended, as a sentence."""
         work = self._work()
@@ -113,11 +132,31 @@ class Workplace:
         work = self._work()
         return [] if work is None else work.states.doubtful()
 
+    def leastSure(self) -> SliceReview | None:
+        """Return the propagated slice that the model is least sure of."""
+        work = self._work()
+        return None if work is None else work.states.leastSure()
+
     def nextDoubtful(self, after: int | None) -> int | None:
         """Return the slice to look at when slice `after` has been: the next less doubtful one, at last the worst."""
         ranking = self.doubtful()
         place = ranking.index(after) + 1 if after in ranking else 0
         return ranking[place % len(ranking)] if ranking else None
+
+    def accept(self, sliceIndex: int) -> None:
+        """Take a slice for good, or no longer: propagations start from it and do not change it."""
+        self._mark(sliceIndex, ACCEPTED)
+
+    def lock(self, sliceIndex: int) -> None:
+        """Lock or unlock a slice: nothing here changes it, prompts on it neither."""
+        self._mark(sliceIndex, LOCKED)
+
+    def disown(self, sliceIndex: int) -> None:
+        """Let the next propagation draw a slice again that was edited with another tool."""
+        work = self._work()
+        if work is not None and not self.busy:
+            work.disown(sliceIndex)
+            self._tellAll()
 
     def measures(self) -> Measures | None:
         """Volume and axes of the segment; None where there is none."""
@@ -164,10 +203,23 @@ class Workplace:
     def _addBox(
         self, cornerRas: Sequence[float], oppositeRas: Sequence[float], viewNode: slicer.vtkMRMLSliceNode | None
     ) -> int:
-        """Make a box prompt; returns its slice. Raises MedSAM2Error where there cannot be one."""
-        placed = self._placer().box([cornerRas, oppositeRas])
-        self._ensured().prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
+        """Make a box prompt, the only one of its slice; returns that. Raises MedSAM2Error where there cannot be one."""
+        placed, prompts = self._placer().box([cornerRas, oppositeRas]), self._ensured().prompts
+        prompts.dropBoxes(placed.prompt.slice_index, self._placer())
+        prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
         return placed.prompt.slice_index
+
+    def _mark(self, sliceIndex: int, mark: str) -> None:
+        work = self._work()
+        if work is not None and not self.busy:
+            work.toggle(sliceIndex, mark)
+            self.reviewed.emit()
+
+    def _keepBox(self, nodeId: str) -> None:
+        """Remove other boxes on the slice of a box. Raises MedSAM2Error where there can be no prompts."""
+        for item in self.prompts():
+            if item.nodeId == nodeId:
+                self._ensured().prompts.dropBoxes(item.sliceIndex, self._placer(), nodeId)
 
     def _takeBack(self, work: SegmentWork, sliceIndex: int) -> bool:
         """Let a slice whose prompts are gone show what was there before them; whether they had drawn it."""

@@ -45,7 +45,9 @@ class PromptControls(Part):
         ui.promptTable.connect("cellClicked(int,int)", self.goToRow)
         _layOut(ui.promptTable)
         self._slices: list[int] = []
+        self._edited: list[int] = []
         self.hear(controller.promptsChanged, self.refresh)
+        self.hear(controller.reviewed, self._onReviewed)
 
     def place(self, kind: str) -> None:
         """Start placing prompts of a kind; a second time ends it."""
@@ -74,13 +76,16 @@ class PromptControls(Part):
         items = self.controller.prompts()
         for item in items:
             bySlice.setdefault(item.sliceIndex, []).append(item)
-        self._slices = sorted(bySlice)
+        self._edited = self.controller.edited()
+        self._slices = sorted({*bySlice, *self._edited})
         self.placer.watch(item.nodeId for item in items if item.nodeId)
         table = self.ui.promptTable
         table.visible = bool(self._slices)
         table.setRowCount(len(self._slices))
         for row, index in enumerate(self._slices):
-            table.setItem(row, 0, qt.QTableWidgetItem(text.promptText(index, bySlice[index])))
+            table.setItem(
+                row, 0, qt.QTableWidgetItem(text.promptText(index, bySlice.get(index, []), index in self._edited))
+            )
             table.setCellWidget(row, 1, self._removeButton(index))
         self.changed.emit()
 
@@ -121,10 +126,17 @@ class PromptControls(Part):
     def _removeFrom(self, sliceIndex: int) -> None:
         for item in [item for item in self.controller.prompts() if item.sliceIndex == sliceIndex]:
             self.controller.removePrompt(item)
+        if sliceIndex in self.controller.edited():
+            self.controller.disown(sliceIndex)
+
+    def _onReviewed(self) -> None:
+        if self.controller.edited() != self._edited:
+            self.refresh()
 
     def _onPlaced(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
         if view and isNewBox:
             views.flatten(node, view, self.controller)
+            self.controller.keepBox(node.GetID())
         if view and len(self.controller.prompts()) == 1:
             self.firstPlaced.emit(view)
         index = self._sliceOf(node.GetID(), pointId)

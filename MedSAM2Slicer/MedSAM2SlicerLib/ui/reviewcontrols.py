@@ -16,6 +16,7 @@ from MedSAM2SlicerLib.ui.part import Part, explain, whyBusy
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.measures import Measures
 
 _THUMBNAIL = 192  # pixels
 _MEASURES_EVERY = 300  # ms: measuring takes up to 20 ms
@@ -115,13 +116,14 @@ class ReviewControls(Part):
         if self.controller.busy:  # the end of the propagation asks again
             return
         measures = self.controller.measures()
-        shown = "" if measures is None else text.measuresText(self._segmentName(), measures)
+        shown = "" if measures is None else self._text(measures)
         self.ui.measuresLabel.text = shown
         self.ui.measuresLabel.visible = bool(shown)
 
-    def _segmentName(self) -> str:
+    def _text(self, measures: Measures) -> str:
         segments = self.controller.segmentationNode.GetSegmentation()
-        return str(segments.GetSegment(self.controller.segmentId).GetName())
+        name = segments.GetSegment(self.controller.segmentId).GetName()
+        return text.measuresText(name, measures, self.controller.leastSure())
 
     def _showThumbnail(self) -> None:
         label = self.ui.thumbnailLabel

@@ -47,8 +47,8 @@ def millimeters(length: float) -> str:
     return _("{length} mm").format(length=f"{length:.{0 if length >= 100 else 1}f}")
 
 
-def measuresText(name: str, measures: Measures) -> str:
-    """Return a segment's name with its volume and axes; nothing for an empty one."""
+def measuresText(name: str, measures: Measures, leastSure: SliceReview | None = None) -> str:
+    """Return a segment's name with its volume, axes and lowest confidence; nothing for an empty one."""
     if not measures.volumeMl:
         return ""
     text = _("{name} {volume} · long axis {long} · short axis {short}").format(
@@ -57,9 +57,14 @@ def measuresText(name: str, measures: Measures) -> str:
         long=millimeters(measures.longAxisMm),
         short=millimeters(measures.shortAxisMm),
     )
-    if measures.sliceIndex is None:
+    if measures.sliceIndex is not None:
+        text = _("{measures} (slice {index})").format(measures=text, index=measures.sliceIndex)
+    if leastSure is None:
         return text
-    return _("{measures} (slice {index})").format(measures=text, index=measures.sliceIndex)
+    least = _("min {confidence} at {index}").format(
+        confidence=f"{leastSure.confidence:.2f}", index=leastSure.sliceIndex
+    )
+    return f"{text} · {least}"
 
 
 def propagateText(interval: tuple[int, int] | None) -> str:
@@ -90,8 +95,8 @@ def progressText(progress: Progress) -> str:
     return " · ".join(parts)
 
 
-def promptText(sliceIndex: int, items: Sequence[PromptItem]) -> str:
-    """Return a line for the prompts of one slice: their kinds and how many of each."""
+def promptText(sliceIndex: int, items: Sequence[PromptItem], edited: bool = False) -> str:
+    """Return a line for the prompts of one slice: their kinds and how many of each, and whether it was edited."""
     counts = Counter(item.kind for item in items)
     names = {
         "box": _("{count} box"),
@@ -102,6 +107,7 @@ def promptText(sliceIndex: int, items: Sequence[PromptItem]) -> str:
         "segment": _("{count} segment"),
     }
     kinds = [names[kind].format(count=counts[kind]) for kind in names if counts[kind]]
+    kinds += [_stateName(EDITED)] if edited else []
     return _("Slice {index} · {prompts}").format(index=sliceIndex, prompts=", ".join(kinds))
 
 

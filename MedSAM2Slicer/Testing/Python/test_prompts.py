@@ -6,10 +6,11 @@ import unittest
 
 import numpy as np
 import slicer
+import slicer.util
 import vtk
-from medsam2selftest import MIDDLE, PanelTestCase, process
+from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process
 
-from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, segmentMask
 
 
 class PlacingTest(PanelTestCase):
@@ -56,6 +57,17 @@ class PlacingTest(PanelTestCase):
         self.assertEqual(self.kinds(), [("box", MIDDLE)])
         self.assertFalse(self.placing())
         self.assertFalse(self.ui.boxButton.checked)
+
+    def test_a_second_box_on_a_slice_replaces_the_first(self) -> None:
+        for corner in (10, 14):
+            self.ui.boxButton.click()
+            self.click(corner, 10, MIDDLE)
+            self.click(30, 28, MIDDLE)
+            self.wait(lambda: self.controller.slices())
+            process()
+        self.assertEqual(self.kinds(), [("box", MIDDLE)])
+        self.assertEqual(len(slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")), 1)
+        self.assertEqual(self.rows(), ["Slice 10 · 1 box"])
 
     def test_box_near_the_end_is_on_the_slice_it_was_drawn_on(self) -> None:
         self.ui.boxButton.click()
@@ -155,6 +167,20 @@ class PlacingTest(PanelTestCase):
         self.wait(lambda: all(call.isFinished for call in self.client.calls))
         source = self.panel.source.source()
         self.assertFalse(segmentMask(source.segmentation, source.segmentId, self.volume).any())
+
+    def test_an_edited_slice_is_in_the_list(self) -> None:
+        self.prompt()
+        source = self.panel.source.source()
+        writer = SegmentWriter(source.segmentation, source.segmentId, self.volume)
+        writer.begin()
+        writer.writeSlices({12: np.ones(SHAPE[1:], bool)}, 0)
+        writer.end()
+        self.wait(lambda: self.controller.edited())
+        self.assertEqual(self.rows(), ["Slice 10 · 1 include", "Slice 12 · edited"])
+        self.ui.promptTable.cellWidget(1, 1).click()
+        process()
+        self.assertEqual(self.rows(), ["Slice 10 · 1 include"])
+        self.assertEqual(self.controller.slices()[12].state, "stale")
 
     def test_the_preview_under_the_mouse_changes_nothing(self) -> None:
         self.prompt()

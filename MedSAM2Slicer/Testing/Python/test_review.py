@@ -211,7 +211,8 @@ class TextTest(unittest.TestCase):
             text.measuresText("liver", measures),
             "liver 1\u00a0432 mL · long axis 182 mm · short axis 9.8 mm (slice 88)",
         )
-
+        least = SliceReview(91, 0.714, PROPAGATED, 4.0, "forward")
+        self.assertTrue(text.measuresText("liver", measures, least).endswith("(slice 88) · min 0.71 at 91"))
         self.assertNotIn("slice", text.measuresText("liver", replace(measures, sliceIndex=None)))
         self.assertEqual(text.measuresText("liver", Measures()), "")
 

@@ -10,8 +10,9 @@ import pytest
 import slicer
 from controllerbench import ControllerBench
 
-from medsam2_core.run.prompts import MaskPrompt, PointsPrompt
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from MedSAM2SlicerLib.controller import Controller
+from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scenewatch import EditWatch
 
@@ -28,6 +29,36 @@ def done(bench: ControllerBench, monkeypatch: pytest.MonkeyPatch) -> ControllerB
 def notice(bench: ControllerBench) -> None:
     time.sleep(0.001)
     bench.controller.tick()
+
+
+def test_a_slice_that_was_painted_can_be_given_back(done: ControllerBench) -> None:
+    done.paint(5)
+    notice(done)
+    assert done.controller.edited() == [5]
+    done.said.clear()
+    done.controller.disown(5)
+    assert done.controller.edited() == []
+    assert done.states()[5] == "stale"
+    assert done.said["promptsChanged"]
+    call = done.propagate(0)
+    assert done.client.spans[-1] == (3, 7)
+    assert not any(isinstance(prompt, MaskPrompt) for prompt in done.client.objects[-1][0].prompts)
+    while call.steps:
+        call.step()
+    call.finish()
+    assert done.states()[5] == "propagated"
+    assert done.drawn() == [1, 2, 3, 4, 5]
+
+
+def test_a_box_takes_the_place_of_another_on_its_slice(done: ControllerBench) -> None:
+    first, second, elsewhere = ([[1, 1, 3], [5, 5, 3]], [[2, 2, 3], [6, 6, 3]], [[1, 1, 4], [5, 5, 4]])
+    for corners in (first, elsewhere, second):
+        corner, opposite = ijkToWorld(done.volume, corners).tolist()
+        done.controller.addBox(corner, opposite)
+        done.client.answer(corners[0][2])
+    assert [(one.kind, one.sliceIndex) for one in done.controller.prompts()] == [("include", 3), ("box", 3), ("box", 4)]
+    boxes = [one for item in done.client.objects[-1] for one in item.prompts if isinstance(one, BoxPrompt)]
+    assert {one.slice_index: one.box[0] for one in boxes} == pytest.approx({3: 2, 4: 1}, abs=0.01)
 
 
 def test_a_painted_slice_becomes_a_mask_prompt_and_only_its_interval_runs(done: ControllerBench) -> None:
