@@ -69,6 +69,11 @@ class Target:
         """Return the objects of segments other than `works` that the worker's session has."""
         return [other.sent for other in self._beside(works) if other.sent is not None]
 
+    def neighboursStack(self) -> SliceStack | None:
+        """Return the slices that another segment was worked on in this session; None if none was."""
+        others = [work for segmentId, work in self._works.items() if segmentId != self.segmentId and work.states]
+        return others[-1].states.stack if others else None
+
     def rememberOthers(self, works: Sequence[SegmentWork]) -> None:
         """Take what was overwritten in segments other than `works` for known: it is no edit of theirs."""
         for other in self._beside(works):

@@ -73,9 +73,10 @@ class Workplace:
         """The slices that are worked on."""
         return self._options.stack
 
-    def storedStack(self) -> SliceStack | None:
-        """The slices that the segment was worked on last, as its scene knows it; None if it was not."""
-        return storedStack(self.segmentationNode, self.segmentId) if self.segmentId else None
+    def usualStack(self) -> SliceStack | None:
+        """The slices that the segment was worked on last, else those of its neighbours; None where there are none."""
+        stored = storedStack(self.segmentationNode, self.segmentId) if self.segmentId else None
+        return stored or self._target.neighboursStack()
 
     def sliceCount(self) -> int:
         """Number of slices along the axis; 0 without a usable volume."""

@@ -195,7 +195,7 @@ class Panel:
             self._timer.stop()
 
     def _onSource(self) -> None:
-        self._stack = self.controller.storedStack()
+        self._stack = self.controller.usualStack()
         self._apply()
         self.prompts.refresh()
         self.review.refresh()
@@ -208,8 +208,9 @@ class Panel:
         self.changed.emit()
 
     def _onPrompts(self) -> None:
-        if not self.controller.prompts() and self._stack is not None and not self.controller.slices():
-            self._stack = None
+        usual = self.controller.usualStack()
+        if self._stack != usual and not self.controller.prompts() and not self.controller.slices():
+            self._stack = usual
             self._apply()
         self.update()
 

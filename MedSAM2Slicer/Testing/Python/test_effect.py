@@ -103,6 +103,19 @@ class GestureTest(EffectTestCase):
         self.assertEqual(self.kinds(), [("box", MIDDLE)])
         self.assertEqual(self.ui.rangeWidget.maximum, SHAPE[1] - 1)
 
+    def test_the_next_segment_goes_the_same_way(self) -> None:
+        self.click(20, MIDDLE, 8, view="Green")
+        self.wait(lambda: self.drawn())
+        self.panel.actions()["p"]()
+        self.wait(lambda: not self.controller.busy)
+        states = dict(self.controller.slices())
+        self.editor.setCurrentSegmentID(self.otherId)
+        process()
+        self.assertEqual(self.controller.stack.axis, 1)
+        self.editor.setCurrentSegmentID(self.segmentId)
+        process()
+        self.assertEqual(self.controller.slices(), states, "Nothing is stale.")
+
     def test_an_oblique_view_is_worked_in(self) -> None:
         view = self.tilt("Red", 30)
         self.client.mask = lambda _index: np.ones(self.client.shape, bool)
