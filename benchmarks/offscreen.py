@@ -95,7 +95,7 @@ class SliceShot:
 
     def look(self, at: Point, width: float, ruler: bool = True) -> None:
         """Move a place to the middle, with so many mm from left to right, and a ruler."""
-        node = self._node
+        node = self.node
         columns, rows, _depth = node.GetDimensions()
         node.SetFieldOfView(width, width * rows / columns, node.GetFieldOfView()[2])
         node.JumpSliceByCentering(*at)
@@ -109,22 +109,31 @@ class SliceShot:
     def pixel(self, ras: Point) -> tuple[int, int]:
         """Row and column of the image where a place is drawn, or would be on its slice."""
         inverse = vtk.vtkMatrix4x4()
-        vtk.vtkMatrix4x4.Invert(self._node.GetXYToRAS(), inverse)
+        vtk.vtkMatrix4x4.Invert(self.node.GetXYToRAS(), inverse)
         x, y = inverse.MultiplyPoint((*ras, 1.0))[:2]
-        return self._node.GetDimensions()[1] - 1 - round(y), round(x)
+        return self.node.GetDimensions()[1] - 1 - round(y), round(x)
 
     def letters(self) -> Letters:
         """The letters at the edges."""
-        matrix = self._node.GetSliceToRAS()
+        matrix = self.node.GetSliceToRAS()
         right, up = (np.array([matrix.GetElement(row, column) for row in range(3)]) for column in (0, 1))
         return Letters(_letter(-right), _letter(right), _letter(up), _letter(-up))
+
+    def tilt(self, degrees: float) -> None:
+        """Turn the view about its own axis from left to right."""
+        turn = vtk.vtkTransform()
+        turn.SetMatrix(self.node.GetSliceToRAS())
+        turn.RotateX(degrees)
+        self.node.GetSliceToRAS().DeepCopy(turn.GetMatrix())
+        self.node.UpdateMatrices()
 
     def showInSpace(self) -> None:
         """Show the slice in the 3D views too."""
         self._view.set_visible_in_3d(True)
 
     @property
-    def _node(self) -> Any:
+    def node(self) -> Any:
+        """The slice node."""
         return self._view.get_view_node()
 
 

@@ -38,6 +38,7 @@ WINDOW, LEVEL = 400.0, 40.0  # HU: abdomen
 COLOR = (0.34, 0.71, 0.91)  # of the segment: Okabe and Ito's sky blue, apart from the prompts' colours
 SIZE = (500, 410)  # of each view: columns, rows
 CAMERA = (-230.0, 290.0, 210.0)  # mm from the organ: left, in front and above
+TILT = 30.0  # degrees
 CLOSE, BODY, WHOLE = 190.0, 350.0, 400.0  # mm that a view shows from left to right
 NEXT = 3  # slices from the painted one to the neighbour that is shown, away from the box
 PANEL = 540  # pixels: width
@@ -87,6 +88,8 @@ def _drawViews(worker: str) -> None:
             _drawResult(studio, views, controller, organs[ORGAN], wait)
             _startAnew(controller)
             _drawCorrection(views["red"], controller, organs[CORRECTED], wait)
+            _startAnew(controller)
+            _drawOblique(views, controller, organs[CORRECTED], wait)
         finally:
             controller.close()
             client.stop()
@@ -117,6 +120,38 @@ def _drawCorrection(view: SliceShot, controller: Any, organ: Bools, wait: Wait) 
     after = _pair(view, controller, {worst: "painted", near: "propagated again"})
     caption = f"Slice {worst} is painted, and Propagate {first}–{last - 1} draws the slices around it anew"
     writePage(panesPage([list(row) for row in zip(before, after, strict=True)], caption), OUT / "correction.png")
+
+
+def _drawOblique(views: dict[str, SliceShot], controller: Any, organ: Bools, wait: Wait) -> None:
+    """A box in an axial view that was turned; after propagating, that view and the coronal and sagittal ones."""
+    from MedSAM2SlicerLib.geometry import volumeGeometry, volumeToWorld
+    from MedSAM2SlicerLib.oblique import viewStack
+    from MedSAM2SlicerLib.options import RunOptions
+
+    view, volume = views["red"], controller.volumeNode
+    view.tilt(TILT)
+    stack = viewStack(volume, view.node)
+    controller.setOptions(RunOptions(stack=stack))
+    grid = stack.slicing(volumeGeometry(volume)).geometry
+    masks = stack.oblique(volumeGeometry(volume)).read_all(organ)
+    index = _largest(masks)
+    rows, columns = np.nonzero(masks[index])
+    corners = [[columns.min(), rows.min(), index], [columns.max(), rows.max(), index]]
+    low, high = (_point(corner) for corner in volumeToWorld(volume, grid.ijk_to_ras(corners)))
+    drawn: list[int] = []
+    controller.previewed.connect(drawn.append)
+    controller.addBox(low, high, view.node)
+    wait(lambda: bool(drawn))
+    _show(controller, CORRECTED)
+    centre = _point((np.array(low) + high) / 2)
+    view.look(centre, BODY)
+    before = _pane(view, "red")
+    _propagate(controller, wait)
+    for one in views.values():
+        one.look(centre, BODY)
+    red, green, yellow = (_pane(one, color) for color, one in views.items())
+    caption = f"A box in a view turned by {TILT:g} degrees, and the {CORRECTED} after Propagate"
+    writePage(panesPage([[before, red], [green, yellow]], caption), OUT / "oblique.png")
 
 
 def _views(studio: Studio, volume: Any) -> dict[str, SliceShot]:
@@ -263,7 +298,8 @@ def _panel(face: Any, wait: Wait) -> Any:
 
     from MedSAM2SlicerLib.ui.text import measuresText
 
-    widget, measured = face.uiWidget, measuresText(CORRECTED, face.controller.measures())
+    controller = face.controller
+    widget, measured = face.uiWidget, measuresText(CORRECTED, controller.measures(), controller.leastSure())
     wait(lambda: face.ui.measuresLabel.text == measured)  # shown a little later
     widget.setParent(None)
     widget.setFixedWidth(PANEL)
