@@ -24,6 +24,7 @@ import vtk
 
 import headless
 import open_data
+from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.history import EditHistory
 from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
 
@@ -48,7 +49,7 @@ def measure(clicks: int, runs: int) -> dict[str, Any]:
         controller = headless.Controller(client)
         controller.setVolume(volume)
         taken = _clicks(controller, client, labels == _SPLEEN, clicks)
-        blocked, seconds = _propagation(controller, client)
+        blocked, seconds = _propagation(controller, client, labels == _SPLEEN)
         slices = len(controller.slices())
         controller.close()
     body = slicer.util.arrayFromVolume(volume) > _BODY
@@ -67,8 +68,6 @@ def measure(clicks: int, runs: int) -> dict[str, Any]:
 
 def _clicks(controller: Any, client: Any, mask: Any, count: int) -> list[float]:
     """Milliseconds from each click, at random places of the object's largest slice, to its mask in the segment."""
-    from MedSAM2SlicerLib.geometry import ijkToWorld
-
     rng = np.random.default_rng(0)
     index = int(mask.sum(axis=(1, 2)).argmax())
     inside = np.argwhere(mask[index])
@@ -87,8 +86,19 @@ def _clicks(controller: Any, client: Any, mask: Any, count: int) -> list[float]:
     return taken
 
 
-def _propagation(controller: Any, client: Any) -> tuple[list[float], float]:
-    """Milliseconds that the start and each delivery of what the worker sent took, and seconds of it all."""
+def _propagation(controller: Any, client: Any, mask: Any) -> tuple[list[float], float]:
+    """Milliseconds that the start and each delivery of what the worker sent took, and seconds of it all.
+
+    From a box around the mask on the slice where it is largest.
+    """
+    controller.removeAllPrompts()
+    index = int(mask.sum(axis=(1, 2)).argmax())
+    rows, columns = np.nonzero(mask[index])
+    corners = [[columns.min(), rows.min(), index], [columns.max(), rows.max(), index]]
+    drawn: list[int] = []
+    controller.previewed.connect(drawn.append)
+    controller.addBox(*ijkToWorld(controller.volumeNode, corners).tolist())
+    headless.wait(client, lambda: bool(drawn))
     began = time.perf_counter()
     controller.propagate()
     blocked = [1000 * (time.perf_counter() - began)]

@@ -1,0 +1,126 @@
+"""The effect's panel while a liver is corrected, drawn by Qt around Slicer's widgets as Testing/standin has them.
+
+QT_QPA_PLATFORM=offscreen .venv/bin/python benchmarks/picture_panel.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from picture_pages import panelPage, stripPage, writePage
+from picture_user import (
+    CORRECTED,
+    OUT,
+    Bools,
+    Wait,
+    fail,
+    largest,
+    paint,
+    prompt,
+    propagate,
+    scan,
+    waiting,
+    within,
+    worst_slice,
+)
+
+MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
+PANEL = 540  # pixels: width
+
+
+def main() -> None:
+    """Draw the panel and its strip."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worker", default=sys.executable, help="Python with torch, for the model")
+    options = parser.parse_args()
+    if importlib.util.find_spec("PySide6") is None:
+        print("No panel.png and strip.png: they need PySide6, which make test installs.")
+        return
+    sys.path[:0] = [str(MODULE), str(MODULE / "Testing")]
+    from standin import application
+
+    application.install()
+    import slicer
+
+    ct, organs = scan()
+    editor = _editor(ct, CORRECTED)
+    effect = editor.effectByName("MedSAM-2").self()
+    services = effect.makeServices()
+    services.setWorkerText(options.worker)
+    effect.makeServices = lambda: services
+    editor.setActiveEffectByName("MedSAM-2")
+    try:
+        effect.face.controller.failed.connect(fail)
+        wait = waiting(lambda: (slicer.app.processEvents(), time.sleep(0.005)))
+        clicked, controller = _correct(effect.face, organs[CORRECTED], wait), effect.face.controller
+        caption = f"Slice {clicked} was clicked on: the button says what will be drawn anew"
+        writePage(panelPage(_panel(effect.face, wait), caption), OUT / "panel.png")
+        caption = f"The strip of the {CORRECTED}, slice {clicked} in view, and each state's column"
+        writePage(stripPage(controller, clicked, caption), OUT / "strip.png")
+    finally:
+        effect.cleanup()
+
+
+def _correct(face: Any, organ: Bools, wait: Wait) -> int:
+    """Propagate, paint the worst slice, propagate again, accept, lock and click; returns the slice clicked on."""
+    controller = face.controller
+    prompt(controller, organ, wait)
+    propagate(controller, wait)
+    start, worst = largest(organ), worst_slice(controller, organ)
+    paint(controller, organ, worst, wait)
+    propagate(controller, wait)
+    away = -1 if worst > start else 1  # from the box, on the side that was not painted
+    drawn = [index for index, one in controller.slices().items() if one.areaMm2 and organ[index].any()]
+    end = max(drawn, key=lambda index: away * index)
+    accepted, locked, clicked = (start + round(share * (end - start)) for share in (0.25, 0.5, 0.8))
+    controller.accept(accepted)
+    controller.lock(locked)
+    controller.addPoint(within(controller, organ, clicked))
+    wait(lambda: controller.slices()[clicked].state == "prompted")
+    face.panel.review.goTo(clicked)
+    return clicked
+
+
+def _editor(ct: Any, name: str) -> Any:
+    """A Segment Editor on an empty segment of the CT."""
+    import slicer
+
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
+    segmentation.CreateDefaultDisplayNodes()
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    segment = segmentation.GetSegmentation().AddEmptySegment(name, name)
+    editor = slicer.qMRMLSegmentEditorWidget()
+    editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    editor.setMRMLScene(slicer.mrmlScene)
+    editor.setSegmentationNode(segmentation)
+    editor.setSourceVolumeNode(ct)
+    editor.setCurrentSegmentID(segment)
+    editor.show()
+    return editor
+
+
+def _panel(face: Any, wait: Wait) -> Any:
+    """The panel's widget, out of the editor and as wide as a person may have made it."""
+    import slicer
+
+    from MedSAM2SlicerLib.ui.text import measuresText
+
+    controller = face.controller
+    widget, measured = face.uiWidget, measuresText(CORRECTED, controller.measures(), controller.leastSure())
+    wait(lambda: face.ui.measuresLabel.text == measured)  # shown a little later
+    widget.setParent(None)
+    widget.setFixedWidth(PANEL)
+    widget.show()
+    for _ in range(3):  # each may give a label another line, and so the panel another height
+        slicer.app.processEvents()
+        widget.setFixedHeight(widget.layout().totalHeightForWidth(PANEL))
+    return widget
+
+
+if __name__ == "__main__":
+    main()
