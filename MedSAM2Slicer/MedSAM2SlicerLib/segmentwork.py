@@ -187,12 +187,14 @@ class SegmentWork:
             self.noticeEdits()
             return
         self._prints = self._read().prints()
-        if len(self._prints) <= _FEW_SLICES:
+        if stored is None and len(self._prints) <= _FEW_SLICES:
             self.states.noteEdits(self._prints)
         self._keepInMind()
 
     def _save(self) -> None:
         self._keepInMind()
+        if not self.states and storedStack(self._segmentationNode, self.segmentId) not in (None, self.states.stack):
+            return  # what is known of other slices outlives a look at these
         name = attributeName(self.segmentId, "Slices")
         self._segmentationNode.SetAttribute(name, json.dumps({**self.states.toJson(), "prints": self._prints}))
 

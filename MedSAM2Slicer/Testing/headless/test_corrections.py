@@ -11,6 +11,7 @@ import slicer
 from controllerbench import ControllerBench
 
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
+from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.options import RunOptions
@@ -223,6 +224,22 @@ def test_other_settings_make_the_propagation_stale(done: ControllerBench) -> Non
     done.controller.setOptions(RunOptions(memory="recency"))
     assert set(done.states().values()) == {"prompted", "stale"}
     assert done.controller.interval() is None
+
+
+def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis(done: ControllerBench) -> None:
+    controller, first = done.controller, done.controller.segmentId
+    states = done.states()
+    controller.setOptions(RunOptions(stack=SliceStack(1)))
+    second = controller.segmentationNode.GetSegmentation().AddEmptySegment("second", "second")
+    controller.setSegment(controller.segmentationNode, second)
+    assert controller.segmentsWithPrompts() == 1
+    done.client.shape = (7, 9)
+    done.click(4, 3, 3)
+    done.propagate().finish()
+    controller.setSegment(controller.segmentationNode, first)
+    assert controller.usualStack() == SliceStack()
+    controller.setOptions(RunOptions())
+    assert done.states() == states
 
 
 def test_all_segments_go_in_one_pass(done: ControllerBench) -> None:
