@@ -1,15 +1,16 @@
 """Put trained weights into the product: half precision, with size and sha256 in the catalogue, logs beside them.
 
-Takes the folders of the training's stages in order: runs/starter-1 runs/starter-2 runs/starter-3.
+For example with `runs/starter-1 runs/starter-2 --image-size 256`.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,18 +21,23 @@ from medsam2_core.weights.checkpoint import read_checkpoint, save_checkpoint
 _LARGEST = 15_000_000  # bytes; the extension ships the file
 
 
-def main(stages: Sequence[Path]) -> None:
+def main() -> None:
     """Take `log.csv` of the folder of each stage of the training, and `model.pt` of the last."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="+", type=Path, help="folders of the training's stages, in order")
+    parser.add_argument("--image-size", type=int, help="pixels; that of the last stage if it is not given")
+    options = parser.parse_args()
     folder = models_folder()
-    checkpoint = read_checkpoint(stages[-1] / "model.pt")
+    checkpoint = read_checkpoint(options.stages[-1] / "model.pt")
+    config = replace(checkpoint.config, image_size=options.image_size or checkpoint.config.image_size)
     half = {name: value.to(torch.float16) for name, value in checkpoint.state.items()}
     target = folder / "starter.pt"
-    save_checkpoint(target, half, checkpoint.config)
+    save_checkpoint(target, half, config)
     if target.stat().st_size > _LARGEST:
         sys.exit(f"{target} has {target.stat().st_size} bytes, more than {_LARGEST}.")
-    for number, stage in enumerate(stages, start=1):
+    for number, stage in enumerate(options.stages, start=1):
         shutil.copy(stage / "log.csv", folder / f"starter.training-{number}.csv")
-    _enter(folder / "models.json", target, checkpoint.config.image_size)
+    _enter(folder / "models.json", target, config.image_size)
 
 
 def _enter(catalogue: Path, target: Path, image_size: int) -> None:
@@ -44,4 +50,4 @@ def _enter(catalogue: Path, target: Path, image_size: int) -> None:
 
 
 if __name__ == "__main__":
-    main([Path(stage) for stage in sys.argv[1:]])
+    main()

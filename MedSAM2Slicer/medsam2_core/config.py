@@ -80,7 +80,7 @@ def _published(name: str, **trunk: object) -> list[ModelConfig]:
 
 STARTER = ModelConfig(
     name="starter",
-    image_size=192,
+    image_size=256,
     embed_dim=48,
     stages=(1, 2, 4, 1),
     global_blocks=(4, 5, 6),
