@@ -26,7 +26,7 @@ import open_data
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
-from medsam2_core.image.window import Window
+from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import read_labelmap, read_volume
 from medsam2_core.run.prompts import BoxPrompt, PointsPrompt, Prompt, RunObject, add_prompts
 from MedSAM2SlicerLib.client import WorkerClient
@@ -141,7 +141,7 @@ def _propagate_inside(volume: _Prepared, box: BoxPrompt, span: tuple[int, int]) 
         m2.load_model("starter"),
         orientation.turn(volume.grey),
         spacing=orientation.turn_spacing(volume.geometry.spacing_kji),
-        window=Window(0, 255, "as given"),
+        window=AS_GIVEN,
     )
     add_prompts(session, [_object(box)], orientation)
 

@@ -208,10 +208,11 @@ class Panel:
         self.changed.emit()
 
     def _onPrompts(self) -> None:
-        usual = self.controller.usualStack()
-        if self._stack != usual and not self.controller.prompts() and not self.controller.slices():
-            self._stack = usual
-            self._apply()
+        if not self.controller.prompts() and not self.controller.slices():
+            usual = self.controller.usualStack()
+            if self._stack != usual:
+                self._stack = usual
+                self._apply()
         self.update()
 
     def _onFirstPlaced(self, view: Any) -> None:

@@ -12,10 +12,7 @@ import medsam2_core as m2
 
 WINDOW = m2.Window(0, 200, "test")
 
-
-@pytest.fixture(autouse=True)
-def _one_thread(single_thread: None) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def disc_image(shape: tuple[int, int], centre: tuple[int, int], radius: int, value: int = 200) -> Any:

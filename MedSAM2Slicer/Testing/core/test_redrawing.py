@@ -18,10 +18,7 @@ from medsam2_core.redrawing import FinalSlices, draw_labels
 Make = Callable[..., m2.VolumeSession]
 SHAPE = (6, 8)
 
-
-@pytest.fixture(autouse=True)
-def _one_thread(single_thread: None) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def answer(value: float, region: Region | None = None) -> Answer:

@@ -17,10 +17,7 @@ from medsam2_core.propagation import DrawnSlice
 
 Make = Callable[..., m2.VolumeSession]
 
-
-@pytest.fixture(autouse=True)
-def _one_thread(single_thread: None) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def run(session: m2.VolumeSession, **options: Any) -> list[m2.PropagationStep]:

@@ -13,10 +13,7 @@ import medsam2_core as m2
 
 Make = Callable[..., m2.VolumeSession]
 
-
-@pytest.fixture(autouse=True)
-def _one_thread(single_thread: None) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @pytest.fixture

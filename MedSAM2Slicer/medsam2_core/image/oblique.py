@@ -191,7 +191,9 @@ def _axes(plane: Float) -> Float:
     normal = np.cross(x, y)
     size = float(np.linalg.norm(normal))
     if not size > _SINGULAR:  # NaN too
-        raise VolumeError("The slice view's directions span no plane: reset its orientation.")
+        raise VolumeError(
+            "The slice view's directions span no plane: reset its orientation, or give the run file another plane."
+        )
     normal *= math.copysign(1 / size, float(normal @ plane[:3, 2]))
     y = y - (y @ x) * x
     return np.stack([x, y / np.linalg.norm(y), normal], axis=1)

@@ -89,6 +89,10 @@ def test_a_report(run, capsys, ct: Path, checkpoint: Path) -> None:
     assert found["object"] == f"ball, {volume:.1f} mL; prompts: box, points"
     assert found["slices"] == "0 to before 10 along axis 0"
     assert found["model"] == "random.pt"
+    report = json.loads(Path("r.json").read_text())
+    report["settings"]["plane"] = [[1, 0, 0, 0], [0, 0.8, -0.6, 0], [0, 0.6, 0.8, 0], [0, 0, 0, 1]]
+    Path("r.json").write_text(json.dumps(report))
+    assert shown(run, capsys, "r.json")["slices"] == "0 to before 10 of an oblique view"
 
 
 @pytest.mark.parametrize("name", ["no.nrrd", "no.pt", "no.json", "bad.pt", "bad.json", "bad.nrrd", "bad.seg.nrrd"])

@@ -143,6 +143,23 @@ def test_a_run_file_written_by_hand(run, ct: Path, checkpoint: Path) -> None:
     assert OUT.read_bytes() == Path("b.seg.nrrd").read_bytes()
 
 
+def test_an_oblique_run_takes_no_prompts_on_stored_slices(run, ct: Path, checkpoint: Path, capsys) -> None:
+    grid = io.read_volume(ct).geometry
+    points = grid.ijk_to_ras([(22, 18, 5)]).tolist()
+    prompts = [{"kind": "points", "points_ras": points, "labels": [1]}]
+    plane = [[1, 0, 0, points[0][0]], [0, 0.8, -0.6, points[0][1]], [0, 0.6, 0.8, points[0][2]], [0, 0, 0, 1]]
+    content = {"objects": [{"name": "ball", "prompts": prompts}], "settings": {"axis": 0, "plane": plane}}
+    REPORT.write_text(json.dumps(content))
+    words = ("propagate", ct, "--model", checkpoint, "--output", OUT, "--prompts", REPORT, "--quiet")
+    assert run(*words, "--point", "22,18,5") == 2
+    assert "give only one of both" in capsys.readouterr().err
+    assert run(*words) == 0
+    assert io.read_labelmap(OUT, grid).shape == grid.shape_kji
+    REPORT.write_text(json.dumps({**content, "settings": {"plane": [[0, 0, 0, 0]] * 4}}))
+    assert run(*words) == 2
+    assert "give the run file another plane" in capsys.readouterr().err
+
+
 def test_nothing_found_is_said(run, ct: Path, checkpoint: Path, capsys, tmp_path: Path) -> None:
     model = load_state(read_checkpoint(checkpoint))
     state = model.state_dict()

@@ -28,9 +28,7 @@ def model(request: pytest.FixtureRequest) -> SAM2:
     return built(request.param)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(single_thread: None) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def recall_of(model: SAM2, memories: int, pointers: int, seed: int = 0) -> Recall:

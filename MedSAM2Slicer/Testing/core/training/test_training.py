@@ -31,10 +31,7 @@ SIZE = 64
 CPU = torch.device("cpu")
 GRID = io.Geometry((4, 8, 8), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 
-
-@pytest.fixture(autouse=True)
-def _one_thread(single_thread: None) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from medsam2_core.cli.execute import execute
 from medsam2_core.cli.model_file import find_model
 from medsam2_core.cli.plan import Plan
 from medsam2_core.image.segments import Segment
-from medsam2_core.image.window import Window
+from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, read_labelmap, read_volume
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
 from medsam2_core.run.report import describe_rules
@@ -250,7 +250,6 @@ def test_windowed_voxels_are_used_in_place() -> None:
     from medsam2_core.image.stack import VolumeStack
 
     grey = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
-    as_given = Window(0, 255, "as given")
-    assert np.array_equal(as_given.to_uint8(grey), grey)
-    assert np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, as_given)._grey, grey)
-    assert not np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, replace(as_given, upper=254))._grey, grey)
+    assert np.array_equal(AS_GIVEN.to_uint8(grey), grey)
+    assert np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, AS_GIVEN)._grey, grey)
+    assert not np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, replace(AS_GIVEN, upper=254))._grey, grey)
