@@ -48,6 +48,11 @@ class ModelConfig:
     multimask_tracking: bool = True
     stability_fallback: bool = True
 
+    # SAM 2 remembers all prompted slices of an object on every track. The starter remembers only the one a track starts
+    # from: with the others, too, boxes on three slices had a mean Dice of 0.59 in place of 0.63, and one box with three
+    # corrections 0.75 in place of 0.77 (62 structures of its training volumes).
+    remember_all_prompts: bool = True
+
     # What the model was trained to look at: whole slices, or a square around the object.
     field_of_view: str = "whole"
 
@@ -92,6 +97,7 @@ STARTER = ModelConfig(
     dense_prompts=True,
     multimask_tracking=False,
     stability_fallback=False,
+    remember_all_prompts=False,
     field_of_view="zoom",
 )
 

@@ -206,9 +206,9 @@ class VolumeSession(Session):
     ) -> Iterator[PropagationStep]:
         """Carry all objects, or only `objects`, through slices first <= index < last, from every prompted slice there.
 
-        Between two prompted slices both directions run and are blended. Prompted slices outside the range are
-        remembered, and keep their own masks. `progress` gets slices done and planned, summed over objects and
-        directions. Closing the iterator or cancelling keeps what is done. With `objects` the others stay as they are.
+        Between two prompted slices both directions run and are blended. Prompted slices outside the range keep their
+        own masks. `progress` gets slices done and planned, summed over objects and directions. Closing the iterator or
+        cancelling keeps what is done. With `objects` the others stay as they are.
         Raises `PromptError` if there is nothing to propagate from.
         """
         span = self._span(first, last)
@@ -305,7 +305,7 @@ class VolumeSession(Session):
         """Tracks from each prompted slice to the next one or the end of the range, in the wanted directions.
 
         Between an edited slice and an older prompt only the edited one's track is new; what was tracked from the other
-        side stays, and is blended with it. Run again with the edit in memory, the older track spoils what was right.
+        side stays, and is blended with it: run again it would be the same, or with the edit in memory worse.
         """
         known = self._objects[object_id]
         prompted = sorted(index for index in known.prompts if index in span)
@@ -328,7 +328,8 @@ class VolumeSession(Session):
         """A track from a prompted slice to the one before `end`."""
         known, step = self._objects[object_id], _STEPS[direction]
         indexes = range(start + step, end, step)
-        memories = [known.conditioning[index].memory for index in sorted(known.conditioning)]
+        remembered = sorted(known.conditioning) if self.model.config.remember_all_prompts else [start]
+        memories = [known.conditioning[index].memory for index in remembered]
         bank = self._memory.bank(self.model.config, Course(step, len(self._stack)), memories)
         last = known.conditioning[start].drawn
         track = Track(object_id, direction, indexes, indexes, bank, last, known.seen, stop, self._slice_mm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_directions_and_half_open_range(make: Make, discs: Any, direction: str, 
     assert session.results(1).keys() == set(slices)
 
 
-def test_prompted_slices_outside_the_range_keep_their_mask_and_are_remembered(make: Make, discs: Any) -> None:
+def test_prompted_slices_outside_the_range_keep_their_mask(make: Make, discs: Any) -> None:
     session = make()
     discs.prompt(session, "box", "dark", 0)
     discs.prompt(session, "box", "dark", 6)
@@ -120,6 +121,19 @@ def test_both_directions_run_between_prompted_slices(make: Make, discs: Any, fak
     ]  # fmt: skip
     assert fakes.dice(session.mask(1), discs.truth["dark"]) > 0.9
     assert session.stops(1) == {"forward": "reached the end", "backward": "reached the end"}
+
+
+@pytest.mark.parametrize("remember_all", [True, False])
+def test_a_track_remembers_the_prompts_its_model_was_made_for(
+    make: Make, discs: Any, fakes: ModuleType, remember_all: bool
+) -> None:
+    session = make(fakes.FakeModel(replace(fakes.CONFIG, remember_all_prompts=remember_all)))
+    discs.prompt(session, "mask", "dark", 2)
+    discs.prompt(session, "mask", "bright", 4)
+    run(session, direction="forward")
+    # Told of a dark and of a bright object the fake looks for neither; told of the bright one alone it finds that.
+    found = session.mask(1)[5]
+    assert not found.any() if remember_all else fakes.dice(found, discs.truth["bright"][5]) > 0.9
 
 
 def drawn(value: float, distance: int, confidence: float, evidence_mm2: float = 16.0) -> DrawnSlice:
