@@ -31,7 +31,7 @@ class DrawnSlice:
 
     logits: Tensor  # (h, w), of `region`
     region: Region
-    confidence: float  # predicted IoU
+    confidence: float  # predicted IoU; of a tracked slice less by `ModelConfig.trust_mm`
     object_score: float  # a logit: above 0 the object is there
     direction: str  # forward, backward or prompt
     distance: int  # slices from the prompt it comes from
@@ -46,9 +46,10 @@ class DrawnSlice:
             return torch.where(self.given[part.window], SURE_LOGIT, -SURE_LOGIT)
         return self.region.within(part).paste(self.logits, part.height, part.width)
 
-    def tracked(self, direction: str, distance: int, evidence_mm2: float) -> DrawnSlice:
-        """The same as the answer of a track."""
-        return replace(self, direction=direction, distance=distance, evidence_mm2=evidence_mm2)
+    def tracked(self, direction: str, distance: int, evidence_mm2: float, trust: float) -> DrawnSlice:
+        """The same as the answer of a track, of whose predicted IoU the share `trust` is believed."""
+        confidence = self.confidence * trust
+        return replace(self, direction=direction, distance=distance, evidence_mm2=evidence_mm2, confidence=confidence)
 
     def share_inside(self, region: npt.NDArray[np.bool_]) -> float:
         """How much of the mask, which must not be empty, lies in a region (rows, columns) of the slice: 0 to 1."""
@@ -168,11 +169,19 @@ class Propagator:
         for row, (track, region, memory) in enumerate(zip(tracks, regions, memories, strict=True)):
             index = track.index
             drawn = self.drawn(index, region, output, row)
-            drawn = drawn.tracked(track.direction, track.position + 1, track.last.evidence_mm2)
+            distance = track.position + 1
+            drawn = drawn.tracked(track.direction, distance, track.last.evidence_mm2, self._trust(track, distance))
             if track.accept(drawn):
                 track.bank.add(memory)
                 answers.append((track, index, drawn))
         return answers
+
+    def _trust(self, track: Track, distance: int) -> float:
+        """How much of the predicted IoU counts so many slices from the prompted one: 0 to 1."""
+        reach_mm = self.model.config.trust_mm
+        if reach_mm is None or not self.stack.ordered:
+            return 1.0
+        return math.exp(-distance * track.slice_mm / reach_mm)
 
     def _next_region(self, track: Track) -> Region:
         shape, spacing = self.stack.shape(track.index), self.stack.spacing(track.index)

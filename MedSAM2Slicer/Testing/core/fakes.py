@@ -19,7 +19,7 @@ from medsam2_core.image.window import Window
 from medsam2_core.model import ABSENT_LOGIT, ImageFeatures, Recall, SliceOutput, SlicePrompts
 from medsam2_core.session import VolumeSession
 
-CONFIG = replace(get_config("starter"), image_size=128, dense_prompts=False, field_of_view="whole")
+CONFIG = replace(get_config("starter"), image_size=128, dense_prompts=False, field_of_view="whole", trust_mm=None)
 REACH = 12  # pixels of the model's image around a click that a correction changes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -49,6 +50,14 @@ def test_one_prompt_finds_the_object_in_every_image(fakes: ModuleType, discs: An
         assert answers[3].logits.shape == image.shape
         assert fakes.dice(answers[3].mask, truth) > 0.85 if truth.any() else not answers[3].mask.any()
     assert session.results(3)[prompted].direction == "prompt"
+
+
+def test_confidence_does_not_fade_where_images_have_no_distance(fakes: ModuleType, discs: Any) -> None:
+    images, _ = discs
+    session = m2.ImageSetSession(fakes.FakeModel(replace(fakes.CONFIG, trust_mm=1.0)), images, window=WINDOW)
+    session.add_box(1, 0, (10, 20, 30, 40))
+    session.segment()
+    assert {round(result.confidence, 6) for result in session.results(1).values()} == {0.9}
 
 
 def test_the_most_alike_come_first(fakes: ModuleType) -> None:

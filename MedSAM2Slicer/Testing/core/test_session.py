@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
@@ -134,6 +135,14 @@ def test_a_track_remembers_the_prompts_its_model_was_made_for(
     # Told of a dark and of a bright object the fake looks for neither; told of the bright one alone it finds that.
     found = session.mask(1)[5]
     assert not found.any() if remember_all else fakes.dice(found, discs.truth["bright"][5]) > 0.9
+
+
+def test_confidence_fades_along_the_way(make: Make, discs: Any, fakes: ModuleType) -> None:
+    session = make(fakes.FakeModel(replace(fakes.CONFIG, trust_mm=10.0)), spacing=(2.0, 1.0, 1.0))
+    discs.prompt(session, "box", "dark", 3)
+    run(session)
+    found = {index: result.confidence for index, result in session.results(1).items()}
+    assert found == pytest.approx({index: 0.9 * math.exp(-2 * abs(index - 3) / 10) for index in range(11)})
 
 
 def drawn(value: float, distance: int, confidence: float, evidence_mm2: float = 16.0) -> DrawnSlice:
