@@ -267,7 +267,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         maskSegment: name or ID of a segment of the segmentation that is taken for true on the slices it marks.
         axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
         "level/width". model: a catalogue name or a checkpoint's path. range: slices along the axis, the last one
-        excluded. memory: self-sorting or recency. progress: called with slices done and planned. direction: both,
+        excluded. memory: recency or self-sorting. progress: called with slices done and planned. direction: both,
         forward or backward. fieldOfView: auto, whole or zoom. stop: rules by the names of `medsam2_core.StopRules`.
 
         The model stays loaded for as long as the logic lives. Raises MedSAM2Error, whose text says what to do.

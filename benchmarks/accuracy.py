@@ -21,6 +21,7 @@ import medsam2_core as m2
 import readers
 from measuring import MIN_ML, Job, Source, measure, open_case, single_thread, spread
 from medsam2_core.cli.model_file import find_model
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.training.cases import Structure
 from medsam2_core.training.evaluation import Row, Settings
 from medsam2_core.training.policies import Policy
@@ -28,7 +29,7 @@ from medsam2_core.training.policies import Policy
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _QUICK_STRUCTURES = 8
 _SUBSET, _QUICK_SUBSET = 12, 2  # structures that axes and image sizes are compared on
-_MEMORIES = ("self-sorting", "recency")
+_MEMORIES = (DEFAULT_MEMORY, "self-sorting")
 _VIEWS = ("zoom", "whole")
 _SIZES = (2 / 3, 4 / 3)  # of the model's own image size
 

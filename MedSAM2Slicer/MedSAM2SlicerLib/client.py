@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import Cancelled, MedSAM2Error, WorkerError
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
@@ -110,7 +111,7 @@ class WorkerClient:
         self._openings.volumes[key] = volume
 
     def openSession(
-        self, key: str, volumeKey: str, axis: int, memory: str = "self-sorting", fieldOfView: str = "auto"
+        self, key: str, volumeKey: str, axis: int, memory: str = DEFAULT_MEMORY, fieldOfView: str = "auto"
     ) -> None:
         """Remember a session on the slices along an array axis; with other settings it begins anew."""
         wish = SessionWish(volumeKey, axis, memory, fieldOfView)

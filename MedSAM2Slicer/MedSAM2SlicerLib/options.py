@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 
@@ -24,7 +25,7 @@ class RunOptions:
     device: str = "auto"
     stack: SliceStack = field(default_factory=SliceStack)
     window: str = "auto"
-    memory: str = "self-sorting"
+    memory: str = DEFAULT_MEMORY
     bankSize: int = 6
     fieldOfView: str = "auto"
     first: int | None = None

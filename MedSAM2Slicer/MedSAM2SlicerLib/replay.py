@@ -12,6 +12,7 @@ import slicer
 
 from medsam2_core.errors import PromptError
 from medsam2_core.run.file import FileSettings, check_run, read_json
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.run.prompts import RunObject, Slicing
 from medsam2_core.run.report import RunSettings
 from medsam2_core.run.sequence import PlacedRun
@@ -93,7 +94,7 @@ class _Session:
         self._client, self._volumeNode, self._prepared, self._record = client, volumeNode, prepared, record
         self._segments = segments
         settings = record.run.settings
-        self._stack, self._memory = settings.stack or SliceStack(), settings.memory or "self-sorting"
+        self._stack, self._memory = settings.stack or SliceStack(), settings.memory or DEFAULT_MEMORY
         self._key = f"replay/{prepared.key}"
         # The model's own size, as in any recorded run, is not named: another wish would load the model anew.
         client.setModel(model or _modelName(settings), "auto", None if record.run.recorded else settings.image_size)

@@ -21,6 +21,7 @@ from medsam2_core.model import SAM2
 from medsam2_core.prompts import SlicePrompt, mask_prompt
 from medsam2_core.propagation import DrawnSlice, Propagator, Track
 from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.segmented import SegmentedObject
 from medsam2_core.stopping import CancelToken, StopRules
 
@@ -173,7 +174,7 @@ class VolumeSession(Session):
     """Segment objects in a volume (k, j, i) slice by slice along an array axis.
 
     `spacing` is in mm along k, j, i. Without a `window` one is chosen by the intensities. `memory` is a name
-    ("self-sorting", "recency") or a rule of `memory_bank`; `field_of_view` is "auto" (as the model was trained),
+    ("recency", "self-sorting") or a rule of `memory_bank`; `field_of_view` is "auto" (as the model was trained),
     "whole" or "zoom". In-slice points are (x, y): x counts along the last of the remaining axes, y along the first.
     The model sees slices as the array has them; `image.orientation` turns those of a file upright, and masks back.
     Raises `VolumeError` for arrays that are no volume.
@@ -186,7 +187,7 @@ class VolumeSession(Session):
         spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
         axis: int = 0,
         window: Window | None = None,
-        memory: str | MemoryRule = "self-sorting",
+        memory: str | MemoryRule = DEFAULT_MEMORY,
         field_of_view: str = "auto",
     ) -> None:
         self.window = window or Window.auto(volume)

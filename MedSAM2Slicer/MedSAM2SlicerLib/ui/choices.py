@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.options import RunOptions
 
@@ -26,7 +27,7 @@ class Choices:
     first: int = END
     last: int = END
     direction: str = "both"
-    memory: str = "self-sorting"
+    memory: str = DEFAULT_MEMORY
     bankSize: int = 6
     absentSlices: int = 3
     minAreaMm2: float = 0.0

@@ -115,7 +115,7 @@ class OptionControls:
         )
         _fill(
             self.ui.memoryComboBox,
-            {"self-sorting": _("Self-sorting (MedSAM-2)"), "recency": _("Most recent (SAM 2)")},
+            {"recency": _("Most recent (SAM 2)"), "self-sorting": _("Self-sorting (MedSAM-2)")},
         )
         _fill(self.ui.windowComboBox, _windows())
 

@@ -59,7 +59,7 @@ def test_a_finished_run_is_recorded_on_the_segmentation(bench: ControllerBench) 
     record = loadRun(bench.controller.segmentationNode, bench.controller.segmentId)
     assert record.isOf(bench.volume)
     assert record.run.settings.range == (1, 6)
-    assert record.run.settings.memory == "self-sorting:6"
+    assert record.run.settings.memory == "recency"
     (run,) = record.runs(Slicing(volumeGeometry(bench.volume), 0))
     assert [prompt.slice_index for prompt in run.objects[0].prompts] == [3]
     assert [one["slice_index"] for one in record.report["objects"][0]["slices"]] == [1, 2, 3, 4, 5]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.run.memory import DEFAULT_MEMORY
 
 if TYPE_CHECKING:
     from medsam2_core.training.evaluation import Row, Settings
@@ -48,7 +49,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with a folder for each volume")
     parser.add_argument("--policy", default="box", help="prompts, see below (default: box)")
     parser.add_argument(
-        "--memory", metavar="BANK", default="self-sorting", help="recency, self-sorting (default) or self-sorting:SIZE"
+        "--memory", metavar="BANK", default=DEFAULT_MEMORY, help="recency (default), self-sorting or self-sorting:SIZE"
     )
     parser.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), default="auto", help="default: auto")
     parser.add_argument(

@@ -15,7 +15,7 @@ from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, check_output_path, read_volume
 from medsam2_core.run.file import FileSettings, place_rules, read_run_file
-from medsam2_core.run.memory import parse_memory
+from medsam2_core.run.memory import DEFAULT_MEMORY, parse_memory
 from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects
 from medsam2_core.run.report import RunSettings, check_report_path
 from medsam2_core.run.sequence import PlacedRun, place_runs
@@ -102,7 +102,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         expected_sha256=expected_sha256,
         image_size=None if options.model else saved.image_size,
         direction=options.direction or saved.direction or "both",
-        memory=_memory(options.memory or saved.memory or "self-sorting"),
+        memory=_memory(options.memory or saved.memory or DEFAULT_MEMORY),
         field_of_view=options.field_of_view or saved.field_of_view or "auto",
         device=options.device or saved.device or "auto",
         stop=stop_rules(options, saved.stop, slicing.geometry),

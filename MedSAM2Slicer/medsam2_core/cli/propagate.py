@@ -72,7 +72,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--direction", choices=("both", "forward", "backward"), help="default: both")
     group.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), help="default: auto, by the model")
-    group.add_argument("--memory", metavar="BANK", help="recency, self-sorting (default) or self-sorting:SIZE")
+    group.add_argument("--memory", metavar="BANK", help="recency (default), self-sorting or self-sorting:SIZE")
     group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="default: auto")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import MemoryRule
 from medsam2_core.model import SAM2
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.session import VolumeSession
 from medsam2_core.training import metrics
 from medsam2_core.training.cases import Case, Structure
@@ -34,7 +35,7 @@ class Settings:
     """
 
     policy: Policy
-    memory: str | MemoryRule = "self-sorting"
+    memory: str | MemoryRule = DEFAULT_MEMORY
     field_of_view: str = "auto"
     window: str = "auto"
     min_ml: float = 5.0

@@ -15,7 +15,7 @@ SLICES = (SliceScore(0, 0.9, 0.8), SliceScore(1, 0.6, 0.5), SliceScore(2, 0.2, 0
 def row() -> Callable[..., Row]:
     """Make a row of a structure with this Dice: by the starter, or by the baseline named `method`."""
 
-    def make(structure: str, dice: float, policy: str = "box", memory: str = "self-sorting", **changes: str) -> Row:
+    def make(structure: str, dice: float, policy: str = "box", memory: str = "recency", **changes: str) -> Row:
         method = changes.get("method", "")
         return Row(
             "case", structure, 12.0, method or "starter", policy, "" if method else memory,

@@ -45,8 +45,8 @@ def test_the_plan_holds_every_comparison() -> None:
     plan = accuracy.make_plan(Source("starter"), STRUCTURES, 192, quick=False)
     ways = [(job.settings.policy.name, job.settings.memory, job.settings.field_of_view) for job in plan.overall[:-1]]
     prompts = ("box+3", "3-boxes", "click", "3-clicks")
-    assert ways[:4] == [(name, "self-sorting", "zoom") for name in prompts]
-    assert ways[4:] == [("box", "recency", "zoom"), ("box", "self-sorting", "whole"), ("box", "recency", "whole")]
+    assert ways[:4] == [(name, "recency", "zoom") for name in prompts]
+    assert ways[4:] == [("box", "self-sorting", "zoom"), ("box", "recency", "whole"), ("box", "self-sorting", "whole")]
     assert [job.baselines for job in plan.overall] == [False] * 7 + [True]
     assert len(plan.subset) == 12
     assert [job.source.axis for job in plan.axes.values()] == ["coronal", "sagittal"]
@@ -64,7 +64,9 @@ def test_rows_find_their_places(row: MakeRow) -> None:
     rows = [[row(name, 0.1 * place) for name in names] for place in range(len(plan.overall))]
     rows[0] += [row(name, 0.9, policy="box+1") for name in names]
     rows[1] = [row(name, 0.1, policy="click") for name in names]
-    for place, (memory, view) in enumerate([("recency", "zoom"), ("self-sorting", "whole"), ("recency", "whole")], 2):
+    for place, (memory, view) in enumerate(
+        [("self-sorting", "zoom"), ("recency", "whole"), ("self-sorting", "whole")], 2
+    ):
         rows[place] = [row(name, 0.1 * place, memory=memory, view=view) for name in names]
     rows[-1] = [row(name, 0.5, method="copy") for name in names]
     rows += [[row("128", 0)], [row("256", 0)], [row("coronal", 0)], [row("sagittal", 0)]]
@@ -116,7 +118,7 @@ def results(row: MakeRow) -> Results:
 def test_the_document(results: Results, tmp_path: Path) -> None:
     path = accuracy_report.write(results, Heading("starter", "ab" * 32, True, False, 5.0), tmp_path)
     text = path.read_text()
-    assert "| box, self-sorting, zoom | 2 | 0.550 | 0.550 | 0.300 |" in text
+    assert "| box, recency, zoom | 2 | 0.550 | 0.550 | 0.300 |" in text
     assert all(f"50% of the structures ahead of {name}" in text for name in BASELINES)
     assert "Dice fell by more than 0.02 after 1 of 2 corrections, at most by 0.050" in text
     assert "| coronal | 1 | 0.123 |" in text

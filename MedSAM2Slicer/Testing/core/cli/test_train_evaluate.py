@@ -51,7 +51,7 @@ def test_a_table_and_its_file(run, dataset: Path, checkpoint: Path, capsys) -> N
         rows = list(csv.DictReader(file))
     assert [row["policy"] for row in rows] == ["box", "box+1"]
     assert f"{float(rows[1]['dice']):.3f}" in out
-    assert rows[0]["memory"] == "self-sorting"
+    assert rows[0]["memory"] == "recency"
 
 
 def test_every_choice_is_taken(run, dataset: Path, checkpoint: Path, capsys) -> None:
