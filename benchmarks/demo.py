@@ -23,10 +23,12 @@ import open_data
 from medsam2_core.cli.main import run
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, read_labelmap, read_segments, read_volume
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.training.metrics import dice
 
 OUT = Path(__file__).resolve().parents[1] / "demo"
 ORGANS = ("spleen", "liver", "heart")
+_OTHER_MEMORY = "self-sorting"
 SHOWN = 5  # slices of each organ in the picture
 Masks = dict[str, np.ndarray]
 
@@ -41,19 +43,19 @@ def main() -> int:
     prompts = [option for name in ORGANS for option in ("--object", name, "--box", _box(reference[name]))]
     segmentation, report = OUT / "segmentation.seg.nrrd", OUT / "report.json"
     with tempfile.TemporaryDirectory() as scratch:
-        other, other_report = Path(scratch) / "recency.seg.nrrd", Path(scratch) / "recency.json"
+        other, other_report = Path(scratch) / "other.seg.nrrd", Path(scratch) / "other.json"
         for memory, mask_file, report_file in (
-            ("self-sorting", segmentation, report),
-            ("recency", other, other_report),
+            (DEFAULT_MEMORY, segmentation, report),
+            (_OTHER_MEMORY, other, other_report),
         ):
             print(f"{memory} memory bank", file=sys.stderr)
             files = [str(data.ct), "--output", str(mask_file), "--report", str(report_file)]
             code = run(["propagate", *files, *prompts, "--window", "abdomen", "--memory", memory])
             if code:
                 return code
-        runs = {"self-sorting": _read(segmentation, report), "recency": _read(other, other_report)}
+        runs = {DEFAULT_MEMORY: _read(segmentation, report), _OTHER_MEMORY: _read(other, other_report)}
     _print_table(runs, reference)
-    _draw(ct, reference, *runs["self-sorting"], OUT / "overview.png")
+    _draw(ct, reference, *runs[DEFAULT_MEMORY], OUT / "overview.png")
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux counts in kB
     print(f"Written: {segmentation}, {report}, {OUT / 'overview.png'}")
     print(f"{time.perf_counter() - started:.0f} s and at most {peak_gb:.1f} GB of memory in all")

@@ -53,7 +53,7 @@ def _one_line(error: MedSAM2Error) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="medsam2",
-        description="Segment medical volumes with MedSAM-2: one prompt, a self-sorting memory bank, every slice.",
+        description="Segment medical volumes with MedSAM-2: one prompt, a memory bank, every slice.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
