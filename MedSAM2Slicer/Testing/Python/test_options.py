@@ -18,7 +18,7 @@ OTHERS = Choices(
     first=3,
     last=30,
     direction="forward",
-    memory="recency",
+    memory="self-sorting",
     bankSize=4,
     absentSlices=0,
     minAreaMm2=12.5,
@@ -42,7 +42,7 @@ class ChoicesTest(PanelTestCase):
     def test_the_controller_is_told(self) -> None:
         self.panel.show(Source(self.volume), OTHERS)
         options = self.controller.options
-        self.assertEqual((options.stack.axis, options.window, options.memory), (1, "-500/1400", "recency"))
+        self.assertEqual((options.stack.axis, options.window, options.memory), (1, "-500/1400", "self-sorting"))
         self.assertEqual((options.first, options.last, options.direction), (3, 31, "forward"))
         self.assertEqual((options.absentSlices, options.minAreaMm2, options.maxAreaChange), (None, 12.5, 0.5))
         self.assertEqual((options.maxDistanceMm, options.insideSegment), (42.5, ""))
@@ -60,9 +60,9 @@ class ChoicesTest(PanelTestCase):
         self.ui.levelSpinBox.value = 30
         self.ui.widthSpinBox.value = 200
         self.assertEqual(node.window, "30/200")
-        self.pick("memoryComboBox", "recency")
         self.assertFalse(self.ui.bankSizeSpinBox.enabled)
         self.pick("memoryComboBox", "self-sorting")
+        self.assertTrue(self.ui.bankSizeSpinBox.enabled)
         self.ui.bankSizeSpinBox.value = 8
         self.assertEqual(node.bankSize, 8)
         self.ui.absentSlicesSpinBox.value = 5

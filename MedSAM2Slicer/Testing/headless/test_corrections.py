@@ -221,7 +221,7 @@ def test_a_segment_painted_on_a_few_slices_is_propagated_from_these(bench: Contr
 
 
 def test_other_settings_make_the_propagation_stale(done: ControllerBench) -> None:
-    done.controller.setOptions(RunOptions(memory="recency"))
+    done.controller.setOptions(RunOptions(memory="self-sorting"))
     assert set(done.states().values()) == {"prompted", "stale"}
     assert done.controller.interval() is None
 

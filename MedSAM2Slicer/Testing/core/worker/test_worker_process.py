@@ -20,6 +20,7 @@ from medsam2_core.cli.plan import Plan
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, read_labelmap, read_volume
+from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
 from medsam2_core.run.report import describe_rules
 from medsam2_core.run.stack import SliceStack
@@ -82,7 +83,7 @@ def span(ct: Volume, axis: int, item: RunObject) -> tuple[int, int]:
 def by_command_line(ct: Volume, model: str, item: RunObject, axis: int, **choices: object) -> np.ndarray:
     plan = Plan(
         volume=ct, stack=SliceStack(axis), objects=[item], window=WINDOW, range=span(ct, axis, item),
-        model=find_model(model), expected_sha256=None, image_size=None, direction="both", memory="self-sorting",
+        model=find_model(model), expected_sha256=None, image_size=None, direction="both", memory=DEFAULT_MEMORY,
         field_of_view="auto", device="cpu", stop={}, output=Path("unused"), report=None,
     )  # fmt: skip
     return execute(replace(plan, **choices), quiet=True).labelmap == item.segment.label
