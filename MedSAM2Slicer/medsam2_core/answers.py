@@ -22,7 +22,10 @@ LOGIT_LIMIT = 10.0
 
 @dataclass(frozen=True)
 class SlicePrediction:
-    """One object on one slice: mask logits (rows, columns), predicted IoU, and the logit of being there at all."""
+    """One object on one slice: mask logits (rows, columns), confidence, and the logit of being there at all.
+
+    Confidence is the predicted IoU, 0 to 1; on tracked slices less, the farther off (`ModelConfig.trust_mm`).
+    """
 
     logits: npt.NDArray[np.float32]
     confidence: float
