@@ -50,8 +50,8 @@ def _read(path: Path) -> sitk.Image:
 def main() -> None:
     """Write both folders; synthetic volumes that are there already are kept."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=500, help="synthetic volumes")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=400, help="synthetic volumes")
+    parser.add_argument("--seed", type=int, default=2)
     options = parser.parse_args()
     write_pairs(ROOT / "real")
     make_corpus(ROOT / "synthetic", options.count, options.seed)

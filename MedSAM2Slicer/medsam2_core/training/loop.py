@@ -94,10 +94,10 @@ class _Run:
 
     def _one_step(self, clips: Clip) -> dict[str, float]:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        images, masks = clips.images.to(self.device), clips.masks.to(self.device)
-        task = self._task(images.shape[1], generator)
+        clips = Clip(*(part.to(self.device) for part in clips))
+        task = self._task(clips.images.shape[1], generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16), _attention(self.device):
-            decoded = unroll(self.model, images, masks, task, generator)
+            decoded = unroll(self.model, clips, task, generator)
         losses = [slice_loss(one.decoded, one.truth, one.ambiguous) for one in decoded]
         loss = torch.stack([total for total, _ in losses]).mean()
         self._descend(loss)

@@ -13,8 +13,9 @@ from medsam2_core.model import ABSENT_LOGIT, SAM2, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import DENSE_LIMIT, carry_mask, draw_prompts
 from medsam2_core.model.mask_decoder import DecodedMasks
 from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLUDE
+from medsam2_core.training.clips import Clip
 
-_BOX_JITTER = 0.1  # of the box's sides, each edge on its own
+_BOX_JITTER = 0.1  # of the box's sides, at most; each edge on its own
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,22 @@ class DecodedSlice:
     ambiguous: bool
 
 
-def unroll(model: SAM2, images: Tensor, masks: Tensor, task: Task, generator: torch.Generator) -> list[DecodedSlice]:
-    """Run clips: images (B, T, S, S), masks (B, T, S, S) bool, the object on each first slice.
+def unroll(model: SAM2, clips: Clip, task: Task, generator: torch.Generator) -> list[DecodedSlice]:
+    """Run a batch of clips, each part of them (B, T, ...), the object on each first slice.
 
     Returns every answer of the mask decoder; a slice whose mask was given has nothing to learn from and gives none.
     """
-    return _Clips(model, images, masks, task, generator).run()
+    return _Clips(model, clips, task, generator).run()
 
 
 class _Clips:
     """The state of a batch of clips on their way: memories, the last answer, and what was decoded."""
 
-    def __init__(self, model: SAM2, images: Tensor, masks: Tensor, task: Task, generator: torch.Generator) -> None:
-        self._model, self._masks, self._task, self._generator = model, masks, task, generator
-        batch, self._length = images.shape[:2]
-        features = model.encode(images.transpose(0, 1).reshape(-1, 1, *images.shape[2:]))
+    def __init__(self, model: SAM2, clips: Clip, task: Task, generator: torch.Generator) -> None:
+        self._model, self._task, self._generator = model, task, generator
+        self._masks, self._moves = clips.masks, clips.moves
+        batch, self._length = clips.images.shape[:2]
+        features = model.encode(clips.images.transpose(0, 1).reshape(-1, 1, *clips.images.shape[2:]))
         self._slices = [features.rows(torch.arange(t * batch, (t + 1) * batch)) for t in range(self._length)]
         self._decoded: list[DecodedSlice] = []
         self._prompted: list[list[Memory]] = []  # of each prompted slice, one memory per clip
@@ -132,7 +134,7 @@ class _Clips:
         fused = self._model.recall(features.embedding, recalls)
         prompts = SlicePrompts.none(len(banks), fused.device)
         if self._model.config.dense_prompts:
-            prompts = SlicePrompts(prompts.points, prompts.labels, carry_mask(before.detach()))
+            prompts = SlicePrompts(prompts.points, prompts.labels, carry_along(before.detach(), self._moves[:, t]))
         output = self._model.decode(fused, features, prompts, self._model.config.multimask_tracking)
         return self._noted(output, t, ambiguous=False)
 
@@ -162,8 +164,18 @@ class _Clips:
         return [Memory(t, encoded[b], embedding[b], output.pointer[b], confidence[b]) for b in range(len(encoded))]
 
 
+def carry_along(logits: Tensor, moves: Tensor) -> Tensor:
+    """Dense prompts (B, 1, h, w) made of the mask logits (B, h, w) of the slice before, whose view moved.
+
+    `moves` (B, 2, 3) are those of `views.Views`; what the view before did not show counts as no object.
+    """
+    carried = carry_mask(logits.float())
+    grid = F.affine_grid(moves, list(carried.shape), align_corners=False)
+    return F.grid_sample(carried + DENSE_LIMIT, grid, align_corners=False) - DENSE_LIMIT
+
+
 def draw_boxes(mask: Tensor, generator: torch.Generator) -> SlicePrompts:
-    """Box prompts around masks (B, S, S), each edge off by up to a tenth of the box."""
+    """Box prompts around masks (B, S, S), drawn with more or less care: edges are off by up to a tenth of the box."""
     size = mask.shape[-1]
     edges = []
     for along in (mask.any(dim=1), mask.any(dim=2)):  # columns, then rows
@@ -171,7 +183,8 @@ def draw_boxes(mask: Tensor, generator: torch.Generator) -> SlicePrompts:
         edges.append(torch.where(along, position, size).amin(dim=1))
         edges.append(torch.where(along, position, -1).amax(dim=1))
     low, high = torch.stack(edges[::2], dim=1).float(), torch.stack(edges[1::2], dim=1).float()
-    noise = (torch.rand(2, len(mask), 2, generator=generator).to(mask.device) - 0.5) * 2 * _BOX_JITTER
+    care = torch.rand(len(mask), 1, generator=generator)
+    noise = ((torch.rand(2, len(mask), 2, generator=generator) - 0.5) * 2 * _BOX_JITTER * care).to(mask.device)
     low, high = low + noise[0] * (high - low), high + noise[1] * (high - low)
     points = torch.stack([low, high], dim=1).clamp(0, size - 1)
     return SlicePrompts(points, torch.tensor([[BOX_START, BOX_END]], device=mask.device).expand(len(mask), -1))

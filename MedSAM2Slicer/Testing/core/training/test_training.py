@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 import medsam2_core as m2
 from medsam2_core import io
@@ -23,7 +24,15 @@ from medsam2_core.training.config import Phase, TrainingConfig, load_config
 from medsam2_core.training.loop import train
 from medsam2_core.training.losses import slice_loss
 from medsam2_core.training.synthesis import make_corpus
-from medsam2_core.training.unroll import DecodedSlice, Task, draw_boxes, draw_clicks, draw_correction, unroll
+from medsam2_core.training.unroll import (
+    DecodedSlice,
+    Task,
+    carry_along,
+    draw_boxes,
+    draw_clicks,
+    draw_correction,
+    unroll,
+)
 from medsam2_core.training.volumes import TrainingVolume, open_folder
 from medsam2_core.weights.checkpoint import read_checkpoint
 
@@ -118,14 +127,13 @@ def test_a_repeated_batch_is_learned(corpus: Path) -> None:
     torch.manual_seed(0)
     model = m2.build_model("starter", SIZE).train()
     dataset = ClipDataset([(1.0, open_folder(corpus))], length=2, size=SIZE, seed=0)
-    clips = [dataset[index] for index in range(2)]
-    images, masks = (torch.stack([clip[part] for clip in clips]) for part in (0, 1))
+    clips = default_collate([dataset[index] for index in range(2)])
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4)
     losses = []
     for _ in range(14):
         generator = torch.Generator().manual_seed(0)
         task = Task("box", MEMORY_RULES["self-sorting"], teacher=1.0)
-        decoded = unroll(model, images, masks, task, generator)
+        decoded = unroll(model, clips, task, generator)
         loss = torch.stack([slice_loss(one.decoded, one.truth, one.ambiguous)[0] for one in decoded]).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -156,7 +164,20 @@ def unroll_one(corpus: Path, task: Task) -> tuple[list[DecodedSlice], SAM2]:
     torch.manual_seed(0)
     model = m2.build_model("starter", SIZE).train()
     clip = ClipDataset([(1.0, open_folder(corpus))], length=3, size=SIZE, seed=0)[0]
-    return unroll(model, clip.images[None], clip.masks[None], task, torch.Generator().manual_seed(0)), model
+    return unroll(model, default_collate([clip]), task, torch.Generator().manual_seed(0)), model
+
+
+def test_a_carried_mask_moves_with_the_view() -> None:
+    """Of two views a mask's width to the right, and half as large, the mask is where it was, and nothing beside it."""
+    logits = torch.full((2, 8, 8), -20.0)
+    logits[:, 2:6, 4:6] = 20.0
+    moves = torch.tensor([[[1.0, 0, 0.5], [0, 1, 0]], [[0.5, 0, 0], [0, 0.5, 0]]])
+    shifted, enlarged = (carry_along(logits, moves)[:, 0] > 0).unbind()
+    assert torch.equal(shifted, (logits[0] > 0).roll(-2, dims=1))
+    assert torch.equal(enlarged[:, 4:], torch.ones(8, 4, dtype=torch.bool))
+    assert not enlarged[:, :4].any()
+    still = torch.eye(2, 3).expand(2, -1, -1)
+    torch.testing.assert_close(carry_along(logits, still)[:, 0], logits.clamp(-8, 8))
 
 
 def test_corrections_are_placed_where_the_mask_is_wrong() -> None:
