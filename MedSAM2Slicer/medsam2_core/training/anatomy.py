@@ -126,6 +126,35 @@ def _ribs(c: Canvas, body: Body) -> None:
         c.tube(c.add(Tissue.BONE), path, np.full(len(path), 0.04))
 
 
+def _shoulders(c: Canvas, body: Body) -> None:
+    """Collar bones, shoulder blades (thin plates with a ridge, behind the ribs) and the arms' bones, raised."""
+    rng, over = c.rng, (CAVITY, BODY_WALL, SKIN_FAT)
+    top = body.dome + rng.uniform(0.85, 1.05)
+    for side in (-1, 1):
+        joint = np.array([top, rng.normal(0.02, 0.03), side * rng.uniform(0.72, 0.82)])
+        front = np.array([top - 0.05, -0.75 * body.cavity * body.flat, 0.07 * side])
+        collar = np.stack([front, (front + joint) / 2 + [0.04, -0.06, 0], joint])
+        c.tube(c.add(Tissue.BONE), collar, rng.uniform(0.024, 0.04, 3), over)
+        _shoulder_blade(c, body, joint, side)
+        arm = joint + np.array([(-0.08, 0.02, 0), (0.1, 0.0, 0.03 * side), (1.0, -0.1, 0.1 * side)])
+        hollow(c, arm, np.array([0.11, 0.08, 0.065]), 0.025, Tissue.BONE, Tissue.MARROW, over)
+
+
+def _shoulder_blade(c: Canvas, body: Body, joint: NDArray[Any], side: int) -> None:
+    rng, bone, r = c.rng, c.add(Tissue.BONE), body.cavity + 0.08
+    found = c.ellipsoid((joint[0] - 0.4, 0.0, 0.0), (0.9, r * body.flat, r), tilt=0.05, lumps=0.04)
+    if found is None:
+        return
+    box, value = found
+    z, y, x = (axis[box] for axis in c.world)
+    below = np.float32(joint[0] + 0.05) - z  # a triangle that narrows downwards
+    inner = np.float32(0.3) + np.float32(0.25) * below
+    plate = (np.abs(value) < rng.uniform(0.012, 0.03)) & (y > 0) & (side * x > inner) & (below > 0) & (below < 0.65)
+    c.fill(box, plate, bone, (CAVITY, BODY_WALL, SKIN_FAT))
+    ridge = np.array([joint, [joint[0] - 0.12, r * body.flat * 0.85, side * 0.42]])
+    c.tube(bone, ridge, np.array([0.04, 0.02]), (CAVITY, BODY_WALL, SKIN_FAT))
+
+
 def _muscles(c: Canvas, body: Body) -> None:
     """Pairs beside the spine and in front of it, and sometimes the limbs' or the pelvis's own."""
     rng = c.rng
@@ -340,6 +369,7 @@ LATE_PARTS: tuple[Callable[[Canvas, Body], None], ...] = (
     _lung_vessels,
     _airways,
     _pelvis,
+    _shoulders,
     _ribs,
     _spine,
 )

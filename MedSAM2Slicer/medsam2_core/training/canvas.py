@@ -93,7 +93,7 @@ class Canvas:
         self.step = np.array([rng.uniform(low, high) * slices, 1, 1]) / half_width
         # Array axis a shows world axis order[a]: mostly axial, some coronal and sagittal series.
         self.order = ((0, 1, 2), (1, 0, 2), (2, 0, 1))[rng.choice(3, p=(0.84, 0.08, 0.08))]
-        centre = np.array([rng.uniform(-1.1, 0.8), 0.0, 0.0])
+        centre = np.array([rng.uniform(-1.1, 1.1), 0.0, 0.0])
         centre[1:] += rng.normal(0, 1, 2) * max(0.03, 0.5 * (1 - 1 / zoom))
         extent = self.step * self.shape
         self.start = centre[list(self.order)] - extent / 2
