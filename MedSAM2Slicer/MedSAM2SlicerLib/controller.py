@@ -151,7 +151,7 @@ class Controller(Workplace):
             return
         with self._telling():
             work = self._ensured()
-            work.noticeEdits()
+            work.noticeEdits(self._edits.written)
             objects = self._objects([work], opened=sliceIndex)
             onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
             onError = self._talk.current(self._onError)
@@ -277,7 +277,7 @@ class Controller(Workplace):
         if not works:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
         for work in works:
-            work.noticeEdits()
+            work.noticeEdits(self._edits.written)
         objects = self._objects(works)
         first, last = self._span(works)
         stop = self._options.stopRules(self._inside())
@@ -322,9 +322,10 @@ class Controller(Workplace):
         super()._moveTo(target)
 
     def _lookForEdits(self) -> None:
+        written = self._edits.written
         self._edits.forget()
         work = self._work()
-        if work is not None and work.noticeEdits():
+        if work is not None and work.noticeEdits(written):
             self._tellAll()
 
     def _travel(self, step: Callable[[EditHistory], None]) -> None:

@@ -42,6 +42,12 @@ class EditWatch(slicer.util.VTKObservationMixin):
     def __init__(self) -> None:
         super().__init__()
         self._editedAt: float | None = None
+        self._written = False
+
+    @property
+    def written(self) -> bool:
+        """Whether a tool wrote since `forget`; undo and redo, which send SegmentModified alone, do not count."""
+        return self._written
 
     @property
     def settled(self) -> bool:
@@ -53,19 +59,20 @@ class EditWatch(slicer.util.VTKObservationMixin):
         self.removeObservers()
         if segmentationNode is not None:
             segmentation = segmentationNode.GetSegmentation()
-            for event in (
-                slicer.vtkSegmentation.SourceRepresentationModified,
-                slicer.vtkSegmentation.SegmentModified,  # all that undo sends
-            ):
-                self.addObserver(segmentation, event, self._onEdited)
+            self.addObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._onWritten)
+            self.addObserver(segmentation, slicer.vtkSegmentation.SegmentModified, self._onModified)
 
     def forget(self) -> None:
         """Take all edits so far for known."""
-        self._editedAt = None
+        self._editedAt, self._written = None, False
 
     def stop(self) -> None:
         """Watch no longer."""
         self.removeObservers()
 
-    def _onEdited(self, _segmentation: object, _event: str) -> None:
+    def _onWritten(self, segmentation: object, event: str) -> None:
+        self._written = True
+        self._onModified(segmentation, event)
+
+    def _onModified(self, _segmentation: object, _event: str) -> None:
         self._editedAt = time.monotonic()

@@ -68,12 +68,16 @@ class SegmentWork:
         if not known:
             self._load(stack)
 
-    def noticeEdits(self) -> bool:
-        """Look for slices that another tool has changed; whether there were any. Undo brings their states back."""
+    def noticeEdits(self, written: bool = False) -> bool:
+        """Look for slices that another tool has changed; whether there were any. Undo brings their states back.
+
+        `written`: a tool wrote, so a content that was there before is no undo, but for example a run's only new voxel
+        erased.
+        """
         prints = self._read().prints()
         if prints == self._prints:
             return False
-        known = self._remembered.get(_key(prints))
+        known = None if written else self._remembered.get(_key(prints))
         if known is not None:
             self.states = SliceStates.fromJson(known.states)
             restoreRun(self._segmentationNode, self.segmentId, known.run)

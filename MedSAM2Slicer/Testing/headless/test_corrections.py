@@ -191,6 +191,22 @@ def test_an_undone_paint_stroke_is_no_edit(done: ControllerBench) -> None:
     assert done.states() == before
 
 
+def test_erasing_what_a_run_drew_is_an_edit_though_it_looks_like_an_undo(done: ControllerBench) -> None:
+    """Slice 5 was empty before the run drew it, all else was as it is now."""
+    done.paint(5, np.zeros((8, 9), dtype=bool))
+    notice(done)
+    done.controller.disown(5)
+    done.propagate(0)
+    call = done.client.calls[-1]
+    while call.steps:
+        call.step()
+    call.finish()
+    assert done.states()[5] == "propagated"
+    done.paint(5, np.zeros((8, 9), dtype=bool))
+    notice(done)
+    assert done.states()[5] == "edited"
+
+
 def test_states_survive_the_scene(done: ControllerBench, tmp_path: Any) -> None:
     done.controller.lock(4)
     done.paint(6)
