@@ -49,7 +49,7 @@ def _answer(propagator: Propagator, index: int, prompt: SlicePrompt, before: Seq
     if prompt.box is not None or prompt.before is not None:
         return conditioning
     # Clicks say where, not how large: the first answer, on the whole slice, tells where to look closer.
-    closer = propagator.view.around(conditioning.drawn.box, *_slice(propagator, index), before)
+    closer = propagator.view.around(conditioning.drawn.box, *_slice(propagator, index), encoded=before)
     if closer.width >= region.width and closer.height >= region.height:
         return conditioning
     return _draw(propagator, index, closer, prompt)
@@ -68,7 +68,7 @@ def _region(propagator: Propagator, index: int, prompt: SlicePrompt, before: Seq
         return Region.whole(*propagator.stack.shape(index))
     else:
         box = prompt.box
-    return propagator.view.around(box, *_slice(propagator, index), before)
+    return propagator.view.around(box, *_slice(propagator, index), encoded=before)
 
 
 def _adopt(propagator: Propagator, index: int, region: Region, mask: Tensor) -> Conditioning:

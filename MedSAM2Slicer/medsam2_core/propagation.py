@@ -185,8 +185,8 @@ class Propagator:
 
     def _next_region(self, track: Track) -> Region:
         shape, spacing = self.stack.shape(track.index), self.stack.spacing(track.index)
-        before = [one.region for one in (*track.seen(track.index), track.last)]
-        return self.view.around(track.box, *shape, spacing, before)
+        encoded = [one.region for one in track.seen(track.index)]
+        return self.view.around(track.box, *shape, spacing, track.last.region, encoded)
 
     def _carried(self, tracks: list[Track], regions: list[Region]) -> SlicePrompts:
         """Prompts of tracked slices: none, or for models trained so, the mask of the neighbour before."""

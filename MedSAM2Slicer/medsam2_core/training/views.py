@@ -62,7 +62,7 @@ def _follow(rng: Generator, masks: Tensor) -> list[Region]:
     regions = [Region(first.x0 + int(aside[0]), first.y0 + int(aside[1]), first.width, first.height)]
     for mask in masks[:-1]:
         box = mask_box(mask) or box
-        regions.append(view.around(box, *shape, (1, 1), regions[-1:]))
+        regions.append(view.around(box, *shape, (1, 1), regions[-1]))
     return regions
 
 

@@ -84,7 +84,7 @@ def test_the_whole_slice_is_stretched_to_a_square() -> None:
     assert region.points_to_model(points, 72).tolist() == [[0, 0], [72, 72], [18, 18]]
     view = WholeView()
     assert view.around((3, 3, 5, 5), *SLICE) == region
-    assert view.around((3, 3, 5, 5), *SLICE, [Region(0, 0, 9, 9)]) == region
+    assert view.around((3, 3, 5, 5), *SLICE, Region(0, 0, 9, 9), [Region(0, 0, 9, 9)]) == region
 
 
 # Zoom
@@ -105,12 +105,12 @@ def test_the_view_is_a_square_in_mm_around_the_object(box: tuple, row_mm: float,
 @given(boxes)
 def test_a_view_made_for_a_box_stays_for_that_box(box: tuple) -> None:
     region = ZOOM.around(box, *SLICE)
-    assert ZOOM.around(box, *SLICE, [region]) == region
+    assert ZOOM.around(box, *SLICE, region) == region
 
 
 @given(boxes, boxes)
 def test_the_next_view_holds_the_object_with_room_around_it(before: tuple, box: tuple) -> None:
-    region = ZOOM.around(box, *SLICE, [ZOOM.around(before, *SLICE)])
+    region = ZOOM.around(box, *SLICE, ZOOM.around(before, *SLICE))
     x0, y0, x1, y1 = box
     room = min(x0 - region.x0, y0 - region.y0, region.x0 + region.width - x1 - 1, region.y0 + region.height - y1 - 1)
     assert room >= 0.1 * region.width - 1
@@ -120,7 +120,8 @@ def test_the_next_view_holds_the_object_with_room_around_it(before: tuple, box: 
 
 def test_without_an_object_the_view_stays_or_is_whole() -> None:
     region = Region(3, 4, 10, 10)
-    assert ZOOM.around(None, *SLICE, [region, Region(0, 0, 9, 9)]) == region
+    assert ZOOM.around(None, *SLICE, region) == region
+    assert ZOOM.around(None, *SLICE, Region(0, 0, 9, 9), [region]) == region
     assert ZOOM.around(None, *SLICE) == Region.whole(ROWS, COLUMNS)
 
 
@@ -137,15 +138,25 @@ def test_without_an_object_the_view_stays_or_is_whole() -> None:
 )
 def test_the_view_moves_only_when_it_must(box: tuple, moves: bool) -> None:
     region = Region(5, 5, 20, 20)
-    assert (ZOOM.around(box, *SLICE, [region]) != region) == moves
+    assert (ZOOM.around(box, *SLICE, region) != region) == moves
+
+
+def test_a_view_the_slice_was_encoded_in_serves_longer() -> None:
+    """Three hundredths of its side free and a fifth of it filled, in place of a tenth and three tenths."""
+    region, last = Region(5, 5, 20, 20), Region(4, 4, 22, 22)
+    for box, serves in (((6, 10, 15, 19), True), ((12, 13, 16, 17), True), ((5, 10, 14, 19), False)):
+        assert (ZOOM.around(box, *SLICE, None, [region]) == region) == serves
+    assert ZOOM.around((12, 13, 16, 17), *SLICE, region) != region
+    assert ZOOM.around((10, 10, 19, 19), *SLICE, last, [region]) == region
 
 
 def test_the_first_view_that_serves_is_used_again() -> None:
     box = (10.0, 10.0, 19.0, 19.0)
-    far, wide, close = Region(20, 5, 20, 20), Region(-15, -15, 60, 60), Region(9, 9, 12, 12)
+    far, wide, close = Region(20, 5, 20, 20), Region(-15, -15, 60, 60), Region(10, 10, 11, 11)
     good, other = Region(6, 7, 18, 18), Region(5, 5, 20, 20)
-    assert ZOOM.around(box, *SLICE, [far, wide, close, good, other]) == good
-    assert ZOOM.around(box, *SLICE, [far, wide, close]) == ZOOM.around(box, *SLICE)
+    assert ZOOM.around(box, *SLICE, other, [far, wide, close, good]) == good
+    assert ZOOM.around(box, *SLICE, good, [far, wide, close]) == good
+    assert ZOOM.around(box, *SLICE, far, [far, wide, close]) == ZOOM.around(box, *SLICE)
 
 
 @settings(max_examples=30)
