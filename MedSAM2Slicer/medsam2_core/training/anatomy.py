@@ -24,6 +24,8 @@ from medsam2_core.training.canvas import (
 )
 from medsam2_core.training.shapes import cylinder, hollow, shell, tree, wander
 
+_UNDER_SKIN = (CAVITY, BODY_WALL, SKIN_FAT)
+
 
 @dataclass(frozen=True)
 class Body:
@@ -128,16 +130,16 @@ def _ribs(c: Canvas, body: Body) -> None:
 
 def _shoulders(c: Canvas, body: Body) -> None:
     """Collar bones, shoulder blades (thin plates with a ridge, behind the ribs) and the arms' bones, raised."""
-    rng, over = c.rng, (CAVITY, BODY_WALL, SKIN_FAT)
+    rng = c.rng
     top = body.dome + rng.uniform(0.85, 1.05)
     for side in (-1, 1):
         joint = np.array([top, rng.normal(0.02, 0.03), side * rng.uniform(0.72, 0.82)])
         front = np.array([top - 0.05, -0.75 * body.cavity * body.flat, 0.07 * side])
         collar = np.stack([front, (front + joint) / 2 + [0.04, -0.06, 0], joint])
-        c.tube(c.add(Tissue.BONE), collar, rng.uniform(0.024, 0.04, 3), over)
+        c.tube(c.add(Tissue.BONE), collar, rng.uniform(0.024, 0.04, 3), _UNDER_SKIN)
         _shoulder_blade(c, body, joint, side)
         arm = joint + np.array([(-0.08, 0.02, 0), (0.1, 0.0, 0.03 * side), (1.0, -0.1, 0.1 * side)])
-        hollow(c, arm, np.array([0.11, 0.08, 0.065]), 0.025, Tissue.BONE, Tissue.MARROW, over)
+        hollow(c, arm, np.array([0.11, 0.08, 0.065]), 0.025, Tissue.BONE, Tissue.MARROW, _UNDER_SKIN)
 
 
 def _shoulder_blade(c: Canvas, body: Body, joint: NDArray[Any], side: int) -> None:
@@ -150,9 +152,9 @@ def _shoulder_blade(c: Canvas, body: Body, joint: NDArray[Any], side: int) -> No
     below = np.float32(joint[0] + 0.05) - z  # a triangle that narrows downwards
     inner = np.float32(0.3) + np.float32(0.25) * below
     plate = (np.abs(value) < rng.uniform(0.012, 0.03)) & (y > 0) & (side * x > inner) & (below > 0) & (below < 0.65)
-    c.fill(box, plate, bone, (CAVITY, BODY_WALL, SKIN_FAT))
+    c.fill(box, plate, bone, _UNDER_SKIN)
     ridge = np.array([joint, [joint[0] - 0.12, r * body.flat * 0.85, side * 0.42]])
-    c.tube(bone, ridge, np.array([0.04, 0.02]), (CAVITY, BODY_WALL, SKIN_FAT))
+    c.tube(bone, ridge, np.array([0.04, 0.02]), _UNDER_SKIN)
 
 
 def _muscles(c: Canvas, body: Body) -> None:
@@ -177,7 +179,7 @@ def _pelvis(c: Canvas, body: Body) -> None:
         if found is not None:
             box, value = found
             outer = side * c.world[2][box] > rng.uniform(0.3, 0.5)
-            c.fill(box, (np.abs(value) < rng.uniform(0.05, 0.09)) & outer, bone, (CAVITY, BODY_WALL, SKIN_FAT))
+            c.fill(box, (np.abs(value) < rng.uniform(0.05, 0.09)) & outer, bone, _UNDER_SKIN)
         path = np.array([[z - 0.15, 0.05, side * 0.48], [z - 0.35, 0.08, side * 0.62], [z - 1.0, 0.05, side * 0.55]])
         hollow(c, path, np.array([0.12, 0.08, 0.08]), 0.03, Tissue.BONE, Tissue.MARROW)
     shell(c, (z - 0.1, -0.2, 0.0), (0.2, 0.17, 0.22), Tissue.WALL, Tissue.FLUID)
