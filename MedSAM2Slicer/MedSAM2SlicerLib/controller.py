@@ -321,6 +321,11 @@ class Controller(Workplace):
             self._edits.follow(target.segmentationNode)
         super()._moveTo(target)
 
+    def _mark(self, sliceIndex: int, mark: str) -> None:
+        if not self.busy:
+            self._lookForEdits()
+            super()._mark(sliceIndex, mark)
+
     def _lookForEdits(self) -> None:
         written = self._edits.written
         self._edits.forget()

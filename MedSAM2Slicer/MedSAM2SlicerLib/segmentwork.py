@@ -127,7 +127,6 @@ class SegmentWork:
 
     def toggle(self, index: int, mark: str) -> None:
         """Accept or lock a slice, or take that back."""
-        self.noticeEdits()
         self.states.toggle(index, mark)
         self._save()
 

@@ -212,7 +212,7 @@ class Workplace:
 
     def _mark(self, sliceIndex: int, mark: str) -> None:
         work = self._work()
-        if work is not None and not self.busy:
+        if work is not None:
             work.toggle(sliceIndex, mark)
             self.reviewed.emit()
 

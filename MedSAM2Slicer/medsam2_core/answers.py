@@ -17,7 +17,11 @@ from medsam2_core.propagation import DrawnSlice
 Mask = npt.NDArray[np.bool_]
 
 LOGIT_LIMIT = 10.0
-"""Logits are averaged within this, so that a slice one answer calls absent (-1024) can still be outvoted."""
+"""Logits that are averaged, over directions or slices, stay within this: probabilities from 0.00005 to 0.99995."""
+
+# An answer that calls the object absent has a confidence near 0, though it may well be right. With 0.001 in place of
+# 0.05 it never counted: Dice after a correction was 0.008 lower (464 first corrections on training volumes).
+_LEAST_CONFIDENCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,14 @@ class Answer:
         return self.drawn[0].direction if len(self.drawn) == 1 else "both"
 
     def logits(self, rows: int, columns: int) -> Tensor:
-        """Mask logits (rows, columns).
+        """Mask logits (rows, columns); of two directions those of the mean probability.
 
         A direction counts the more, the nearer its prompted slice is, the larger an area that one tells of, and the
         surer the model is. Without the area, a mask given where an organ thins out undid much of it (on a training CT
         1 of 26 first corrections lowered Dice by more than 0.01, with it none, and the mean rose by another 0.01).
+        The mean is one of probabilities, since that of logits let a sure "outside" of one direction, right or wrong,
+        erase what the other drew (11 of 464 first corrections on training volumes lowered Dice by more than 0.01, now
+        8).
         """
         return self.logits_in(Region.whole(rows, columns))
 
@@ -91,7 +98,8 @@ class Answer:
         if len(pasted) == 1:
             return pasted[0]
         shares = zip(self._shares(), pasted, strict=True)
-        return torch.stack([share * logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) for share, logits in shares]).sum(dim=0)
+        probability = torch.stack([share * logits.sigmoid() for share, logits in shares]).sum(dim=0)
+        return probability.logit().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
     def predict(self, rows: int, columns: int) -> SlicePrediction:
         """Return the answer with its pixels."""
@@ -109,6 +117,9 @@ class Answer:
     def _shares(self) -> Sequence[float]:
         if len(self.drawn) == 1:
             return (1.0,)
-        evidence = [max(one.evidence_mm2, 1e-6) / max(one.distance, 1) for one in self.drawn]
-        weights = [max(one.confidence, 1e-3) * told for one, told in zip(self.drawn, evidence, strict=True)]
+        weights = [_weight(one) for one in self.drawn]
         return [weight / sum(weights) for weight in weights]
+
+
+def _weight(one: DrawnSlice) -> float:
+    return max(one.confidence, _LEAST_CONFIDENCE) * max(one.evidence_mm2, 1e-6) / max(one.distance, 1)

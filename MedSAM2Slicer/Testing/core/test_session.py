@@ -10,12 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import medsam2_core as m2
-from medsam2_core.answers import Answer
-from medsam2_core.image.region import Region
-from medsam2_core.propagation import DrawnSlice
 
 Make = Callable[..., m2.VolumeSession]
 
@@ -143,28 +139,6 @@ def test_confidence_fades_along_the_way(make: Make, discs: Any, fakes: ModuleTyp
     run(session)
     found = {index: result.confidence for index, result in session.results(1).items()}
     assert found == pytest.approx({index: 0.9 * math.exp(-2 * abs(index - 3) / 10) for index in range(11)})
-
-
-def drawn(value: float, distance: int, confidence: float, evidence_mm2: float = 16.0) -> DrawnSlice:
-    logits, region, box = torch.full((4, 4), float(value)), Region.whole(4, 4), (0.0, 0.0, 3.0, 3.0)
-    return DrawnSlice(logits, region, confidence, value, "forward", distance, 16.0, box, evidence_mm2)
-
-
-def test_two_directions_are_blended_by_distance_confidence_and_evidence() -> None:
-    def blended(*parts: DrawnSlice) -> float:
-        return float(Answer(parts).logits(4, 4)[0, 0])
-
-    assert blended(drawn(6, 1, 0.8), drawn(-2, 1, 0.8)) == pytest.approx(2)
-    assert blended(drawn(6, 1, 0.8), drawn(-2, 3, 0.8)) == pytest.approx(6 * 0.75 - 2 * 0.25)
-    assert blended(drawn(6, 2, 0.9), drawn(-2, 2, 0.3)) == pytest.approx(6 * 0.75 - 2 * 0.25)
-    assert blended(drawn(6, 2, 0.8, 90.0), drawn(-2, 2, 0.8, 30.0)) == pytest.approx(6 * 0.75 - 2 * 0.25)
-    assert blended(drawn(6, 2, 0.8, 0.0), drawn(-2, 2, 0.8, 0.0)) == pytest.approx(2)
-    assert blended(drawn(8, 1, 0.9), drawn(-1024, 3, 0.9)) == pytest.approx(8 * 0.75 - 10 * 0.25)
-    assert blended(drawn(-1024, 3, 0.9)) == -1024
-    answer = Answer((drawn(6, 1, 0.8), drawn(-2, 3, 0.4)))
-    assert answer.confidence == pytest.approx((0.8 * 6 + 0.4) / 7)
-    assert answer.object_score == pytest.approx((6 * 6 - 2) / 7)
-    assert answer.result((4, 4), (2.0, 0.5)).area_mm2 == 16.0
 
 
 # Stop rules, cancelling, closing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,10 @@ def test_an_undone_paint_stroke_is_no_edit(done: ControllerBench) -> None:
     assert done.states() == before
 
 
-def test_erasing_what_a_run_drew_is_an_edit_though_it_looks_like_an_undo(done: ControllerBench) -> None:
+@pytest.mark.parametrize("look", [notice, lambda bench: bench.controller.lock(2)], ids=["in time", "at a mark"])
+def test_erasing_what_a_run_drew_is_an_edit_though_it_looks_like_an_undo(
+    done: ControllerBench, look: Callable[[ControllerBench], None]
+) -> None:
     """Slice 5 was empty before the run drew it, all else was as it is now."""
     done.paint(5, np.zeros((8, 9), dtype=bool))
     notice(done)
@@ -203,7 +207,7 @@ def test_erasing_what_a_run_drew_is_an_edit_though_it_looks_like_an_undo(done: C
     call.finish()
     assert done.states()[5] == "propagated"
     done.paint(5, np.zeros((8, 9), dtype=bool))
-    notice(done)
+    look(done)
     assert done.states()[5] == "edited"
 
 
