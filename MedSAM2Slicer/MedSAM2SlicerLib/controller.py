@@ -225,7 +225,7 @@ class Controller(Workplace):
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
         mask = answer.mask.full(self._volume.slicing(self.stack).shape)
-        self._target.write(self._volume, {sliceIndex: mask}, self.stack)
+        writer = self._target.write(self._volume, {sliceIndex: mask}, self.stack)
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._remember(work)
         if not mask.any():
@@ -234,6 +234,9 @@ class Controller(Workplace):
                     index=sliceIndex, window=self._volume.prepared(self._options.window, self.stack).window.name
                 )
             )
+        elif writer.written.maskedOut and not work.marks(sliceIndex):
+            text = _("The mask lies outside the editable area ({area}).")
+            self.noticed.emit(text.format(area=writer.restriction))
 
     def _onStep(self, step: Step) -> None:
         try:

@@ -94,6 +94,10 @@ class SegmentWork:
         self._prints = self._read().prints()
         self._save()
 
+    def marks(self, index: int) -> bool:
+        """Whether the segment marks anything on a slice, by the last look at it."""
+        return index in self._prints
+
     def notePreview(self, review: SliceReview) -> None:
         """The worker drew a slice from its prompts."""
         self.states.notePreview(review)

@@ -98,12 +98,13 @@ class Target:
             SegmentWriter(self.segmentationNode, named, volume.node, editorNode, self.history), stack
         )
 
-    def write(self, volume: VolumeInUse, masks: Mapping[int, Bools | None], stack: SliceStack) -> None:
-        """Write slices as one step for undo; see `SegmentWriter.writeSlices`."""
+    def write(self, volume: VolumeInUse, masks: Mapping[int, Bools | None], stack: SliceStack) -> SliceWriter:
+        """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
         writer = self.writer(volume, stack)
         writer.begin()
         writer.writeSlices(masks, stack.axis)
         writer.end()
+        return writer
 
     def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
         present = self.segmentIds()

@@ -205,6 +205,34 @@ def test_masking_set_in_segment_editor_counts_for_its_segmentation(
     assert ("outside the editable area" in summary) == ours
 
 
+def test_a_preview_that_masking_keeps_out_says_so(bench: ControllerBench, nodes: Any) -> None:
+    bench.click(4, 4, 3)
+    editor = slicer.vtkMRMLSegmentEditorNode()
+    editor.SetSingletonTag("SegmentEditor")
+    editor = nodes.scene.AddNode(editor)
+    editor.SetAndObserveSegmentationNode(bench.controller.segmentationNode)
+    editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
+    bench.preview()
+    assert bench.drawn() == []
+    assert bench.said["noticed"] == [("The mask lies outside the editable area (inside all segments).",)]
+    editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+    bench.preview()
+    assert bench.drawn() == [3]
+    editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
+    bench.click(5, 4, 3)
+    bench.preview()  # what is allowed is there already
+    assert len(bench.said["noticed"]) == 1
+
+
+def test_a_box_across_the_slices_says_where_to_draw_it(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    corner, opposite = ijkToWorld(bench.volume, [[2, 4, 1], [6, 4, 5]]).tolist()
+    bench.controller.addBox(corner, opposite)
+    ((sentence,),) = bench.said["failed"]
+    assert sentence.startswith("The box stands across the slices that are propagated (4 by 0 pixels in axial slices): ")
+    assert "draw it in a view of axial slices" in sentence
+
+
 def test_exclude_points_alone_say_what_is_missing(bench: ControllerBench) -> None:
     bench.click(4, 4, 3, "exclude")
     bench.controller.preview(3)

@@ -143,9 +143,14 @@ def place_box(corners: Sequence[Sequence[float]], frame: str, slicing: Slicing, 
     xy = np.array([slicing.split(voxel)[1] for voxel in voxels])
     (x0, y0), (x1, y1) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
     if x1 - x0 < 1 or y1 - y0 < 1:
+        size = f"{x1 - x0:.3g} by {y1 - y0:.3g} pixels in {slicing.plane} slices"
+        if (np.ptp(voxels, axis=0) >= 1).sum() == 2:
+            raise PromptError(
+                f"{where} stands across the slices that are propagated ({size}): draw it in a view of {slicing.plane} "
+                "slices, or choose another direction to propagate along."
+            )
         raise PromptError(
-            f"{where} is empty ({x1 - x0:.3g} by {y1 - y0:.3g} pixels in {slicing.plane} slices): "
-            "give two opposite corners at least 1 pixel apart in both directions."
+            f"{where} is empty ({size}): give two opposite corners at least 1 pixel apart in both directions."
         )
     return BoxPrompt(slice_index, (x0, y0, x1, y1))
 
