@@ -124,9 +124,11 @@ class PromptControls(Part):
         return button
 
     def _removeFrom(self, sliceIndex: int) -> None:
-        for item in [item for item in self.controller.prompts() if item.sliceIndex == sliceIndex]:
+        """Take the prompts of a slice away; of one that has none, the edit, which is what it is listed for."""
+        items = [item for item in self.controller.prompts() if item.sliceIndex == sliceIndex]
+        for item in items:
             self.controller.removePrompt(item)
-        if sliceIndex in self.controller.edited():
+        if not items:
             self.controller.disown(sliceIndex)
 
     def _onReviewed(self) -> None:

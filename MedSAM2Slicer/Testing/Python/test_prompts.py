@@ -168,14 +168,29 @@ class PlacingTest(PanelTestCase):
         source = self.panel.source.source()
         self.assertFalse(segmentMask(source.segmentation, source.segmentId, self.volume).any())
 
-    def test_an_edited_slice_is_in_the_list(self) -> None:
-        self.prompt()
+    def paint(self, index: int) -> None:
+        """Fill a slice of the segment, past the controller, as another tool does."""
         source = self.panel.source.source()
         writer = SegmentWriter(source.segmentation, source.segmentId, self.volume)
         writer.begin()
-        writer.writeSlices({12: np.ones(SHAPE[1:], bool)}, 0)
+        writer.writeSlices({index: np.ones(SHAPE[1:], bool)}, 0)
         writer.end()
+        self.wait(lambda: index in self.controller.edited())
+
+    def test_cross_gives_a_painted_slice_back_as_it_was_painted(self) -> None:
+        self.prompt()
+        self.paint(12)
+        self.prompt(12)
+        self.wait(lambda: self.rows()[1:] == ["Slice 12 · 1 include"])
+        self.ui.promptTable.cellWidget(1, 1).click()
         self.wait(lambda: self.controller.edited())
+        self.assertEqual(self.rows(), ["Slice 10 · 1 include", "Slice 12 · edited"])
+        source = self.panel.source.source()
+        self.assertTrue(segmentMask(source.segmentation, source.segmentId, self.volume)[12].all())
+
+    def test_an_edited_slice_is_in_the_list(self) -> None:
+        self.prompt()
+        self.paint(12)
         self.assertEqual(self.rows(), ["Slice 10 · 1 include", "Slice 12 · edited"])
         self.ui.promptTable.cellWidget(1, 1).click()
         process()
