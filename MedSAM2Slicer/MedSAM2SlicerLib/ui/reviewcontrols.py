@@ -48,16 +48,19 @@ class ReviewControls(Part):
 
     def nextDoubtful(self) -> None:
         """Go to the slice that deserves a look most, or from one of these to the next."""
-        if self.ui.nextDoubtfulButton.enabled:
-            self.goTo(self.controller.nextDoubtful(self.shown))
+        index = self.controller.nextDoubtful(self.shown)
+        if index is None:
+            self.controller.noticed.emit(self._whyNoDoubt())
+        else:
+            self.goTo(index)
 
     def accept(self) -> None:
         """Accept the slice in view, or take that back."""
-        self._mark(self.ui.acceptButton, self.controller.accept)
+        self._mark(self.controller.accept)
 
     def lock(self) -> None:
         """Lock the slice in view, or unlock it."""
-        self._mark(self.ui.lockButton, self.controller.lock)
+        self._mark(self.controller.lock)
 
     def follow(self) -> None:
         """Mark the slice in view; called often, so that it does little."""
@@ -79,7 +82,7 @@ class ReviewControls(Part):
 
     def update(self) -> None:
         """Enable what can be used."""
-        explain(self.ui.nextDoubtfulButton, "" if self.controller.doubtful() else _("No slice is in doubt."))
+        explain(self.ui.nextDoubtfulButton, self._whyNoDoubt())
         self._showMarks()
         whyNot = "" if self.controller.segmentId else _("There is nothing to take back.")
         explain(self.ui.undoButton, whyNot)
@@ -95,8 +98,11 @@ class ReviewControls(Part):
         controller = self.controller
         self.strip.showSlices(controller.slices(), controller.doubtful(), controller.sliceCount())
 
-    def _mark(self, button: Any, toggle: Callable[[int], None]) -> None:
-        if button.enabled:
+    def _mark(self, toggle: Callable[[int], None]) -> None:
+        whyNot = self._whyNoMark()
+        if whyNot:
+            self.controller.noticed.emit(whyNot)
+        else:
             toggle(self.shown)
         self._showMarks()
 
@@ -104,13 +110,16 @@ class ReviewControls(Part):
         """Show of the slice in view whether it is accepted or locked."""
         review = self.controller.slices().get(self.shown)
         for button, state in ((self.ui.acceptButton, ACCEPTED), (self.ui.lockButton, LOCKED)):
-            explain(button, whyBusy(self.controller) or self._whyNoMark())
+            explain(button, self._whyNoMark())
             button.checked = review is not None and review.state == state
+
+    def _whyNoDoubt(self) -> str:
+        return "" if self.controller.doubtful() else _("No slice is in doubt.")
 
     def _whyNoMark(self) -> str:
         if not self.controller.segmentId:
             return _("There is no segment yet.")
-        return _("No slice is in view.") if self.shown is None else ""
+        return whyBusy(self.controller) or (views.whyUnseen(self.controller) if self.shown is None else "")
 
     def _showMeasures(self) -> None:
         if self.controller.busy:  # the end of the propagation asks again
@@ -130,7 +139,7 @@ class ReviewControls(Part):
         if self.ui.advancedSection.collapsed:
             return
         if self.shown is None:
-            label.text = _("No slice is in view.")
+            label.text = views.whyUnseen(self.controller)
             return
         try:
             thumbnail.show(label, self.controller.modelView(self.shown), _THUMBNAIL)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.run.stack import SliceStack
@@ -56,10 +57,25 @@ def shownSlice(controller: Controller) -> int | None:
 
 
 def showSlice(controller: Controller, index: int) -> None:
-    """Bring a slice into every view of the controller's slices; nothing moves within the views."""
-    if controller.sliceCount():
-        for view in _viewsAlong(controller):
-            view.JumpSliceByOffsetting(*controller.sliceCentreRas(index))
+    """Bring a slice into every view of the controller's slices; nothing moves within the views.
+
+    Where there is no such view the controller's `noticed` says so.
+    """
+    views = list(_viewsAlong(controller)) if controller.sliceCount() else []
+    for view in views:
+        view.JumpSliceByOffsetting(*controller.sliceCentreRas(index))
+    if not views:
+        controller.noticed.emit(whyUnseen(controller))
+
+
+def whyUnseen(controller: Controller) -> str:
+    """Say what to do where no view shows the controller's slices."""
+    if not controller.sliceCount():
+        return _("No slice is in view.")
+    if controller.stack.plane is not None:
+        return _("No slice view is turned as the segment's slices are: turn one back.")
+    plane = controller.stack.slicing(volumeGeometry(controller.volumeNode)).plane
+    return _("No slice view shows the segment's slices: choose a layout with {plane} slices.").format(plane=plane)
 
 
 def flatten(roiNode: Any, view: Any, controller: Controller) -> None:

@@ -166,11 +166,20 @@ class ReviewTest(PanelTestCase):
         self.assertFalse(self.ui.acceptButton.enabled)
         self.assertIn("running", self.ui.lockButton.toolTip)
 
-    def test_without_a_slice_in_view(self) -> None:
-        self.prompt()
-        with mock.patch("MedSAM2SlicerLib.ui.views.shownSlice", return_value=None):
-            self.panel.review.follow()
-            self.assertEqual(self.ui.acceptButton.toolTip, "No slice is in view.")
+    def test_without_a_view_of_the_slices_everything_says_so(self) -> None:
+        self.propagate()
+        red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+        self.addCleanup(red.SetOrientation, "Axial")
+        red.SetOrientation("Coronal")
+        self.panel.tick()
+        whyNot = "No slice view shows the segment's slices: choose a layout with axial slices."
+        self.assertEqual(self.ui.acceptButton.toolTip, whyNot)
+        review = self.panel.review
+        for act in (review.accept, review.lock, review.nextDoubtful, lambda: review.goTo(3)):
+            self.panel.run.say("")
+            act()
+            self.assertIn(whyNot, self.said())
+        self.assertFalse(any(one.mark for one in self.controller.slices().values()))
 
     def test_measures(self) -> None:
         self.assertFalse(self.ui.measuresLabel.visible)
