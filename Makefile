@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
 
-.PHONY: help demo accuracy corrections ablation pictures test lint clean
+.PHONY: help demo accuracy corrections oblique ablation pictures test lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo        segment three organs in a chest CT (see demo/)"
 	@echo "make accuracy    measure the starter on that CT (writes docs/accuracy.md)"
 	@echo "make corrections measure what corrections change (writes docs/corrections.md)"
+	@echo "make oblique     compare tilted slices with axial ones (writes docs/oblique.md)"
 	@echo "make ablation    compare memory banks (writes docs/memory-ablation.md)"
 	@echo "make pictures    draw what Slicer's views show (writes docs/pictures)"
 	@echo "make test        check style, types and behaviour"
@@ -26,6 +27,9 @@ accuracy: $(VENV)/ready-dev
 
 corrections: $(VENV)/ready-dev
 	$(BIN) benchmarks/corrections.py
+
+oblique: $(VENV)/ready-dev
+	$(BIN) benchmarks/oblique.py
 
 ablation: $(VENV)/ready-dev
 	$(BIN) benchmarks/ablation.py

@@ -1,10 +1,7 @@
-"""Organs of the demo's CT from one box each: in axial slices, and in slices tilted by 30 degrees four ways.
+"""`make oblique`: organs in axial slices and in slices tilted by 30 degrees four ways; writes docs/oblique.md.
 
-A box is drawn around TotalSegmentator's mask on the slice where the organ is largest, and propagated through the whole
-volume. Tilted slices are resampled, and what is drawn on them goes back to the volume's voxels, as for an oblique slice
-view. "There and back" is the Dice of the reference after it went to the tilted slices and back; "within" is the Dice on
-the slices that the organ is on, where drawing past its ends does not count. The CT is LIDC-IDRI-0001 (CC BY 3.0);
-evaluation only.
+As an oblique slice view does it: tilted slices are resampled, and what is drawn on them goes back to the volume's
+voxels. The CT is LIDC-IDRI-0001 (CC BY 3.0); evaluation only.
 
     python benchmarks/oblique.py
 """
@@ -12,9 +9,9 @@ evaluation only.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 
 import numpy as np
@@ -22,6 +19,7 @@ import numpy.typing as npt
 
 import medsam2_core as m2
 import open_data
+from medsam2_core.cli.model_file import find_model
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.oblique import ObliqueSlices
 from medsam2_core.image.orientation import SliceOrientation
@@ -33,6 +31,14 @@ from medsam2_core.training.metrics import dice
 ORGANS = ("spleen", "liver", "heart", "kidney_left", "kidney_right")
 TURNS = {"R+": (1, 0, 0), "R-": (-1, 0, 0), "A+": (0, 1, 0), "A-": (0, -1, 0)}
 ENOUGH = 0.9  # of the axial Dice
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+_INTRODUCTION = """A box is drawn around TotalSegmentator's mask on the slice where the organ is largest, and propagated
+through the whole volume: along axial slices, and along slices turned by {degrees:g} degrees about the patient's
+left-right axis (R+, R-) and front-back axis (A+, A-). What is drawn on turned slices is mapped back to the volume's
+voxels and measured there.
+"""
+_WITHIN = "On the slices that the organ is on, where drawing past its ends does not count:\n"
+_BACK = "The reference itself, after it went to the tilted slices and back, which is the most that these can reach:\n"
 Grey = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Masks = Mapping[str, Mask]
@@ -48,12 +54,25 @@ class Scores:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, then write the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="starter")
     parser.add_argument("--degrees", type=float, default=30.0)
+    parser.add_argument("--output", type=Path, default=DOCS, help="folder for oblique.md")
     options = parser.parse_args()
-    model = m2.load_model(options.model, device="cpu")
+    axial, turned = measure(m2.load_model(options.model, device="cpu"), options.degrees)
+    model = find_model(options.model)
+    origin = (
+        f"Written by `make oblique`; model `{model.name}`, sha256 `{model.sha256()[:16]}`, {len(axial.whole)} organs "
+        "of the demo's chest CT, never trained or tuned on.\n"
+    )
+    path = options.output / "oblique.md"
+    path.write_text(document(origin, options.degrees, axial, turned), encoding="utf-8")
+    print(path)
+
+
+def measure(model: SAM2, degrees: float) -> tuple[Scores, dict[str, Scores]]:
+    """Measure in axial slices and in those of each tilt."""
     data = open_data.chest_ct()
     ct = read_volume(data.ct)
     labels = read_labelmap(data.mask, ct.geometry)
@@ -63,18 +82,14 @@ def main() -> None:
     axial = Scores(scores(found, reference), within(found, reference), dict.fromkeys(reference, 1.0))
     turned = {}
     for name, turn in TURNS.items():
-        slices = ObliqueSlices(ct.geometry, tilted(ct.geometry, turn, options.degrees))
+        slices = ObliqueSlices(ct.geometry, tilted(ct.geometry, turn, degrees))
         turned[name] = oblique(model, grey, slices, reference)
-    show("Dice", axial.whole, {name: one.whole for name, one in turned.items()})
-    show("Within", axial.within, {name: one.within for name, one in turned.items()})
-    show("There and back", axial.back, {name: one.back for name, one in turned.items()})
+    return axial, turned
 
 
 def oblique(model: SAM2, grey: Grey, slices: ObliqueSlices, reference: Masks) -> Scores:
     """Measure in tilted slices."""
-    began = time.perf_counter()
     shown = slices.resample(grey)
-    print(f"{slices.geometry.describe()}, resampled in {time.perf_counter() - began:.1f} s", flush=True)
     wanted = {name: slices.read_all(mask) for name, mask in reference.items()}
     found = segment(model, shown, slices.geometry, wanted)
     back, there = ({name: slices.stored_labels(masks) for name, masks in one.items()} for one in (found, wanted))
@@ -120,14 +135,43 @@ def within(found: Masks, wanted: Masks) -> dict[str, float]:
     return {name: dice(mask[spans[name]], wanted[name][spans[name]]) for name, mask in found.items()}
 
 
-def show(title: str, axial: Mapping[str, float], turned: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a table: an organ a line, with the share of the axial Dice that the mean of the tilts has."""
-    print(f"\n{title:<16}{'axial':>8}" + "".join(f"{name:>8}" for name in turned) + f"{'mean':>8}{'share':>8}")
+def document(origin: str, degrees: float, axial: Scores, turned: Mapping[str, Scores]) -> str:
+    """The whole text."""
+    return "\n".join(
+        [
+            "# Oblique views\n",
+            origin,
+            _INTRODUCTION.format(degrees=degrees),
+            _table(axial.whole, {name: one.whole for name, one in turned.items()}),
+            findings(axial.whole, {name: one.whole for name, one in turned.items()}),
+            _WITHIN,
+            _table(axial.within, {name: one.within for name, one in turned.items()}),
+            _BACK,
+            _table(axial.back, {name: one.back for name, one in turned.items()}),
+        ]
+    )
+
+
+def findings(axial: Mapping[str, float], turned: Mapping[str, Mapping[str, float]]) -> str:
+    """Say whether the tilted slices do what is wanted of them."""
+    shares = {name: _mean(turned, name) / score for name, score in axial.items()}
+    below = [name for name, share in shares.items() if share < ENOUGH]
+    verdict = f"these fall short: {', '.join(below)}" if below else "so it is for all of them"
+    return f"At least {ENOUGH} of the axial Dice is wanted of the mean of the tilts; {verdict}.\n"
+
+
+def _table(axial: Mapping[str, float], turned: Mapping[str, Mapping[str, float]]) -> str:
+    """An organ a line, with the share of the axial Dice that the mean of the tilts has."""
+    lines: list[Sequence[str]] = [("Dice", "axial", *turned, "mean", "share")]
+    lines.append(("---", *["---:"] * (len(turned) + 3)))
     for name, score in axial.items():
-        values = [one[name] for one in turned.values()]
-        share = mean(values) / score
-        cells = "".join(f"{value:>8.3f}" for value in (score, *values, mean(values)))
-        print(f"{name:<16}{cells}{share:>8.2f}" + ("" if share >= ENOUGH else f"  below {ENOUGH}"))
+        values = (score, *(one[name] for one in turned.values()), _mean(turned, name))
+        lines.append((name, *(f"{value:.3f}" for value in values), f"{_mean(turned, name) / score:.2f}"))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _mean(turned: Mapping[str, Mapping[str, float]], name: str) -> float:
+    return mean(one[name] for one in turned.values())
 
 
 if __name__ == "__main__":
