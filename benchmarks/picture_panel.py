@@ -34,12 +34,12 @@ PANEL = 540  # pixels: width
 
 
 def main() -> None:
-    """Draw the panel and its strip."""
+    """Draw the panel, without and with what is under Advanced, and its strip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worker", default=sys.executable, help="Python with torch, for the model")
     options = parser.parse_args()
     if importlib.util.find_spec("PySide6") is None:
-        print("No panel.png and strip.png: they need PySide6, which make test installs.")
+        print("No panel.png, advanced.png and strip.png: they need PySide6, which make test installs.")
         return
     sys.path[:0] = [str(MODULE), str(MODULE / "Testing")]
     from standin import application
@@ -55,13 +55,17 @@ def main() -> None:
     effect.makeServices = lambda: services
     editor.setActiveEffectByName("MedSAM-2")
     try:
-        effect.face.controller.failed.connect(fail)
+        face = effect.face
+        face.controller.failed.connect(fail)
         wait = waiting(lambda: (slicer.app.processEvents(), time.sleep(0.005)))
-        clicked, controller = _correct(effect.face, organs[CORRECTED], wait), effect.face.controller
+        clicked = _correct(face, organs[CORRECTED], wait)
         caption = f"Slice {clicked} was clicked on: the button says what will be drawn anew"
-        writePage(panelPage(_panel(effect.face, wait), caption), OUT / "panel.png")
+        writePage(panelPage(_panel(face, wait), caption), OUT / "panel.png")
+        face.ui.advancedSection.collapsed = False
+        caption = "The same panel with Advanced open: what the model sees, and when to stop"
+        writePage(panelPage(_panel(face, wait), caption), OUT / "advanced.png")
         caption = f"The strip of the {CORRECTED}, slice {clicked} in view, and each state's column"
-        writePage(stripPage(controller, clicked, caption), OUT / "strip.png")
+        writePage(stripPage(face.controller, clicked, caption), OUT / "strip.png")
     finally:
         effect.cleanup()
 

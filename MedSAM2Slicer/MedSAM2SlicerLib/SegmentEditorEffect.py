@@ -28,6 +28,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         scriptedEffect.requireSegments = True
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
         self.face: EffectFace | None = None
+        self._isBeginning = False
         self._services: Services | None = None
 
     def clone(self) -> Any:
@@ -87,19 +88,29 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.face.gestures.cancel()
 
     def activate(self) -> None:
-        """Begin; all that is seen is built now."""
+        """Begin; all that is seen is built now.
+
+        Segment Editor calls this again within the call if the segmentation changes meanwhile, since to it the effect is
+        active only afterwards.
+        """
         from MedSAM2SlicerLib.ui.effectface import EffectFace
 
+        if self._isBeginning:
+            return
         self.deactivate()
         if self._services is None:
             self._services = self.makeServices()
-        self.face = EffectFace(self.scriptedEffect, self._services)
+        self._isBeginning = True
+        try:
+            self.face = EffectFace(self.scriptedEffect, self._services)
+        finally:
+            self._isBeginning = False
 
     def deactivate(self) -> None:
         """End, with a propagation that may be running; what it has drawn stays. The model stays loaded."""
-        if self.face:
-            self.face.close()
-            self.face = None
+        face, self.face = self.face, None  # first: what is written while it ends may bring this call again
+        if face:
+            face.close()
 
     def cleanup(self) -> None:
         """Let go of everything: this Segment Editor is closed."""

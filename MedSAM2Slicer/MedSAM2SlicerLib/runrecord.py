@@ -113,7 +113,7 @@ def saveRun(
     if continues:
         report = with_earlier(report, _runsBefore(segmentationNode, segmentId, report, geometry))
     text = json.dumps(report, separators=(",", ":"), allow_nan=False)
-    segmentationNode.SetAttribute(attributeName(segmentId), text)
+    setAttribute(segmentationNode, attributeName(segmentId), text)
 
 
 def loadRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> RunRecord | None:
@@ -142,7 +142,7 @@ def writeRun(record: RunRecord, path: Path) -> None:
 
 def removeRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> None:
     """Forget the record of a segment."""
-    segmentationNode.RemoveAttribute(attributeName(segmentId))
+    setAttribute(segmentationNode, attributeName(segmentId), None)
 
 
 def noteCut(
@@ -153,7 +153,7 @@ def noteCut(
     if text is not None:
         report = json.loads(text)
         report["settings"] |= {"threshold": threshold, "smoothing_mm": smoothingMm}
-        segmentationNode.SetAttribute(attributeName(segmentId), json.dumps(report, separators=(",", ":")))
+        setAttribute(segmentationNode, attributeName(segmentId), json.dumps(report, separators=(",", ":")))
 
 
 def runText(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> str | None:
@@ -164,10 +164,24 @@ def runText(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) ->
 
 def restoreRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, text: str | None) -> None:
     """Put back what `runText` gave, as undo does with the segment itself."""
-    if text is None:
-        removeRun(segmentationNode, segmentId)
-    else:
-        segmentationNode.SetAttribute(attributeName(segmentId), text)
+    setAttribute(segmentationNode, attributeName(segmentId), text)
+
+
+def setAttribute(segmentationNode: slicer.vtkMRMLSegmentationNode, name: str, text: str | None) -> None:
+    """Set an attribute, or remove it, without a ModifiedEvent.
+
+    Segment Editor answers that event by bringing all of itself up to date, and if it comes while an effect begins or
+    ends, by beginning or ending it once more.
+    """
+    disabled = segmentationNode.GetDisableModifiedEvent()
+    segmentationNode.SetDisableModifiedEvent(True)
+    try:
+        if text is None:
+            segmentationNode.RemoveAttribute(name)
+        else:
+            segmentationNode.SetAttribute(name, text)
+    finally:
+        segmentationNode.SetDisableModifiedEvent(disabled)
 
 
 def attributeName(segmentId: str, what: str = "Run") -> str:

@@ -17,7 +17,7 @@ from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
-from MedSAM2SlicerLib.runrecord import attributeName, restoreRun, runText
+from MedSAM2SlicerLib.runrecord import attributeName, restoreRun, runText, setAttribute
 from MedSAM2SlicerLib.slicemasks import SliceMasks
 from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, SliceReview, SliceStates
 
@@ -203,7 +203,7 @@ class SegmentWork:
         if not self.states and storedStack(self._segmentationNode, self.segmentId) not in (None, self.states.stack):
             return  # what is known of other slices outlives a look at these
         name = attributeName(self.segmentId, "Slices")
-        self._segmentationNode.SetAttribute(name, json.dumps({**self.states.toJson(), "prints": self._prints}))
+        setAttribute(self._segmentationNode, name, json.dumps({**self.states.toJson(), "prints": self._prints}))
 
     def _keepInMind(self) -> None:
         """For the day that undo or redo bring this content back."""

@@ -31,6 +31,7 @@ from fakeclient import FakeClient  # noqa: E402 (from a folder just added)
 from medsam2_core.weights.store import WeightsStore  # noqa: E402
 from MedSAM2SlicerLib.controller import Controller  # noqa: E402
 from MedSAM2SlicerLib.geometry import ijkToWorld  # noqa: E402
+from MedSAM2SlicerLib.segments import SegmentWriter  # noqa: E402
 
 SHAPE = (20, 40, 44)  # slices, rows, columns of the volume, in voxels of 1 mm
 MIDDLE = 10
@@ -239,6 +240,14 @@ class PanelTestCase(unittest.TestCase):
 
     def said(self) -> str:
         return str(self.ui.messageLabel.text) if self.ui.messageLabel.visible else ""
+
+
+def paintSlice(segmentation: Any, segmentId: str, volume: Any, index: int) -> None:
+    """Fill a slice of a segment, past the controller, as another tool does."""
+    writer = SegmentWriter(segmentation, segmentId, volume)
+    writer.begin()
+    writer.writeSlices({index: np.ones(SHAPE[1:], bool)}, 0)
+    writer.end()
 
 
 def process() -> None:

@@ -13,7 +13,7 @@ import qt
 import slicer
 import slicer.util
 from effectselftest import NAME, EffectTestCase
-from medsam2selftest import MIDDLE, process
+from medsam2selftest import MIDDLE, paintSlice, process
 
 KEYS = {"a", "x", "d", "m", "p", "return", "enter", "n", "k", "l"}
 HAS_OUTER_LOOP = "stand-in" not in slicer.app.applicationVersion
@@ -83,6 +83,25 @@ class EditorTest(EffectTestCase):
             self.client.calls[-1].step()
         process()
         self.assertFalse(self.effectIsActive() and self.controller.busy)
+
+    def test_coming_back_after_another_tool_has_painted_builds_one_panel(self) -> None:
+        self.run_()
+        widgets = len(self.effect.optionsFrame().children())
+        self.leave()
+        paintSlice(self.segmentation, self.segmentId, self.volume, 12)
+        self.activate()
+        self.assertEqual(self.controller.edited(), [12])
+        self.assertEqual(len(self.effect.optionsFrame().children()), widgets)
+        self.leave()
+        self.assertIsNone(self.face)
+
+    def test_leaving_while_running_ends_once(self) -> None:
+        self.start(2)
+        face = self.face
+        with mock.patch.object(face.controller, "close", wraps=face.controller.close) as close:
+            self.leave()
+        close.assert_called_once()
+        self.assertFalse(self.effectIsActive())
 
     def test_nodes_removed_while_active(self) -> None:
         self.start(2)

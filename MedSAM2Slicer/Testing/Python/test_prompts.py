@@ -8,9 +8,9 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process
+from medsam2selftest import MIDDLE, PanelTestCase, paintSlice, process
 
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
 
 
 class PlacingTest(PanelTestCase):
@@ -169,12 +169,8 @@ class PlacingTest(PanelTestCase):
         self.assertFalse(segmentMask(source.segmentation, source.segmentId, self.volume).any())
 
     def paint(self, index: int) -> None:
-        """Fill a slice of the segment, past the controller, as another tool does."""
         source = self.panel.source.source()
-        writer = SegmentWriter(source.segmentation, source.segmentId, self.volume)
-        writer.begin()
-        writer.writeSlices({index: np.ones(SHAPE[1:], bool)}, 0)
-        writer.end()
+        paintSlice(source.segmentation, source.segmentId, self.volume, index)
         self.wait(lambda: index in self.controller.edited())
 
     def test_cross_gives_a_painted_slice_back_as_it_was_painted(self) -> None:

@@ -145,6 +145,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._active: Any = None
         self._tags: list[tuple[Any, int]] = []
         self._nodeTags: list[tuple[Any, int]] = []
+        self._segmentationTags: list[tuple[Any, int]] = []
         self._effects = [effect.call("clone") for effect in qSlicerSegmentEditorEffectFactory.instance().effects]
         layout = QtWidgets.QVBoxLayout(self)
         for effect in self._effects:
@@ -176,7 +177,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._update()
 
     def setSegmentationNode(self, node: Any) -> None:
+        _release(self._segmentationTags)
         self._logic.SetSegmentationNode(node)
+        if node is not None:
+            self._segmentationTags.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._update)))
         self.setActiveEffectByName("")
 
     def setSourceVolumeNode(self, node: Any) -> None:
@@ -214,7 +218,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
                 effect.call("sourceVolumeNodeChanged")
 
     def _switch(self, wanted: Any) -> None:
-        before, self._active = self._active, wanted
+        """As in Slicer, the new effect counts as active only at the end: a change of the segmentation begins anew."""
+        before = self._active
         _release(self._tags)
         if before:
             before.optionsFrame().setVisible(False)
@@ -224,6 +229,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             wanted.optionsFrame().setVisible(True)
             wanted.call("updateGUIFromMRML")
             wanted.call("activate")
+        self._active = wanted
 
     def _observeViews(self) -> None:
         manager = slicer.app.layoutManager()
