@@ -118,6 +118,8 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self.onSceneEndClose)
+        if self.parent.isEntered:  # reloaded, of which Slicer tells no more than this
+            self.enter()
 
     def usePanel(self, controller: Controller, services: Services) -> None:
         """Build the panel on this controller. Self tests do so again, with a controller of their own."""
@@ -164,11 +166,14 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self) -> None:
         """Use the scene's parameter node; the first volume is chosen if none is."""
-        self.setParameterNode(self.logic.getParameterNode())
+        found = self.logic.getParameterNode()
+        if self._parameterNode and self._parameterNode.parameterNode is found.parameterNode:
+            self._onParameterNode()  # nodes that it names may have been missing, in a scene that was still loading
+        else:
+            self.setParameterNode(found)
         if not self._parameterNode.volume:
-            volume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-            if volume:
-                self._parameterNode.volume = volume
+            volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            self._parameterNode.volume = next((one for one in volumes if not _isLabelmap(one)), None)
 
     def setParameterNode(self, parameterNode: MedSAM2SlicerParameterNode | None) -> None:
         """Show this parameter node and follow it."""
@@ -212,6 +217,10 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             node.volume, node.segmentation, node.segmentId = source.volume, source.segmentation, source.segmentId
             for field in fields(Choices):
                 setattr(node, field.name, getattr(choices, field.name))
+
+
+def _isLabelmap(volumeNode: vtkMRMLScalarVolumeNode) -> bool:
+    return bool(volumeNode.IsA("vtkMRMLLabelMapVolumeNode"))
 
 
 class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):

@@ -59,7 +59,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             _("Then correct a slice with any tool, and propagate again: only what it touches is drawn anew."),
         ]
         title = _("Segment an object from a click or a box on one slice.")
-        return f"<html>{title}<ul>{''.join(f'<li>{one}</li>' for one in gestures)}</ul></html>"
+        # Slicer shows what is before the first <br> and the rest when it is asked for.
+        return f"<html>{title}<br><ul>{''.join(f'<li>{one}</li>' for one in gestures)}</ul></html>"
 
     def setMRMLDefaults(self) -> None:
         """Give the Segment Editor node the effect's parameters; it may be another node than before."""

@@ -84,12 +84,10 @@ class Connection:
     def close(self) -> None:
         """Say good-bye, wait a little, end the process. The listener hears nothing of it."""
         self._listener = None
-        if self._transport.running:
+        isRunning = self._transport.running
+        if isRunning:
             self._transport.write(encode({"request": "bye"}))
-            deadline = self._clock() + self._timeouts.shutdown
-            while self._transport.running and self._clock() < deadline:
-                self._transport.pump(0.05)
-        self._transport.kill()
+        self._transport.kill(self._timeouts.shutdown if isRunning else 0.0)
 
     def lose(self, reason: str) -> None:
         """Give the worker up and tell the listener."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 Position = tuple[float, float]
 """(x, y) in a view, in pixels."""
 
-_DRAG = 3  # pixels: a hand that clicks moves less
+_DRAG = 6  # pixels: a hand that clicks moves less, also where a screen has two pixels for one
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Gestures:
     def __init__(self) -> None:
         self._start: Position | None = None
         self._end: Position | None = None
-        self._isRepeat = False
+        self._isRepeat, self._wasBox = False, False
 
     @property
     def held(self) -> bool:
@@ -61,29 +61,29 @@ class Gestures:
         """Draw the box further; a first few pixels are still a click."""
         if self._start is None:
             return False
-        if not self._isRepeat and (self._end is not None or _distance(self._start, position) > _DRAG):
-            self._end = position
+        width, height = _sides(self._start, position)
+        if not self._isRepeat and (self._end is not None or max(width, height) > _DRAG):
+            self._end, self._wasBox = position, self._wasBox or min(width, height) > _DRAG
         return True
 
     def release(self, position: Position) -> Click | Drag | None:
-        """End the gesture and say what it was; None for a box that is too thin to hold anything."""
+        """End the gesture and say what it was: None for a box that was drawn and made too thin to hold anything.
+
+        What never was a box is a click where it began, though the hand moved.
+        """
         self.move(position)
-        start, box, isRepeat = self._start, self.box, self._isRepeat
+        start, box, isRepeat, wasBox = self._start, self.box, self._isRepeat, self._wasBox
         self.cancel()
         if start is None or isRepeat:
             return None
-        if box is None:
+        if not wasBox:
             return Click(start)
-        return box if min(_sides(box.start, box.end)) > _DRAG else None
+        return box if box is not None and min(_sides(box.start, box.end)) > _DRAG else None
 
     def cancel(self) -> None:
         """Forget the gesture."""
-        self._start, self._end, self._isRepeat = None, None, False
+        self._start, self._end, self._isRepeat, self._wasBox = None, None, False, False
 
 
 def _sides(one: Position, other: Position) -> tuple[float, float]:
     return abs(one[0] - other[0]), abs(one[1] - other[1])
-
-
-def _distance(one: Position, other: Position) -> float:
-    return max(_sides(one, other))

@@ -39,8 +39,11 @@ class Transport(Protocol):
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Send bytes, in order, without waiting; they are lost if the process is gone."""
 
-    def kill(self) -> None:
-        """End the process at once; neither `received` nor `ended` is called any more."""
+    def kill(self, grace: float = 0.0) -> None:
+        """End the process unless it ends by itself within so many seconds.
+
+        Neither `received` nor `ended` is called any more, and no event loop runs meanwhile: Slicer may be closing.
+        """
 
     def pump(self, seconds: float) -> None:
         """Deliver what has come; if nothing has, wait for it up to so many seconds."""
@@ -103,10 +106,12 @@ class SubprocessTransport:
     def write(self, buffers: Sequence[Buffer]) -> None:
         self._outgoing.put(buffers)
 
-    def kill(self) -> None:
+    def kill(self, grace: float = 0.0) -> None:
         self._over = True
         if self._process is None:
             return
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace)
         _killWithChildren(self._process)
         self._outgoing.put(None)
         for thread in self._threads:

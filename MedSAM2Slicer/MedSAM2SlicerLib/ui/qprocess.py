@@ -49,8 +49,10 @@ class QProcessTransport:
             for buffer in buffers:
                 self._process.write(bytes(buffer))
 
-    def kill(self) -> None:
+    def kill(self, grace: float = 0.0) -> None:
         self._over = True
+        if grace and self._process.state() != qt.QProcess.NotRunning:
+            self._process.waitForFinished(round(grace * 1000))
         if self._process.state() != qt.QProcess.NotRunning:
             self._process.kill()
             self._process.waitForFinished(_KILL_MILLISECONDS)

@@ -9,6 +9,7 @@ import qt
 import slicer
 
 _ENTER = ("Return", "Enter")
+_TAKERS = ("QLineEdit", "QAbstractSpinBox", "QComboBox", "QAbstractItemView")  # of Enter
 _FOCUS = "focusChanged(QWidget*,QWidget*)"
 
 
@@ -46,7 +47,8 @@ class Shortcuts:
     def follow(self, focused: Any) -> None:
         """Leave Enter to the widget with the focus, if it uses it."""
         # A text field, as of the Python console, keeps Enter from shortcuts by itself.
-        taken = isinstance(focused, (qt.QLineEdit, qt.QAbstractSpinBox, qt.QComboBox, qt.QAbstractItemView))
+        # PythonQt's classes do not derive from each other as Qt's do, so that `isinstance` would know no subclass.
+        taken = focused is not None and any(focused.inherits(name) for name in _TAKERS)
         for key in _ENTER:
             if key in self._installed:
                 self._installed[key].enabled = not taken

@@ -236,4 +236,4 @@ def test_cmake_configures_the_extension(tmp_path: Path, testing: str) -> None:
     scripts, resources = len(_cmake_list("MODULE_PYTHON_SCRIPTS")), len(_cmake_list("MODULE_PYTHON_RESOURCES"))
     assert f"module {NAME}: {scripts} scripts, {resources} resources" in done.stdout
     assert f"package {NAME} depends on PyTorch" in done.stdout
-    assert (f"test {NAME}.py" in done.stdout) is (testing == "ON")
+    assert ("test test_module.py" in done.stdout) is (testing == "ON")

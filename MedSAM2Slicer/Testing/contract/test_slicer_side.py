@@ -93,6 +93,18 @@ def test_importing_the_slicer_side_leaves_torch_out() -> None:
     assert not loaded & {"torch", "SimpleITK", "scipy"}
 
 
+def test_no_class_of_qt_is_asked_for_its_subclasses() -> None:
+    """PythonQt's classes do not derive from each other as Qt's do: `inherits` knows what `isinstance` does not."""
+    asked = [
+        f"{source.name}:{node.lineno}"
+        for source in SOURCES
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance"
+        if any(isinstance(one, ast.Name) and one.id in ("qt", "ctk") for one in ast.walk(node))
+    ]
+    assert asked == []
+
+
 def _widgets_used(source: Path) -> Iterator[str]:
     """What a file asks of `ui` or `self.ui`."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):

@@ -29,8 +29,8 @@ class TestGestures:
     def test_a_drag_draws_a_box(self) -> None:
         gestures = Gestures()
         gestures.press((10, 20))
-        gestures.move((14, 20))
-        assert gestures.box == Drag((10, 20), (14, 20))
+        gestures.move((17, 20))
+        assert gestures.box == Drag((10, 20), (17, 20))
         gestures.move((60, 5))
         assert gestures.box == Drag((10, 20), (60, 5))
         assert gestures.release((61, 4)) == Drag((10, 20), (61, 4))
@@ -47,6 +47,13 @@ class TestGestures:
         gestures.press((10, 20))
         gestures.move((50, 60))
         assert gestures.release(end) is None
+
+    @pytest.mark.parametrize("end", [(13, 25), (24, 20), (10, 60)])
+    def test_a_hand_that_slips_still_clicks(self, end: tuple[int, int]) -> None:
+        gestures = Gestures()
+        gestures.press((10, 20))
+        gestures.move(end)
+        assert gestures.release(end) == Click((10, 20))
 
     def test_modified_presses_are_not_used(self) -> None:
         gestures = Gestures()

@@ -102,8 +102,6 @@ class ModuleWidget(widgets.qMRMLWidget):
         self._self = getattr(sys.modules[name], f"{name}Widget")(self)
         setattr(slicer.modules, f"{name}Widget", self._self)
         self._self.setup()
-        if self.isEntered:
-            self._self.enter()
 
     def setEntered(self, entered: bool) -> None:
         if entered != self.isEntered:

@@ -102,6 +102,17 @@ def test_killed_it_comes_back(make, block) -> None:
     assert reasons == ["The model process was ended by signal 9: A library printed this to stdout."]
 
 
+def test_it_says_good_bye_without_running_the_event_loop(make, block) -> None:
+    """Slicer stops it while its windows are being destroyed."""
+    client, events = make(), []
+    client.predict("s", 5, [block]).wait()
+    process = client._connection._transport._process
+    QtCore.QTimer.singleShot(0, lambda: events.append("delivered"))
+    client.stop()
+    assert not events
+    assert (process.exitStatus(), process.exitCode()) == (QtCore.QProcess.NormalExit, 0)  # it was not killed
+
+
 @pytest.mark.parametrize("command", [["no-such-program"], [""], []])
 def test_a_program_that_cannot_be_started(make, block, command: list[str]) -> None:
     client = make()
