@@ -42,7 +42,8 @@ both sides, or to the end of the volume where there is none. Each further correc
 left. All of it goes through the controller, as in Slicer.
 
 Between the corrected slice and an older prompt only the corrected slice's track is new; what the older prompt's track
-drew stays, and both are blended by distance, confidence and the area that the prompts tell of.
+drew stays, and a voxel gets the mean of both probabilities, weighted by distance, confidence and the area that the
+prompts tell of.
 
 Rise: share of structures whose Dice rises. Falls: structures that lose more than 0.01, and the largest loss. Outside:
 voxels beyond the interval that changed. Masks: drawn by a correction. Encoded: views of slices that went through the
