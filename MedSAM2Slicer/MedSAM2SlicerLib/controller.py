@@ -55,6 +55,8 @@ class Controller(Workplace):
         client.noticed.connect(self.noticed.emit)
         self._talk = Conversation()
         self._waitingPreview: int | None = None
+        self._ran: Sequence[SegmentWork] = ()  # by the last propagation that came to its end
+        self._then: Callable[[], None] | None = None  # once what runs is done
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
         self._edits = EditWatch()
 
@@ -173,15 +175,11 @@ class Controller(Workplace):
     def redraw(self, threshold: float = 0.5, smoothingMm: float = 0.0) -> None:
         """Draw what was propagated anew, without the model: at another probability, smoothed across slices (mm)."""
         work = self._work()
-        if work is None or self.busy:
-            return
-        with self._telling():
-            self._abandon()
-            objects, session, objectId = self._objects([work]), self._session(), work.objectId
-            self._pass = Redraw(self._target, self._volume, work, self.stack, threshold, smoothingMm)
-            self.busyChanged.emit(True)
-            slots = self._slots()
-            self._talk.ask(lambda: self._client.redraw(session, objects, objectId, threshold, smoothingMm, *slots))
+        self._redraw([] if work is None else [work], (threshold, smoothingMm), isStep=True)
+
+    def redrawRun(self, threshold: float, smoothingMm: float) -> None:
+        """As `redraw`, of all segments of the last propagation and in the same step for undo."""
+        self._redraw(self._ran, (threshold, smoothingMm), isStep=False)
 
     def stop(self) -> None:
         """End a propagation after the slice at hand; what is drawn stays."""
@@ -250,14 +248,19 @@ class Controller(Workplace):
 
     def _onDone(self, result: Propagated) -> None:
         ended, self._pass = self._pass, None
+        then, self._then = self._then, None
         summary = ""
         with self._telling():
             summary = ended.finish(result, self._client.modelFacts)
         self._edits.forget()
         self.busyChanged.emit(False)
         self.reviewed.emit()
+        if isinstance(ended, Pass):
+            self._ran = ended.works
         if summary:
             self.finished.emit(summary)
+        if then is not None:
+            then()
 
     def _onError(self, error: MedSAM2Error) -> None:
         self._waitingPreview = None
@@ -290,6 +293,20 @@ class Controller(Workplace):
         self.busyChanged.emit(True)
         slots, direction, only = self._slots(), self._options.direction, self._pass.objectIds
         self._talk.ask(lambda: self._client.propagate(session, objects, first, last, direction, stop, *slots, only))
+
+    def _redraw(self, works: Sequence[SegmentWork], cut: tuple[float, float], isStep: bool) -> None:
+        """Draw these segments anew, one after the other."""
+        if self.busy or not works:
+            return
+        with self._telling():
+            self._abandon()
+            work, *others = works
+            objects, session, objectId = self._objects([work]), self._session(), work.objectId
+            self._pass = Redraw(self._target, self._volume, work, self.stack, cut, isStep)
+            self._then = partial(self._redraw, others, cut, isStep)
+            self.busyChanged.emit(True)
+            slots = self._slots()
+            self._talk.ask(lambda: self._client.redraw(session, objects, objectId, *cut, *slots))
 
     def _slots(self) -> tuple[Slot, Slot, Slot]:
         """What the answers to a pass go into: steps, the end, an error."""
@@ -369,7 +386,7 @@ class Controller(Workplace):
         return self._breakOff()
 
     def _breakOff(self) -> bool:
-        ended, self._pass = self._pass, None
+        ended, self._pass, self._then = self._pass, None, None
         if ended is None:
             return False
         ended.breakOff()

@@ -17,6 +17,13 @@ class History(Protocol):
         ...
 
 
+class NoHistory:
+    """For what belongs to a step whose state was saved before."""
+
+    def saveState(self) -> None:
+        """Save nothing."""
+
+
 class EditHistory:
     """States of a segmentation for undo. Share one between its segments, so that one run is one step for all."""
 

@@ -33,7 +33,8 @@ class Pass:
         span: tuple[int, int],
         stop: StopRules,
     ) -> None:
-        self._target, self._works, self._span = target, works, span
+        self.works = works
+        self._target, self._span = target, span
         self._keepsOthers = {work.objectId: work.states.hasPropagatedOutside(*span) for work in works}
         self._recording = Recording(volume, options, span, stop)
         self._objects = {item.segment.label: item for item in objects}
@@ -53,7 +54,7 @@ class Pass:
     @property
     def objectIds(self) -> list[int]:
         """The objects that run."""
-        return [work.objectId for work in self._works]
+        return [work.objectId for work in self.works]
 
     def write(self, step: Step) -> Progress:
         """Write a step into its segments. Raises VolumeError if one is gone."""
@@ -67,7 +68,7 @@ class Pass:
 
     def finish(self, result: Propagated, model: Mapping[str, Any] | None) -> str:
         """Note on the segmentation what came of it; returns that in a line. `model`: the worker's facts about it."""
-        for work in self._works:
+        for work in self.works:
             record = next((one for one in result.objects if one.object_id == work.objectId), None)
             run = self._running.runs[work.objectId]
             if record is None:
@@ -85,27 +86,30 @@ class Pass:
             node = self._target.segmentationNode
             self._recording.save(node, work.segmentId, model, result, thing, keeps, continues)
             work.remember()
-        self._target.rememberOthers(self._works)
+        self._target.rememberOthers(self.works)
         return self._running.summary(result, self._volumeMl())
 
     def breakOff(self) -> None:
         """Keep what is drawn; a record of earlier runs does not tell the segment's story any more."""
         self._running.end()
-        for work in self._works:
+        for work in self.works:
             drawn = self._running.runs[work.objectId].reviews
             if drawn:
                 removeRun(self._target.segmentationNode, work.segmentId)
             work.noteSteps(drawn)
             work.remember()
-        self._target.rememberOthers(self._works)
+        self._target.rememberOthers(self.works)
 
     def _volumeMl(self) -> float:
         node = self._target.segmentationNode
-        return sum(segmentVolumeMl(node, work.segmentId) for work in self._works)
+        return sum(segmentVolumeMl(node, work.segmentId) for work in self.works)
 
 
 class Redraw:
-    """The slices of one segment, drawn anew from what the worker has kept, at another threshold."""
+    """The slices of one segment, drawn anew from what the worker has kept, at a `cut`: threshold and smoothing (mm).
+
+    It `isStep` for undo of its own, or goes with the propagation that it follows.
+    """
 
     def __init__(
         self,
@@ -113,13 +117,12 @@ class Redraw:
         volume: VolumeInUse,
         work: SegmentWork,
         stack: SliceStack,
-        threshold: float,
-        smoothingMm: float,
+        cut: tuple[float, float],
+        isStep: bool,
     ) -> None:
-        self._target, self._work = target, work
-        self._cut = threshold, smoothingMm
+        self._target, self._work, self._cut = target, work, cut
         span = (0, volume.slicing(stack).count)
-        writer = target.writer(volume, stack, work.segmentId)
+        writer = target.writer(volume, stack, work.segmentId, isStep)
         self._run = SegmentRun(writer, stack.axis, span, work.states.kept(), set())
         self._running = Running({work.objectId: self._run})
 

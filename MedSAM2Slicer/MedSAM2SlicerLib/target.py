@@ -8,7 +8,7 @@ import slicer
 
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.stack import SliceStack
-from MedSAM2SlicerLib.history import EditHistory, History
+from MedSAM2SlicerLib.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import promptedSegments
 from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, fitSegmentation
@@ -90,13 +90,14 @@ class Target:
             return []
         return list(self.segmentationNode.GetSegmentation().GetSegmentIDs())
 
-    def writer(self, volume: VolumeInUse, stack: SliceStack, segmentId: str = "") -> SliceWriter:
-        """Return what writes into a segment, this one if none is named, as the Segment Editor's settings allow."""
+    def writer(self, volume: VolumeInUse, stack: SliceStack, segmentId: str = "", isStep: bool = True) -> SliceWriter:
+        """Return what writes into a segment, this one if none is named, as the Segment Editor's settings allow.
+
+        Unless it `isStep` for undo of its own, it goes with the step before.
+        """
         editorNode = self._editorNode or editorNodeOf(self.segmentationNode)
-        named = segmentId or self.segmentId
-        return volume.onSlices(
-            SegmentWriter(self.segmentationNode, named, volume.node, editorNode, self.history), stack
-        )
+        named, history = segmentId or self.segmentId, self.history if isStep else NoHistory()
+        return volume.onSlices(SegmentWriter(self.segmentationNode, named, volume.node, editorNode, history), stack)
 
     def write(self, volume: VolumeInUse, masks: Mapping[int, Bools | None], stack: SliceStack) -> SliceWriter:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""

@@ -52,7 +52,8 @@ class Redrawing(Part):
         awaited, self._awaiting = self._awaiting, False
         if awaited and self._values() != (Choices.threshold, Choices.smoothingMm):
             self.update()
-            self.redraw()
+            if self.ui.thresholdSlider.enabled:
+                self.controller.redrawRun(*self._values())
 
     def _values(self) -> tuple[float, float]:
         return round(self.ui.thresholdSlider.value, 2), round(self.ui.smoothingSlider.value, 1)

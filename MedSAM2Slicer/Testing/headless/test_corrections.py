@@ -17,6 +17,7 @@ from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scenewatch import EditWatch
+from MedSAM2SlicerLib.segments import segmentMask
 
 
 @pytest.fixture
@@ -308,6 +309,34 @@ def test_a_redraw_writes_slices_anew_but_no_kept_ones(done: ControllerBench) -> 
     assert done.controller.slices()[4].areaMm2 == 72
     done.controller.undo()
     np.testing.assert_array_equal(done.mask(), before)
+
+
+def test_what_follows_a_run_goes_with_its_undo_and_takes_all_its_segments(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    segmentation, first = bench.controller.segmentationNode, bench.controller.segmentId
+    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
+    bench.controller.setSegment(segmentation, second)
+    bench.click(2, 2, 3)
+    bench.preview()
+
+    def masks() -> list[Any]:
+        return [segmentMask(segmentation, one, bench.volume) for one in (first, second)]
+
+    before = masks()
+    bench.controller.propagateAll()
+    call = bench.client.calls[-1]
+    while call.steps:
+        call.step()
+    call.finish()
+    bench.controller.redrawRun(0.3, 2.0)
+    for _ in range(2):
+        bench.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
+    assert not bench.controller.busy
+    assert [mask[4].all() for mask in masks()] == [True, True]
+    bench.controller.undo()
+    for mask, earlier in zip(masks(), before, strict=True):
+        np.testing.assert_array_equal(mask, earlier)
 
 
 def test_gestures_make_markups_and_draw_at_once(bench: ControllerBench, nodes: Any) -> None:
