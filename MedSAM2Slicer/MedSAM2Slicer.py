@@ -92,7 +92,7 @@ class MedSAM2SlicerParameterNode:
     minAreaMm2: float = Choices.minAreaMm2
     maxAreaChange: int = Choices.maxAreaChange
     maxDistanceMm: float = Choices.maxDistanceMm
-    insideSegment: str = Choices.insideSegment
+    inside: str = Choices.inside
     threshold: float = Choices.threshold
     smoothingMm: float = Choices.smoothingMm
 
@@ -252,7 +252,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         progress: Callable[[int, int], object] | None = None,
         direction: str | None = None,
         fieldOfView: str | None = None,
-        stop: Mapping[str, float | None] | None = None,
+        stop: Mapping[str, float | str | vtkMRMLMarkupsROINode | None] | None = None,
     ) -> vtkMRMLSegmentationNode:
         """Segment an object and return the segmentation. Waits for it; Slicer stays responsive meanwhile.
 
@@ -277,7 +277,8 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
         "level/width". model: a catalogue name or a checkpoint's path. range: slices along the axis, the last one
         excluded. memory: recency or self-sorting. progress: called with slices done and planned. direction: both,
-        forward or backward. fieldOfView: auto, whole or zoom. stop: rules by the names of `medsam2_core.StopRules`.
+        forward or backward. fieldOfView: auto, whole or zoom. stop: rules by the names of `medsam2_core.StopRules`;
+        of these, inside is the name or ID of a segment, or an ROI node: ``stop={"inside": slicer.util.getNode("R")}``.
 
         The model stays loaded for as long as the logic lives. Raises MedSAM2Error, whose text says what to do.
         """

@@ -12,10 +12,12 @@ from medsam2_core.run.prompts import PLANES, make_objects
 from medsam2_core.run.stack import SliceStack
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Pass
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
-from MedSAM2SlicerLib.segments import ensureSegmentation
+from MedSAM2SlicerLib.regions import roiMask
+from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
@@ -26,8 +28,11 @@ _STOP_RULES = {
     "max_area_change": "maxAreaChange",
     "max_distance_mm": "maxDistanceMm",
 }
+_INSIDE = "inside"  # the stop rule that is a region: the name or ID of a segment, or an ROI node
 Point = Sequence[float]
 Range = tuple[int, int]
+Region = str | slicer.vtkMRMLMarkupsROINode
+Stop = Mapping[str, float | Region | None]
 
 
 def process(
@@ -48,7 +53,7 @@ def process(
     progress: Callable[[int, int], None] | None = None,
     direction: str | None = None,
     fieldOfView: str | None = None,
-    stop: Mapping[str, float | None] | None = None,
+    stop: Stop | None = None,
 ) -> slicer.vtkMRMLSegmentationNode:
     """Segment an object and return the segmentation; see `MedSAM2SlicerLogic.process` for the arguments.
 
@@ -66,9 +71,10 @@ def process(
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
     objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT_ID}, {})
     first, last = _range(options, placed, slicing.count)
+    rules = options.stopRules(_inside(volume, options.stack, segmentationNode, (stop or {}).get(_INSIDE)))
     session = f"console/{segmentationNode.GetID()}/{segmentId}"
     volume.openSession(client, session, options)
-    target, rules = Target(segmentationNode, segmentId), options.stopRules()
+    target = Target(segmentationNode, segmentId)
     work = target.work(volume, options.stack)
     running = Pass(target, volume, options, [work], objects, (first, last), rules)
 
@@ -94,14 +100,15 @@ def _options(
     axis: int | str | None,
     span: Range | None,
     chosen: Mapping[str, str | None],
-    stop: Mapping[str, float | None],
+    stop: Stop,
 ) -> RunOptions:
     """The arguments as options; what is left out keeps its default. Raises PromptError for unknown stop rules."""
-    unknown = sorted(stop.keys() - _STOP_RULES.keys())
+    names = [*_STOP_RULES, _INSIDE]
+    unknown = sorted(stop.keys() - set(names))
     if unknown:
-        raise PromptError(f"There is no stop rule {unknown[0]!r}: use {', '.join(_STOP_RULES)}.")
+        raise PromptError(f"There is no stop rule {unknown[0]!r}: use {', '.join(names)}.")
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    given |= {_STOP_RULES[name]: value for name, value in stop.items()}
+    given |= {_STOP_RULES[name]: value for name, value in stop.items() if name != _INSIDE}
     first, last = span or (None, None)
     return RunOptions(stack=SliceStack(_axis(volume, axis)), first=first, last=last, **given)
 
@@ -128,6 +135,19 @@ def _placed(
     placed += placer.points(exclude, [False] * len(exclude)) if exclude else []
     placed += [placer.box(box)] if box else []
     return placed + ([placer.roi(roiNode)] if roiNode is not None else [])
+
+
+def _inside(
+    volume: VolumeInUse, stack: SliceStack, segmentationNode: slicer.vtkMRMLSegmentationNode, region: Region | None
+) -> Bools | None:
+    """The region to stay in, on the slices' grid. Raises PromptError for one that is not there or an empty ROI."""
+    if region is None:
+        return None
+    if isinstance(region, str):
+        marked = segmentMask(segmentationNode, segmentIdOf(segmentationNode, region), volume.node)
+    else:
+        marked = roiMask(region, volume.node)
+    return volume.regionOnSlices(marked, stack)
 
 
 def _range(options: RunOptions, placed: Sequence[PlacedPrompt], count: int) -> Range:

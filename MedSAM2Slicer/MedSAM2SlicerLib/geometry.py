@@ -119,6 +119,28 @@ def viewAxes(sliceNode: slicer.vtkMRMLSliceNode | None) -> Float:
     return np.eye(3) if sliceNode is None else _array(sliceNode.GetSliceToRAS())[:3, :3]
 
 
+def boxMask(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, boxToWorld: npt.ArrayLike, size: npt.ArrayLike
+) -> npt.NDArray[np.bool_]:
+    """Mark the voxels (k, j, i) whose centres lie in a box or on its faces. Raises VolumeError.
+
+    The box has edges of `size` (3,) about the origin of its own frame, which `boxToWorld` (4x4) puts into the world.
+    """
+    geometry = volumeGeometry(volumeNode)
+    slices, rows, columns = geometry.shape_kji
+    toBox = np.linalg.inv(boxToWorld) @ volumeToWorldMatrix(volumeNode) @ geometry.affine_ijk_to_ras
+    k, j = np.ogrid[:slices, :rows]
+    # A box holds one stretch of each row, so its ends are enough: 0.8 s for a large CT, voxel by voxel 3 s.
+    start, end = np.full((slices, rows), -np.inf), np.full((slices, rows), np.inf)
+    for (perI, perJ, perK, offset), edge in zip(toBox[:3], np.asarray(size, dtype=np.float64), strict=True):
+        middle, half = -(perJ * j + perK * k + offset), edge / 2 + _SAME
+        with np.errstate(divide="ignore"):  # rows along a face have no ends: all of such a row is in, or nothing
+            ends = (middle - half) / perI, (middle + half) / perI
+        start, end = np.maximum(start, np.minimum(*ends)), np.minimum(end, np.maximum(*ends))
+    i = np.arange(columns)
+    return (i >= start[..., None]) & (i <= end[..., None])
+
+
 def sameFrame(node: slicer.vtkMRMLTransformableNode, other: slicer.vtkMRMLTransformableNode) -> bool:
     """Whether two nodes are moved in the world by the same transform, whatever the nodes that hold it."""
     first, second = node.GetParentTransformNode(), other.GetParentTransformNode()

@@ -18,7 +18,7 @@ class RunOptions:
 
     `stack` says which slices; the default is the volume's as acquired (k). `window` is as `Window.parse` reads it.
     `first` and `last` are a half-open range of slices, None for the volume's ends.
-    `insideSegment` is the ID of a segment, or empty.
+    `inside` is the ID of a segment or of an ROI node to stay in, or empty.
     """
 
     model: str = "starter"
@@ -35,10 +35,10 @@ class RunOptions:
     minAreaMm2: float | None = None
     maxAreaChange: float | None = None
     maxDistanceMm: float | None = None
-    insideSegment: str = ""
+    inside: str = ""
 
     def stopRules(self, inside: npt.NDArray[np.bool_] | None = None) -> StopRules:
-        """Return the core's stop rules; `inside` marks the segment to stay in, on the slices' grid."""
+        """Return the core's stop rules; `inside` marks the region to stay in, on the slices' grid."""
         return StopRules(self.absentSlices, self.minAreaMm2, self.maxAreaChange, self.maxDistanceMm, inside)
 
     def session(self) -> tuple[object, ...]:

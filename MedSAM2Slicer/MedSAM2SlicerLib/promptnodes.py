@@ -119,6 +119,12 @@ def promptedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> set[st
     }
 
 
+def otherMarkups(className: str) -> list[slicer.vtkMRMLMarkupsNode]:
+    """Return the markups of a class that were not made for prompts, such as a measurement; hidden ones are left out."""
+    nodes = slicer.util.getNodesByClass(className)
+    return [node for node in nodes if node.GetAttribute(_KIND) is None and not node.GetHideFromEditors()]
+
+
 def itemText(kind: str, sliceIndex: int) -> str:
     """Return a prompt's line in a list."""
     return _("slice {index} · {kind}").format(index=sliceIndex, kind=_title(kind))

@@ -20,9 +20,10 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts import PromptPlacer
+from MedSAM2SlicerLib.regions import regionMask
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
 from MedSAM2SlicerLib.script import pythonScript
-from MedSAM2SlicerLib.segments import segmentMask, segmentVolumeMl
+from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork, storedStack
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, SliceReview
@@ -252,10 +253,10 @@ class Workplace:
         return record
 
     def _inside(self) -> npt.NDArray[np.bool_] | None:
-        """The segment that a propagation is to stay in, on the slices' grid."""
-        if not self._options.insideSegment:
+        """The region that a propagation is to stay in, on the slices' grid."""
+        if not self._options.inside:
             return None
-        marked = segmentMask(self.segmentationNode, self._options.insideSegment, self._volume.node)
+        marked = regionMask(self._options.inside, self.segmentationNode, self._volume.node)
         return self._volume.regionOnSlices(marked, self.stack)
 
     def _moveTo(self, target: Target) -> None:

@@ -17,8 +17,8 @@ class Choices:
     """All choices but the nodes.
 
     `axis` is auto, axial, coronal or sagittal. `first` and `last` are slices, both included. In the stop rules 0 means
-    off; `maxAreaChange` is in percent; `insideSegment` is a segment's ID, empty for anywhere. `threshold` is a
-    probability; it and `smoothingMm`, the smoothing across slices, draw anew what was propagated.
+    off; `maxAreaChange` is in percent; `inside` is the ID of a segment or an ROI node, empty for anywhere. `threshold`
+    is a probability; it and `smoothingMm`, the smoothing across slices, draw anew what was propagated.
     """
 
     model: str = "starter"
@@ -33,7 +33,7 @@ class Choices:
     minAreaMm2: float = 0.0
     maxAreaChange: int = 0
     maxDistanceMm: float = 0.0
-    insideSegment: str = ""
+    inside: str = ""
     threshold: float = 0.5
     smoothingMm: float = 0.0
 
@@ -52,5 +52,5 @@ class Choices:
             minAreaMm2=self.minAreaMm2 or None,
             maxAreaChange=self.maxAreaChange / 100 or None,
             maxDistanceMm=self.maxDistanceMm or None,
-            insideSegment=self.insideSegment,
+            inside=self.inside,
         )

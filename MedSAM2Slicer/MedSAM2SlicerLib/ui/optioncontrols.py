@@ -48,7 +48,7 @@ class OptionControls:
             minAreaMm2=ui.minAreaSpinBox.value,
             maxAreaChange=ui.areaChangeSpinBox.value,
             maxDistanceMm=ui.maxDistanceSpinBox.value,
-            insideSegment=ui.insideSegmentComboBox.currentData,
+            inside=ui.insideComboBox.currentData,
             threshold=round(ui.thresholdSlider.value, 2),
             smoothingMm=round(ui.smoothingSlider.value, 1),
         )
@@ -67,7 +67,7 @@ class OptionControls:
             ui.minAreaSpinBox.value = choices.minAreaMm2
             ui.areaChangeSpinBox.value = choices.maxAreaChange
             ui.maxDistanceSpinBox.value = choices.maxDistanceMm
-            _select(ui.insideSegmentComboBox, choices.insideSegment)
+            _select(ui.insideComboBox, choices.inside)
             ui.thresholdSlider.value = choices.threshold
             ui.smoothingSlider.value = choices.smoothingMm
             self._enable()
@@ -83,12 +83,12 @@ class OptionControls:
         self._showRange(first, last)
         self._quiet = quiet
 
-    def setSegments(self, segments: Sequence[tuple[str, str]]) -> None:
+    def setRegions(self, regions: Sequence[tuple[str, str]]) -> None:
         """Offer to stay inside one of these (IDs and names); that the chosen one is gone counts as a change."""
-        offered = [("", _("Anywhere")), *segments]
+        offered = [("", _("Anywhere")), *regions]
         if offered == self._offered:
             return
-        box, self._offered = self.ui.insideSegmentComboBox, offered
+        box, self._offered = self.ui.insideComboBox, offered
         before = box.currentData
         self._quiet, quiet = True, self._quiet
         box.clear()
@@ -99,7 +99,7 @@ class OptionControls:
             self._onChanged()
 
     def _fill(self) -> None:
-        self.setSegments([])
+        self.setRegions([])
         _fill(
             self.ui.axisComboBox,
             {
@@ -121,7 +121,7 @@ class OptionControls:
 
     def _connect(self) -> None:
         ui = self.ui
-        for name in ("axis", "direction", "memory", "window", "insideSegment"):
+        for name in ("axis", "direction", "memory", "window", "inside"):
             box = getattr(ui, f"{name}ComboBox")
             box.connect("currentIndexChanged(int)", self._onChanged)
         for box in (ui.bankSizeSpinBox, ui.absentSlicesSpinBox, ui.areaChangeSpinBox):

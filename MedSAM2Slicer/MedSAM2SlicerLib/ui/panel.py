@@ -10,6 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib.promptnodes import otherMarkups
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import views
 from MedSAM2SlicerLib.ui.banner import Banner
@@ -109,7 +110,7 @@ class Panel:
             self.models.show(choices.model)
             self._tell(choices)
             self.options.setSliceCount(self.controller.sliceCount())
-            self.options.setSegments(otherSegments(self.controller))
+            self._offerRegions()
             self.options.show(choices)
             self._apply()
             self.update()
@@ -140,9 +141,10 @@ class Panel:
             signal.disconnect(slot)
 
     def tick(self) -> None:
-        """Deliver what the worker sent, and follow the views (called 20 times a second)."""
+        """Deliver what the worker sent, follow the views and the scene's ROIs (called 20 times a second)."""
         self.controller.tick()
         self.review.follow()
+        self._offerRegions()
 
     def place(self, kind: str) -> None:
         """Start or end placing prompts of a kind, if it can be done."""
@@ -160,7 +162,7 @@ class Panel:
         """Enable what can be used and say of the rest why not."""
         whyNoPrompt = self._whyNoPrompt()
         self.source.update()
-        self.options.setSegments(otherSegments(self.controller))
+        self._offerRegions()
         self.prompts.update(whyNoPrompt)
         self.run.update(whyNoPrompt or self._whyNotPropagate())
         self.review.update()
@@ -238,6 +240,12 @@ class Panel:
         isAuto = choices.axis == AUTO or not volume
         stack = self._stack or SliceStack() if isAuto else views.stackOfPlane(volume, choices.axis)
         self.controller.setOptions(choices.options(stack))
+
+    def _offerRegions(self) -> None:
+        """Offer to stay inside the other segments, and the ROIs of the scene as they are named now."""
+        rois = otherMarkups("vtkMRMLMarkupsROINode")
+        named = [(roi.GetID(), _("{name} (ROI)").format(name=roi.GetName())) for roi in rois]
+        self.options.setRegions([*otherSegments(self.controller), *named])
 
     def _whyNoPrompt(self) -> str:
         return self.source.whyNot() or self.banner.whyNot() or self.models.whyNot()

@@ -195,6 +195,10 @@ class ChoicesTest(EffectTestCase):
     def test_they_are_saved_with_the_scene(self) -> None:
         self.ui.axisComboBox.currentIndex = self.ui.axisComboBox.findData("coronal")
         self.ui.absentSlicesSpinBox.value = 7
+        roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "chest")
+        box = self.ui.insideComboBox
+        self.wait(lambda: box.findData(roi.GetID()) > 0)
+        box.currentIndex = box.findData(roi.GetID())
         path = str(Path(self.folder.name) / "scene.mrml")
         slicer.mrmlScene.SetURL(path)
         slicer.mrmlScene.Commit(path)
@@ -208,6 +212,7 @@ class ChoicesTest(EffectTestCase):
         self.activate()
         self.assertIs(self.face.node, self.node)
         self.assertEqual((self.panel.choices().axis, self.panel.choices().absentSlices), ("coronal", 7))
+        self.assertEqual(slicer.mrmlScene.GetNodeByID(self.panel.choices().inside).GetName(), "chest")
 
 
 class WorkerTest(unittest.TestCase):

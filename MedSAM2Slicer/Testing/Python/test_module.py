@@ -118,7 +118,7 @@ class ModuleTest(PanelTestCase):
         self.propagate()
         inside = self.controller.segmentId
         self.ui.addSegmentButton.click()
-        self.ui.insideSegmentComboBox.currentIndex = self.ui.insideSegmentComboBox.findData(inside)
+        self.ui.insideComboBox.currentIndex = self.ui.insideComboBox.findData(inside)
         self.ui.maxDistanceSpinBox.value = 40
         segmentation = self.controller.segmentationNode
         segmentation.AddDefaultStorageNode(str(Path(self.folder.name) / "result.seg.nrrd"))
@@ -135,8 +135,8 @@ class ModuleTest(PanelTestCase):
         self.assertEqual(self.panel.choices().axis, "axial")
         node = self.widget.logic.getParameterNode()
         self.assertEqual((node.first, node.last, node.maxDistanceMm), (4, 12, 40))
-        self.assertEqual(node.insideSegment, inside)
-        self.assertEqual(self.controller.options.insideSegment, inside)
+        self.assertEqual(node.inside, inside)
+        self.assertEqual(self.controller.options.inside, inside)
         self.assertEqual(self.panel.source.source().volume.GetName(), "CT")
 
     def test_a_script_can_set_the_parameter_node(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unittest
 from types import SimpleNamespace
 
+import slicer
 from medsam2selftest import PanelTestCase
 
 from MedSAM2SlicerLib.ui import text
@@ -45,7 +46,7 @@ class ChoicesTest(PanelTestCase):
         self.assertEqual((options.stack.axis, options.window, options.memory), (1, "-500/1400", "self-sorting"))
         self.assertEqual((options.first, options.last, options.direction), (3, 31, "forward"))
         self.assertEqual((options.absentSlices, options.minAreaMm2, options.maxAreaChange), (None, 12.5, 0.5))
-        self.assertEqual((options.maxDistanceMm, options.insideSegment), (42.5, ""))
+        self.assertEqual((options.maxDistanceMm, options.inside), (42.5, ""))
 
     def test_each_control_reaches_the_parameter_node(self) -> None:
         node = self.widget.logic.getParameterNode()
@@ -76,17 +77,34 @@ class ChoicesTest(PanelTestCase):
         self.assertEqual(self.controller.options.maxDistanceMm, 60)
 
     def test_staying_inside_another_segment(self) -> None:
-        box, node = self.ui.insideSegmentComboBox, self.widget.logic.getParameterNode()
+        box, node = self.ui.insideComboBox, self.widget.logic.getParameterNode()
         self.assertEqual([box.itemText(index) for index in range(box.count)], ["Anywhere"])
         self.ui.addSegmentButton.click()
         lung = self.controller.segmentId
         self.controller.segmentationNode.GetSegmentation().GetSegment(lung).SetName("lung")
         self.ui.addSegmentButton.click()
         self.assertEqual([box.itemText(index) for index in range(box.count)], ["Anywhere", "lung"])
-        self.pick("insideSegmentComboBox", lung)
-        self.assertEqual((node.insideSegment, self.controller.options.insideSegment), (lung, lung))
+        self.pick("insideComboBox", lung)
+        self.assertEqual((node.inside, self.controller.options.inside), (lung, lung))
         self.ui.segmentSelector.setCurrentSegmentID(lung)  # which cannot be drawn inside itself
-        self.assertEqual((node.insideSegment, self.controller.options.insideSegment), ("", ""))
+        self.assertEqual((node.inside, self.controller.options.inside), ("", ""))
+
+    def test_staying_inside_an_roi(self) -> None:
+        box, node = self.ui.insideComboBox, self.widget.logic.getParameterNode()
+        self.ui.boxButton.click()
+        self.click(10, 10, 10)
+        self.click(30, 28, 10)  # a prompt, which is no region
+        roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "chest")
+        self.wait(lambda: box.count == 2)
+        self.assertEqual(box.itemText(1), "chest (ROI)")
+        self.pick("insideComboBox", roi.GetID())
+        self.assertEqual((node.inside, self.controller.options.inside), (roi.GetID(), roi.GetID()))
+        roi.SetName("thorax")
+        self.wait(lambda: box.itemText(1) == "thorax (ROI)")
+        self.assertEqual(self.controller.options.inside, roi.GetID())
+        slicer.mrmlScene.RemoveNode(roi)
+        self.wait(lambda: box.count == 1)
+        self.assertEqual((node.inside, self.controller.options.inside), ("", ""))
 
     def test_a_whole_range_stays_whole_on_another_volume(self) -> None:
         self.assertEqual((self.ui.rangeWidget.minimumValue, self.ui.rangeWidget.maximumValue), (0, 19))

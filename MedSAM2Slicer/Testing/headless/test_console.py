@@ -17,9 +17,10 @@ from fakeclient import FakeClient
 import open_data
 from medsam2_core.cli.main import run
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.run.prompts import Slicing
 from MedSAM2SlicerLib import console
 from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.runrecord import loadRun
 from MedSAM2SlicerLib.segments import segmentMask
 from MedSAM2SlicerLib.transports import SubprocessTransport
@@ -128,6 +129,26 @@ def test_an_roi_is_a_box_and_a_range(nodes: Any) -> None:
     assert fake.planned == 3
 
 
+def test_an_roi_or_a_segment_is_a_region_to_stay_inside(nodes: Any) -> None:
+    volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
+    point = ijkToWorld(volume, [[4, 4, 3]]).tolist()
+    roi = nodes.roi(point[0], (4, 4, 2.2))
+    segmentation = console.process(fake, volume, segmentName="lesion", points=point, stop={"inside": roi})
+    wanted = np.zeros((7, 8, 9), dtype=bool)
+    wanted[2:5, 2:7, 2:7] = True
+    np.testing.assert_array_equal(recordedRegion(segmentation, 0), wanted)
+    lesion = segmentMask(segmentation, segmentation.GetSegmentation().GetNthSegmentID(0), volume)
+    console.process(fake, volume, segmentation, "core", points=point, stop={"inside": "lesion", "max_distance_mm": 9.0})
+    np.testing.assert_array_equal(recordedRegion(segmentation, 1), lesion)
+
+
+def recordedRegion(segmentation: Any, place: int) -> Any:
+    """The region in the record of a segment's run."""
+    record = loadRun(segmentation, segmentation.GetSegmentation().GetNthSegmentID(place))
+    (run,) = record.runs(Slicing(volumeGeometry(slicer.util.getNode("CT")), 0))
+    return run.stop.inside
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -138,6 +159,7 @@ def test_an_roi_is_a_box_and_a_range(nodes: Any) -> None:
         ({"maskSegment": "none"}, PromptError, "no segment"),
         ({"points": [[0, 0, 0]], "window": "wide"}, VolumeError, "window"),
         ({"points": [[0, 0, 0]], "stop": {"absent": 3}}, PromptError, "no stop rule 'absent': use absent_slices"),
+        ({"points": [[0, 0, 0]], "stop": {"inside": "lung"}}, PromptError, "no segment 'lung'"),
     ],
 )
 def test_what_cannot_be_done_says_why(nodes: Any, arguments: dict[str, Any], error: type[Exception], text: str) -> None:

@@ -298,6 +298,20 @@ def test_options_reach_the_worker(bench: ControllerBench) -> None:
     assert bench.client.ticks == 1
 
 
+def test_a_renamed_roi_is_the_same_region_and_a_deleted_one_is_missed(bench: ControllerBench, nodes: Any) -> None:
+    roi = nodes.roi(ijkToWorld(bench.volume, [[4, 4, 3]])[0], (4, 4, 2.2))
+    bench.controller.setOptions(RunOptions(inside=roi.GetID()))
+    bench.click(4, 4, 3)
+    roi.SetName("another name")
+    bench.propagate().finish()
+    record = loadRun(bench.controller.segmentationNode, bench.controller.segmentId)
+    assert [one["slice_index"] for one in record.report["settings"]["stop"]["inside"]["slices"]] == [2, 3, 4]
+    slicer.mrmlScene.RemoveNode(roi)
+    bench.controller.propagate()
+    assert not bench.controller.busy
+    assert bench.said["failed"] == [("The segment or ROI to stay inside is gone: choose another one.",)]
+
+
 def test_the_worker_holds_one_form_of_the_volume(bench: ControllerBench, nodes: Any) -> None:
     bench.click(4, 4, 3)
     held = []

@@ -239,7 +239,7 @@ def test_an_oblique_run_is_repeated(
     nodes: Any, patients: Any, randomRigid: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient = patients(nodes.transform(randomRigid(5)))
-    patient.start(stack=SliceStack(0, tilted(patient)), minAreaMm2=20.0, insideSegment="")
+    patient.start(stack=SliceStack(0, tilted(patient)), minAreaMm2=20.0)
     patient.line()
     patient.propagate()
     wanted = patient.mask
@@ -253,6 +253,22 @@ def test_an_oblique_run_is_repeated(
     assert dice(patient.mask[patient.slice(0.3)], patient.truth[patient.slice(0.3)]) > 0.99
     assert dice(patient.byReplay(), patient.mask) > 0.99  # a mask that was edited goes to the slices and back
     assert dice(patient.byCommandLine(), patient.mask) > 0.99
+
+
+@pytest.mark.parametrize("isOblique", [False, True])
+def test_a_run_inside_an_roi_is_repeated_though_the_roi_is_gone(
+    nodes: Any, patients: Any, randomRigid: Any, monkeypatch: pytest.MonkeyPatch, isOblique: bool
+) -> None:
+    patient = patients(nodes.transform(randomRigid(2)))
+    middle, top = (ijkToWorld(patient.node, [[0, 0, patient.slice(share)]])[0] for share in (0.5, 0.9))
+    (centre,) = ijkToWorld(patient.node, [np.argwhere(patient.truth).mean(axis=0)[::-1]])
+    roi = nodes.roi(centre, (400, 400, np.linalg.norm(top - middle)), randomRigid(2)[:3, :3])
+    patient.start(stack=SliceStack(0, tilted(patient) if isOblique else None), inside=roi.GetID())
+    patient.line()
+    patient.propagate()
+    assert any("region" in stop for stop in patient.controller.stops().values())
+    nodes.scene.RemoveNode(roi)
+    assert "logic.replay(" in assertAllEqual(patient, monkeypatch)
 
 
 def tilted(patient: Patient) -> Any:
