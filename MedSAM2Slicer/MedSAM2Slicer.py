@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 import slicer.util
 import vtk
-from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLMarkupsLineNode, vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -243,6 +243,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         exclude: Sequence[Sequence[float]] | None = None,
         box: Sequence[Sequence[float]] | None = None,
         roiNode: vtkMRMLMarkupsROINode | None = None,
+        lineNode: vtkMRMLMarkupsLineNode | None = None,
         maskSegment: str | None = None,
         axis: int | str | None = None,
         window: str | None = None,
@@ -273,6 +274,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             logic.process(ct, points=points, window="lung", range=(40, 90), progress=lambda done, all: print(done, all))
 
         segmentationNode, segmentName: written into; made if there is none. roiNode: a box and its range of slices.
+        lineNode: a line along the longest diameter, as for RECIST; it stands for a box around an ellipse.
         maskSegment: name or ID of a segment of the segmentation that is taken for true on the slices it marks.
         axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
         "level/width". model: a catalogue name or a checkpoint's path. range: slices along the axis, the last one
@@ -293,6 +295,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             exclude=exclude,
             box=box,
             roiNode=roiNode,
+            lineNode=lineNode,
             maskSegment=maskSegment,
             axis=axis,
             window=window,

@@ -44,6 +44,7 @@ def process(
     exclude: Sequence[Point] | None = None,
     box: Sequence[Point] | None = None,
     roiNode: slicer.vtkMRMLMarkupsROINode | None = None,
+    lineNode: slicer.vtkMRMLMarkupsLineNode | None = None,
     maskSegment: str | None = None,
     axis: int | str | None = None,
     window: str | None = None,
@@ -65,7 +66,7 @@ def process(
     options = _options(volume, axis, range, chosen, stop or {})
     slicing, placer = volume.slicing(options.stack), volume.placer(options.stack)
     segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
-    placed = _placed(placer, points, exclude, box, roiNode)
+    placed = _placed(placer, points, exclude, box, roiNode, lineNode)
     if maskSegment is not None:
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
@@ -130,11 +131,13 @@ def _placed(
     exclude: Sequence[Point] | None,
     box: Sequence[Point] | None,
     roiNode: slicer.vtkMRMLMarkupsROINode | None,
+    lineNode: slicer.vtkMRMLMarkupsLineNode | None,
 ) -> list[PlacedPrompt]:
     placed = placer.points(points, [True] * len(points)) if points else []
     placed += placer.points(exclude, [False] * len(exclude)) if exclude else []
     placed += [placer.box(box)] if box else []
-    return placed + ([placer.roi(roiNode)] if roiNode is not None else [])
+    placed += [placer.roi(roiNode)] if roiNode is not None else []
+    return placed + ([placer.line(lineNode)] if lineNode is not None else [])
 
 
 def _inside(

@@ -117,6 +117,11 @@ class Controller(Workplace):
             self._ensured().prompts.addSegment(segmentId, sliceIndex, self._placer())
         self.promptsChanged.emit()
 
+    def addLinePrompt(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
+        """Take a line of the scene along the object's longest diameter, and draw the slice; moved, it still counts."""
+        with self._telling():
+            self.preview(self._addLine(lineNode))
+
     def removePrompt(self, item: PromptItem) -> None:
         """Remove a prompt; a slice that it alone had drawn is as it was before, others are drawn anew."""
         work = self._work()

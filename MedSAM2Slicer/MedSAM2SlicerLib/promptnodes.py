@@ -33,6 +33,7 @@ _LINE_POINTS = 2
 _KIND = "MedSAM2.Kind"
 _SEGMENT = "MedSAM2.SegmentId"
 _SEGMENTATION = "MedSAM2.Segmentation"
+_TAKEN = "MedSAM2.Taken"  # of a markup that somebody drew for another purpose: it outlives being a prompt
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,13 @@ class PromptNodes:
 
     def nodeToPlace(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
         """Return the node that the next prompt goes into: points share one node; others have one each."""
-        free = [node for node in self.nodes(kind) if _takesMore(node)]
+        free = [node for node in self.nodes(kind) if _takesMore(node) and not node.GetAttribute(_TAKEN)]
         return free[0] if free else self._make(kind)
+
+    def takeLine(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
+        """Make a line that is in the scene, such as a measurement, a prompt of this segment, and of no other."""
+        lineNode.SetAttribute(_TAKEN, "1")
+        self._claim(lineNode, "line")
 
     def placed(self, placer: PromptPlacer) -> Iterator[tuple[str, PlacedPrompt]]:
         """Place the prompts of all nodes, each with its kind. Raises PromptError, naming the markup."""
@@ -77,20 +83,20 @@ class PromptNodes:
         yield from (("curve", prompt) for prompt in placer.curves(drawn))
 
     def remove(self, item: PromptItem) -> None:
-        """Remove a prompt from the scene; nothing happens if it is gone already."""
+        """Remove a prompt; nothing happens if it is gone already. A line that was taken stays in the scene."""
         node = slicer.mrmlScene.GetNodeByID(item.nodeId) if item.nodeId else None
         if node is None:
             return
         if item.pointId is None:
-            slicer.mrmlScene.RemoveNode(node)
+            _drop(node)
         else:
             node.RemoveNthControlPoint(node.GetNthControlPointIndexByID(item.pointId))
 
     def removeAll(self) -> None:
-        """Remove every node."""
+        """Remove every prompt; lines that were taken stay in the scene."""
         for kind in KINDS:
             for node in self.nodes(kind):
-                slicer.mrmlScene.RemoveNode(node)
+                _drop(node)
 
     def _belongs(self, node: slicer.vtkMRMLMarkupsNode) -> bool:
         return (
@@ -101,12 +107,16 @@ class PromptNodes:
     def _make(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
         segment = self._segmentationNode.GetSegmentation().GetSegment(self._segmentId)
         node = slicer.mrmlScene.AddNewNodeByClass(_CLASSES[kind], f"{segment.GetName()} {_title(kind)}")
-        node.SetAttribute(_KIND, kind)
-        node.SetAttribute(_SEGMENT, self._segmentId)
-        node.SetNodeReferenceID(_SEGMENTATION, self._segmentationNode.GetID())
+        self._claim(node, kind)
         node.CreateDefaultDisplayNodes()
         _style(node.GetDisplayNode(), kind)
         return node
+
+    def _claim(self, node: slicer.vtkMRMLMarkupsNode, kind: str) -> None:
+        """Note on a node that it holds prompts of the segment."""
+        node.SetAttribute(_KIND, kind)
+        node.SetAttribute(_SEGMENT, self._segmentId)
+        node.SetNodeReferenceID(_SEGMENTATION, self._segmentationNode.GetID())
 
 
 def promptedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> set[str]:
@@ -120,9 +130,9 @@ def promptedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> set[st
 
 
 def otherMarkups(className: str) -> list[slicer.vtkMRMLMarkupsNode]:
-    """Return the markups of a class that were not made for prompts, such as a measurement; hidden ones are left out."""
-    nodes = slicer.util.getNodesByClass(className)
-    return [node for node in nodes if node.GetAttribute(_KIND) is None and not node.GetHideFromEditors()]
+    """Return the markups of a class that were not made for prompts, such as measurements; hidden ones are left out."""
+    nodes = [node for node in slicer.util.getNodesByClass(className) if not node.GetHideFromEditors()]
+    return [node for node in nodes if node.GetAttribute(_KIND) is None or node.GetAttribute(_TAKEN)]
 
 
 def itemText(kind: str, sliceIndex: int) -> str:
@@ -147,6 +157,16 @@ def _takesMore(node: slicer.vtkMRMLMarkupsNode) -> bool:
         return True
     placed: int = node.GetNumberOfDefinedControlPoints()
     return placed < _LINE_POINTS if node.IsA("vtkMRMLMarkupsLineNode") else not placed
+
+
+def _drop(node: slicer.vtkMRMLMarkupsNode) -> None:
+    """Remove a node of prompts; one that was taken stays, as it was before."""
+    if not node.GetAttribute(_TAKEN):
+        slicer.mrmlScene.RemoveNode(node)
+        return
+    for name in (_KIND, _SEGMENT, _TAKEN):
+        node.RemoveAttribute(name)
+    node.SetNodeReferenceID(_SEGMENTATION, None)
 
 
 def _style(display: slicer.vtkMRMLMarkupsDisplayNode | None, kind: str) -> None:

@@ -42,6 +42,10 @@ class PromptSet:
         placer.segment(self._segmentationNode, segmentId, _slices(sliceIndex))
         self._segments.append((segmentId, sliceIndex))
 
+    def takeLine(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
+        """Make a line that is in the scene a prompt; removed from the prompts, it stays in the scene."""
+        self._nodes.takeLine(lineNode)
+
     def placed(self, placer: PromptPlacer) -> list[tuple[str, PlacedPrompt]]:
         """Place every prompt, each with its kind. Raises PromptError, naming the markup that cannot be used."""
         placed = list(self._nodes.placed(placer))

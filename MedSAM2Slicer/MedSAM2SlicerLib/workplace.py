@@ -211,6 +211,12 @@ class Workplace:
         prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
         return placed.prompt.slice_index
 
+    def _addLine(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> int:
+        """Make a line of the scene a prompt; returns its slice. Raises MedSAM2Error where it cannot be one."""
+        placed = self._placer().line(lineNode)
+        self._ensured().prompts.takeLine(lineNode)
+        return placed.prompt.slice_index
+
     def _mark(self, sliceIndex: int, mark: str) -> None:
         work = self._work()
         if work is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.promptnodes import otherMarkups
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.part import Part, explain
@@ -94,14 +96,17 @@ class PromptControls(Part):
         views.showSlice(self.controller, self._slices[row])
 
     def fillMenu(self) -> None:
-        """Offer the other segments of the segmentation."""
+        """Offer the other segments of the segmentation, and lines of the scene such as measurements."""
         self.menu.clear()
-        others = otherSegments(self.controller)
-        for segmentId, name in others:
+        for segmentId, name in otherSegments(self.controller):
             action = self.menu.addAction(name)
             action.connect("triggered()", lambda segmentId=segmentId: self.controller.addSegmentPrompt(segmentId, None))
-        if not others:
-            self.menu.addAction(_("There is no other segment.")).setEnabled(False)
+        for line in otherMarkups("vtkMRMLMarkupsLineNode"):
+            action = self.menu.addAction(_("{name} (line)").format(name=line.GetName()))
+            nodeId = line.GetID()
+            action.connect("triggered()", lambda nodeId=nodeId: self._takeLine(nodeId))
+        if not self.menu.actions():
+            self.menu.addAction(_("There is no other segment, and no line.")).setEnabled(False)
 
     def update(self, whyNot: str) -> None:
         """Enable the buttons unless there is a reason why not."""
@@ -113,6 +118,9 @@ class PromptControls(Part):
         """Leave place mode and the markups alone."""
         super().close()
         self.placer.close()
+
+    def _takeLine(self, nodeId: str) -> None:
+        self.controller.addLinePrompt(slicer.mrmlScene.GetNodeByID(nodeId))
 
     def _removeButton(self, sliceIndex: int) -> Any:
         button = qt.QToolButton()

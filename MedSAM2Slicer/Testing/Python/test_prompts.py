@@ -232,13 +232,33 @@ class PlacingTest(PanelTestCase):
         self.assertEqual(self.kinds(), [("segment", 7)])
         self.assertEqual(self.rows(), ["Slice 7 · 1 segment"])
 
+    def test_a_measurement_as_prompt(self) -> None:
+        line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "long axis")
+        for i in (10, 30):
+            line.AddControlPointWorld(vtk.vtkVector3d(*self.world(i, 20, 7)))
+        self.panel.prompts.fillMenu()
+        (action,) = self.panel.prompts.menu.actions()
+        self.assertEqual(action.text, "long axis (line)")
+        action.trigger()
+        self.wait(lambda: 7 in self.controller.slices())
+        self.assertEqual(self.rows(), ["Slice 7 · 1 line"])
+        for point, i in enumerate((10, 30)):
+            line.SetNthControlPointPositionWorld(point, *self.world(i, 20, 8))
+        line.InvokeEvent(line.PointEndInteractionEvent)
+        self.wait(lambda: 8 in self.controller.slices())
+        self.assertEqual(self.rows(), ["Slice 8 · 1 line"])
+        self.ui.promptTable.cellWidget(0, 1).click()
+        process()
+        self.assertEqual(self.rows(), [])
+        self.assertTrue(slicer.mrmlScene.IsNodePresent(line))
+
     def test_there_may_be_no_other_segment(self) -> None:
         self.panel.prompts.fillMenu()
         (action,) = self.panel.prompts.menu.actions()
         self.assertFalse(action.enabled)
         self.prompt()
         self.panel.prompts.fillMenu()
-        self.assertEqual(self.panel.prompts.menu.actions()[0].text, "There is no other segment.")
+        self.assertEqual(self.panel.prompts.menu.actions()[0].text, "There is no other segment, and no line.")
 
     def test_first_click_decides_the_axis(self) -> None:
         self.ui.includeButton.click()

@@ -129,6 +129,15 @@ def test_an_roi_is_a_box_and_a_range(nodes: Any) -> None:
     assert fake.planned == 3
 
 
+def test_a_line_is_a_box(nodes: Any) -> None:
+    volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
+    console.process(fake, volume, lineNode=nodes.line(ijkToWorld(volume, [[2, 4, 3], [6, 4, 3]])))
+    (prompt,) = fake.objects[0][0].prompts
+    assert prompt.slice_index == 3
+    assert prompt.box == pytest.approx((2, 4 - 1.4, 6, 4 + 1.4))
+    assert fake.planned == 7
+
+
 def test_an_roi_or_a_segment_is_a_region_to_stay_inside(nodes: Any) -> None:
     volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
     point = ijkToWorld(volume, [[4, 4, 3]]).tolist()

@@ -268,6 +268,23 @@ def test_another_segment_is_a_mask_prompt(bench: ControllerBench) -> None:
     assert [item.kind for item in bench.controller.prompts()] == ["include"]
 
 
+def test_a_line_of_the_scene_is_a_prompt(bench: ControllerBench, nodes: Any) -> None:
+    line = nodes.line(ijkToWorld(bench.volume, [[2, 4, 3], [6, 4, 3]]), "long axis")
+    bench.controller.addLinePrompt(line)
+    bench.client.answer(3)
+    assert bench.drawn() == [3]
+    (item,) = bench.controller.prompts()
+    assert (item.kind, item.sliceIndex, item.nodeId) == ("line", 3, line.GetID())
+    bench.controller.removePrompt(item)
+    assert bench.drawn() == []
+    assert nodes.scene.IsNodePresent(line)
+    line.RemoveNthControlPoint(0)
+    bench.controller.addLinePrompt(line)
+    assert "has 1 of 2 points" in bench.said["failed"][0][0]
+    assert bench.controller.prompts() == []
+    assert line.GetAttributeNames() == ()
+
+
 def test_an_empty_preview_says_what_to_try(bench: ControllerBench) -> None:
     bench.client.gone = {3}
     bench.click(4, 4, 3)

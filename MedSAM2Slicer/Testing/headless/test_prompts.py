@@ -15,6 +15,7 @@ from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from MedSAM2SlicerLib import segments
 from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.promptnodes import otherMarkups
 from MedSAM2SlicerLib.prompts import PromptPlacer, fillPolygon
 from MedSAM2SlicerLib.promptset import PromptSet
 
@@ -132,6 +133,35 @@ def test_a_line_is_placed_as_a_prompt(nodes: Any) -> None:
     assert prompts.nodeToPlace("line") is not node
     prompts.remove(item)
     assert prompts.items(placer) == []
+
+
+def test_a_measurement_is_taken_as_a_prompt_and_outlives_it(nodes: Any) -> None:
+    volume = nodes.volume(shape=SHAPE)
+    segmentation, first = segments.ensureSegmentation(volume, name="lesion")
+    second = segmentation.GetSegmentation().AddEmptySegment("", "other")
+    mine, others, placer = PromptSet(segmentation, first), PromptSet(segmentation, second), PromptPlacer(volume, 0)
+    line = nodes.line(ijkToWorld(volume, [[9, 9, 5], [15, 9, 5]]), "long axis")
+    asDrawn = line.GetAttributeNames(), line.GetNodeReferenceID("MedSAM2.Segmentation")
+    assert mine.items(placer) == []
+    mine.takeLine(line)
+    assert [(item.kind, item.sliceIndex) for item in mine.items(placer)] == [("line", 5)]
+    line.SetNthControlPointPositionWorld(1, *ijkToWorld(volume, [[11, 9, 5]])[0])
+    (prompt,) = mine.prompts(placer)
+    assert prompt.box == pytest.approx((9, 9 - 0.7, 11, 9 + 0.7))
+    assert otherMarkups("vtkMRMLMarkupsLineNode") == [line]  # it may go over to another segment
+    others.takeLine(line)
+    assert (len(mine.items(placer)), len(others.items(placer))) == (0, 1)
+    assert others.nodeToPlace("line") is not line
+    others.remove(others.items(placer)[0])
+    assert others.items(placer) == []
+    assert nodes.scene.IsNodePresent(line)
+    assert (line.GetAttributeNames(), line.GetNodeReferenceID("MedSAM2.Segmentation")) == asDrawn
+    mine.takeLine(line)
+    line.RemoveNthControlPoint(1)
+    assert mine.nodeToPlace("line") is not line  # giving up placing would remove it
+    mine.removeAll()
+    assert mine.items(placer) == []
+    assert nodes.scene.IsNodePresent(line)
 
 
 @pytest.mark.parametrize("rings", [[SQUARE], [SQUARE, [(6.5, 6.5), (8.5, 6.5), (8.5, 8.5), (6.5, 8.5)]]])
