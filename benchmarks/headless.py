@@ -119,7 +119,8 @@ class Editor:
         writer.writeSlices({slice_index: mask}, 0)
         writer.end()
         self._wait(lambda: self._noticed(slice_index))
-        return self.controller.interval() or (0, self.controller.sliceCount())
+        (span,) = self.controller.intervals() or [(0, self.controller.sliceCount())]
+        return span
 
     def propagate(self) -> list[int]:
         """Propagate; the slices that were drawn, once for each direction."""

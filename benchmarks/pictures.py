@@ -112,7 +112,7 @@ def _drawCorrection(view: SliceShot, controller: Any, organ: Bools, wait: Wait) 
     near = min(max(worst + NEXT * (1 if worst > largest(organ) else -1), 0), len(organ) - 1)
     before = _pair(view, controller, {worst: "propagated", near: "propagated"})
     paint(controller, organ, worst, wait)
-    first, last = controller.interval() or (0, controller.sliceCount())
+    ((first, last),) = controller.intervals() or [(0, controller.sliceCount())]
     propagate(controller, wait)
     after = _pair(view, controller, {worst: "painted", near: "propagated again"})
     caption = f"Slice {worst} is painted, and Propagate {first}–{last - 1} draws the slices around it anew"

@@ -14,7 +14,7 @@ from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.passing import Pass
+from MedSAM2SlicerLib.passing import Leg, Pass
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.regions import roiMask
 from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
@@ -71,22 +71,23 @@ def process(
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
     objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT_ID}, {})
-    first, last = _range(options, placed, slicing.count)
+    span = _range(options, placed, slicing.count)
     rules = options.stopRules(_inside(volume, options.stack, segmentationNode, (stop or {}).get(_INSIDE)))
     session = f"console/{segmentationNode.GetID()}/{segmentId}"
     volume.openSession(client, session, options)
     target = Target(segmentationNode, segmentId)
     work = target.work(volume, options.stack)
-    running = Pass(target, volume, options, [work], objects, (first, last), rules)
+    running = Pass(target, volume, options, [Leg(span, [work])], objects, rules)
 
     def onStep(step: Step) -> None:
         reached = running.write(step)
         if progress is not None:
             progress(reached.done, reached.planned)
 
-    call = client.propagate(session, objects, first, last, options.direction, rules, onStep)
+    call = running.ask(client, session, onStep)
     try:
-        running.finish(call.wait(), client.modelFacts)
+        running.settle(call.wait(), client.modelFacts)
+        running.finish()
     except BaseException:  # Ctrl+C too: what is drawn stays, in a segment that can be used
         running.breakOff()
         raise

@@ -24,7 +24,7 @@ from MedSAM2SlicerLib.passing import Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.scenewatch import EditWatch, SceneWatch
 from MedSAM2SlicerLib.segmentwork import SegmentWork
-from MedSAM2SlicerLib.signal import Signal, Slot
+from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import reviewAnswer
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
@@ -56,7 +56,6 @@ class Controller(Workplace):
         self._talk = Conversation()
         self._waitingPreview: int | None = None
         self._ran: Sequence[SegmentWork] = ()  # by the last propagation that came to its end
-        self._then: Callable[[], None] | None = None  # once what runs is done
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
         self._edits = EditWatch()
 
@@ -166,7 +165,7 @@ class Controller(Workplace):
             self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def propagate(self) -> None:
-        """Carry the segment through its interval; the signals tell how it goes."""
+        """Carry the segment through its intervals; the signals tell how it goes."""
         if not self.busy:
             with self._telling():
                 self._start([self._ensured()])
@@ -252,20 +251,21 @@ class Controller(Workplace):
         self.sliceDrawn.emit(step.slice_index)
 
     def _onDone(self, result: Propagated) -> None:
-        ended, self._pass = self._pass, None
-        then, self._then = self._then, None
         summary = ""
         with self._telling():
-            summary = ended.finish(result, self._client.modelFacts)
+            self._pass.settle(result, self._client.modelFacts)
+            if self._pass.goesOn:
+                self._ask()
+                return
+            summary = self._pass.finish()
+        ended, self._pass = self._pass, None
+        if isinstance(ended, Pass):
+            self._ran = ended.works
         self._edits.forget()
         self.busyChanged.emit(False)
         self.reviewed.emit()
-        if isinstance(ended, Pass):
-            self._ran = ended.works
         if summary:
             self.finished.emit(summary)
-        if then is not None:
-            then()
 
     def _onError(self, error: MedSAM2Error) -> None:
         self._waitingPreview = None
@@ -290,33 +290,30 @@ class Controller(Workplace):
         for work in works:
             work.noticeEdits(self._edits.written)
         objects = self._objects(works)
-        first, last = self._span(works)
         stop = self._options.stopRules(self._inside())
-        session = self._session()
+        self._session()
         self._abandon()
-        self._pass = Pass(self._target, self._volume, self._options, works, objects, (first, last), stop)
-        self.busyChanged.emit(True)
-        slots, direction, only = self._slots(), self._options.direction, self._pass.objectIds
-        self._talk.ask(lambda: self._client.propagate(session, objects, first, last, direction, stop, *slots, only))
+        self._run(Pass(self._target, self._volume, self._options, self._legs(works), objects, stop))
 
     def _redraw(self, works: Sequence[SegmentWork], cut: tuple[float, float], isStep: bool) -> None:
-        """Draw these segments anew, one after the other."""
         if self.busy or not works:
             return
         with self._telling():
             self._abandon()
-            work, *others = works
-            objects, session, objectId = self._objects([work]), self._session(), work.objectId
-            self._pass = Redraw(self._target, self._volume, work, self.stack, cut, isStep)
-            self._then = partial(self._redraw, others, cut, isStep)
-            self.busyChanged.emit(True)
-            slots = self._slots()
-            self._talk.ask(lambda: self._client.redraw(session, objects, objectId, *cut, *slots))
+            objects = self._objects(works)
+            self._session()
+            self._run(Redraw(self._target, self._volume, works, objects, self.stack, cut, isStep))
 
-    def _slots(self) -> tuple[Slot, Slot, Slot]:
-        """What the answers to a pass go into: steps, the end, an error."""
-        current = self._talk.current
-        return current(self._onStep, last=False), current(self._onDone), current(self._onError)
+    def _run(self, running: Pass | Redraw) -> None:
+        self._pass = running
+        self.busyChanged.emit(True)
+        self._ask()
+
+    def _ask(self) -> None:
+        """Have the worker do what comes next in the pass."""
+        running, session, current = self._pass, self._sessionKey(), self._talk.current
+        slots = current(self._onStep, last=False), current(self._onDone), current(self._onError)
+        self._talk.ask(lambda: running.ask(self._client, session, *slots))
 
     def _session(self) -> str:
         """Open the session of the segmentation; returns its key."""
@@ -391,7 +388,7 @@ class Controller(Workplace):
         return self._breakOff()
 
     def _breakOff(self) -> bool:
-        ended, self._pass, self._then = self._pass, None, None
+        ended, self._pass = self._pass, None
         if ended is None:
             return False
         ended.breakOff()

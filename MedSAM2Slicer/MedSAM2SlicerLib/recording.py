@@ -22,8 +22,8 @@ class Recording:
     The volume is hashed from the start on, so that it is known at the end.
     """
 
-    def __init__(self, volume: VolumeInUse, options: RunOptions, span: tuple[int, int], stop: StopRules) -> None:
-        self._volume, self._options, self._span, self._stop = volume, options, span, stop
+    def __init__(self, volume: VolumeInUse, options: RunOptions, stop: StopRules) -> None:
+        self._volume, self._options, self._stop = volume, options, stop
         self._window = volume.prepared(options.window, options.stack).window
         self._hash = volume.voxelsSha256()
 
@@ -34,11 +34,13 @@ class Recording:
         model: Mapping[str, Any] | None,
         result: Propagated,
         thing: RunObject,
+        span: tuple[int, int],
         keepsOthers: bool,
         continues: bool,
     ) -> None:
         """Store the run as the record of a segment, which was `thing` in it; `model` are the worker's facts of it.
 
+        It went through slices span[0] <= index < span[1].
         A run that `keepsOthers`, slices of earlier runs that it did not go through, is added to their record; where
         that is lost, no record could tell how the segment came about. So is one that `continues` in their session,
         where prompts correct what they drew.
@@ -49,7 +51,7 @@ class Recording:
             segmentationNode,
             segmentId,
             self._volume.node,
-            self._settings(model or {}),
+            self._settings(model or {}, span),
             thing.prompts,
             result,
             thing.segment.label,
@@ -57,7 +59,7 @@ class Recording:
             keepsOthers or continues,
         )
 
-    def _settings(self, model: Mapping[str, Any]) -> RunSettings:
+    def _settings(self, model: Mapping[str, Any], span: tuple[int, int]) -> RunSettings:
         options = self._options
         own = str(model.get("field_of_view", "auto"))
         return RunSettings(
@@ -66,8 +68,8 @@ class Recording:
             image_size=int(model.get("image_size", 0)),
             stack=options.stack,
             window=self._window,
-            first=self._span[0],
-            last=self._span[1],
+            first=span[0],
+            last=span[1],
             direction=options.direction,
             memory=options.memoryRule(),
             field_of_view=own if options.fieldOfView == "auto" else options.fieldOfView,

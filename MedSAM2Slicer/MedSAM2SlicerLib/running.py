@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
@@ -27,13 +27,10 @@ class Progress:
 
 
 class SegmentRun:
-    """One segment's part of a propagation through slices first <= index < last. `kept` slices are not written."""
+    """One segment's part of a propagation. `kept` slices are not written."""
 
-    def __init__(
-        self, writer: SliceWriter, axis: int, span: tuple[int, int], kept: Collection[int], drawnBefore: set[int]
-    ) -> None:
+    def __init__(self, writer: SliceWriter, axis: int, kept: Collection[int], drawnBefore: set[int]) -> None:
         self.reviews: dict[int, SliceReview] = {}
-        self.span = span
         self._writer, self._axis = writer, axis
         self._kept, self._drawnBefore = frozenset(kept), drawnBefore
         self._shape = writer.sliceShape(axis)
@@ -48,17 +45,19 @@ class SegmentRun:
             self._writer.writeSlices({index: mask}, self._axis)
         self.reviews[index] = reviewAnswer(index, answer, direction, self._change(index, direction, mask))
 
-    def finish(self, record: ObjectRecord) -> dict[int, SliceReview]:
-        """Empty the slices that earlier runs drew and this one gave up; returns what is known of the slices now."""
+    def settle(self, record: ObjectRecord, first: int, last: int) -> dict[int, SliceReview]:
+        """Slices first <= index < last are done: empty those that earlier runs drew and this one gave up.
+
+        Returns what is known of all slices now.
+        """
         known = reviewRecord(record)
-        within = {index for index in self._drawnBefore | self.reviews.keys() if self._isWithin(index)}
+        within = {index for index in self._drawnBefore | self.reviews.keys() if first <= index < last}
         gone = within - known.keys() - self._kept
         self._writer.writeSlices(dict.fromkeys(sorted(gone)), self._axis)
-        self._writer.end()
-        return {
-            index: replace(one, change=self.reviews[index].change) if index in self.reviews else one
-            for index, one in known.items()
+        self.reviews = {
+            index: replace(known[index], change=one.change) for index, one in self.reviews.items() if index in known
         }
+        return known | self.reviews
 
     def end(self) -> None:
         """Keep what is written."""
@@ -71,9 +70,6 @@ class SegmentRun:
             return []
         text = _("{count} voxels of the mask lie outside the editable area ({area}).")
         return [text.format(count=count, area=self._writer.restriction)]
-
-    def _isWithin(self, index: int) -> bool:
-        return self.span[0] <= index < self.span[1]
 
     def _change(self, index: int, direction: str, mask: Bools) -> float:
         """1 - Dice with the slice this one was propagated from."""
@@ -95,32 +91,41 @@ class Running:
     def __init__(self, runs: Mapping[int, SegmentRun], clock: Callable[[], float] = time.monotonic) -> None:
         self.runs = runs
         self._clock, self._started = clock, clock()
+        self._before = self._done = self._planned = 0
 
-    def write(self, step: Step) -> Progress:
-        """Write the step's masks into their slice."""
+    def write(self, step: Step, ahead: int = 0) -> Progress:
+        """Write the step's masks into their slice; about so many slices are `ahead` in requests still to be made."""
         for answer in step.answers:
             if answer.object_id in self.runs:
                 self.runs[answer.object_id].write(step.slice_index, step.direction, answer)
-        return self._progress(step)
+        if step.done:
+            self._done, self._planned = self._before + step.done, self._before + step.planned + ahead
+        return self._progress()
+
+    def nextRequest(self) -> None:
+        """The steps that follow are those of another request, which count from 0 again."""
+        self._before = self._done
 
     def end(self) -> None:
         """Keep what is written."""
         for run in self.runs.values():
             run.end()
 
-    def summary(self, result: Propagated, volumeMl: float) -> str:
+    def summary(self, results: Sequence[Propagated], volumeMl: float) -> str:
         """What came of it in a line."""
         drawn = {index for run in self.runs.values() for index in run.reviews}
         text = _("{count} slices, {volume:.1f} mL, {seconds:.1f} s.").format(
-            count=len(drawn), volume=volumeMl, seconds=result.seconds
+            count=len(drawn), volume=volumeMl, seconds=sum(result.seconds for result in results)
         )
-        stops = {sentence for record in result.objects for sentence in record.stopped.values()}
-        ends = [_("Cancelled.")] if result.cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
+        latest = {record.object_id: record for result in results for record in result.objects}
+        stops = {sentence for record in latest.values() for sentence in record.stopped.values()}
+        cancelled = any(result.cancelled for result in results)
+        ends = [_("Cancelled.")] if cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
         return " ".join([text, *ends, *(said for run in self.runs.values() for said in run.maskedOut())])
 
-    def _progress(self, step: Step) -> Progress:
+    def _progress(self) -> Progress:
         seconds = self._clock() - self._started
-        if not step.done or seconds <= 0:
-            return Progress(step.done, step.planned, None, None)
-        rate = step.done / seconds
-        return Progress(step.done, step.planned, rate, max(step.planned - step.done, 0) / rate)
+        if not self._done or seconds <= 0:
+            return Progress(self._done, self._planned, None, None)
+        rate = self._done / seconds
+        return Progress(self._done, self._planned, rate, max(self._planned - self._done, 0) / rate)

@@ -172,17 +172,24 @@ class SliceStates:
         before = self._slices.get(index, SliceReview(index, 1.0, PROPAGATED, 0.0, "prompt"))
         self._slices[index] = replace(before, mark="" if before.mark == mark else mark)
 
-    def interval(self, first: int, last: int) -> tuple[int, int]:
-        """Return what the next propagation within first <= index < last has to go through, half-open.
+    def intervals(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Return what the next propagation within first <= index < last has to go through, half-open, in order.
 
-        That is from the anchor before the first changed slice to the anchor behind the last one; everything, if
-        nothing was changed or nothing propagated yet.
+        That is from the anchor before each changed slice to the anchor behind it, and nothing that lies between two
+        anchors neither of which was changed; everything, if nothing was changed or nothing propagated yet.
         """
-        changed = [index for index in self._changed if first <= index < last]
+        changed = sorted(index for index in self._changed if first <= index < last)
         if not changed or all(one.isAnchor for one in self._slices.values()):
-            return first, last
-        before, behind = self._neighbours(min(changed))[0], self._neighbours(max(changed))[1]
-        return max(first, 0 if before is None else before), min(last, last if behind is None else behind + 1)
+            return [(first, last)]
+        found: list[tuple[int, int]] = []
+        for index in changed:
+            before, behind = self._neighbours(index)
+            start = first if before is None else max(first, before)
+            stop = last if behind is None else min(last, behind + 1)
+            if found and start <= found[-1][1]:
+                start, _ = found.pop()
+            found.append((start, stop))
+        return found
 
     def toJson(self) -> dict[str, Any]:
         """Return all of it in JSON's own types."""

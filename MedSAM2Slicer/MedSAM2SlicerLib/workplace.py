@@ -17,7 +17,7 @@ from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.geometry import viewAxes
 from MedSAM2SlicerLib.measures import Measures, measureSegment
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.passing import Pass, Redraw
+from MedSAM2SlicerLib.passing import Leg, Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.regions import regionMask
@@ -111,11 +111,11 @@ class Workplace:
         except MedSAM2Error:
             return 0
 
-    def interval(self) -> tuple[int, int] | None:
-        """Return the slices, half-open, that a propagation would go through; None if that is the whole range."""
+    def intervals(self) -> list[tuple[int, int]]:
+        """List the slices, half-open, that a propagation would go through; nothing if that is the whole range."""
         work, span = self._work(), self._options.range(self.sliceCount())
-        affected = span if work is None else work.states.interval(*span)
-        return None if affected == span else affected
+        affected = [span] if work is None else work.states.intervals(*span)
+        return [] if affected == [span] else affected
 
     def slices(self) -> Mapping[int, SliceReview]:
         """What is known of each slice, by index."""
@@ -247,10 +247,13 @@ class Workplace:
         placer = self._placer()
         return [work.runObject(placer, opened) for work in works] + self._target.sentBeside(works)
 
-    def _span(self, works: Sequence[SegmentWork]) -> tuple[int, int]:
-        """The slices, half-open, that a pass over several segments goes through."""
-        spans = [work.states.interval(*self._options.range(self.sliceCount())) for work in works]
-        return min(span[0] for span in spans), max(span[1] for span in spans)
+    def _legs(self, works: Sequence[SegmentWork]) -> list[Leg]:
+        """The parts of a pass over several segments, each with those that are to go through its slices."""
+        found: dict[tuple[int, int], list[SegmentWork]] = {}
+        for work in works:
+            for span in work.states.intervals(*self._options.range(self.sliceCount())):
+                found.setdefault(span, []).append(work)
+        return [Leg(span, found[span]) for span in sorted(found)]
 
     def _record(self) -> RunRecord:
         record = loadRun(self.segmentationNode, self.segmentId) if self.segmentId else None

@@ -61,7 +61,7 @@ class RunControls(Part):
     def update(self, whyNot: str) -> None:
         """Enable Propagate unless there is a reason why not, and let it say which slices it goes through."""
         ui, busy = self.ui, whyBusy(self.controller)
-        ui.propagateButton.text = text.propagateText(self.controller.interval())
+        ui.propagateButton.text = text.propagateText(self.controller.intervals())
         explain(ui.propagateButton, busy or whyNot)
         explain(ui.stopButton, "" if busy else _("Nothing is running."))
         count = self.controller.segmentsWithPrompts()

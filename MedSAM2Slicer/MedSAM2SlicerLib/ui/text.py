@@ -19,6 +19,8 @@ from MedSAM2SlicerLib.slicestates import (
     SliceReview,
 )
 
+_NAMED_INTERVALS = 2  # more would widen the panel
+
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.measures import Measures
     from MedSAM2SlicerLib.promptnodes import PromptItem
@@ -67,11 +69,14 @@ def measuresText(name: str, measures: Measures, leastSure: SliceReview | None = 
     return f"{text} · {least}"
 
 
-def propagateText(interval: tuple[int, int] | None) -> str:
-    """Return the button's text; `interval` is half-open, None for the whole range."""
-    if interval is None:
+def propagateText(intervals: Sequence[tuple[int, int]]) -> str:
+    """Return the button's text; `intervals` are half-open, none for the whole range."""
+    if not intervals:
         return _("Propagate  p")
-    return _("Propagate {first}–{last}  p").format(first=interval[0], last=interval[1] - 1)
+    if len(intervals) > _NAMED_INTERVALS:
+        return _("Propagate {count} intervals  p").format(count=len(intervals))
+    slices = ", ".join(f"{first}–{last - 1}" for first, last in intervals)
+    return _("Propagate {slices}  p").format(slices=slices)
 
 
 def sliceText(sliceIndex: int, review: SliceReview | None, doubtful: bool) -> str:

@@ -13,6 +13,7 @@ from medsam2selftest import MIDDLE, PanelTestCase, process
 
 from medsam2_core.errors import PromptError, WorkerError
 from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.ui import text
 
 
 class RunTest(PanelTestCase):
@@ -108,13 +109,19 @@ class RunTest(PanelTestCase):
         self.assertEqual(self.ui.propagateButton.text, "Propagate  p")
         self.prompt(12)
         self.wait(lambda: 12 in self.controller.slices() and self.controller.slices()[12].state == "prompted")
-        first, last = self.controller.interval()
-        self.assertEqual((first, last), (10, 20))
+        self.assertEqual(self.controller.intervals(), [(10, 20)])
         self.assertEqual(self.ui.propagateButton.text, "Propagate 10–19  p")
         self.ui.propagateButton.click()
         self.wait(lambda: not self.controller.busy)
         self.assertEqual(self.client.spans[-1], (10, 20))
         self.assertEqual(self.ui.propagateButton.text, "Propagate  p")
+        for index in (8, 12):
+            self.controller.accept(index)
+        for index in (5, 16):
+            self.prompt(index)
+            self.wait(lambda index=index: self.controller.slices()[index].state == "prompted")
+        self.assertEqual(self.ui.propagateButton.text, "Propagate 0–8, 12–19  p")
+        self.assertEqual(text.propagateText([(0, 3), (5, 8), (9, 12)]), "Propagate 3 intervals  p")
 
     def test_an_edited_slice_is_prompt_enough(self) -> None:
         self.propagate()

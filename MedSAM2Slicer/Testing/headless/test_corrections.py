@@ -11,6 +11,7 @@ import pytest
 import slicer
 from controllerbench import ControllerBench
 
+from medsam2_core.errors import WorkerError
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.controller import Controller
@@ -46,9 +47,7 @@ def test_a_slice_that_was_painted_can_be_given_back(done: ControllerBench) -> No
     call = done.propagate(0)
     assert done.client.spans[-1] == (3, 7)
     assert not any(isinstance(prompt, MaskPrompt) for prompt in done.client.objects[-1][0].prompts)
-    while call.steps:
-        call.step()
-    call.finish()
+    finish(call)
     assert done.states()[5] == "propagated"
     assert done.drawn() == [1, 2, 3, 4, 5]
 
@@ -65,12 +64,12 @@ def test_a_box_takes_the_place_of_another_on_its_slice(done: ControllerBench) ->
 
 
 def test_a_painted_slice_becomes_a_mask_prompt_and_only_its_interval_runs(done: ControllerBench) -> None:
-    assert done.controller.interval() is None
+    assert done.controller.intervals() == []
     done.paint(5)
     notice(done)
     assert done.states()[5] == "edited"
     assert [index for index, state in done.states().items() if state == "stale"] == [4, 6]
-    assert done.controller.interval() == (3, 7)
+    assert done.controller.intervals() == [(3, 7)]
     before = done.mask()
     done.propagate(steps=4).finish()
     assert done.client.spans[-1] == (3, 7)
@@ -80,7 +79,67 @@ def test_a_painted_slice_becomes_a_mask_prompt_and_only_its_interval_runs(done: 
     assert mask.mask.all()
     np.testing.assert_array_equal(done.mask()[5], before[5])
     np.testing.assert_array_equal(done.mask()[:3], before[:3])
-    assert done.controller.interval() is None
+    assert done.controller.intervals() == []
+
+
+def correctBothEnds(bench: ControllerBench) -> None:
+    """Edits at 1 and 5, locked slices at 2 and 4, and a worker that fills whatever it draws now."""
+    for index in (2, 4):
+        bench.controller.lock(index)
+    bench.paint(1)
+    bench.paint(5)
+    notice(bench)
+    bench.client.mask = lambda index: np.ones((8, 9), dtype=bool)
+
+
+def finish(call: Any) -> None:
+    """Let a propagation come to the end of one request."""
+    while call.steps:
+        call.step()
+    call.finish()
+
+
+def test_two_corrections_leave_what_lies_between_their_anchors(done: ControllerBench) -> None:
+    correctBothEnds(done)
+    assert done.controller.intervals() == [(0, 3), (4, 7)]
+    before = done.mask()
+    finish(done.propagate(0))
+    assert done.controller.busy
+    finish(done.client.calls[-1])
+    assert not done.controller.busy
+    assert done.client.spans[-2:] == [(0, 3), (4, 7)]
+    np.testing.assert_array_equal(done.mask()[2:5], before[2:5])
+    assert done.drawn() == [0, 1, 2, 3, 4, 5, 6]
+    assert "stale" not in done.states().values()
+    assert done.controller.intervals() == []
+    shares = [progress.done / progress.planned for (progress,) in done.said["progressed"][7:]]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(done.said["finished"]) == 2
+    ranges = [run["settings"].get("range") for run in done.record()["earlier"]]
+    assert [*ranges, done.record()["settings"]["range"]] == [[0, 7], [0, 3], [4, 7]]
+    done.controller.undo()
+    np.testing.assert_array_equal(done.mask(), before)
+
+
+def test_stopping_ends_all_parts_of_a_propagation(done: ControllerBench) -> None:
+    correctBothEnds(done)
+    done.propagate(1)
+    done.controller.stop()
+    assert not done.controller.busy
+    assert done.client.spans[-1] == (0, 3)
+    assert done.controller.intervals() == [(0, 3), (4, 7)]
+    assert "Cancelled." in done.said["finished"][-1][0]
+
+
+def test_a_part_that_fails_keeps_what_the_one_before_it_drew(done: ControllerBench) -> None:
+    correctBothEnds(done)
+    finish(done.propagate(0))
+    done.client.calls[-1].fail(WorkerError("gone"))
+    assert not done.controller.busy
+    assert done.controller.intervals() == [(4, 7)]
+    assert done.controller.slices()[0].areaMm2 is not None
+    assert done.said["failed"] == [("gone",)]
 
 
 def test_an_edit_just_before_propagating_counts_too(done: ControllerBench) -> None:
@@ -201,11 +260,7 @@ def test_erasing_what_a_run_drew_is_an_edit_though_it_looks_like_an_undo(
     done.paint(5, np.zeros((8, 9), dtype=bool))
     notice(done)
     done.controller.disown(5)
-    done.propagate(0)
-    call = done.client.calls[-1]
-    while call.steps:
-        call.step()
-    call.finish()
+    finish(done.propagate(0))
     assert done.states()[5] == "propagated"
     done.paint(5, np.zeros((8, 9), dtype=bool))
     look(done)
@@ -222,7 +277,7 @@ def test_states_survive_the_scene(done: ControllerBench, tmp_path: Any) -> None:
     other.setVolume(done.volume)
     other.setSegment(done.controller.segmentationNode, segmentId)
     assert {index: one.state for index, one in other.slices().items()} == states
-    assert other.interval() == (4, 7)
+    assert other.intervals() == [(4, 7)]
     other.close()
     done.controller.segmentationNode.SetAttribute(f"MedSAM2.Slices.{segmentId}", text[:-20])
     damaged = Controller(done.client)
@@ -244,7 +299,7 @@ def test_a_segment_painted_on_a_few_slices_is_propagated_from_these(bench: Contr
 def test_other_settings_make_the_propagation_stale(done: ControllerBench) -> None:
     done.controller.setOptions(RunOptions(memory="self-sorting"))
     assert set(done.states().values()) == {"prompted", "stale"}
-    assert done.controller.interval() is None
+    assert done.controller.intervals() == []
 
 
 def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis(done: ControllerBench) -> None:
@@ -274,14 +329,36 @@ def test_all_segments_go_in_one_pass(done: ControllerBench) -> None:
     call = done.client.calls[-1]
     assert sorted(done.client.only) == [1, 2]
     assert [item.segment.name for item in done.client.objects[-1]] == ["Segment_1", "second"]
-    while call.steps:
-        call.step()
-    call.finish()
+    finish(call)
     assert not done.said["failed"]
     assert done.states()[3] == "prompted"
     assert len(done.client.sessions) == 1
     done.controller.setSegment(segmentation, first)
     assert done.states()[3] == "prompted"
+
+
+def test_segments_in_one_pass_go_through_their_own_intervals(done: ControllerBench) -> None:
+    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
+    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
+    done.controller.setSegment(segmentation, second)
+    done.click(2, 2, 3)
+    finish(done.propagate(0))
+    done.paint(5)
+    notice(done)
+    done.controller.setSegment(segmentation, first)
+    done.paint(1)
+    notice(done)
+    before = done.mask()
+    done.client.gone = {4, 5}
+    done.controller.propagateAll()
+    assert done.client.only == [1]
+    finish(done.client.calls[-1])
+    assert done.client.only == [2]
+    finish(done.client.calls[-1])
+    assert done.client.spans[-2:] == [(0, 4), (3, 7)]
+    np.testing.assert_array_equal(done.mask()[4:], before[4:])
+    assert not done.controller.busy
+    assert not done.said["failed"]
 
 
 def test_a_run_of_one_segment_sends_the_others_along_and_leaves_them_alone(done: ControllerBench) -> None:

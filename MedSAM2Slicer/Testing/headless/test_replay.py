@@ -100,6 +100,11 @@ class Patient:
         self.wait(lambda: not self.controller.busy)
         assert self.failures == []
 
+    def redraw(self, threshold: float) -> None:
+        self.controller.redraw(threshold)
+        self.wait(lambda: not self.controller.busy)
+        assert self.failures == []
+
     def propagateAndStop(self) -> None:
         """Stop at the first slice behind the prompted one; the slices along i are so many that it is in time."""
         drawn: list[int] = []
@@ -219,6 +224,28 @@ def test_corrections_are_repeated_in_their_order(patient: Patient, monkeypatch: 
     alone = dict(patient.record.report)
     del alone["earlier"]
     assert not np.array_equal(patient.byReplay(alone), patient.mask)
+
+
+def test_two_corrections_at_once_leave_what_lies_between_their_anchors(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient.start()
+    patient.line()
+    patient.propagate()
+    patient.redraw(0.3)
+    first, low, high, last = (patient.slice(share) for share in (0.1, 0.3, 0.7, 0.9))
+    for index in (low, high):
+        patient.controller.lock(index)
+    for index in (first, last):
+        patient.draw(index, np.roll(patient.truth[index], 4, axis=0))
+    before = patient.mask
+    patient.propagate()
+    patient.redraw(0.3)
+    changed = np.flatnonzero((patient.mask != before).any(axis=(1, 2)))
+    assert min(changed) < low
+    assert max(changed) > high
+    assert not [index for index in changed if low <= index <= high]
+    assertAllEqual(patient, monkeypatch)
 
 
 def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

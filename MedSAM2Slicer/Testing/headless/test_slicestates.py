@@ -38,18 +38,18 @@ def shown(states: SliceStates) -> dict[int, str]:
 
 
 def test_nothing_known_means_the_whole_range() -> None:
-    assert SliceStates().interval(0, 20) == (0, 20)
+    assert SliceStates().intervals(0, 20) == [(0, 20)]
     assert not SliceStates()
 
 
 def test_a_finished_run_leaves_the_whole_range_again(states: SliceStates) -> None:
-    assert states.interval(0, 20) == (0, 20)
+    assert states.intervals(0, 20) == [(0, 20)]
     assert set(shown(states).values()) == {PROMPTED, PROPAGATED}
 
 
 def test_an_edit_makes_the_slices_up_to_the_next_anchors_stale(states: SliceStates) -> None:
     states.noteEdits([12])
-    assert states.interval(0, 20) == (8, 20)
+    assert states.intervals(0, 20) == [(8, 20)]
     assert shown(states)[12] == EDITED
     assert [index for index, state in shown(states).items() if state == STALE] == [9, 10, 11, 13, 14, 15, 16, 17]
 
@@ -59,16 +59,32 @@ def test_marked_slices_bound_the_interval(states: SliceStates, mark: str) -> Non
     states.toggle(10, mark)
     states.toggle(15, mark)
     states.noteEdits([12])
-    assert states.interval(0, 20) == (10, 16)
+    assert states.intervals(0, 20) == [(10, 16)]
     assert [index for index, state in shown(states).items() if state == STALE] == [11, 13, 14]
     states.toggle(15, mark)
-    assert states.interval(0, 20) == (10, 20)
+    assert states.intervals(0, 20) == [(10, 20)]
+
+
+def test_what_lies_between_two_anchors_that_were_not_changed_is_left_out(states: SliceStates) -> None:
+    for index in (6, 11):
+        states.toggle(index, LOCKED)
+    states.noteEdits([3, 14])
+    assert states.intervals(0, 20) == [(0, 7), (11, 20)]
+    assert [index for index in range(7, 11) if shown(states)[index] == STALE] == []
+    states.noteRun({}, 0, 7)
+    assert states.intervals(0, 20) == [(11, 20)]
+
+
+def test_intervals_that_share_an_anchor_are_one(states: SliceStates) -> None:
+    states.toggle(11, LOCKED)
+    states.noteEdits([10, 14])
+    assert states.intervals(0, 20) == [(8, 20)]
 
 
 def test_the_interval_stays_within_the_range(states: SliceStates) -> None:
     states.noteEdits([12])
-    assert states.interval(9, 14) == (9, 14)
-    assert states.interval(0, 12) == (0, 12)  # the edit is not in it
+    assert states.intervals(9, 14) == [(9, 14)]
+    assert states.intervals(0, 12) == [(0, 12)]  # the edit is not in it
 
 
 def test_a_run_changes_its_interval_and_no_kept_slice(states: SliceStates) -> None:
@@ -78,7 +94,7 @@ def test_a_run_changes_its_interval_and_no_kept_slice(states: SliceStates) -> No
     states.noteRun({index: review(index, confidence=0.5) for index in range(8, 16)}, 8, 16)
     changed = [index for index in states.slices if states.slices[index] != before[index]]
     assert changed == [8, 9, 10, 11, 13, 14]
-    assert states.interval(0, 20) == (0, 20)
+    assert states.intervals(0, 20) == [(0, 20)]
 
 
 def test_slices_that_a_run_gives_up_are_forgotten(states: SliceStates) -> None:
@@ -105,7 +121,7 @@ def test_other_settings_make_all_but_anchors_stale(states: SliceStates) -> None:
     states.toggle(10, LOCKED)
     states.noteAllStale()
     assert {shown(states)[index] for index in range(2, 18) if index not in (8, 10)} == {STALE}
-    assert states.interval(0, 20) == (0, 20)
+    assert states.intervals(0, 20) == [(0, 20)]
 
 
 def test_doubt_is_relative_and_ranks_the_worst_first(states: SliceStates) -> None:
@@ -134,7 +150,7 @@ def test_states_survive_json(states: SliceStates) -> None:
     states.noteEdits([12])
     again = SliceStates.fromJson(json.loads(json.dumps(states.toJson())))
     assert again.slices == states.slices
-    assert again.interval(0, 20) == states.interval(0, 20)
+    assert again.intervals(0, 20) == states.intervals(0, 20)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from fakeclient import FakeClient
 
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld
+from MedSAM2SlicerLib.runrecord import loadRun
 from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
 
 SIGNALS = (
@@ -57,6 +58,10 @@ class ControllerBench:
 
     def states(self) -> dict[int, str]:
         return {index: one.state for index, one in self.controller.slices().items()}
+
+    def record(self) -> Any:
+        record = loadRun(self.controller.segmentationNode, self.controller.segmentId)
+        return None if record is None else record.report
 
     def mask(self) -> Any:
         return segmentMask(self.controller.segmentationNode, self.controller.segmentId, self.volume)

@@ -127,7 +127,7 @@ class FakeClient:
         self.spans.append((first, last))
         self.only = only or [item.segment.label for item in objects]
         order = [self.middle, *range(self.middle + 1, last), *range(self.middle - 1, first - 1, -1)]
-        call = FakeCall(self, order)
+        call = FakeCall(self, [index for index in order if first <= index < last])
         call.onStep, call.onDone, call.onError = onStep, onDone, onError
         self._drawn = {}
         self.planned = len(order)
