@@ -111,10 +111,13 @@ class Controller(Workplace):
             self.preview(self._addBox(cornerRas, oppositeRas, viewNode))
 
     def addSegmentPrompt(self, segmentId: str, sliceIndex: int | None = None) -> None:
-        """Take what a segment marks on a slice (None: on all slices it marks) as the truth there."""
+        """Take what a segment marks on a slice (None: on all slices it marks) as the truth there, and draw that."""
         with self._telling():
-            self._ensured().prompts.addSegment(segmentId, sliceIndex, self._placer())
-        self.promptsChanged.emit()
+            if self.busy:
+                raise PromptError(_("A propagation is running. Stop it first (Esc)."))
+            self._lookForEdits()
+            self._remember(self._addSegment(segmentId, sliceIndex))
+        self._tellAll()
 
     def addLinePrompt(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
         """Take a line of the scene along the object's longest diameter, and draw the slice; moved, it still counts."""
@@ -126,12 +129,13 @@ class Controller(Workplace):
         work = self._work()
         if work is None:
             return
+        before = {item.sliceIndex} | {other.sliceIndex for other in self.prompts()}
         work.prompts.remove(item)
         self.promptsChanged.emit()
-        if any(other.sliceIndex == item.sliceIndex for other in self.prompts()):
+        left = {other.sliceIndex for other in self.prompts()}
+        self._clear(work, before - left)
+        if item.sliceIndex in left:
             self.preview(item.sliceIndex)
-        else:
-            self._clear(work, item.sliceIndex)
 
     def keepBox(self, nodeId: str) -> None:
         """Of the boxes on a slice keep this one, which was drawn last."""
@@ -142,8 +146,8 @@ class Controller(Workplace):
         """Remove every prompt of the segment; what is drawn stays."""
         work = self._work()
         if work is not None:
-            work.prompts.removeAll()
-        self.promptsChanged.emit()
+            work.removePrompts()
+        self._tellAll()
 
     # Actions
 
@@ -323,13 +327,13 @@ class Controller(Workplace):
     def _sessionKey(self) -> str:
         return f"{self._number}/{self.segmentationNode.GetID()}"
 
-    def _clear(self, work: SegmentWork, sliceIndex: int) -> None:
-        """Take back what prompts that are gone had drawn on a slice."""
-        if self.busy:
+    def _clear(self, work: SegmentWork, indexes: set[int]) -> None:
+        """Take back what prompts that are gone had drawn on slices."""
+        if self.busy or not indexes:
             return
-        self._abandon()  # a preview on its way would draw the slice again
+        self._abandon()  # a preview on its way would draw a slice again
         with self._telling():
-            if self._takeBack(work, sliceIndex):
+            if self._takeBack(work, indexes):
                 self._remember(work)
                 self.reviewed.emit()
 

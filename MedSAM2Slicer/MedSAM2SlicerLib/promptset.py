@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,22 @@ import vtk
 
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.image.geometry import Float
-from medsam2_core.run.prompts import Prompt
+from medsam2_core.run.prompts import Prompt, Slicing
+from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import PromptItem, PromptNodes, itemText
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 
 _FLAT = 0.1  # mm: an ROI without any thickness has no inside
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What a segment marked on a slice (None: on all) when it was taken: what is drawn from it may overwrite it."""
+
+    segmentId: str
+    sliceIndex: int | None
+    slicing: Slicing
+    placed: list[PlacedPrompt]
 
 
 class PromptSet:
@@ -25,7 +37,7 @@ class PromptSet:
     def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> None:
         self._segmentationNode, self._segmentId = segmentationNode, segmentId
         self._nodes = PromptNodes(segmentationNode, segmentId)
-        self._segments: list[tuple[str, int | None]] = []
+        self._segments: list[_Taken] = []
 
     @property
     def name(self) -> str:
@@ -37,10 +49,13 @@ class PromptSet:
         """Return the markups node that the next prompt of a kind goes into."""
         return self._nodes.nodeToPlace(kind)
 
-    def addSegment(self, segmentId: str, sliceIndex: int | None, placer: PromptPlacer) -> None:
-        """Take what a segment marks on a slice (None: on all it marks) as the truth. Raises PromptError if empty."""
-        placer.segment(self._segmentationNode, segmentId, _slices(sliceIndex))
-        self._segments.append((segmentId, sliceIndex))
+    def addSegment(self, segmentId: str, sliceIndex: int | None, placer: PromptPlacer) -> dict[int, Bools]:
+        """Take what a segment marks on a slice (None: on all it marks) as the truth; returns these masks by slice.
+
+        Raises PromptError if there are none.
+        """
+        self._segments.append(self._taken(segmentId, sliceIndex, placer))
+        return {one.prompt.slice_index: one.prompt.mask for one in self._segments[-1].placed}
 
     def takeLine(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
         """Make a line that is in the scene a prompt; removed from the prompts, it stays in the scene."""
@@ -49,9 +64,10 @@ class PromptSet:
     def placed(self, placer: PromptPlacer) -> list[tuple[str, PlacedPrompt]]:
         """Place every prompt, each with its kind. Raises PromptError, naming the markup that cannot be used."""
         placed = list(self._nodes.placed(placer))
-        for segmentId, index in self._segments:
-            masks = placer.segment(self._segmentationNode, segmentId, _slices(index))
-            placed += [("segment", mask) for mask in masks]
+        for place, taken in enumerate(self._segments):
+            if taken.slicing != placer.slicing:
+                self._segments[place] = self._taken(taken.segmentId, taken.sliceIndex, placer)
+            placed += [("segment", mask) for mask in self._segments[place].placed]
         return placed
 
     def items(self, placer: PromptPlacer) -> list[PromptItem]:
@@ -65,7 +81,7 @@ class PromptSet:
     def remove(self, item: PromptItem) -> None:
         """Remove a prompt; of a segment taken on all its slices, all of them."""
         if item.kind == "segment":
-            self._segments = [one for one in self._segments if one[1] not in (None, item.sliceIndex)]
+            self._segments = [one for one in self._segments if one.sliceIndex not in (None, item.sliceIndex)]
         else:
             self._nodes.remove(item)
 
@@ -98,9 +114,10 @@ class PromptSet:
         node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
         node.SetSize(*np.maximum(np.abs((second - first) @ axes), _FLAT))
 
-
-def _slices(sliceIndex: int | None) -> list[int] | None:
-    return None if sliceIndex is None else [sliceIndex]
+    def _taken(self, segmentId: str, sliceIndex: int | None, placer: PromptPlacer) -> _Taken:
+        slices = None if sliceIndex is None else [sliceIndex]
+        placed = placer.segment(self._segmentationNode, segmentId, slices)
+        return _Taken(segmentId, sliceIndex, placer.slicing, placed)
 
 
 def _item(kind: str, placed: PlacedPrompt) -> PromptItem:

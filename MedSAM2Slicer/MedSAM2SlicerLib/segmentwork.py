@@ -19,7 +19,7 @@ from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.runrecord import attributeName, restoreRun, runText, setAttribute
 from MedSAM2SlicerLib.slicemasks import SliceMasks
-from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, SliceReview, SliceStates
+from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, PROMPTED, SliceReview, SliceStates
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
 _REMEMBERED = 20  # contents of the segment, of which Slicer can undo ten
@@ -123,6 +123,25 @@ class SegmentWork:
             self.states.noteEdits([index])
         else:
             self.states.noteRemoved(index)
+
+    def removePrompts(self) -> None:
+        """Remove every prompt; what they drew stays, but is no prompted slice any more."""
+        self.prompts.removeAll()
+        self._bases.clear()
+        self.states.notePromptsGone()
+        self._save()
+
+    def takeMasks(self, masks: Mapping[int, Bools]) -> dict[int, Bools]:
+        """Note that prompts give the masks of slices; returns those that may be drawn, which locked ones may not.
+
+        Raises PromptError if all are locked.
+        """
+        reviews = self.states.slices
+        free = [index for index in masks if index not in reviews or reviews[index].mark != LOCKED]
+        for index in free or masks:
+            self._open(index)
+            self.notePreview(SliceReview(index, 1.0, PROMPTED, None, "prompt"))
+        return {index: masks[index] for index in free}
 
     def noteNewSession(self) -> None:
         """The worker begins anew and knows nothing of what is drawn; with other settings it would draw otherwise."""

@@ -133,6 +133,14 @@ class SliceStates:
         self._noteChanged(index)
         self._slices.pop(index, None)
 
+    def notePromptsGone(self) -> None:
+        """No slice has prompts any more, what they drew stays: until the next propagation, but for marked slices."""
+        gone = {index: one for index, one in self._slices.items() if one.origin == PROMPTED}
+        self._slices |= {index: replace(one, origin=PROPAGATED, stale=not one.mark) for index, one in gone.items()}
+        for index, one in gone.items():
+            if not one.mark:
+                self._noteChanged(index)
+
     def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """A propagation through slices first <= index < last gave `reviews`; kept slices stay as they are."""
         kept = {index: self._slices[index] for index in self.kept()}

@@ -229,15 +229,25 @@ class Workplace:
             if item.nodeId == nodeId:
                 self._ensured().prompts.dropBoxes(item.sliceIndex, self._placer(), nodeId)
 
-    def _takeBack(self, work: SegmentWork, sliceIndex: int) -> bool:
-        """Let a slice whose prompts are gone show what was there before them; whether they had drawn it."""
-        drawn = work.states.slices.get(sliceIndex)
-        if drawn is None or drawn.isKept or drawn.origin != PROMPTED:
-            return False
-        base = work.takeBase(sliceIndex)
-        self._target.write(self._volume, {sliceIndex: base}, self.stack)
-        work.noteCleared(sliceIndex, base is not None)
-        return True
+    def _addSegment(self, segmentId: str, sliceIndex: int | None) -> SegmentWork:
+        """Take and draw what a segment marks; returns the work that did. Raises MedSAM2Error where it is nothing."""
+        work = self._ensured()
+        masks = work.takeMasks(work.prompts.addSegment(segmentId, sliceIndex, self._placer()))
+        self._target.write(self._volume, masks, self.stack)
+        return work
+
+    def _takeBack(self, work: SegmentWork, indexes: set[int]) -> bool:
+        """Let slices whose prompts are gone show what was there before them; whether they had drawn any."""
+        reviews = work.states.slices
+        known = [reviews[index] for index in sorted(indexes) if index in reviews]
+        bases = {
+            one.sliceIndex: work.takeBase(one.sliceIndex) for one in known if one.origin == PROMPTED and not one.isKept
+        }
+        if bases:
+            self._target.write(self._volume, bases, self.stack)
+        for index, base in bases.items():
+            work.noteCleared(index, base is not None)
+        return bool(bases)
 
     def _prompted(self) -> list[SegmentWork]:
         return [] if self.segmentationNode is None else self._target.works(self._volume, self.stack)

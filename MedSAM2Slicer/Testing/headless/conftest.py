@@ -156,6 +156,17 @@ def bench(nodes: Nodes) -> Iterator[Any]:
     made.controller.close()
 
 
+@pytest.fixture
+def done(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A bench whose segment was propagated from slice 3 through all seven."""
+    from MedSAM2SlicerLib.scenewatch import EditWatch
+
+    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
+    bench.click(4, 4, 3)
+    bench.propagate().finish()
+    return bench
+
+
 def rotation(rng: np.random.Generator) -> np.ndarray:
     """A random rotation (3x3)."""
     quaternion = rng.normal(size=4)

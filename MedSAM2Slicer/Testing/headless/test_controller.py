@@ -262,7 +262,7 @@ def test_another_segment_is_a_mask_prompt(bench: ControllerBench) -> None:
     assert bench.controller.prompts() == []
     bench.controller.addSegmentPrompt(first)
     assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("segment", 3)]
-    bench.controller.addSegmentPrompt(second)
+    bench.controller.addSegmentPrompt(bench.controller.segmentationNode.GetSegmentation().AddEmptySegment("", "third"))
     assert "is empty" in bench.said["failed"][0][0]
     bench.controller.setSegment(bench.controller.segmentationNode, first)
     assert [item.kind for item in bench.controller.prompts()] == ["include"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
-from controllerbench import ControllerBench
+from controllerbench import ControllerBench, finish, notice
 
 from medsam2_core.errors import WorkerError
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
@@ -17,22 +16,7 @@ from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.scenewatch import EditWatch
 from MedSAM2SlicerLib.segments import segmentMask
-
-
-@pytest.fixture
-def done(bench: ControllerBench, monkeypatch: pytest.MonkeyPatch) -> ControllerBench:
-    """A bench whose segment was propagated from slice 3 through all seven."""
-    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
-    bench.click(4, 4, 3)
-    bench.propagate().finish()
-    return bench
-
-
-def notice(bench: ControllerBench) -> None:
-    time.sleep(0.001)
-    bench.controller.tick()
 
 
 def test_a_slice_that_was_painted_can_be_given_back(done: ControllerBench) -> None:
@@ -90,13 +74,6 @@ def correctBothEnds(bench: ControllerBench) -> None:
     bench.paint(5)
     notice(bench)
     bench.client.mask = lambda index: np.ones((8, 9), dtype=bool)
-
-
-def finish(call: Any) -> None:
-    """Let a propagation come to the end of one request."""
-    while call.steps:
-        call.step()
-    call.finish()
 
 
 def test_two_corrections_leave_what_lies_between_their_anchors(done: ControllerBench) -> None:
@@ -402,10 +379,7 @@ def test_what_follows_a_run_goes_with_its_undo_and_takes_all_its_segments(bench:
 
     before = masks()
     bench.controller.propagateAll()
-    call = bench.client.calls[-1]
-    while call.steps:
-        call.step()
-    call.finish()
+    finish(bench.client.calls[-1])
     bench.controller.redrawRun(0.3, 2.0)
     for _ in range(2):
         bench.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -68,3 +69,16 @@ class ControllerBench:
 
     def drawn(self) -> list[int]:
         return np.flatnonzero(self.mask().any(axis=(1, 2))).tolist()
+
+
+def notice(bench: ControllerBench) -> None:
+    """Let the controller look for edits."""
+    time.sleep(0.001)
+    bench.controller.tick()
+
+
+def finish(call: Any) -> None:
+    """Let a propagation come to the end of one request."""
+    while call.steps:
+        call.step()
+    call.finish()

@@ -1,0 +1,115 @@
+"""Another segment's masks as prompts, and what becomes of slices whose prompts are removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from controllerbench import ControllerBench, notice
+
+from medsam2_core.run.prompts import MaskPrompt
+from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
+
+
+def other(bench: ControllerBench, *indexes: int) -> str:
+    """Another segment, which marks a corner of these slices; the first one stays the one at work."""
+    segmentation = bench.controller.segmentationNode
+    segmentId = str(segmentation.GetSegmentation().AddEmptySegment("", "other"))
+    writer = SegmentWriter(segmentation, segmentId, bench.volume)
+    writer.writeSlices({index: np.tri(8, 9, dtype=bool) for index in indexes}, 0)
+    writer.end()
+    return segmentId
+
+
+def test_the_masks_of_another_segment_are_drawn_at_once_and_bound_the_next_propagation(done: ControllerBench) -> None:
+    before = done.mask()
+    done.controller.addSegmentPrompt(other(done, 5))
+    np.testing.assert_array_equal(done.mask()[5], np.tri(8, 9, dtype=bool))
+    assert done.states() == {0: "propagated", 1: "propagated", 2: "propagated", 3: "prompted", 4: "stale",
+                             5: "prompted", 6: "stale"}  # fmt: skip
+    assert done.controller.intervals() == [(3, 7)]
+    notice(done)
+    assert done.states()[5] == "prompted"
+    (item,) = [one for one in done.controller.prompts() if one.kind == "segment"]
+    done.controller.removePrompt(item)
+    assert done.drawn() == [1, 2, 3, 4]
+    done.controller.undo()
+    done.controller.undo()
+    np.testing.assert_array_equal(done.mask(), before)
+
+
+def test_another_segment_counts_beside_an_edit(done: ControllerBench) -> None:
+    done.paint(1)
+    done.controller.addSegmentPrompt(other(done, 5))
+    assert done.states()[1] == "edited"
+    assert done.controller.intervals() == []
+    done.controller.lock(2)
+    done.controller.lock(4)
+    assert done.controller.intervals() == [(0, 3), (4, 7)]
+
+
+def test_a_segment_taken_on_several_slices_goes_from_all_of_them(done: ControllerBench) -> None:
+    done.controller.addSegmentPrompt(other(done, 4, 5, 6))
+    assert [done.states()[index] for index in (4, 5, 6)] == ["prompted"] * 3
+    done.controller.removePrompt(done.controller.prompts()[-1])
+    assert done.drawn() == [1, 2, 3]
+    assert [one.sliceIndex for one in done.controller.prompts()] == [3]
+    assert not {4, 5, 6} & done.states().keys()
+
+
+def test_a_segment_taken_as_prompt_may_be_overwritten_by_what_it_prompts(done: ControllerBench, nodes: Any) -> None:
+    editor = nodes.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    done.controller._target._editorNode = editor
+    assert editor.GetOverwriteMode() == editor.OverwriteAllSegments
+    segmentId = other(done, 6)
+    done.controller.addSegmentPrompt(segmentId)
+    assert not segmentMask(done.controller.segmentationNode, segmentId, done.volume).any()
+    assert [one.sliceIndex for one in done.controller.prompts()] == [3, 6]
+    done.propagate(0)
+    (mask,) = [one for one in done.client.objects[-1][0].prompts if isinstance(one, MaskPrompt)]
+    np.testing.assert_array_equal(mask.mask, np.tri(8, 9, dtype=bool))
+
+
+def test_another_segment_does_not_change_locked_slices(done: ControllerBench) -> None:
+    done.controller.lock(5)
+    before = done.mask()
+    done.controller.addSegmentPrompt(other(done, 4, 5))
+    np.testing.assert_array_equal(done.mask()[5], before[5])
+    assert (done.states()[4], done.states()[5]) == ("prompted", "locked")
+    done.controller.addSegmentPrompt(other(done, 5))
+    assert "Slice 5 is locked: unlock it (l)" in done.said["failed"][0][0]
+
+
+def test_a_segment_cannot_be_taken_during_a_propagation(done: ControllerBench) -> None:
+    done.propagate(2)
+    done.controller.addSegmentPrompt(other(done, 6))
+    assert "Stop it first (Esc)" in done.said["failed"][0][0]
+    assert [one.sliceIndex for one in done.controller.prompts()] == [3]
+
+
+def test_slices_whose_prompts_were_all_removed_are_no_anchors_any_more(done: ControllerBench) -> None:
+    done.controller.accept(1)
+    done.controller.accept(3)
+    done.click(4, 4, 4)
+    done.preview(4)
+    before = done.mask()
+    done.controller.removeAllPrompts()
+    np.testing.assert_array_equal(done.mask(), before)
+    assert [done.states()[index] for index in (1, 3, 4)] == ["accepted", "accepted", "stale"]
+    done.controller.accept(1)
+    done.controller.accept(3)
+    done.click(4, 4, 5)
+    done.preview(5)
+    assert done.states()[3] == "stale"
+    assert done.controller.intervals() == []
+
+
+def test_what_showed_before_the_prompts_is_forgotten_with_all_of_them(done: ControllerBench) -> None:
+    done.paint(5)
+    notice(done)
+    done.click(4, 4, 5, "exclude")
+    done.preview(5)
+    done.controller.removeAllPrompts()
+    done.click(4, 4, 5)
+    done.preview(5)
+    assert not [one for one in done.client.objects[-1][0].prompts if isinstance(one, MaskPrompt)]
