@@ -16,6 +16,7 @@ import slicer.util
 
 from MedSAM2SlicerLib.history import editorLogic
 from MedSAM2SlicerLib.layers import Bools, Box, boxOf, byLayer, labelsIn, voxels
+from MedSAM2SlicerLib.locks import Locks
 
 _MODES = slicer.vtkMRMLSegmentationNode
 _INSIDE = (
@@ -43,6 +44,7 @@ class EditRules:
         self._segmentationNode, self._segmentId = segmentationNode, segmentId
         self._volumeNode, self._editorNode = volumeNode, editorNode or _unrestricted()
         self._aligner: slicer.vtkSlicerSegmentEditorLogic | None = None
+        self._locks = Locks(segmentationNode, volumeNode)
 
     def editable(self, box: Box) -> Bools:
         """Return which voxels of a box may be changed, (k, j, i)."""
@@ -64,6 +66,13 @@ class EditRules:
         others = set(self._segmentIds()) - {self._segmentId}
         return {one for one in others if mode == editor.OverwriteAllSegments or self._isVisible(one)}
 
+    def locked(self, box: Box) -> Bools:
+        """Return which voxels of a box (k, j, i) other segments would lose to this one, though their slice is locked.
+
+        Slicer's own tools know no locked slices.
+        """
+        return self._locks.covered(self.overwritten(), box)
+
     def describe(self) -> str:
         """Name the restriction in effect in a few words, for messages; empty if there is none."""
         mode, found = self._editorNode.GetMaskMode(), []
@@ -75,6 +84,9 @@ class EditRules:
         if self._editorNode.GetSourceVolumeIntensityMask():
             low, high = self._editorNode.GetSourceVolumeIntensityMaskRange()
             found.append(f"intensity {low:g} to {high:g}")
+        overwritten = self.overwritten()
+        locked = self._locks.having(one for one in self._segmentIds() if one in overwritten)
+        found += [f"outside locked slices of {self._nameOf(one)!r}" for one in locked]
         return ", ".join(found)
 
     def _maskSegments(self, mode: int) -> list[str]:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import slicer
@@ -33,6 +32,7 @@ from medsam2_core.run.report import (
 )
 from medsam2_core.run.sequence import PlacedRun, place_runs, whole_runs, with_earlier
 from medsam2_core.worker.results import ObjectRecord, Propagated
+from MedSAM2SlicerLib.attributes import attributeName, setAttribute
 from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.volumes import checkedGeometry, voxelHash
 
@@ -165,32 +165,6 @@ def runText(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) ->
 def restoreRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, text: str | None) -> None:
     """Put back what `runText` gave, as undo does with the segment itself."""
     setAttribute(segmentationNode, attributeName(segmentId), text)
-
-
-def setAttribute(segmentationNode: slicer.vtkMRMLSegmentationNode, name: str, text: str | None) -> None:
-    """Set an attribute, or remove it, without a ModifiedEvent.
-
-    Segment Editor answers that event by bringing all of itself up to date, and if it comes while an effect begins or
-    ends, by beginning or ending it once more.
-    """
-    disabled = segmentationNode.GetDisableModifiedEvent()
-    segmentationNode.SetDisableModifiedEvent(True)
-    try:
-        if text is None:
-            segmentationNode.RemoveAttribute(name)
-        else:
-            segmentationNode.SetAttribute(name, text)
-    finally:
-        segmentationNode.SetDisableModifiedEvent(disabled)
-
-
-def attributeName(segmentId: str, what: str = "Run") -> str:
-    """Return the name of the attribute of a segmentation that holds a segment's record, or `what` else.
-
-    What is no letter, digit or one of _.-~ is written as = and two hexadecimal digits a byte: Slicer encodes the values
-    of attributes in a scene file, but not their names.
-    """
-    return f"MedSAM2.{what}." + quote(segmentId, safe="").replace("%", "=")
 
 
 def _runsBefore(

@@ -154,14 +154,14 @@ class SegmentWriter:
         if tight is None:
             return Written()
         differs, target, box = differs[tight], target[tight], shifted(tight, box)
-        editable = self._rules.editable(box)
-        added, removed = differs & target & editable, differs & ~target & editable
+        editable, wanted = self._rules.editable(box), differs & target
+        added, removed = wanted & editable & ~self._rules.locked(box), differs & ~target & editable
         if removed.any():
             self._remove(box, removed)
         if added.any():
             self._add(box, added)
         changed = int(np.count_nonzero(added | removed))
-        return Written(changed, int(np.count_nonzero(differs & target & ~editable)))
+        return Written(changed, int(np.count_nonzero(wanted & ~added)))
 
     def _marked(self, box: Box) -> Bools:
         segmentation = self.segmentationNode.GetSegmentation()

@@ -14,10 +14,11 @@ from medsam2_core.errors import PromptError
 from medsam2_core.image.segments import Segment
 from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects, merge_points
 from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib.attributes import SLICES, attributeName, setAttribute, storedSlices, storedStack
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
-from MedSAM2SlicerLib.runrecord import attributeName, restoreRun, runText, setAttribute
+from MedSAM2SlicerLib.runrecord import restoreRun, runText
 from MedSAM2SlicerLib.slicemasks import SliceMasks
 from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, PROMPTED, SliceReview, SliceStates
 
@@ -206,7 +207,7 @@ class SegmentWork:
         self._bases.clear()
         self._drawnHere.clear()
         self._remembered.clear()
-        stored = _stored(self._segmentationNode.GetAttribute(attributeName(self.segmentId, "Slices")))
+        stored = storedSlices(self._segmentationNode, self.segmentId)
         if stored is not None and stored[0].stack == stack:
             self.states, self._prints = stored
             self._keepInMind()
@@ -221,7 +222,7 @@ class SegmentWork:
         self._keepInMind()
         if not self.states and storedStack(self._segmentationNode, self.segmentId) not in (None, self.states.stack):
             return  # what is known of other slices outlives a look at these
-        name = attributeName(self.segmentId, "Slices")
+        name = attributeName(self.segmentId, SLICES)
         setAttribute(self._segmentationNode, name, json.dumps({**self.states.toJson(), "prints": self._prints}))
 
     def _keepInMind(self) -> None:
@@ -231,23 +232,6 @@ class SegmentWork:
         self._remembered[key] = _Known(self.states.toJson(), runText(self._segmentationNode, self.segmentId))
         while len(self._remembered) > _REMEMBERED:
             self._remembered.pop(next(iter(self._remembered)))
-
-
-def storedStack(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceStack | None:
-    """Return the slices that a segment was worked on last, as the scene knows it; None if it was not."""
-    stored = _stored(segmentationNode.GetAttribute(attributeName(segmentId, "Slices")))
-    return None if stored is None else stored[0].stack
-
-
-def _stored(text: str | None) -> tuple[SliceStates, dict[int, str]] | None:
-    """The states and fingerprints that a scene holds; None if there are none, or damaged ones."""
-    try:
-        values = json.loads(text or "")
-        states = SliceStates.fromJson(values)
-        prints = {int(index): str(value) for index, value in values["prints"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return states, prints
 
 
 def _key(prints: Mapping[int, str]) -> str:

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib.attributes import storedStack
 from MedSAM2SlicerLib.geometry import viewAxes
 from MedSAM2SlicerLib.measures import Measures, measureSegment
 from MedSAM2SlicerLib.options import RunOptions
@@ -24,7 +25,7 @@ from MedSAM2SlicerLib.regions import regionMask
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
 from MedSAM2SlicerLib.script import pythonScript
 from MedSAM2SlicerLib.segments import segmentVolumeMl
-from MedSAM2SlicerLib.segmentwork import SegmentWork, storedStack
+from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, SliceReview
 from MedSAM2SlicerLib.target import Target

@@ -22,8 +22,9 @@ from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
 from MedSAM2SlicerLib import segments
+from MedSAM2SlicerLib.attributes import attributeName
 from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
-from MedSAM2SlicerLib.runrecord import attributeName, loadRun, removeRun, saveRun, writeRun
+from MedSAM2SlicerLib.runrecord import loadRun, removeRun, saveRun, writeRun
 from MedSAM2SlicerLib.volumes import voxelHash
 
 RESULT = Propagated(

@@ -1,0 +1,58 @@
+"""What the scene keeps of segments beside their masks: attributes of the segmentation node, named after the segment."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import slicer
+
+from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib.slicestates import SliceStates
+
+SLICES = "Slices"
+
+
+def attributeName(segmentId: str, what: str = "Run") -> str:
+    """Return the name of the attribute of a segmentation that holds a segment's record, or `what` else.
+
+    What is no letter, digit or one of _.-~ is written as = and two hexadecimal digits a byte: Slicer encodes the values
+    of attributes in a scene file, but not their names.
+    """
+    return f"MedSAM2.{what}." + quote(segmentId, safe="").replace("%", "=")
+
+
+def setAttribute(segmentationNode: slicer.vtkMRMLSegmentationNode, name: str, text: str | None) -> None:
+    """Set an attribute, or remove it, without a ModifiedEvent.
+
+    Segment Editor answers that event by bringing all of itself up to date, and if it comes while an effect begins or
+    ends, by beginning or ending it once more.
+    """
+    disabled = segmentationNode.GetDisableModifiedEvent()
+    segmentationNode.SetDisableModifiedEvent(True)
+    try:
+        if text is None:
+            segmentationNode.RemoveAttribute(name)
+        else:
+            segmentationNode.SetAttribute(name, text)
+    finally:
+        segmentationNode.SetDisableModifiedEvent(disabled)
+
+
+def storedSlices(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str
+) -> tuple[SliceStates, dict[int, str]] | None:
+    """Return the states of a segment's slices and their fingerprints; None if there are none, or damaged ones."""
+    try:
+        values = json.loads(segmentationNode.GetAttribute(attributeName(segmentId, SLICES)) or "")
+        states = SliceStates.fromJson(values)
+        prints = {int(index): str(value) for index, value in values["prints"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return states, prints
+
+
+def storedStack(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceStack | None:
+    """Return the slices that a segment was worked on last, as the scene knows it; None if it was not."""
+    stored = storedSlices(segmentationNode, segmentId)
+    return None if stored is None else stored[0].stack
