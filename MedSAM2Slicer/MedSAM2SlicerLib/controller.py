@@ -81,6 +81,8 @@ class Controller(Workplace):
     def setOptions(self, options: RunOptions) -> None:
         """Choose how to propagate from now on."""
         before, self._options = self._options, options
+        if before.window != options.window:
+            self._target.forgetWindow()
         if before.session() != options.session():
             self._abandon()
             self._target.noteNewSession()
@@ -160,12 +162,11 @@ class Controller(Workplace):
             self._waitingPreview = sliceIndex
             return
         with self._telling():
-            work = self._ensured()
+            work, session = self._ensured(), self._session()
             work.noticeEdits(self._edits.written)
             objects = self._objects([work], opened=sliceIndex)
             onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
             onError = self._talk.current(self._onError)
-            session = self._session()
             self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def propagate(self) -> None:
@@ -237,7 +238,7 @@ class Controller(Workplace):
         if not mask.any():
             self.noticed.emit(
                 _("Nothing found here on slice {index}. Try a box, or another window (now: {window}).").format(
-                    index=sliceIndex, window=self._volume.prepared(self._options.window, self.stack).window.name
+                    index=sliceIndex, window=self._volume.prepared(self._goingOn().window, self.stack).window.name
                 )
             )
         elif writer.written.maskedOut and not work.marks(sliceIndex):
@@ -291,21 +292,21 @@ class Controller(Workplace):
         """Propagate these segments. Raises MedSAM2Error if there is nothing to go from."""
         if not works:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
+        self._session()
         for work in works:
             work.noticeEdits(self._edits.written)
         objects = self._objects(works)
         stop = self._options.stopRules(self._inside())
-        self._session()
         self._abandon()
-        self._run(Pass(self._target, self._volume, self._options, self._legs(works), objects, stop))
+        self._run(Pass(self._target, self._volume, self._goingOn(), self._legs(works), objects, stop))
 
     def _redraw(self, works: Sequence[SegmentWork], cut: tuple[float, float], isStep: bool) -> None:
         if self.busy or not works:
             return
         with self._telling():
             self._abandon()
-            objects = self._objects(works)
             self._session()
+            objects = self._objects(works)
             self._run(Redraw(self._target, self._volume, works, objects, self.stack, cut, isStep))
 
     def _run(self, running: Pass | Redraw) -> None:
@@ -320,8 +321,9 @@ class Controller(Workplace):
         self._talk.ask(lambda: running.ask(self._client, session, *slots))
 
     def _session(self) -> str:
-        """Open the session of the segmentation; returns its key."""
-        self._volume.openSession(self._client, self._sessionKey(), self._options)
+        """Open the session of the segmentation; returns its key. On other voxels, or in another window, it is new."""
+        if self._volume.openSession(self._client, self._sessionKey(), self._goingOn()):
+            self._target.noteNewSession()
         return self._sessionKey()
 
     def _sessionKey(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.image.window import Window
 from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
@@ -16,15 +17,15 @@ from medsam2_core.stopping import StopRules
 class RunOptions:
     """Choices of one run; the defaults need no thought.
 
-    `stack` says which slices; the default is the volume's as acquired (k). `window` is as `Window.parse` reads it.
-    `first` and `last` are a half-open range of slices, None for the volume's ends.
+    `stack` says which slices; the default is the volume's as acquired (k). `window` is one, or as `volumes.windowOf`
+    reads it. `first` and `last` are a half-open range of slices, None for the volume's ends.
     `inside` is the ID of a segment or of an ROI node to stay in, or empty.
     """
 
     model: str = "starter"
     device: str = "auto"
     stack: SliceStack = field(default_factory=SliceStack)
-    window: str = "auto"
+    window: Window | str = "auto"
     memory: str = DEFAULT_MEMORY
     bankSize: int = 6
     fieldOfView: str = "auto"

@@ -57,7 +57,7 @@ class Pass:
         objects: Sequence[RunObject],
         stop: StopRules,
     ) -> None:
-        self._target, self._options, self._objects, self._stop = target, options, objects, stop
+        self._target, self._volume, self._options, self._objects, self._stop = target, volume, options, objects, stop
         self._legs, self._results = list(legs), list[Propagated]()
         self._works = {work.objectId: work for leg in legs for work in leg.works}
         self._recording = Recording(volume, options, stop)
@@ -136,6 +136,7 @@ class Pass:
             work.noteRun(reviews, *span)
         work.stops.update(record.stopped)
         thing = next(one for one in self._objects if one.segment.label == work.objectId)
+        self._target.noteWindow(self._volume.node, self._recording.window)
         self._recording.save(
             self._target.segmentationNode, work.segmentId, model, result, thing, span, keepsOthers, continues
         )

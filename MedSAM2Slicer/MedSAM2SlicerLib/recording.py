@@ -24,7 +24,7 @@ class Recording:
 
     def __init__(self, volume: VolumeInUse, options: RunOptions, stop: StopRules) -> None:
         self._volume, self._options, self._stop = volume, options, stop
-        self._window = volume.prepared(options.window, options.stack).window
+        self.window = volume.prepared(options.window, options.stack).window
         self._hash = volume.voxelsSha256()
 
     def save(
@@ -67,7 +67,7 @@ class Recording:
             model_sha256=str(model.get("sha256", "")),
             image_size=int(model.get("image_size", 0)),
             stack=options.stack,
-            window=self._window,
+            window=self.window,
             first=span[0],
             last=span[1],
             direction=options.direction,

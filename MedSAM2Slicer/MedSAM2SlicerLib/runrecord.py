@@ -9,7 +9,7 @@ frame: neither a parent transform nor its removal changes them. Of a segment tha
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import slicer
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.window import Window
 from medsam2_core.run.file import RunFile, check_run
 from medsam2_core.run.prompts import Prompt, RunObject, Slicing
 from medsam2_core.run.report import (
@@ -129,6 +130,20 @@ def loadRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) ->
     if not isinstance(report, dict):
         raise PromptError(f"{where}: The record holds no run: propagate again to replace it.")
     return RunRecord(report, check_run(report, where))
+
+
+def recordedWindow(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Iterable[str]
+) -> tuple[str, Window] | None:
+    """Return the ID of the volume and the window of the first record among those of segments; None without one."""
+    for segmentId in segmentIds:
+        try:
+            record = loadRun(segmentationNode, segmentId)
+        except PromptError:
+            continue
+        if record is not None and record.volumeNodeId is not None and record.run.settings.window is not None:
+            return record.volumeNodeId, record.run.settings.window
+    return None
 
 
 def writeRun(record: RunRecord, path: Path) -> None:

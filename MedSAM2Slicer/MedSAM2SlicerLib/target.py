@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import slicer
 
+from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import promptedSegments
+from MedSAM2SlicerLib.runrecord import recordedWindow, runText
 from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, fitSegmentation
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.slicemasks import SliceWriter
@@ -36,12 +38,13 @@ class Target:
         if history is None and segmentationNode is not None:
             self.history = EditHistory(segmentationNode)
         self._works: dict[str, SegmentWork] = {}
+        self._window = recordedWindow(segmentationNode, [segmentId, *self.segmentIds()]) if segmentationNode else None
 
     def moved(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None, segmentId: str) -> Target:
         """Return another segment as target; the segments of a segmentation share one history and one session."""
         target = Target(segmentationNode, segmentId, self._editorNode, self._givenHistory)
         if segmentationNode is self.segmentationNode:
-            target.history, target._works = self.history, self._works
+            target.history, target._works, target._window = self.history, self._works, self._window
         return target
 
     def ensured(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Target:
@@ -83,6 +86,25 @@ class Target:
         """The worker forgets what it has drawn."""
         for work in self._works.values():
             work.noteNewSession()
+
+    def window(self, chosen: Window | str, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Window | str:
+        """Return what `chosen` stands for once the segmentation was propagated: "auto" is the window it was done in.
+
+        Slices that are corrected in another window than their neighbours fit neither these nor the record.
+        """
+        if chosen != "auto" or self._window is None or volumeNode is None:
+            return chosen
+        volumeNodeId, window = self._window
+        recorded = any(runText(self.segmentationNode, one) is not None for one in self.segmentIds())
+        return window if recorded and volumeNodeId == volumeNode.GetID() else chosen
+
+    def noteWindow(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window) -> None:
+        """A propagation saw the volume in this window."""
+        self._window = volumeNode.GetID(), window
+
+    def forgetWindow(self) -> None:
+        """Somebody chose a window: what "auto" stands for is looked for anew."""
+        self._window = None
 
     def segmentIds(self) -> list[str]:
         """List the segments of the segmentation."""

@@ -38,9 +38,10 @@ class VolumeInUse:
         self._resampled: PreparedVolume | None = None
         self._window: tuple[object, Window] | None = None
         self._opened: str | None = None
+        self._sent: str | None = None
         self._hash: tuple[int, Future[str]] | None = None
 
-    def prepared(self, window: str, stack: SliceStack) -> PreparedVolume:
+    def prepared(self, window: Window | str, stack: SliceStack) -> PreparedVolume:
         """Return the volume as the worker gets it; `window` as in `volumes.windowOf`."""
         geometry, chosen = checkedGeometry(self.node), self._chosen(window)
         if self._prepared is None or self._prepared.key != volumeKey(self.node, chosen):
@@ -53,18 +54,21 @@ class VolumeInUse:
             self._resampled = preparedOblique(self._prepared, oblique)
         return self._resampled
 
-    def openSession(self, client: WorkerClient, key: str, options: RunOptions) -> None:
+    def openSession(self, client: WorkerClient, key: str, options: RunOptions) -> bool:
         """Have the client know the model, the volume and a session on it, called `key`.
 
         An earlier form of the volume, such as in another window, is closed: 35 MB in both processes for a chest CT.
+        Returns whether it showed other voxels or another window: what was drawn on it belongs to that.
         """
         prepared = self.prepared(options.window, options.stack)
         if self._opened != prepared.key:
             self.close(client)
-        self._opened = prepared.key
+        whole = self._prepared.key
+        isOther, self._sent, self._opened = self._sent not in (None, whole), whole, prepared.key
         client.setModel(options.model, options.device)
         client.setVolume(prepared.key, prepared)
         client.openSession(key, prepared.key, options.stack.axis, options.memoryRule(), options.fieldOfView)
+        return isOther
 
     def close(self, client: WorkerClient) -> None:
         """Have the client forget the volume and all sessions on it."""
@@ -114,14 +118,14 @@ class VolumeInUse:
         r, a, s = volumeToWorld(self.node, slicing.geometry.ijk_to_ras([middle]))[0]
         return float(r), float(a), float(s)
 
-    def modelView(self, window: str, stack: SliceStack, sliceIndex: int) -> npt.NDArray[np.uint8]:
+    def modelView(self, window: Window | str, stack: SliceStack, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it: windowed and upright."""
         prepared = self.prepared(window, stack)
         turned = SliceOrientation.upright(prepared.geometry, stack.axis).turn(prepared.grey)
         view: npt.NDArray[np.uint8] = turned[sliceIndex]
         return view
 
-    def _chosen(self, window: str) -> Window:
+    def _chosen(self, window: Window | str) -> Window:
         """The window to use; looked for anew, 10 ms for a chest CT, only when voxels or display have changed."""
         display = self.node.GetDisplayNode()
         state = (window, self.node.GetImageData().GetMTime(), display and (display.GetID(), display.GetMTime()))

@@ -93,7 +93,7 @@ class Workplace:
 
     def modelView(self, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it. Raises VolumeError without a usable volume."""
-        return self._volume.modelView(self._options.window, self.stack, sliceIndex)
+        return self._volume.modelView(self._goingOn().window, self.stack, sliceIndex)
 
     def prompts(self) -> list[PromptItem]:
         """List the segment's prompts by slice; none if one of them cannot be used, which a preview explains."""
@@ -179,6 +179,10 @@ class Workplace:
     def volumeMl(self) -> float:
         """Volume of the segment in mL; 0 where there is none."""
         return segmentVolumeMl(self.segmentationNode, self.segmentId) if self.segmentId else 0.0
+
+    def _goingOn(self) -> RunOptions:
+        """The options, with the window that the segmentation's propagations go on with."""
+        return replace(self._options, window=self._target.window(self._options.window, self._volume.node))
 
     def _placer(self) -> PromptPlacer:
         return self._volume.placer(self.stack)

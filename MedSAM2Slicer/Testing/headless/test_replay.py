@@ -248,6 +248,26 @@ def test_two_corrections_at_once_leave_what_lies_between_their_anchors(
     assertAllEqual(patient, monkeypatch)
 
 
+def test_window_and_level_in_between_change_nothing(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.node.CreateDefaultDisplayNodes()
+    display = patient.node.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(400, 40)
+    patient.start()
+    patient.line()
+    patient.propagate()
+    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    display.SetWindowLevel(15, 7.5)
+    patient.propagate()
+    assert len(patient.record.report["earlier"]) == 1
+    assertAllEqual(patient, monkeypatch)
+    before = patient.mask
+    patient.controller.redraw(0.7)
+    patient.wait(lambda: not patient.controller.busy)
+    assert not patient.failures
+    assert patient.mask.sum() < before.sum()
+
+
 def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     patient.start(stack=SliceStack(2))
     patient.place("include", patient.slice(0.5), 200)
