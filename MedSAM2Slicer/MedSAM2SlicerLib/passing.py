@@ -15,7 +15,7 @@ from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.recording import Recording
 from MedSAM2SlicerLib.running import Progress, Running, SegmentRun
-from MedSAM2SlicerLib.runrecord import noteCut, removeRun
+from MedSAM2SlicerLib.runrecord import noteCut
 from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Slot
@@ -115,13 +115,13 @@ class Pass:
         return self._running.summary(self._results, self._volumeMl())
 
     def breakOff(self) -> None:
-        """Keep what is drawn; a record of earlier runs does not tell the segment's story any more."""
+        """Keep what is drawn; no record can tell of it, since the worker may have gone further."""
         self._running.end()
-        for work in self._works.values():
-            drawn = self._running.runs[work.objectId].reviews
-            if drawn:
-                removeRun(self._target.segmentationNode, work.segmentId)
-            work.noteSteps(drawn)
+        for leg in self._legs[:1]:
+            first, last = leg.span
+            for work in leg.works:
+                drawn = self._running.runs[work.objectId].reviews
+                work.noteBrokenOff({index: drawn[index] for index in drawn if first <= index < last}, first, last)
         self._remember()
 
     def _settle(
@@ -137,9 +137,9 @@ class Pass:
         work.stops.update(record.stopped)
         thing = next(one for one in self._objects if one.segment.label == work.objectId)
         self._target.noteWindow(self._volume.node, self._recording.window)
-        self._recording.save(
-            self._target.segmentationNode, work.segmentId, model, result, thing, span, keepsOthers, continues
-        )
+        node = self._target.segmentationNode
+        if not self._recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues):
+            work.states.noteUntold(work.states.slices)
 
     def _remember(self) -> None:
         for work in self._works.values():

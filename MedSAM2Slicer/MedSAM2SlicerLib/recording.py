@@ -12,7 +12,7 @@ from medsam2_core.run.report import RunSettings
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Propagated
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.runrecord import runText, saveRun
+from MedSAM2SlicerLib.runrecord import saveRun
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 
@@ -37,17 +37,16 @@ class Recording:
         span: tuple[int, int],
         keepsOthers: bool,
         continues: bool,
-    ) -> None:
+    ) -> bool:
         """Store the run as the record of a segment, which was `thing` in it; `model` are the worker's facts of it.
 
         It went through slices span[0] <= index < span[1].
         A run that `keepsOthers`, slices of earlier runs that it did not go through, is added to their record; where
-        that is lost, no record could tell how the segment came about. So is one that `continues` in their session,
-        where prompts correct what they drew.
+        that is lost, or of runs made otherwise, no record could tell how the segment came about, and none is stored.
+        Returns whether one is. A run that `continues` in their session, where prompts correct what they drew, is added
+        too.
         """
-        if keepsOthers and runText(segmentationNode, segmentId) is None:
-            return
-        saveRun(
+        return saveRun(
             segmentationNode,
             segmentId,
             self._volume.node,
@@ -56,7 +55,8 @@ class Recording:
             result,
             thing.segment.label,
             self._hash.result(),
-            keepsOthers or continues,
+            continues=keepsOthers or continues,
+            needsEarlier=keepsOthers,
         )
 
     def _settings(self, model: Mapping[str, Any], span: tuple[int, int]) -> RunSettings:

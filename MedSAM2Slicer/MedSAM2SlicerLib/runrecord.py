@@ -88,11 +88,12 @@ def saveRun(
     objectId: int,
     voxelsSha256: str,
     continues: bool = False,
-) -> None:
-    """Store a run on the segmentation node in place of the segment's record before.
+    needsEarlier: bool = False,
+) -> bool:
+    """Store a run on the segmentation node in place of the segment's record before; returns whether that was done.
 
     A run that `continues` kept what earlier ones drew on slices it did not go through: those of the record before then
-    go with it, if they were made in the same way on the same volume.
+    go with it, if they were made in the same way on the same volume. One that `needsEarlier` is not stored without.
 
     `prompts` as the worker got them, on stored slices along the settings' axis. `objectId` is the segment's number in
     `result`. `voxelsSha256` is the volume's `voxelHash`; it takes 0.1 s for a 70 MB CT, too long for the end of a run.
@@ -111,10 +112,12 @@ def saveRun(
         seconds=result.seconds,
         interrupted=result.cancelled,
     )
-    if continues:
-        report = with_earlier(report, _runsBefore(segmentationNode, segmentId, report, geometry))
-    text = json.dumps(report, separators=(",", ":"), allow_nan=False)
+    earlier = _runsBefore(segmentationNode, segmentId, report, geometry) if continues else []
+    if needsEarlier and not earlier:
+        return False
+    text = json.dumps(with_earlier(report, earlier), separators=(",", ":"), allow_nan=False)
     setAttribute(segmentationNode, attributeName(segmentId), text)
+    return True
 
 
 def loadRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> RunRecord | None:

@@ -114,6 +114,12 @@ class SegmentWork:
         self.states.noteSteps(reviews)
         self._drawnHere |= reviews.keys()
 
+    def noteBrokenOff(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """The worker drew slices on its way through first <= index < last; how far it came is not known."""
+        if reviews:
+            self.noteSteps(reviews)
+            self.states.noteUntold(range(first, last))
+
     def noteAreas(self, reviews: Mapping[int, SliceReview]) -> None:
         """Slices were drawn otherwise from the same answers of the worker."""
         self.states.noteAreas({index: one.areaMm2 for index, one in reviews.items()})

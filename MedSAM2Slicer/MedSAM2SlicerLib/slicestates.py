@@ -85,6 +85,7 @@ class SliceStates:
         self.stack = stack or SliceStack()
         self._slices: dict[int, SliceReview] = {}
         self._changed: set[int] = set()
+        self._untold: set[int] = set()
 
     def __bool__(self) -> bool:
         return bool(self._slices)
@@ -93,6 +94,11 @@ class SliceStates:
     def slices(self) -> Mapping[int, SliceReview]:
         """All that is known, by slice."""
         return self._slices
+
+    @property
+    def hasUntold(self) -> bool:
+        """Whether a propagation that no record tells of went through slices, and none since."""
+        return bool(self._untold)
 
     def kept(self) -> list[int]:
         """List the slices whose masks are the user's."""
@@ -148,10 +154,19 @@ class SliceStates:
         within = {index: one for index, one in reviews.items() if first <= index < last}
         self._slices = outside | within | kept
         self._changed = {index for index in self._changed if not first <= index < last}
+        self._untold = {index for index in self._untold if not first <= index < last}
 
     def noteSteps(self, reviews: Mapping[int, SliceReview]) -> None:
         """Slices were drawn, by a propagation that did not come to its end for example; kept slices stay."""
         self._slices |= {index: one for index, one in reviews.items() if index not in self.kept()}
+        self._untold -= reviews.keys()
+
+    def noteUntold(self, indexes: Iterable[int]) -> None:
+        """A propagation that no record tells of went through slices: the next one is to do so again."""
+        anchors = {index for index, one in self._slices.items() if one.isAnchor}
+        untold = set(indexes) - anchors
+        self._slices |= {index: replace(self._slices[index], stale=True) for index in untold & self._slices.keys()}
+        self._untold |= untold
 
     def noteAreas(self, areas: Mapping[int, float | None]) -> None:
         """Slices were cut from the same answers at another threshold."""
@@ -183,10 +198,11 @@ class SliceStates:
     def intervals(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return what the next propagation within first <= index < last has to go through, half-open, in order.
 
-        That is from the anchor before each changed slice to the anchor behind it, and nothing that lies between two
-        anchors neither of which was changed; everything, if nothing was changed or nothing propagated yet.
+        That is from the anchor before each slice that was changed, or is in no record, to the anchor behind it, and
+        nothing that lies between two anchors neither of which was changed; everything, if there is no such slice or
+        nothing was propagated yet.
         """
-        changed = sorted(index for index in self._changed if first <= index < last)
+        changed = sorted(index for index in self._changed | self._untold if first <= index < last)
         if not changed or all(one.isAnchor for one in self._slices.values()):
             return [(first, last)]
         found: list[tuple[int, int]] = []
@@ -202,7 +218,8 @@ class SliceStates:
     def toJson(self) -> dict[str, Any]:
         """Return all of it in JSON's own types."""
         slices = [asdict(self._slices[index]) for index in sorted(self._slices)]
-        return {**self.stack.to_json(), "slices": slices, "changed": sorted(self._changed)}
+        sets = {"changed": sorted(self._changed), "untold": sorted(self._untold)}
+        return {**self.stack.to_json(), "slices": slices, **sets}
 
     @staticmethod
     def fromJson(stored: Any) -> SliceStates:
@@ -211,6 +228,7 @@ class SliceStates:
             states = SliceStates(SliceStack.from_json(stored))
             states._slices = {one.sliceIndex: one for one in map(_readReview, stored["slices"])}
             states._changed = {_checked(index, index in states._slices) for index in stored["changed"]}
+            states._untold = {_checked(index, isinstance(index, int)) for index in stored.get("untold", ())}
         except (TypeError, KeyError, AttributeError, PromptError) as error:
             raise ValueError(f"not the states of slices: {error}") from error
         return states

@@ -271,6 +271,14 @@ class Workplace:
         return [Leg(span, found[span]) for span in sorted(found)]
 
     def _record(self) -> RunRecord:
+        work = self._work()
+        if work is not None and work.states.hasUntold:
+            raise PromptError(
+                _(
+                    "The record does not tell how all slices were drawn, for example because a propagation was broken "
+                    "off: propagate again first."
+                )
+            )
         record = loadRun(self.segmentationNode, self.segmentId) if self.segmentId else None
         if record is None:
             raise PromptError(_("There is no run to repeat yet: propagate first."))

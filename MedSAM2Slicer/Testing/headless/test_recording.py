@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import slicer.util
 from controllerbench import ControllerBench
 
+from medsam2_core.errors import PromptError, WorkerError
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.runrecord import loadRun
@@ -128,3 +131,96 @@ def test_other_voxels_make_the_propagation_stale(done: ControllerBench) -> None:
         call.step()
     call.finish()
     assert ranges(done) == [[0, 7]]
+
+
+def error(bench: ControllerBench) -> None:
+    bench.client.calls[-1].fail(WorkerError("The model process ended (out of memory)."))
+
+
+def switch(bench: ControllerBench) -> None:
+    """Select another segment while it runs, and come back."""
+    segmentation, segmentId = bench.controller.segmentationNode, bench.controller.segmentId
+    bench.controller.setSegment(segmentation, segmentation.GetSegmentation().AddEmptySegment("", "second"))
+    bench.controller.setSegment(segmentation, segmentId)
+
+
+@pytest.mark.parametrize("breakOff", [anew, switch, error])
+def test_a_correction_that_was_broken_off_is_recorded_when_it_is_done_again(
+    done: ControllerBench, tmp_path: Path, breakOff: Callable[[ControllerBench], None]
+) -> None:
+    done.paint(5)
+    done.propagate(steps=2)
+    breakOff(done)
+    assert done.states() == {0: "propagated", 1: "propagated", 2: "propagated", 3: "prompted", 4: "stale",
+                             5: "edited", 6: "stale"}  # fmt: skip
+    with pytest.raises(PromptError, match="broken off: propagate again first"):
+        done.controller.saveRun(tmp_path / "run.json")
+    assert done.controller.intervals() == [(3, 7)]
+    done.propagate(steps=4).finish()
+    assert ranges(done) == [[0, 7], [3, 7]]
+    done.controller.saveRun(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("steps", [2, 7])
+def test_what_a_first_run_left_is_gone_through_again(bench: ControllerBench, tmp_path: Path, steps: int) -> None:
+    """Also beyond a slice that was accepted since."""
+    bench.click(4, 4, 3)
+    bench.preview()
+    bench.propagate(steps)
+    switch(bench)
+    bench.controller.accept(2)
+    assert bench.controller.intervals() == []
+    bench.propagate().finish()
+    assert ranges(bench) == [[0, 7]]
+    bench.controller.saveRun(tmp_path / "run.json")
+
+
+def test_a_propagation_that_drew_nothing_leaves_the_record(done: ControllerBench) -> None:
+    before = done.controller.script()
+    done.propagate(steps=0)
+    error(done)
+    assert done.controller.script() == before
+
+
+def test_slices_outside_the_range_keep_the_record_open(done: ControllerBench, tmp_path: Path) -> None:
+    done.paint(5)
+    done.propagate(steps=4)
+    switch(done)
+    done.controller.setOptions(RunOptions(first=0, last=6))
+    done.propagate(steps=3).finish()
+    with pytest.raises(PromptError, match="propagate again first"):
+        done.controller.saveRun(tmp_path / "run.json")
+    done.controller.setOptions(RunOptions())
+    assert done.controller.intervals() == [(5, 7)]
+    done.propagate(steps=2).finish()
+    assert ranges(done) == [[0, 7], [3, 6], [5, 7]]
+    done.controller.saveRun(tmp_path / "run.json")
+
+
+def test_undo_of_a_run_that_was_broken_off_brings_the_record_back(done: ControllerBench) -> None:
+    before = done.controller.script()
+    done.client.gone = {4}
+    done.propagate(steps=4)
+    done.controller.undo()
+    assert done.controller.script() == before
+
+
+@pytest.mark.parametrize("how", ["lost", "damaged", "another model"])
+def test_a_correction_that_no_record_leads_to_has_all_gone_through_again(done: ControllerBench, how: str) -> None:
+    name = f"MedSAM2.Run.{done.controller.segmentId}"
+    if how == "another model":
+        done.client.modelFacts = {**done.client.modelFacts, "sha256": "cd" * 32}
+    elif how == "lost":
+        done.controller.segmentationNode.RemoveAttribute(name)
+    else:
+        done.controller.segmentationNode.SetAttribute(name, "{")
+    anew(done)
+    correct(done)
+    with pytest.raises(PromptError, match="propagate again first"):
+        done.controller.script()
+    assert {done.states()[index] for index in (0, 1, 2, 4, 6)} == {"stale"}
+    assert done.controller.intervals() == []
+    done.propagate().finish()
+    assert ranges(done) == [[0, 7]]
+    assert "stale" not in done.states().values()
+    done.controller.script()

@@ -282,6 +282,33 @@ def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypat
     assertAllEqual(patient, monkeypatch)
 
 
+def test_a_correction_that_was_broken_off_and_done_again_is_repeated(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient.start()
+    patient.line()
+    patient.propagate()
+    patient.draw(patient.slice(0.3), np.roll(patient.truth[patient.slice(0.3)], 4, axis=0))
+    segmentation, segmentId = patient.controller.segmentationNode, patient.controller.segmentId
+    neighbour = segmentation.GetSegmentation().AddEmptySegment("", "neighbour")
+    drawn: list[int] = []
+
+    def leave(index: int) -> None:
+        drawn.append(index)
+        if len(drawn) == 5:
+            patient.controller.setSegment(segmentation, neighbour)
+            patient.controller.setSegment(segmentation, segmentId)
+
+    patient.controller.sliceDrawn.connect(leave)
+    patient.propagate()
+    patient.controller.sliceDrawn.disconnect(leave)
+    with pytest.raises(PromptError, match="broken off"):
+        patient.controller.script()
+    patient.propagate()
+    assert len(patient.record.report["earlier"]) == 1
+    assertAllEqual(patient, monkeypatch)
+
+
 def test_an_oblique_run_is_repeated(
     nodes: Any, patients: Any, randomRigid: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
