@@ -306,6 +306,8 @@ class Controller(Workplace):
         with self._telling():
             self._abandon()
             self._session()
+            if whyNot := self.whyNotRedraw():
+                raise PromptError(whyNot)
             objects = self._objects(works)
             self._run(Redraw(self._target, self._volume, works, objects, self.stack, cut, isStep))
 

@@ -20,7 +20,7 @@ from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.runrecord import restoreRun, runText
 from MedSAM2SlicerLib.slicemasks import SliceMasks
-from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, PROMPTED, SliceReview, SliceStates
+from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview, SliceStates
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
 _REMEMBERED = 20  # contents of the segment, of which Slicer can undo ten
@@ -61,6 +61,12 @@ class SegmentWork:
     def isKnownToWorker(self) -> bool:
         """Whether the worker's session drew slices of it: prompts there correct what was drawn."""
         return bool(self._drawnHere)
+
+    @property
+    def isKeptToRedraw(self) -> bool:
+        """Whether the worker's session propagated all its slices, and so has their answers."""
+        propagated = [index for index, one in self.states.slices.items() if one.origin == PROPAGATED]
+        return bool(propagated) and self._drawnHere.issuperset(propagated)
 
     def follow(self, masks: SliceMasks, stack: SliceStack) -> None:
         """Work on the slices of a stack, read through `masks`; what was known of other slices is forgotten."""

@@ -161,6 +161,13 @@ class Workplace:
             work.disown(sliceIndex)
             self._tellAll()
 
+    def whyNotRedraw(self) -> str:
+        """Return why threshold and smoothing have nothing to draw from, nothing if they have."""
+        work = self._work()
+        if work is None or work.isKeptToRedraw:
+            return ""
+        return _("Propagate this segment again first: what the model had kept of it to draw from is gone.")
+
     def measures(self) -> Measures | None:
         """Volume and axes of the segment; None where there is none."""
         if not self.segmentId:

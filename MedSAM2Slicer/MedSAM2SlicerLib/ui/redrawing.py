@@ -38,7 +38,7 @@ class Redrawing(Part):
 
     def update(self) -> None:
         """Enable the sliders if there is something to draw."""
-        whyNot = whyBusy(self.controller) or whyNoRun(self.controller)
+        whyNot = whyBusy(self.controller) or whyNoRun(self.controller) or self.controller.whyNotRedraw()
         explain(self.ui.thresholdSlider, whyNot)
         explain(self.ui.smoothingSlider, whyNot)
 

@@ -12,6 +12,7 @@ import slicer
 from medsam2selftest import MIDDLE, PanelTestCase, process
 
 from medsam2_core.errors import PromptError, WorkerError
+from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.segments import segmentMask
 from MedSAM2SlicerLib.ui import text
 
@@ -167,6 +168,16 @@ class RedrawTest(PanelTestCase):
         self.propagate()
         self.assertTrue(self.ui.thresholdSlider.enabled)
         self.assertEqual(self.redraws(), [])
+
+    def test_sliders_say_that_of_an_earlier_session_nothing_is_kept(self) -> None:
+        self.propagate()
+        self.use(Controller(self.client), self.services)
+        for slider in (self.ui.thresholdSlider, self.ui.smoothingSlider):
+            self.assertFalse(slider.enabled)
+            self.assertIn("Propagate this segment again first", slider.toolTip)
+        self.ui.propagateButton.click()
+        self.wait(lambda: not self.controller.busy)
+        self.assertTrue(self.ui.thresholdSlider.enabled)
 
     def test_a_slider_draws_once_where_it_rests(self) -> None:
         self.propagate()

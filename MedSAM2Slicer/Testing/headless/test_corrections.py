@@ -390,6 +390,20 @@ def test_what_follows_a_run_goes_with_its_undo_and_takes_all_its_segments(bench:
         np.testing.assert_array_equal(mask, earlier)
 
 
+def test_a_redraw_of_what_is_not_kept_says_what_to_do(done: ControllerBench) -> None:
+    done.controller.setOptions(RunOptions(memory="self-sorting"))
+    done.click(4, 4, 4)
+    done.preview(4)  # which is kept, but was not propagated
+    calls = len(done.client.calls)
+    done.controller.redraw(0.3)
+    assert "Propagate this segment again first" in done.said["failed"][0][0]
+    assert len(done.client.calls) == calls
+    assert not done.controller.busy
+    done.propagate().finish()
+    done.controller.redraw(0.3)
+    assert len(done.said["failed"]) == 1
+
+
 def test_gestures_make_markups_and_draw_at_once(bench: ControllerBench, nodes: Any) -> None:
     view = slicer.vtkMRMLSliceNode()
     view.SetOrientationToAxial()
