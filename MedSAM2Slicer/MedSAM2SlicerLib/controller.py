@@ -235,15 +235,8 @@ class Controller(Workplace):
         writer = self._target.write(self._volume, {sliceIndex: mask}, self.stack)
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._remember(work)
-        if not mask.any():
-            self.noticed.emit(
-                _("Nothing found here on slice {index}. Try a box, or another window (now: {window}).").format(
-                    index=sliceIndex, window=self._volume.prepared(self._goingOn().window, self.stack).window.name
-                )
-            )
-        elif writer.written.maskedOut and not work.marks(sliceIndex):
-            text = _("The mask lies outside the editable area ({area}).")
-            self.noticed.emit(text.format(area=writer.restriction))
+        if not work.marks(sliceIndex):
+            self.noticed.emit(self._whyEmpty(sliceIndex, writer))
 
     def _onStep(self, step: Step) -> None:
         try:

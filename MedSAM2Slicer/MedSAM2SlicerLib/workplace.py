@@ -27,6 +27,7 @@ from MedSAM2SlicerLib.script import pythonScript
 from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, SliceReview
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
@@ -276,6 +277,14 @@ class Workplace:
             for span in work.states.intervals(*self._options.range(self.sliceCount())):
                 found.setdefault(span, []).append(work)
         return [Leg(span, found[span]) for span in sorted(found)]
+
+    def _whyEmpty(self, sliceIndex: int, writer: SliceWriter) -> str:
+        """Say why the segment marks nothing on a slice after its preview was written."""
+        if writer.written.maskedOut:
+            return _("The mask lies outside the editable area ({area}).").format(area=writer.restriction)
+        window = self._volume.prepared(self._goingOn().window, self.stack).window.name
+        text = _("Nothing found here on slice {index}. Try a box, or another window (now: {window}).")
+        return text.format(index=sliceIndex, window=window)
 
     def _record(self) -> RunRecord:
         work = self._work()

@@ -10,13 +10,11 @@ import pytest
 import slicer
 from controllerbench import ControllerBench, finish, notice
 
-from medsam2_core.errors import WorkerError
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.segments import segmentMask
 
 
 def test_a_slice_that_was_painted_can_be_given_back(done: ControllerBench) -> None:
@@ -64,59 +62,6 @@ def test_a_painted_slice_becomes_a_mask_prompt_and_only_its_interval_runs(done: 
     np.testing.assert_array_equal(done.mask()[5], before[5])
     np.testing.assert_array_equal(done.mask()[:3], before[:3])
     assert done.controller.intervals() == []
-
-
-def correctBothEnds(bench: ControllerBench) -> None:
-    """Edits at 1 and 5, locked slices at 2 and 4, and a worker that fills whatever it draws now."""
-    for index in (2, 4):
-        bench.controller.lock(index)
-    bench.paint(1)
-    bench.paint(5)
-    notice(bench)
-    bench.client.mask = lambda index: np.ones((8, 9), dtype=bool)
-
-
-def test_two_corrections_leave_what_lies_between_their_anchors(done: ControllerBench) -> None:
-    correctBothEnds(done)
-    assert done.controller.intervals() == [(0, 3), (4, 7)]
-    before = done.mask()
-    finish(done.propagate(0))
-    assert done.controller.busy
-    finish(done.client.calls[-1])
-    assert not done.controller.busy
-    assert done.client.spans[-2:] == [(0, 3), (4, 7)]
-    np.testing.assert_array_equal(done.mask()[2:5], before[2:5])
-    assert done.drawn() == [0, 1, 2, 3, 4, 5, 6]
-    assert "stale" not in done.states().values()
-    assert done.controller.intervals() == []
-    shares = [progress.done / progress.planned for (progress,) in done.said["progressed"][7:]]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
-    assert len(done.said["finished"]) == 2
-    ranges = [run["settings"].get("range") for run in done.record()["earlier"]]
-    assert [*ranges, done.record()["settings"]["range"]] == [[0, 7], [0, 3], [4, 7]]
-    done.controller.undo()
-    np.testing.assert_array_equal(done.mask(), before)
-
-
-def test_stopping_ends_all_parts_of_a_propagation(done: ControllerBench) -> None:
-    correctBothEnds(done)
-    done.propagate(1)
-    done.controller.stop()
-    assert not done.controller.busy
-    assert done.client.spans[-1] == (0, 3)
-    assert done.controller.intervals() == [(0, 3), (4, 7)]
-    assert "Cancelled." in done.said["finished"][-1][0]
-
-
-def test_a_part_that_fails_keeps_what_the_one_before_it_drew(done: ControllerBench) -> None:
-    correctBothEnds(done)
-    finish(done.propagate(0))
-    done.client.calls[-1].fail(WorkerError("gone"))
-    assert not done.controller.busy
-    assert done.controller.intervals() == [(4, 7)]
-    assert done.controller.slices()[0].areaMm2 is not None
-    assert done.said["failed"] == [("gone",)]
 
 
 def test_an_edit_just_before_propagating_counts_too(done: ControllerBench) -> None:
@@ -293,115 +238,6 @@ def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis
     assert controller.usualStack() == SliceStack()
     controller.setOptions(RunOptions())
     assert done.states() == states
-
-
-def test_all_segments_go_in_one_pass(done: ControllerBench) -> None:
-    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
-    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
-    done.controller.setSegment(segmentation, second)
-    assert done.controller.segmentsWithPrompts() == 1
-    done.click(2, 2, 3)
-    assert done.controller.segmentsWithPrompts() == 2
-    done.controller.propagateAll()
-    call = done.client.calls[-1]
-    assert sorted(done.client.only) == [1, 2]
-    assert [item.segment.name for item in done.client.objects[-1]] == ["Segment_1", "second"]
-    finish(call)
-    assert not done.said["failed"]
-    assert done.states()[3] == "prompted"
-    assert len(done.client.sessions) == 1
-    done.controller.setSegment(segmentation, first)
-    assert done.states()[3] == "prompted"
-
-
-def test_segments_in_one_pass_go_through_their_own_intervals(done: ControllerBench) -> None:
-    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
-    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
-    done.controller.setSegment(segmentation, second)
-    done.click(2, 2, 3)
-    finish(done.propagate(0))
-    done.paint(5)
-    notice(done)
-    done.controller.setSegment(segmentation, first)
-    done.paint(1)
-    notice(done)
-    before = done.mask()
-    done.client.gone = {4, 5}
-    done.controller.propagateAll()
-    assert done.client.only == [1]
-    finish(done.client.calls[-1])
-    assert done.client.only == [2]
-    finish(done.client.calls[-1])
-    assert done.client.spans[-2:] == [(0, 4), (3, 7)]
-    np.testing.assert_array_equal(done.mask()[4:], before[4:])
-    assert not done.controller.busy
-    assert not done.said["failed"]
-
-
-def test_a_run_of_one_segment_sends_the_others_along_and_leaves_them_alone(done: ControllerBench) -> None:
-    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
-    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
-    done.controller.setSegment(segmentation, second)
-    done.click(2, 2, 3)
-    done.propagate()
-    assert done.client.only == [2]
-    assert [item.segment.label for item in done.client.objects[-1]] == [2, 1]
-    done.controller.setSegment(segmentation, first)
-    assert "edited" not in done.states().values()
-
-
-def test_a_redraw_writes_slices_anew_but_no_kept_ones(done: ControllerBench) -> None:
-    done.controller.lock(2)
-    before, undone = done.mask(), done.states()
-    done.controller.redraw(0.3, 2.0)
-    assert done.client.cut == (0.3, 2.0)
-    done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
-    assert not done.controller.busy
-    np.testing.assert_array_equal(done.mask()[2], before[2])
-    assert done.mask()[4].all()
-    assert done.states() == undone
-    assert done.controller.slices()[4].areaMm2 == 72
-    done.controller.undo()
-    np.testing.assert_array_equal(done.mask(), before)
-
-
-def test_what_follows_a_run_goes_with_its_undo_and_takes_all_its_segments(bench: ControllerBench) -> None:
-    bench.click(4, 4, 3)
-    bench.preview()
-    segmentation, first = bench.controller.segmentationNode, bench.controller.segmentId
-    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
-    bench.controller.setSegment(segmentation, second)
-    bench.click(2, 2, 3)
-    bench.preview()
-
-    def masks() -> list[Any]:
-        return [segmentMask(segmentation, one, bench.volume) for one in (first, second)]
-
-    before = masks()
-    bench.controller.propagateAll()
-    finish(bench.client.calls[-1])
-    bench.controller.redrawRun(0.3, 2.0)
-    for _ in range(2):
-        bench.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
-    assert not bench.controller.busy
-    assert [mask[4].all() for mask in masks()] == [True, True]
-    bench.controller.undo()
-    for mask, earlier in zip(masks(), before, strict=True):
-        np.testing.assert_array_equal(mask, earlier)
-
-
-def test_a_redraw_of_what_is_not_kept_says_what_to_do(done: ControllerBench) -> None:
-    done.controller.setOptions(RunOptions(memory="self-sorting"))
-    done.click(4, 4, 4)
-    done.preview(4)  # which is kept, but was not propagated
-    calls = len(done.client.calls)
-    done.controller.redraw(0.3)
-    assert "Propagate this segment again first" in done.said["failed"][0][0]
-    assert len(done.client.calls) == calls
-    assert not done.controller.busy
-    done.propagate().finish()
-    done.controller.redraw(0.3)
-    assert len(done.said["failed"]) == 1
 
 
 def test_gestures_make_markups_and_draw_at_once(bench: ControllerBench, nodes: Any) -> None:
