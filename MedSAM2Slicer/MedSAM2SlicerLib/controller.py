@@ -55,7 +55,7 @@ class Controller(Workplace):
         client.noticed.connect(self.noticed.emit)
         self._talk = Conversation()
         self._waitingPreview: int | None = None
-        self._ran: Sequence[SegmentWork] = ()  # by the last propagation that came to its end
+        self._ran: Sequence[SegmentWork] = ()  # of the last pass that came to its end
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
         self._edits = EditWatch()
 
@@ -154,11 +154,9 @@ class Controller(Workplace):
     # Actions
 
     def preview(self, sliceIndex: int) -> None:
-        """Draw the prompts' answer on a slice. While one is on its way only the latest other slice waits."""
+        """Draw the prompts' answer on a slice. While the worker is busy only the latest slice waits."""
         self.promptsChanged.emit()
-        if self.busy:
-            return
-        if self._talk.waits:
+        if self.busy or self._talk.waits:
             self._waitingPreview = sliceIndex
             return
         with self._telling():
@@ -226,6 +224,9 @@ class Controller(Workplace):
                     self._drawPreview(work, sliceIndex, answer)
             self.previewed.emit(sliceIndex)
             self.reviewed.emit()
+        self._previewWaiting()
+
+    def _previewWaiting(self) -> None:
         waiting, self._waitingPreview = self._waitingPreview, None
         if waiting is not None:
             self.preview(waiting)
@@ -256,14 +257,13 @@ class Controller(Workplace):
                 self._ask()
                 return
             summary = self._pass.finish()
-        ended, self._pass = self._pass, None
-        if isinstance(ended, Pass):
-            self._ran = ended.works
+        self._ran, self._pass = self._pass.works, None
         self._edits.forget()
         self.busyChanged.emit(False)
         self.reviewed.emit()
         if summary:
             self.finished.emit(summary)
+        self._previewWaiting()
 
     def _onError(self, error: MedSAM2Error) -> None:
         self._waitingPreview = None

@@ -167,7 +167,8 @@ class Redraw:
         cut: tuple[float, float],
         isStep: bool,
     ) -> None:
-        self._target, self._works, self._objects = target, works, objects
+        self.works = works
+        self._target, self._objects = target, objects
         self._cut, self._count = cut, volume.slicing(stack).count
         self._left = list(works)
         self._running = Running(
@@ -213,6 +214,6 @@ class Redraw:
     def breakOff(self) -> None:
         """Keep what is drawn."""
         self._running.end()
-        for work in self._works:
+        for work in self.works:
             work.remember()
-        self._target.rememberOthers(self._works)
+        self._target.rememberOthers(self.works)

@@ -105,7 +105,12 @@ class Panel:
 
     def show(self, source: Source, choices: Choices) -> None:
         """Show nodes and choices, of a scene just loaded for example, and use them."""
+        # Choices that come after the segment would be a change of settings, which makes all that it has stale.
+        self._showChoices(choices)
         self.source.select(source)
+        self._showChoices(choices)  # the range and the regions to choose from are the volume's
+
+    def _showChoices(self, choices: Choices) -> None:
         if choices != self.choices():
             self.models.show(choices.model)
             self._tell(choices)

@@ -95,6 +95,15 @@ class EditorTest(EffectTestCase):
         self.leave()
         self.assertIsNone(self.face)
 
+    def test_coming_back_with_other_settings_leaves_what_was_drawn_in_peace(self) -> None:
+        self.ui.memoryComboBox.currentIndex = self.ui.memoryComboBox.findData("self-sorting")
+        self.run_()
+        before = {index: one.state for index, one in self.controller.slices().items()}
+        self.leave()
+        self.activate()
+        self.assertEqual(self.controller.options.memory, "self-sorting")
+        self.assertEqual({index: one.state for index, one in self.controller.slices().items()}, before)
+
     def test_leaving_while_running_ends_once(self) -> None:
         self.start(2)
         face = self.face

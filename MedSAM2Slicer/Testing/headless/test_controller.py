@@ -205,6 +205,20 @@ def test_masking_set_in_segment_editor_counts_for_its_segmentation(
     assert ("outside the editable area" in summary) == ours
 
 
+def test_a_click_during_a_run_is_drawn_when_it_is_over(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    call = bench.propagate(steps=2)
+    bench.click(2, 2, 5)
+    bench.controller.preview(5)
+    assert len(bench.client.calls) == 1
+    while call.steps:
+        call.step()
+    call.finish()
+    bench.client.answer(5)
+    assert bench.controller.slices()[5].state == "prompted"
+    assert not bench.said["failed"]
+
+
 def test_a_preview_that_masking_keeps_out_says_so(bench: ControllerBench, nodes: Any) -> None:
     bench.click(4, 4, 3)
     editor = slicer.vtkMRMLSegmentEditorNode()
