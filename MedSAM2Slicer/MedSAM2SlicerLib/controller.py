@@ -75,6 +75,7 @@ class Controller(Workplace):
         if segmentationNode is self.segmentationNode and segmentId == self.segmentId:
             return
         self._abandon()
+        self._lookForEdits()  # of the one that is left, which this one may overwrite
         self._moveTo(self._target.moved(segmentationNode, segmentId))
         self._lookForEdits()
 

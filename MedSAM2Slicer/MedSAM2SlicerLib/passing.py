@@ -61,6 +61,7 @@ class Pass:
         self._legs, self._results = list(legs), list[Propagated]()
         self._works = {work.objectId: work for leg in legs for work in leg.works}
         self._recording = Recording(volume, options, stop)
+        target.noticeOthers(self.works)
         self._running = Running(
             {
                 work.objectId: SegmentRun(
@@ -142,9 +143,9 @@ class Pass:
             work.states.noteUntold(work.states.slices)
 
     def _remember(self) -> None:
-        for work in self._works.values():
+        for work in self.works:
             work.remember()
-        self._target.rememberOthers(self.works)
+        self._target.noteOverwritten(self._running.changed - {work.segmentId for work in self.works})
 
     def _volumeMl(self) -> float:
         node = self._target.segmentationNode
@@ -216,4 +217,4 @@ class Redraw:
         self._running.end()
         for work in self.works:
             work.remember()
-        self._target.rememberOthers(self.works)
+        self._target.noteOverwritten(self._running.changed - {work.segmentId for work in self.works})

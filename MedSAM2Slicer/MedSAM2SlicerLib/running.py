@@ -63,6 +63,11 @@ class SegmentRun:
         """Keep what is written."""
         self._writer.end()
 
+    @property
+    def changed(self) -> frozenset[str]:
+        """The segments that were changed: its own, and those that had to give way."""
+        return self._writer.written.segmentIds
+
     def maskedOut(self) -> list[str]:
         """Say in a sentence, if so, that the editable area kept out a part of the mask."""
         count = self._writer.written.maskedOut
@@ -105,6 +110,11 @@ class Running:
     def nextRequest(self) -> None:
         """The steps that follow are those of another request, which count from 0 again."""
         self._before = self._done
+
+    @property
+    def changed(self) -> set[str]:
+        """The segments that were changed, the runs' own and those that had to give way."""
+        return {segmentId for run in self.runs.values() for segmentId in run.changed}
 
     def end(self) -> None:
         """Keep what is written."""

@@ -44,13 +44,15 @@ from MedSAM2SlicerLib.volumes import checkedGeometry
 
 @dataclass(frozen=True)
 class Written:
-    """Voxels that a write changed, and those of the masks that the editable area did not let in."""
+    """Voxels that a write changed, those of the masks that the editable area did not let in, and what was changed."""
 
     changed: int = 0
     maskedOut: int = 0
+    segmentIds: frozenset[str] = frozenset()
 
     def __add__(self, other: Written) -> Written:
-        return Written(self.changed + other.changed, self.maskedOut + other.maskedOut)
+        segmentIds = self.segmentIds | other.segmentIds
+        return Written(self.changed + other.changed, self.maskedOut + other.maskedOut, segmentIds)
 
 
 class SegmentWriter:
@@ -234,7 +236,7 @@ class SegmentWriter:
         for segmentId in untold:
             segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified, segmentId)
             segmentation.InvokeEvent(slicer.vtkSegmentation.RepresentationModified, segmentId)
-        total = sum(results, Written())
+        total = sum(results, Written(segmentIds=frozenset(untold)))
         self.written += total
         return total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import slicer
 
@@ -77,10 +77,16 @@ class Target:
         others = [work for segmentId, work in self._works.items() if segmentId != self.segmentId and work.states]
         return others[-1].states.stack if others else None
 
-    def rememberOthers(self, works: Sequence[SegmentWork]) -> None:
-        """Take what was overwritten in segments other than `works` for known: it is no edit of theirs."""
+    def noticeOthers(self, works: Sequence[SegmentWork]) -> None:
+        """Look for edits in segments other than `works`, before these may overwrite them."""
         for other in self._beside(works):
-            other.remember()
+            other.noticeEdits()
+
+    def noteOverwritten(self, segmentIds: Collection[str]) -> None:
+        """Take what was overwritten in these segments for known: it is no edit of theirs."""
+        for work in self._works.values():
+            if work.segmentId in segmentIds:
+                work.remember()
 
     def noteNewSession(self) -> None:
         """The worker forgets what it has drawn."""
@@ -127,6 +133,7 @@ class Target:
         writer.begin()
         writer.writeSlices(masks, stack.axis)
         writer.end()
+        self.noteOverwritten(writer.written.segmentIds - {self.segmentId})
         return writer
 
     def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
+import slicer
 from controllerbench import ControllerBench, finish, notice
 
 from medsam2_core.errors import WorkerError
@@ -172,3 +174,26 @@ def test_a_redraw_of_what_is_not_kept_says_what_to_do(done: ControllerBench) -> 
     done.propagate().finish()
     done.controller.redraw(0.3)
     assert len(done.said["failed"]) == 1
+
+
+@pytest.mark.parametrize("act", ["preview", "propagate"])
+def test_what_gives_way_to_another_segment_is_no_edit_but_what_a_tool_did_there_is(
+    done: ControllerBench, nodes: Any, act: str
+) -> None:
+    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
+    done.paint(6)  # which nobody has noticed yet
+    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
+    editor = slicer.vtkMRMLSegmentEditorNode()
+    editor.SetSingletonTag("SegmentEditor")
+    nodes.scene.AddNode(editor).SetAndObserveSegmentationNode(segmentation)
+    done.controller.setSegment(segmentation, second)
+    done.click(4, 4, 3)
+    if act == "preview":
+        done.preview()
+    else:
+        finish(done.propagate(0))
+    done.controller.setSegment(segmentation, first)
+    states = done.states()
+    assert not segmentMask(segmentation, first, done.volume)[3].any()
+    assert states.pop(6) == "edited"
+    assert "edited" not in states.values()

@@ -55,7 +55,7 @@ def test_a_slice_is_replaced_and_no_other_slice_touched(nodes: Any) -> None:
     write(writer, first)
     writer.begin()
     assert writer.writeSlices({2: second[2], 4: None}, 0) == segments.Written(
-        int((first[2] != second[2]).sum() + first[4].sum())
+        int((first[2] != second[2]).sum() + first[4].sum()), segmentIds=frozenset({segmentId})
     )
     writer.end()
     expected = first.copy()
@@ -76,7 +76,11 @@ def test_in_a_box_only_the_marked_voxels_change(nodes: Any, seed: int) -> None:
     expected[box] = np.where(where, target, before)[box]
     writer.begin()
     written = writer.writeBox(box, target[box], where[box])
-    assert written == writer.written == segments.Written(int((expected != before).sum()))
+    assert (
+        written
+        == writer.written
+        == segments.Written(int((expected != before).sum()), segmentIds=frozenset({segmentId}))
+    )
     writer.end()
     np.testing.assert_array_equal(segments.segmentMask(segmentation, segmentId, volume), expected)
     assert writer.writeBox(box, target[box]).changed == (target != expected)[box].sum()
