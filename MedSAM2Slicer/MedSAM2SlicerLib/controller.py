@@ -22,7 +22,7 @@ from MedSAM2SlicerLib.history import EditHistory, History
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
-from MedSAM2SlicerLib.scenewatch import EditWatch, SceneWatch
+from MedSAM2SlicerLib.scenewatch import SceneWatch
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import reviewAnswer
@@ -54,10 +54,8 @@ class Controller(Workplace):
         self._client, self._number = client, next(_numbers)
         client.noticed.connect(self.noticed.emit)
         self._talk = Conversation()
-        self._waitingPreview: int | None = None
         self._ran: Sequence[SegmentWork] = ()  # of the last pass that came to its end
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
-        self._edits = EditWatch()
 
     # What is worked on
 
@@ -118,6 +116,7 @@ class Controller(Workplace):
         with self._telling():
             if self.busy:
                 raise PromptError(_("A propagation is running. Stop it first (Esc)."))
+            self._abandon()  # a preview on its way would draw over it
             self._lookForEdits()
             self._remember(self._addSegment(segmentId, sliceIndex))
         self._tellAll()
@@ -149,6 +148,7 @@ class Controller(Workplace):
         """Remove every prompt of the segment; what is drawn stays."""
         work = self._work()
         if work is not None:
+            self._dropPreview()
             work.removePrompts()
         self._tellAll()
 
@@ -158,7 +158,7 @@ class Controller(Workplace):
         """Draw the prompts' answer on a slice. While the worker is busy only the latest slice waits."""
         self.promptsChanged.emit()
         if self.busy or self._talk.waits:
-            self._waitingPreview = sliceIndex
+            self._talk.later = sliceIndex
             return
         with self._telling():
             work, session = self._ensured(), self._session()
@@ -225,12 +225,11 @@ class Controller(Workplace):
                     self._drawPreview(work, sliceIndex, answer)
             self.previewed.emit(sliceIndex)
             self.reviewed.emit()
-        self._previewWaiting()
+        self._previewLater(self._talk.takeLater())
 
-    def _previewWaiting(self) -> None:
-        waiting, self._waitingPreview = self._waitingPreview, None
-        if waiting is not None:
-            self.preview(waiting)
+    def _previewLater(self, sliceIndex: int | None) -> None:
+        if sliceIndex is not None:
+            self.preview(sliceIndex)
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
         mask = answer.mask.full(self._volume.slicing(self.stack).shape)
@@ -251,23 +250,27 @@ class Controller(Workplace):
         self.sliceDrawn.emit(step.slice_index)
 
     def _onDone(self, result: Propagated) -> None:
-        summary = ""
-        with self._telling():
+        try:
             self._pass.settle(result, self._client.modelFacts)
             if self._pass.goesOn:
                 self._ask()
                 return
             summary = self._pass.finish()
-        self._ran, self._pass = self._pass.works, None
+        except MedSAM2Error as error:
+            self._onError(error)
+            return
+        self._ran, self._pass, later = self._pass.works, None, self._talk.takeLater()
+        for work in self._ran:
+            work.noteGonePrompts(self._placer())
         self._edits.forget()
         self.busyChanged.emit(False)
         self.reviewed.emit()
         if summary:
             self.finished.emit(summary)
-        self._previewWaiting()
+        self._previewLater(later)
 
     def _onError(self, error: MedSAM2Error) -> None:
-        self._waitingPreview = None
+        self._talk.leave()
         self._breakOff()
         if not isinstance(error, Cancelled):
             self.failed.emit(str(error))
@@ -300,7 +303,7 @@ class Controller(Workplace):
         with self._telling():
             self._abandon()
             self._session()
-            if whyNot := self.whyNotRedraw():
+            if whyNot := self._whyNotRedraw(works):
                 raise PromptError(whyNot)
             objects = self._objects(works)
             self._run(Redraw(self._target, self._volume, works, objects, self.stack, cut, isStep))
@@ -327,35 +330,23 @@ class Controller(Workplace):
 
     def _clear(self, work: SegmentWork, indexes: set[int]) -> None:
         """Take back what prompts that are gone had drawn on slices."""
-        if self.busy or not indexes:
+        if not indexes:
             return
-        self._abandon()  # a preview on its way would draw a slice again
+        if not self.busy or self._talk.later in indexes:
+            self._dropPreview()
+        if self.busy:
+            return
         with self._telling():
             if self._takeBack(work, indexes):
                 self._remember(work)
                 self.reviewed.emit()
 
-    def _remember(self, work: SegmentWork) -> None:
-        """Note that the segment is as this program wrote it."""
-        work.remember()
-        self._edits.forget()
-
-    def _moveTo(self, target: Target) -> None:
-        if target.segmentationNode is not self.segmentationNode:
-            self._edits.follow(target.segmentationNode)
-        super()._moveTo(target)
-
-    def _mark(self, sliceIndex: int, mark: str) -> None:
-        if not self.busy:
-            self._lookForEdits()
-            super()._mark(sliceIndex, mark)
-
-    def _lookForEdits(self) -> None:
-        written = self._edits.written
-        self._edits.forget()
-        work = self._work()
-        if work is not None and work.noticeEdits(written):
-            self._tellAll()
+    def _dropPreview(self) -> None:
+        """Forget a preview that is on its way, or waits for the end of a propagation: it would draw a slice again."""
+        if self.busy:
+            self._talk.later = None
+        else:
+            self._abandon()
 
     def _travel(self, step: Callable[[EditHistory], None]) -> None:
         """Undo or redo; an editor's own history has its own buttons."""
@@ -385,7 +376,6 @@ class Controller(Workplace):
 
     def _abandon(self) -> bool:
         """Cancel what is running and forget it; whether a propagation was. What it has drawn stays."""
-        self._waitingPreview = None
         self._talk.leave()
         return self._breakOff()
 

@@ -8,9 +8,10 @@ from MedSAM2SlicerLib.calls import Call
 
 
 class Conversation:
-    """Holds the request that is on its way."""
+    """Holds the request that is on its way, and the slice whose preview is `later` to be asked for."""
 
     def __init__(self) -> None:
+        self.later: int | None = None
         self._call: Call | None = None
         self._generation = 0
 
@@ -41,8 +42,14 @@ class Conversation:
         if self._call is not None:
             self._call.cancel()
 
+    def takeLater(self) -> int | None:
+        """Return, and forget, the slice whose preview is to be asked for."""
+        later, self.later = self.later, None
+        return later
+
     def leave(self) -> None:
-        """Have the worker stop, whatever it still says."""
+        """Have the worker stop, whatever it still says, and want nothing later."""
+        self.later = None
         self._generation += 1
         call, self._call = self._call, None
         if call is not None:

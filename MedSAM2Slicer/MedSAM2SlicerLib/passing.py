@@ -76,8 +76,8 @@ class Pass:
 
     @property
     def works(self) -> list[SegmentWork]:
-        """The segments."""
-        return list(self._works.values())
+        """The segments, but for those that were removed meanwhile."""
+        return self._present(list(self._works.values()))
 
     @property
     def goesOn(self) -> bool:
@@ -105,7 +105,7 @@ class Pass:
         self._results.append(result)
         self._running.nextRequest()
         records = {record.object_id: record for record in result.objects}
-        for work in leg.works:
+        for work in self._present(leg.works):
             if work.objectId in records:
                 self._settle(work, leg.span, records[work.objectId], model)
 
@@ -120,7 +120,7 @@ class Pass:
         self._running.end()
         for leg in self._legs[:1]:
             first, last = leg.span
-            for work in leg.works:
+            for work in self._present(leg.works):
                 drawn = self._running.runs[work.objectId].reviews
                 work.noteBrokenOff({index: drawn[index] for index in drawn if first <= index < last}, first, last)
         self._remember()
@@ -142,6 +142,11 @@ class Pass:
         if not self._recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues):
             work.states.noteUntold(work.states.slices)
 
+    def _present(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
+        """Those whose segment was not removed meanwhile."""
+        segmentIds = self._target.segmentIds()
+        return [work for work in works if work.segmentId in segmentIds]
+
     def _remember(self) -> None:
         for work in self.works:
             work.remember()
@@ -149,7 +154,7 @@ class Pass:
 
     def _volumeMl(self) -> float:
         node = self._target.segmentationNode
-        return sum(segmentVolumeMl(node, work.segmentId) for work in self._works.values())
+        return sum(segmentVolumeMl(node, work.segmentId) for work in self.works)
 
 
 class Redraw:

@@ -158,11 +158,6 @@ def writeRun(record: RunRecord, path: Path) -> None:
     write_report(path, record.report)
 
 
-def removeRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> None:
-    """Forget the record of a segment."""
-    setAttribute(segmentationNode, attributeName(segmentId), None)
-
-
 def noteCut(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, threshold: float, smoothingMm: float
 ) -> None:

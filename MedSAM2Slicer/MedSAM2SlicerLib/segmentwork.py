@@ -10,7 +10,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import PromptError
+from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.image.segments import Segment
 from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects, merge_points
 from medsam2_core.run.stack import SliceStack
@@ -84,12 +84,13 @@ class SegmentWork:
         prints = self._read().prints()
         if prints == self._prints:
             return False
+        changed = {index for index in prints | self._prints if prints.get(index) != self._prints.get(index)}
         known = None if written else self._remembered.get(_key(prints))
         if known is not None:
             self.states = SliceStates.fromJson(known.states)
             restoreRun(self._segmentationNode, self.segmentId, known.run)
+            self._drawnHere -= changed  # the worker has there what was undone
         else:
-            changed = {index for index in prints | self._prints if prints.get(index) != self._prints.get(index)}
             self._forgetBases(changed)
             self.states.noteEdits(changed)
         self._prints = prints
@@ -141,8 +142,18 @@ class SegmentWork:
         """Remove every prompt; what they drew stays, but is no prompted slice any more."""
         self.prompts.removeAll()
         self._bases.clear()
-        self.states.notePromptsGone()
+        self.states.notePromptsGone(self.states.slices)
         self._save()
+
+    def noteGonePrompts(self, placer: PromptPlacer) -> None:
+        """Slices whose prompts were removed since the worker got them are no prompted slices any more."""
+        try:
+            left = {one.slice_index for one in self.prompts.prompts(placer)}
+        except MedSAM2Error:  # one that cannot be used, which the next propagation says
+            return
+        if self.sent is not None:
+            self.states.notePromptsGone(set(self.sent.slices) - left)
+            self._save()
 
     def takeMasks(self, masks: Mapping[int, Bools]) -> dict[int, Bools]:
         """Note that prompts give the masks of slices; returns those that may be drawn, which locked ones may not.

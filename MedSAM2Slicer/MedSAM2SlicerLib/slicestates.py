@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -139,9 +139,9 @@ class SliceStates:
         self._noteChanged(index)
         self._slices.pop(index, None)
 
-    def notePromptsGone(self) -> None:
-        """No slice has prompts any more, what they drew stays: until the next propagation, but for marked slices."""
-        gone = {index: one for index, one in self._slices.items() if one.origin == PROMPTED}
+    def notePromptsGone(self, indexes: Collection[int]) -> None:
+        """Slices have no prompts any more, what they drew stays: until the next propagation, but for marked slices."""
+        gone = {index: one for index, one in self._slices.items() if one.origin == PROMPTED and index in indexes}
         self._slices |= {index: replace(one, origin=PROPAGATED, stale=not one.mark) for index, one in gone.items()}
         for index, one in gone.items():
             if not one.mark:
@@ -227,7 +227,7 @@ class SliceStates:
         try:
             states = SliceStates(SliceStack.from_json(stored))
             states._slices = {one.sliceIndex: one for one in map(_readReview, stored["slices"])}
-            states._changed = {_checked(index, index in states._slices) for index in stored["changed"]}
+            states._changed = {_checked(index, isinstance(index, int)) for index in stored["changed"]}
             states._untold = {_checked(index, isinstance(index, int)) for index in stored.get("untold", ())}
         except (TypeError, KeyError, AttributeError, PromptError) as error:
             raise ValueError(f"not the states of slices: {error}") from error

@@ -12,6 +12,7 @@ from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import promptedSegments
+from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.runrecord import recordedWindow, runText
 from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, fitSegmentation
 from MedSAM2SlicerLib.segmentwork import SegmentWork
@@ -87,6 +88,12 @@ class Target:
         for work in self._works.values():
             if work.segmentId in segmentIds:
                 work.remember()
+
+    def noteGonePrompts(self, work: SegmentWork, placer: PromptPlacer, stack: SliceStack) -> None:
+        """Another segment may have lost a prompt to `work`."""
+        for other in self._beside([work]):
+            if other.states.stack == stack:
+                other.noteGonePrompts(placer)
 
     def noteNewSession(self) -> None:
         """The worker forgets what it has drawn."""

@@ -38,7 +38,7 @@ class VolumeInUse:
         self._resampled: PreparedVolume | None = None
         self._window: tuple[object, Window] | None = None
         self._opened: str | None = None
-        self._sent: str | None = None
+        self._sent: dict[str, str] = {}  # by session
         self._hash: tuple[int, Future[str]] | None = None
 
     def prepared(self, window: Window | str, stack: SliceStack) -> PreparedVolume:
@@ -64,7 +64,8 @@ class VolumeInUse:
         if self._opened != prepared.key:
             self.close(client)
         whole = self._prepared.key
-        isOther, self._sent, self._opened = self._sent not in (None, whole), whole, prepared.key
+        isOther = self._sent.get(key, whole) != whole
+        self._sent[key], self._opened = whole, prepared.key
         client.setModel(options.model, options.device)
         client.setVolume(prepared.key, prepared)
         client.openSession(key, prepared.key, options.stack.axis, options.memoryRule(), options.fieldOfView)

@@ -23,6 +23,7 @@ from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.regions import regionMask
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
+from MedSAM2SlicerLib.scenewatch import EditWatch
 from MedSAM2SlicerLib.script import pythonScript
 from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork
@@ -45,6 +46,7 @@ class Workplace:
         self._target = target
         self._options = RunOptions()
         self._pass: Pass | Redraw | None = None
+        self._edits = EditWatch()
 
     @property
     def busy(self) -> bool:
@@ -165,9 +167,7 @@ class Workplace:
     def whyNotRedraw(self) -> str:
         """Return why threshold and smoothing have nothing to draw from, nothing if they have."""
         work = self._work()
-        if work is None or work.isKeptToRedraw:
-            return ""
-        return _("Propagate this segment again first: what the model had kept of it to draw from is gone.")
+        return "" if work is None else self._whyNotRedraw([work])
 
     def measures(self) -> Measures | None:
         """Volume and axes of the segment; None where there is none."""
@@ -187,6 +187,11 @@ class Workplace:
     def volumeMl(self) -> float:
         """Volume of the segment in mL; 0 where there is none."""
         return segmentVolumeMl(self.segmentationNode, self.segmentId) if self.segmentId else 0.0
+
+    def _whyNotRedraw(self, works: Sequence[SegmentWork]) -> str:
+        if all(work.isKeptToRedraw for work in works):
+            return ""
+        return _("Propagate this segment again first: what the model had kept of it to draw from is gone.")
 
     def _goingOn(self) -> RunOptions:
         """The options, with the window that the segmentation's propagations go on with."""
@@ -226,13 +231,16 @@ class Workplace:
 
     def _addLine(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> int:
         """Make a line of the scene a prompt; returns its slice. Raises MedSAM2Error where it cannot be one."""
-        placed = self._placer().line(lineNode)
-        self._ensured().prompts.takeLine(lineNode)
+        placer = self._placer()
+        placed, work = placer.line(lineNode), self._ensured()
+        work.prompts.takeLine(lineNode)
+        self._target.noteGonePrompts(work, placer, self.stack)
         return placed.prompt.slice_index
 
     def _mark(self, sliceIndex: int, mark: str) -> None:
         work = self._work()
-        if work is not None:
+        if work is not None and not self.busy:
+            self._lookForEdits()
             work.toggle(sliceIndex, mark)
             self.reviewed.emit()
 
@@ -309,9 +317,24 @@ class Workplace:
 
     def _moveTo(self, target: Target) -> None:
         """Work on another segment."""
+        if target.segmentationNode is not self.segmentationNode:
+            self._edits.follow(target.segmentationNode)
         self._target = target
         self.segmentChanged.emit()
         self._tellAll()
+
+    def _lookForEdits(self) -> None:
+        """Notice what other tools have done to the segment."""
+        written = self._edits.written
+        self._edits.forget()
+        work = self._work()
+        if work is not None and work.noticeEdits(written):
+            self._tellAll()
+
+    def _remember(self, work: SegmentWork) -> None:
+        """Note that the segment is as this program wrote it."""
+        work.remember()
+        self._edits.forget()
 
     def _tellAll(self) -> None:
         self.reviewed.emit()

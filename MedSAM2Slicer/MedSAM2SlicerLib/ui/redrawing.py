@@ -51,9 +51,7 @@ class Redrawing(Part):
         # Only once a propagation: drawing anew may itself end with this signal.
         awaited, self._awaiting = self._awaiting, False
         if awaited and self._values() != (Choices.threshold, Choices.smoothingMm):
-            self.update()
-            if self.ui.thresholdSlider.enabled:
-                self.controller.redrawRun(*self._values())
+            self.controller.redrawRun(*self._values())
 
     def _values(self) -> tuple[float, float]:
         return round(self.ui.thresholdSlider.value, 2), round(self.ui.smoothingSlider.value, 1)

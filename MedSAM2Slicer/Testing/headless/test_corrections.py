@@ -189,6 +189,18 @@ def test_erasing_what_a_run_drew_is_an_edit_though_it_looks_like_an_undo(
     assert done.states()[5] == "edited"
 
 
+def test_states_are_known_again_though_a_prompt_was_removed(done: ControllerBench) -> None:
+    done.click(4, 4, 5)
+    done.preview(5)
+    done.controller.lock(2)
+    done.controller.removePrompt(next(item for item in done.controller.prompts() if item.sliceIndex == 5))
+    other = Controller(done.client)
+    other.setVolume(done.volume)
+    other.setSegment(done.controller.segmentationNode, done.controller.segmentId)
+    assert {index: one.state for index, one in other.slices().items()} == done.states()
+    other.close()
+
+
 def test_states_survive_the_scene(done: ControllerBench, tmp_path: Any) -> None:
     done.controller.lock(4)
     done.paint(6)

@@ -197,3 +197,93 @@ def test_what_gives_way_to_another_segment_is_no_edit_but_what_a_tool_did_there_
     assert not segmentMask(segmentation, first, done.volume)[3].any()
     assert states.pop(6) == "edited"
     assert "edited" not in states.values()
+
+
+def addSegment(bench: ControllerBench, name: str = "second") -> str:
+    segmentId: str = bench.controller.segmentationNode.GetSegmentation().AddEmptySegment("", name)
+    return segmentId
+
+
+def test_a_segment_removed_in_a_later_part_frees_the_controller(done: ControllerBench) -> None:
+    segmentation, first, second = done.controller.segmentationNode, done.controller.segmentId, addSegment(done)
+    done.controller.setSegment(segmentation, second)
+    done.click(2, 2, 3)
+    finish(done.propagate(0))
+    done.paint(5)
+    done.controller.setSegment(segmentation, first)
+    done.paint(1)
+    notice(done)
+    done.controller.setSegment(segmentation, second)
+    done.controller.propagateAll()
+    finish(done.client.calls[-1])
+    segmentation.GetSegmentation().RemoveSegment(first)
+    finish(done.client.calls[-1])
+    assert not done.controller.busy
+    assert "edited" in done.states().values()
+    assert "stale" not in done.states().values()
+
+
+def test_a_segment_removed_just_before_the_end_frees_the_controller(done: ControllerBench) -> None:
+    done.paint(5)
+    notice(done)
+    call = done.propagate(0)
+    while call.steps:
+        call.step()
+    done.controller.segmentationNode.GetSegmentation().RemoveSegment(done.controller.segmentId)
+    call.finish()
+    assert not done.controller.busy
+
+
+def test_what_follows_a_run_is_of_the_segments_that_ran(done: ControllerBench) -> None:
+    done.controller.setSegment(done.controller.segmentationNode, addSegment(done))
+    done.controller.propagateAll()
+    finish(done.client.calls[-1])
+    done.controller.redrawRun(0.3, 0.0)
+    assert not done.said["failed"]
+    assert done.controller.busy
+
+
+def test_a_click_during_a_run_waits_for_what_follows_it_too(done: ControllerBench) -> None:
+    call = done.propagate(0)
+    done.controller.finished.connect(lambda _summary: done.controller.redrawRun(0.3, 0.0))
+    done.controller.addPoint((4, 4, 2))
+    finish(call)
+    done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
+    done.client.answer(2)
+    assert done.states()[2] == "prompted"
+
+
+def test_a_click_taken_back_during_a_run_leaves_nothing(done: ControllerBench) -> None:
+    call = done.propagate(0)
+    done.controller.addPoint((4, 4, 2))
+    done.controller.removePrompt(next(item for item in done.controller.prompts() if item.sliceIndex == 2))
+    calls = len(done.client.calls)
+    finish(call)
+    assert len(done.client.calls) == calls
+    assert done.states()[2] == "propagated"
+
+
+@pytest.mark.parametrize("isRunning", [True, False])
+def test_without_prompts_no_slice_is_prompted(done: ControllerBench, isRunning: bool) -> None:
+    if isRunning:
+        call = done.propagate(0)
+        done.controller.removeAllPrompts()
+        finish(call)
+    else:
+        done.controller.addPoint((4, 4, 2))
+        done.controller.removeAllPrompts()
+        done.client.answer(2)
+    assert done.controller.prompts() == []
+    assert "prompted" not in done.states().values()
+
+
+def test_what_was_undone_is_not_kept_to_be_drawn_again(done: ControllerBench) -> None:
+    done.paint(5)
+    notice(done)
+    done.client.gone = {4}
+    finish(done.propagate(0))
+    assert done.drawn() == [1, 2, 3, 5]
+    assert done.controller.whyNotRedraw() == ""
+    done.controller.undo()
+    assert done.drawn() == [1, 2, 3, 4, 5]
+    assert "Propagate this segment again first" in done.controller.whyNotRedraw()

@@ -224,3 +224,18 @@ def test_a_correction_that_no_record_leads_to_has_all_gone_through_again(done: C
     assert ranges(done) == [[0, 7]]
     assert "stale" not in done.states().values()
     done.controller.script()
+
+
+def test_another_segmentation_in_another_window_leaves_the_first_in_peace(done: ControllerBench) -> None:
+    controller = done.controller
+    segmentation, segmentId, states = controller.segmentationNode, controller.segmentId, done.states()
+    controller.setSegment(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode"))
+    done.volume.CreateDefaultDisplayNodes()
+    done.volume.GetDisplayNode().AutoWindowLevelOff()
+    done.volume.GetDisplayNode().SetWindowLevel(55, 33)
+    done.click(4, 4, 3)
+    done.preview()
+    controller.setSegment(segmentation, segmentId)
+    done.click(4, 4, 5)
+    done.preview(5)
+    assert {states[index] for index in (1, 2)} == {done.states()[index] for index in (1, 2)} == {"propagated"}

@@ -8,6 +8,7 @@ import numpy as np
 from controllerbench import ControllerBench, notice
 
 from medsam2_core.run.prompts import MaskPrompt
+from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
 
 
@@ -113,3 +114,23 @@ def test_what_showed_before_the_prompts_is_forgotten_with_all_of_them(done: Cont
     done.click(4, 4, 5)
     done.preview(5)
     assert not [one for one in done.client.objects[-1][0].prompts if isinstance(one, MaskPrompt)]
+
+
+def test_a_preview_on_its_way_does_not_draw_over_a_segment_that_is_taken(done: ControllerBench) -> None:
+    done.controller.addPoint((4, 4, 5))
+    done.controller.addSegmentPrompt(other(done, 5), 5)
+    done.client.answer(5)
+    np.testing.assert_array_equal(done.mask()[5], np.tri(8, 9, dtype=bool))
+
+
+def test_a_line_taken_for_another_segment_prompts_the_first_no_more(done: ControllerBench, nodes: Any) -> None:
+    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
+    line = nodes.line(ijkToWorld(done.volume, [[2, 2, 5], [6, 6, 5]]))
+    done.controller.addLinePrompt(line)
+    done.client.answer(5)
+    assert done.states()[5] == "prompted"
+    done.controller.setSegment(segmentation, other(done))
+    done.controller.addLinePrompt(line)
+    done.client.answer(5)
+    done.controller.setSegment(segmentation, first)
+    assert done.states()[5] == "stale"

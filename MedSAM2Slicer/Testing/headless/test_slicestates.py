@@ -161,7 +161,7 @@ def test_states_survive_json(states: SliceStates) -> None:
         {},
         {"axis": 3, "slices": [], "changed": []},
         {"axis": 0, "slices": [{}], "changed": []},
-        {"axis": 0, "slices": [], "changed": [4]},
+        {"axis": 0, "slices": [], "changed": ["4"]},
         {"axis": 0, "slices": 5, "changed": []},
     ],
 )
