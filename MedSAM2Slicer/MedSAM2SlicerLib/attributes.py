@@ -53,6 +53,6 @@ def storedSlices(
 
 
 def storedStack(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceStack | None:
-    """Return the slices that a segment was worked on last, as the scene knows it; None if it was not."""
-    stored = storedSlices(segmentationNode, segmentId)
-    return None if stored is None else stored[0].stack
+    """Return the slices that a segment was worked on last, as the scene knows it; None if it was not, or no more."""
+    states, _prints = storedSlices(segmentationNode, segmentId) or (SliceStates(), {})
+    return states.stack if states else None
