@@ -62,7 +62,7 @@ def main() -> None:
         caption = f"Slice {clicked} was clicked on: the button says what will be drawn anew"
         writePage(panelPage(_panel(face, wait), caption), OUT / "panel.png")
         face.ui.advancedSection.collapsed = False
-        caption = "The same panel with Advanced open: what the model sees, and when to stop"
+        caption = "The panel with Advanced open, and what the model sees"
         writePage(panelPage(_panel(face, wait), caption), OUT / "advanced.png")
         caption = f"The strip of the {CORRECTED}, slice {clicked} in view, and each state's column"
         writePage(stripPage(face.controller, clicked, caption), OUT / "strip.png")

@@ -14,6 +14,7 @@ from MedSAM2SlicerLib.ui import effectchoices
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.ui.effectface import EffectFace
     from MedSAM2SlicerLib.ui.services import Services
+    from MedSAM2SlicerLib.workplace import Kept
 
 _MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
@@ -30,6 +31,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.face: EffectFace | None = None
         self._isBeginning = False
         self._services: Services | None = None
+        self._kept: tuple[Any, Kept] | None = None  # with the Segment Editor's node that it belongs to
 
     def clone(self) -> Any:
         """Make another one, for another Segment Editor."""
@@ -103,7 +105,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._services = self.makeServices()
         self._isBeginning = True
         try:
-            self.face = EffectFace(self.scriptedEffect, self._services)
+            self.face = EffectFace(self.scriptedEffect, self._services, self._takeKept())
         finally:
             self._isBeginning = False
 
@@ -112,11 +114,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         face, self.face = self.face, None  # first: what is written while it ends may bring this call again
         if face:
             face.close()
+            self._kept = face.node, face.controller.kept
 
     def cleanup(self) -> None:
         """Let go of everything: this Segment Editor is closed."""
         self.deactivate()
         if self._services is not None:
+            self._closeKept()
             self._services.close()
             self._services = None
 
@@ -129,6 +133,18 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         isTaken = interactionNode.GetCurrentInteractionMode() != slicer.vtkMRMLInteractionNode.ViewTransform
         if isTaken and not (self.face and self.face.isPlacing):
             self.scriptedEffect.selectEffect("")
+
+    def _takeKept(self) -> Kept | None:
+        """What to go on with; nothing if that belongs to another Segment Editor node, whose masking was another."""
+        if self._kept and self._kept[0] is not self.scriptedEffect.parameterSetNode():
+            self._closeKept()
+        kept, self._kept = self._kept, None
+        return kept[1] if kept else None
+
+    def _closeKept(self) -> None:
+        if self._kept:
+            self._services.makeController(kept=self._kept[1]).close()
+            self._kept = None
 
     def makeServices(self) -> Services:
         """Return what the panel needs beside the controller; self tests hand in others."""

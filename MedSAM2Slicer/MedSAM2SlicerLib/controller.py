@@ -6,7 +6,6 @@ comes of them, errors too, is told by signals.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -28,16 +27,14 @@ from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import reviewAnswer
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
-from MedSAM2SlicerLib.workplace import Workplace
-
-_numbers = itertools.count()  # of controllers, which share a worker and must not share sessions
+from MedSAM2SlicerLib.workplace import Kept, Workplace
 
 
 class Controller(Workplace):
     """Prompts, preview, propagation and review of one segment of one volume.
 
     What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings; `history` keeps
-    its states for undo in place of one of the controller's own.
+    its states for undo in place of one of the controller's own. With what was `kept` of another one it goes on.
     """
 
     def __init__(
@@ -45,17 +42,20 @@ class Controller(Workplace):
         client: WorkerClient,
         editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
         history: History | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        super().__init__(Target(editorNode=editorNode, history=history))
+        super().__init__(kept or Kept(Target(editorNode=editorNode, history=history)))
         self.previewed, self.sliceDrawn = Signal(), Signal()  # slice index
         self.progressed = Signal()  # Progress
         self.busyChanged = Signal()  # bool
         self.finished, self.failed, self.noticed = Signal(), Signal(), Signal()  # one sentence
-        self._client, self._number = client, next(_numbers)
+        self._client = client
         client.noticed.connect(self.noticed.emit)
         self._talk = Conversation()
         self._ran: Sequence[SegmentWork] = ()  # of the last pass that came to its end
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
+        if self.segmentId in self._target.segmentIds():
+            self._lookForEdits()
 
     # What is worked on
 
@@ -207,10 +207,13 @@ class Controller(Workplace):
         if self._edits.settled and not self.busy and not self._talk.waits:
             self._lookForEdits()
 
-    def close(self) -> None:
-        """Let go of the scene and of the client; a running propagation ends, results stay."""
+    def close(self, isForGood: bool = True) -> None:
+        """Let go of the scene and of the client; a running propagation ends, results stay.
+
+        Unless it `isForGood` the worker keeps its session, for the next controller to go on with.
+        """
         self._abandon()
-        if self.segmentationNode is not None:
+        if isForGood and self.segmentationNode is not None:
             self._client.closeSession(self._sessionKey())
         self._client.noticed.disconnect(self.noticed.emit)
         self._scene.stop()

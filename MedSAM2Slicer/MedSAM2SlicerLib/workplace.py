@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,19 +35,35 @@ from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.volumes import checkedGeometry
 
+_numbers = itertools.count()  # of sessions: controllers share a worker
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a controller works on, and the worker's session on it: another one can go on with it."""
+
+    target: Target
+    volume: VolumeInUse = field(default_factory=lambda: VolumeInUse(None))
+    options: RunOptions = field(default_factory=RunOptions)
+    number: int = field(default_factory=lambda: next(_numbers))
+
 
 class Workplace:
     """Answers questions and notes what the user says of slices; what draws or asks the worker is the controller's."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, kept: Kept) -> None:
         self.segmentChanged = Signal()
         self.promptsChanged = Signal()
         self.reviewed = Signal()
-        self._volume = VolumeInUse(None)
-        self._target = target
-        self._options = RunOptions()
+        self._volume, self._target, self._options, self._number = kept.volume, kept.target, kept.options, kept.number
         self._pass: Pass | Redraw | None = None
         self._edits = EditWatch()
+        self._edits.follow(self.segmentationNode)
+
+    @property
+    def kept(self) -> Kept:
+        """What another controller can go on with, once this one is closed."""
+        return Kept(self._target, self._volume, self._options, self._number)
 
     @property
     def busy(self) -> bool:

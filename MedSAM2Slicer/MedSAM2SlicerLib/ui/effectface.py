@@ -19,6 +19,7 @@ from MedSAM2SlicerLib.ui.source import Source
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.ui.services import Services
+    from MedSAM2SlicerLib.workplace import Kept
 
 _UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "MedSAM2Slicer.ui"
 
@@ -37,21 +38,22 @@ class EffectHistory:
 class EffectFace(VTKObservationMixin):
     """Lives from `activate` to `deactivate`; after `close` nothing of it is left, and what was drawn stays.
 
-    `node` is the Segment Editor's: what is selected there, masking, and the effect's parameters.
+    `node` is the Segment Editor's: what is selected there, masking, and the effect's parameters. What was `kept` of the
+    face before is gone on with: a slice painted with another effect is a correction in the same session.
     """
 
-    def __init__(self, scriptedEffect: Any, services: Services) -> None:
+    def __init__(self, scriptedEffect: Any, services: Services, kept: Kept | None) -> None:
         super().__init__()
         self._effect = scriptedEffect
         self._following = False
         self.node = scriptedEffect.parameterSetNode()
-        self.controller = services.makeController(self.node, EffectHistory(scriptedEffect))
+        self.controller = services.makeController(self.node, EffectHistory(scriptedEffect), kept)
         self.uiWidget = slicer.util.loadUI(str(_UI_FILE))
         self.uiWidget.setMRMLScene(slicer.mrmlScene)
         self.ui = slicer.util.childWidgetVariables(self.uiWidget)
         scriptedEffect.addOptionsWidget(self.uiWidget)
         self.uiWidget.show()
-        self.panel = EffectPanel(self.ui, self.controller, services)
+        self.panel = EffectPanel(self.ui, self.controller, services, effectchoices.read(scriptedEffect))
         prompts = self.panel.prompts
         self.gestures = SliceGestures(scriptedEffect, prompts.addPoint, prompts.addBox, self._mayDraw)
         self._shortcuts = Shortcuts(self.uiWidget, self.panel.actions())
@@ -79,14 +81,14 @@ class EffectFace(VTKObservationMixin):
             effectchoices.write(self._effect, self.panel.choices())
 
     def close(self) -> None:
-        """End a run and let go of everything."""
+        """End a run and let go of everything but the worker's session."""
         self.removeObservers()
         self._escape.remove()
         self._shortcuts.remove()
         self.gestures.cancel()
         self.panel.changed.disconnect(self.save)
         self.panel.close()
-        self.controller.close()
+        self.controller.close(isForGood=False)
         self.uiWidget.hide()
         self.uiWidget.setParent(None)
         self.uiWidget.deleteLater()

@@ -48,12 +48,15 @@ _ICON_NAMES = {
 
 
 class Panel:
-    """Joins the widgets of MedSAM2Slicer.ui to a controller. `changed` is emitted when a person chose something."""
+    """Joins the widgets of MedSAM2Slicer.ui to a controller. `changed` is emitted when a person chose something.
+
+    A controller that goes on with a session must be told its `choices` from the beginning: others would end it.
+    """
 
     sourceControls: type[SourceControls] = SourceControls
     promptControls: type[PromptControls] = PromptControls
 
-    def __init__(self, ui: Any, controller: Controller, services: Services) -> None:
+    def __init__(self, ui: Any, controller: Controller, services: Services, choices: Choices | None = None) -> None:
         self.ui = ui
         self.controller = controller
         self.changed = Signal()
@@ -71,6 +74,9 @@ class Panel:
         self._showIcons()
         # Two forms, of which the Segment Editor effect hides the first, look like one.
         ui.modelLabel.setMinimumWidth(ui.segmentationLabel.property("sizeHint").width())
+        if choices is not None:
+            self.models.show(choices.model)
+            self.options.show(choices)
         self._join()
         self._inUse = False
         self._timer = qt.QTimer()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.client import WorkerClient
     from MedSAM2SlicerLib.controller import Controller
     from MedSAM2SlicerLib.history import History
+    from MedSAM2SlicerLib.workplace import Kept
 
 WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # key of the application's settings
 
@@ -54,12 +55,15 @@ class Services:
         return self._client
 
     def makeController(
-        self, editorNode: slicer.vtkMRMLSegmentEditorNode | None = None, history: History | None = None
+        self,
+        editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
+        history: History | None = None,
+        kept: Kept | None = None,
     ) -> Controller:
-        """Make a panel's controller; a Segment Editor gives it its settings and its undo."""
+        """Make a panel's controller; a Segment Editor gives it its settings, its undo and what was `kept` there."""
         from MedSAM2SlicerLib.controller import Controller
 
-        return Controller(self.client(), editorNode, history)
+        return Controller(self.client(), editorNode, history, kept)
 
     def close(self) -> None:
         """Need the worker no more; it ends if nobody else does."""

@@ -21,8 +21,8 @@ class EffectServices(FakeServices):
 
     client: InstantClient
 
-    def makeController(self, editorNode: Any = None, history: Any = None) -> Controller:
-        return Controller(self.client, editorNode, history)
+    def makeController(self, editorNode: Any = None, history: Any = None, kept: Any = None) -> Controller:
+        return Controller(self.client, editorNode, history, kept)
 
 
 class EffectTestCase(PanelTestCase):

@@ -95,6 +95,19 @@ class EditorTest(EffectTestCase):
         self.leave()
         self.assertIsNone(self.face)
 
+    def test_coming_back_goes_on_in_the_same_session(self) -> None:
+        self.run_()
+        sessions = set(self.client.sessions)
+        self.leave()
+        paintSlice(self.segmentation, self.segmentId, self.volume, 12)
+        self.activate()
+        self.panel.actions()["p"]()
+        self.wait(lambda: not self.controller.busy)
+        self.assertEqual(set(self.client.sessions), sessions)
+        self.assertTrue(self.ui.thresholdSlider.enabled)
+        self.effect.self().cleanup()
+        self.assertEqual(set(self.client.sessions), set())
+
     def test_coming_back_with_other_settings_leaves_what_was_drawn_in_peace(self) -> None:
         self.ui.memoryComboBox.currentIndex = self.ui.memoryComboBox.findData("self-sorting")
         self.run_()

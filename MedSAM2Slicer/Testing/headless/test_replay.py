@@ -94,6 +94,21 @@ def test_corrections_are_repeated_in_their_order(patient: Patient, monkeypatch: 
     assert not np.array_equal(patient.byReplay(alone), patient.mask)
 
 
+def test_a_correction_after_leaving_and_coming_back_is_repeated(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient.start()
+    patient.line()
+    patient.propagate()
+    encoded = patient.encoderRuns()
+    patient.comeBack()
+    patient.draw(patient.slice(0.8), np.roll(patient.truth[patient.slice(0.8)], 2, axis=0))
+    patient.propagate()
+    assert len(patient.record.report["earlier"]) == 1
+    assert patient.encoderRuns() == encoded  # what the first run has seen is still known
+    assertAllEqual(patient, monkeypatch)
+
+
 def test_two_corrections_at_once_leave_what_lies_between_their_anchors(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,16 @@ class Patient:
         self.controller.setVolume(self.node)
         self.controller.setOptions(RunOptions(**options))
 
+    def comeBack(self) -> None:
+        """Have another controller go on, as when the effect is left and chosen again."""
+        self.controller.close(isForGood=False)
+        self.controller = Controller(self.client, kept=self.controller.kept)
+        self.controller.failed.connect(self.failures.append)
+
+    def encoderRuns(self) -> int:
+        """Views that the worker's open sessions have encoded."""
+        return int(self.client.status().wait()["encoder_runs"])
+
     def slice(self, share: float) -> int:
         """The slice at a share of the spleen's height."""
         filled = np.flatnonzero(self.truth.any(axis=(1, 2)))
