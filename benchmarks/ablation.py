@@ -23,6 +23,7 @@ from medsam2_core.memory_bank import MemoryRule, Recency, SelfSorting
 from medsam2_core.training.cases import Structure
 from medsam2_core.training.evaluation import Row, Settings
 from medsam2_core.training.policies import Policy
+from report_tables import table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _STRUCTURES, _QUICK_STRUCTURES = 12, 2  # of each volume
@@ -187,9 +188,7 @@ def document(origin: str, volumes: Sequence[Volume], tables: Mapping[str, Mappin
 
 def _table(tables: Mapping[str, Dice]) -> str:
     default = next(iter(tables.values()))
-    lines = [_HEADINGS, ("---", *["---:"] * (len(_HEADINGS) - 1))]
-    lines += [(name, *_numbers(dice), *_beside(dice, default)) for name, dice in tables.items()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return table(_HEADINGS, [(name, *_numbers(dice), *_beside(dice, default)) for name, dice in tables.items()])
 
 
 def _numbers(dice: Dice) -> list[str]:

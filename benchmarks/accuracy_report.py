@@ -14,6 +14,7 @@ import numpy as np
 from medsam2_core.training.evaluation import Row, mean_of
 from medsam2_core.training.metrics import CONFIDENT, confidence_correlation, confident_misses
 from readers import ReaderScore
+from report_tables import table
 
 _BASELINES = ("copy", "region growing", "random walker")
 _ALLOWED_DROP = 0.02  # of Dice after a correction
@@ -137,7 +138,7 @@ def _document(results: Results, groups: Groups, heading: Heading) -> str:
         _SOURCE if heading.demo else "",
         _DEFINITIONS,
         "## Overall\n",
-        _table(("prompts, memory, view", *_SUMMARY), [_summary(name, list(g.values())) for name, g in groups.items()]),
+        table(("prompts, memory, view", *_SUMMARY), [_summary(name, list(g.values())) for name, g in groups.items()]),
         _findings(groups),
         "![Dice of each structure](accuracy-structures.png)\n",
         "![Dice after each correction](accuracy-corrections.png)\n",
@@ -159,8 +160,8 @@ def _comparisons(results: Results, default: str) -> str:
         [
             "## Axis of the slices, and size of the model's image\n",
             f"One box ({default}) on structures spread evenly in size: {names}.\n",
-            _table(("slices", *_SUMMARY), axes),
-            _table(("image", *_SUMMARY), sizes),
+            table(("slices", *_SUMMARY), axes),
+            table(("image", *_SUMMARY), sizes),
         ]
     )
 
@@ -178,7 +179,7 @@ def _nodule(scores: Sequence[ReaderScore]) -> str:
         [
             "## Lung nodule, outlined by four radiologists\n",
             _NODULE,
-            _table(headings, [*lines, ["mean", *(f"{mean_of(column):.3f}" for column in columns)]]),
+            table(headings, [*lines, ["mean", *(f"{mean_of(column):.3f}" for column in columns)]]),
         ]
     )
 
@@ -235,12 +236,7 @@ def _structures(groups: Groups) -> str:
         [name, f"{first[name].volume_ml:.0f}", *(f"{group[name].dice:.3f}" for group in groups.values())]
         for name in order
     ]
-    return _table(["structure", "mL", *groups], lines)
-
-
-def _table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(headings) - 1)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (headings, rule, *lines)) + "\n"
+    return table(["structure", "mL", *groups], lines)
 
 
 # The plots

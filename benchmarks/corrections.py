@@ -28,6 +28,7 @@ from medsam2_core.training.cases import Case, Structure
 from medsam2_core.training.evaluation import first_prompts
 from medsam2_core.training.metrics import Mask, dice
 from medsam2_core.training.policies import Policy, worst_slice
+from report_tables import table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ROUNDS = 3
@@ -181,7 +182,7 @@ def document(origin: str, done: Sequence[Correction]) -> str:
             "# Corrections\n",
             origin,
             _INTRODUCTION,
-            _table(_HEADINGS, [_summary(one) for one in rounds]),
+            table(_HEADINGS, [_summary(one) for one in rounds]),
             findings(rounds[0]),
             "## Dice of each structure\n",
             _structures(rounds),
@@ -235,12 +236,7 @@ def _structures(rounds: Sequence[Sequence[Correction]]) -> str:
         cells = ["" if one is None else f"{one.after:.3f} ({one.slice_index})" for one in steps]
         lines.append([first.structure, f"{first.volume_ml:.0f}", f"{first.before:.3f}", *cells])
     headings = ("structure", "mL", "box", *(f"{done[0].number} (slice)" for done in rounds))
-    return _table(headings, lines)
-
-
-def _table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(headings) - 1)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (headings, rule, *lines)) + "\n"
+    return table(headings, lines)
 
 
 if __name__ == "__main__":

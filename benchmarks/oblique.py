@@ -9,7 +9,7 @@ voxels. The CT is LIDC-IDRI-0001 (CC BY 3.0); evaluation only.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -27,6 +27,7 @@ from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import read_labelmap, read_volume
 from medsam2_core.model import SAM2
 from medsam2_core.training.metrics import dice
+from report_tables import table
 
 ORGANS = ("spleen", "liver", "heart", "kidney_left", "kidney_right")
 TURNS = {"R+": (1, 0, 0), "R-": (-1, 0, 0), "A+": (0, 1, 0), "A-": (0, -1, 0)}
@@ -162,12 +163,11 @@ def findings(axial: Mapping[str, float], turned: Mapping[str, Mapping[str, float
 
 def _table(axial: Mapping[str, float], turned: Mapping[str, Mapping[str, float]]) -> str:
     """An organ a line, with the share of the axial Dice that the mean of the tilts has."""
-    lines: list[Sequence[str]] = [("Dice", "axial", *turned, "mean", "share")]
-    lines.append(("---", *["---:"] * (len(turned) + 3)))
+    lines = []
     for name, score in axial.items():
         values = (score, *(one[name] for one in turned.values()), _mean(turned, name))
         lines.append((name, *(f"{value:.3f}" for value in values), f"{_mean(turned, name) / score:.2f}"))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return table(("Dice", "axial", *turned, "mean", "share"), lines)
 
 
 def _mean(turned: Mapping[str, Mapping[str, float]], name: str) -> float:

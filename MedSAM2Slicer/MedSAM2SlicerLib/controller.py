@@ -114,8 +114,8 @@ class Controller(Workplace):
     def addSegmentPrompt(self, segmentId: str, sliceIndex: int | None = None) -> None:
         """Take what a segment marks on a slice (None: on all slices it marks) as the truth there, and draw that."""
         with self._telling():
-            if self.busy:
-                raise PromptError(_("A propagation is running. Stop it first (Esc)."))
+            if whyNot := self.whyBusy():
+                raise PromptError(whyNot)
             self._abandon()  # a preview on its way would draw over it
             self._lookForEdits()
             self._remember(self._addSegment(segmentId, sliceIndex))

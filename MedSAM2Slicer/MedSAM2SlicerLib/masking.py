@@ -66,12 +66,12 @@ class EditRules:
         others = set(self._segmentIds()) - {self._segmentId}
         return {one for one in others if mode == editor.OverwriteAllSegments or self._isVisible(one)}
 
-    def locked(self, box: Box) -> Bools:
-        """Return which voxels of a box (k, j, i) other segments would lose to this one, though their slice is locked.
+    def sparingLocked(self, added: Bools, box: Box) -> Bools:
+        """Return the voxels of a box (k, j, i) to add, but for those that other segments hold on locked slices.
 
         Slicer's own tools know no locked slices.
         """
-        return self._locks.covered(self.overwritten(), box)
+        return added & ~self._locks.covered(self.overwritten(), box) if added.any() else added
 
     def describe(self) -> str:
         """Name the restriction in effect in a few words, for messages; empty if there is none."""

@@ -148,9 +148,7 @@ class Pass:
         return [work for work in works if work.segmentId in segmentIds]
 
     def _remember(self) -> None:
-        for work in self.works:
-            work.remember()
-        self._target.noteOverwritten(self._running.changed - {work.segmentId for work in self.works})
+        self._target.remember(self.works, self._running.changed)
 
     def _volumeMl(self) -> float:
         node = self._target.segmentationNode
@@ -220,6 +218,4 @@ class Redraw:
     def breakOff(self) -> None:
         """Keep what is drawn."""
         self._running.end()
-        for work in self.works:
-            work.remember()
-        self._target.noteOverwritten(self._running.changed - {work.segmentId for work in self.works})
+        self._target.remember(self.works, self._running.changed)

@@ -157,7 +157,7 @@ class SegmentWriter:
             return Written()
         differs, target, box = differs[tight], target[tight], shifted(tight, box)
         editable, wanted = self._rules.editable(box), differs & target
-        added, removed = wanted & editable & ~self._rules.locked(box), differs & ~target & editable
+        added, removed = self._rules.sparingLocked(wanted & editable, box), differs & ~target & editable
         if removed.any():
             self._remove(box, removed)
         if added.any():

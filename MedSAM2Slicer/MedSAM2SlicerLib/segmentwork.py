@@ -147,12 +147,14 @@ class SegmentWork:
 
     def noteGonePrompts(self, placer: PromptPlacer) -> None:
         """Slices whose prompts were removed since the worker got them are no prompted slices any more."""
+        if self.sent is None:
+            return
         try:
-            left = {one.slice_index for one in self.prompts.prompts(placer)}
+            gone = set(self.sent.slices) - {one.slice_index for one in self.prompts.prompts(placer)}
         except MedSAM2Error:  # one that cannot be used, which the next propagation says
             return
-        if self.sent is not None:
-            self.states.notePromptsGone(set(self.sent.slices) - left)
+        if gone:
+            self.states.notePromptsGone(gone)
             self._save()
 
     def takeMasks(self, masks: Mapping[int, Bools]) -> dict[int, Bools]:

@@ -39,13 +39,15 @@ class Target:
         if history is None and segmentationNode is not None:
             self.history = EditHistory(segmentationNode)
         self._works: dict[str, SegmentWork] = {}
-        self._window = recordedWindow(segmentationNode, [segmentId, *self.segmentIds()]) if segmentationNode else None
+        self._window: tuple[str, Window] | None = None
 
     def moved(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None, segmentId: str) -> Target:
         """Return another segment as target; the segments of a segmentation share one history and one session."""
         target = Target(segmentationNode, segmentId, self._editorNode, self._givenHistory)
         if segmentationNode is self.segmentationNode:
             target.history, target._works, target._window = self.history, self._works, self._window
+        elif segmentationNode is not None:
+            target._window = recordedWindow(segmentationNode, [segmentId, *target.segmentIds()])
         return target
 
     def ensured(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Target:
@@ -83,11 +85,11 @@ class Target:
         for other in self._beside(works):
             other.noticeEdits()
 
-    def noteOverwritten(self, segmentIds: Collection[str]) -> None:
-        """Take what was overwritten in these segments for known: it is no edit of theirs."""
-        for work in self._works.values():
-            if work.segmentId in segmentIds:
-                work.remember()
+    def remember(self, works: Sequence[SegmentWork], changed: Collection[str]) -> None:
+        """Take for known what `works` show now, and what gave way to them in others of the segments `changed`."""
+        gaveWay = [other for other in self._beside(works) if other.segmentId in changed]
+        for work in (*works, *gaveWay):
+            work.remember()
 
     def noteGonePrompts(self, work: SegmentWork, placer: PromptPlacer, stack: SliceStack) -> None:
         """Another segment may have lost a prompt to `work`."""
@@ -140,7 +142,7 @@ class Target:
         writer.begin()
         writer.writeSlices(masks, stack.axis)
         writer.end()
-        self.noteOverwritten(writer.written.segmentIds - {self.segmentId})
+        self.remember([], writer.written.segmentIds - {self.segmentId})
         return writer
 
     def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:

@@ -70,6 +70,10 @@ class Workplace:
         """Whether a propagation is running."""
         return self._pass is not None
 
+    def whyBusy(self) -> str:
+        """Return why to wait while a propagation runs, nothing if none does."""
+        return _("A propagation is running. Stop it first (Esc).") if self.busy else ""
+
     @property
     def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The volume the model looks at."""

@@ -43,11 +43,6 @@ def explain(widget: Any, reason: str) -> None:
     widget.toolTip = reason or own
 
 
-def whyBusy(controller: Controller) -> str:
-    """Return why to wait while a propagation runs, nothing if none does."""
-    return _("A propagation is running. Stop it first (Esc).") if controller.busy else ""
-
-
 def whyNoRun(controller: Controller) -> str:
     """Return what to do where no slice was propagated yet, nothing if one was."""
     propagated = any(one.origin == PROPAGATED for one in controller.slices().values())

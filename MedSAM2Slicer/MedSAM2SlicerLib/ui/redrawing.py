@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from MedSAM2SlicerLib.ui.choices import Choices
 from MedSAM2SlicerLib.ui.later import Later
-from MedSAM2SlicerLib.ui.part import Part, explain, whyBusy, whyNoRun
+from MedSAM2SlicerLib.ui.part import Part, explain, whyNoRun
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
@@ -38,7 +38,7 @@ class Redrawing(Part):
 
     def update(self) -> None:
         """Enable the sliders if there is something to draw."""
-        whyNot = whyBusy(self.controller) or whyNoRun(self.controller) or self.controller.whyNotRedraw()
+        whyNot = self.controller.whyBusy() or whyNoRun(self.controller) or self.controller.whyNotRedraw()
         explain(self.ui.thresholdSlider, whyNot)
         explain(self.ui.smoothingSlider, whyNot)
 

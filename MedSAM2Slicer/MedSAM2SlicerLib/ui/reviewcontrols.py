@@ -12,7 +12,7 @@ from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED
 from MedSAM2SlicerLib.ui import text, thumbnail, views
 from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
 from MedSAM2SlicerLib.ui.later import Later
-from MedSAM2SlicerLib.ui.part import Part, explain, whyBusy
+from MedSAM2SlicerLib.ui.part import Part, explain
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
@@ -119,7 +119,7 @@ class ReviewControls(Part):
     def _whyNoMark(self) -> str:
         if not self.controller.segmentId:
             return _("There is no segment yet.")
-        return whyBusy(self.controller) or (views.whyUnseen(self.controller) if self.shown is None else "")
+        return self.controller.whyBusy() or (views.whyUnseen(self.controller) if self.shown is None else "")
 
     def _showMeasures(self) -> None:
         if self.controller.busy:  # the end of the propagation asks again

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text
-from MedSAM2SlicerLib.ui.part import Part, explain, whyBusy
+from MedSAM2SlicerLib.ui.part import Part, explain
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
@@ -60,7 +60,7 @@ class RunControls(Part):
 
     def update(self, whyNot: str) -> None:
         """Enable Propagate unless there is a reason why not, and let it say which slices it goes through."""
-        ui, busy = self.ui, whyBusy(self.controller)
+        ui, busy = self.ui, self.controller.whyBusy()
         ui.propagateButton.text = text.propagateText(self.controller.intervals())
         explain(ui.propagateButton, busy or whyNot)
         explain(ui.stopButton, "" if busy else _("Nothing is running."))

@@ -19,14 +19,13 @@ from MedSAM2SlicerLib.slicestates import (
     SliceReview,
 )
 
-_NAMED_INTERVALS = 2  # more would widen the panel
-
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.measures import Measures
     from MedSAM2SlicerLib.promptnodes import PromptItem
     from MedSAM2SlicerLib.running import Progress
 
 _MINUTE = 60
+_NAMED_INTERVALS = 2  # more would widen the panel
 _SPACE = "\u00a0"  # between thousands, where a line must not break
 
 

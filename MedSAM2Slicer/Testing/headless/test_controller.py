@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from controllerbench import ControllerBench
+from controllerbench import ControllerBench, segmentEditor
 from fakeclient import FakeClient
 
 from medsam2_core.errors import WorkerError
@@ -194,10 +194,7 @@ def test_masking_set_in_segment_editor_counts_for_its_segmentation(
     bench.click(4, 4, 3)
     segmentation = bench.controller.segmentationNode
     other = segmentation if ours else nodes.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    editor = slicer.vtkMRMLSegmentEditorNode()
-    editor.SetSingletonTag("SegmentEditor")
-    editor = nodes.scene.AddNode(editor)
-    editor.SetAndObserveSegmentationNode(other)
+    editor = segmentEditor(other)
     editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
     bench.propagate().finish()
     assert bench.drawn() == ([] if ours else [1, 2, 3, 4, 5])
@@ -219,12 +216,9 @@ def test_a_click_during_a_run_is_drawn_when_it_is_over(bench: ControllerBench) -
     assert not bench.said["failed"]
 
 
-def test_a_preview_that_masking_keeps_out_says_so(bench: ControllerBench, nodes: Any) -> None:
+def test_a_preview_that_masking_keeps_out_says_so(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
-    editor = slicer.vtkMRMLSegmentEditorNode()
-    editor.SetSingletonTag("SegmentEditor")
-    editor = nodes.scene.AddNode(editor)
-    editor.SetAndObserveSegmentationNode(bench.controller.segmentationNode)
+    editor = segmentEditor(bench.controller.segmentationNode)
     editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
     bench.preview()
     assert bench.drawn() == []

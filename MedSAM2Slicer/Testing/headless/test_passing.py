@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import slicer
-from controllerbench import ControllerBench, finish, notice
+from controllerbench import ControllerBench, finish, notice, segmentEditor
 
 from medsam2_core.errors import WorkerError
 from MedSAM2SlicerLib.options import RunOptions
@@ -178,14 +177,12 @@ def test_a_redraw_of_what_is_not_kept_says_what_to_do(done: ControllerBench) -> 
 
 @pytest.mark.parametrize("act", ["preview", "propagate"])
 def test_what_gives_way_to_another_segment_is_no_edit_but_what_a_tool_did_there_is(
-    done: ControllerBench, nodes: Any, act: str
+    done: ControllerBench, act: str
 ) -> None:
     segmentation, first = done.controller.segmentationNode, done.controller.segmentId
     done.paint(6)  # which nobody has noticed yet
     second = segmentation.GetSegmentation().AddEmptySegment("", "second")
-    editor = slicer.vtkMRMLSegmentEditorNode()
-    editor.SetSingletonTag("SegmentEditor")
-    nodes.scene.AddNode(editor).SetAndObserveSegmentationNode(segmentation)
+    segmentEditor(segmentation)
     done.controller.setSegment(segmentation, second)
     done.click(4, 4, 3)
     if act == "preview":

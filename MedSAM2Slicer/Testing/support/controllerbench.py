@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+import slicer
 import vtk
 from fakeclient import FakeClient
 
@@ -69,6 +70,15 @@ class ControllerBench:
 
     def drawn(self) -> list[int]:
         return np.flatnonzero(self.mask().any(axis=(1, 2))).tolist()
+
+
+def segmentEditor(segmentationNode: Any) -> Any:
+    """The node of the module Segment Editor, opened on a segmentation."""
+    node = slicer.vtkMRMLSegmentEditorNode()
+    node.SetSingletonTag("SegmentEditor")
+    node = segmentationNode.GetScene().AddNode(node)
+    node.SetAndObserveSegmentationNode(segmentationNode)
+    return node
 
 
 def notice(bench: ControllerBench) -> None:
