@@ -166,11 +166,8 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self) -> None:
         """Use the scene's parameter node; the first volume is chosen if none is."""
-        found = self.logic.getParameterNode()
-        if self._parameterNode and self._parameterNode.parameterNode is found.parameterNode:
-            self._onParameterNode()  # nodes that it names may have been missing, in a scene that was still loading
-        else:
-            self.setParameterNode(found)
+        # Always the one found: one held while a scene was loading goes on to say that the scene's nodes are missing.
+        self.setParameterNode(self.logic.getParameterNode())
         if not self._parameterNode.volume:
             volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
             self._parameterNode.volume = next((one for one in volumes if not _isLabelmap(one)), None)

@@ -121,6 +121,7 @@ class ModuleTest(PanelTestCase):
         self.ui.insideComboBox.currentIndex = self.ui.insideComboBox.findData(inside)
         self.ui.maxDistanceSpinBox.value = 40
         segmentation = self.controller.segmentationNode
+        segmentationName = segmentation.GetName()
         segmentation.AddDefaultStorageNode(str(Path(self.folder.name) / "result.seg.nrrd"))
         segmentation.GetStorageNode().WriteData(segmentation)
         path = str(Path(self.folder.name) / "scene.mrml")
@@ -138,6 +139,18 @@ class ModuleTest(PanelTestCase):
         self.assertEqual(node.inside, inside)
         self.assertEqual(self.controller.options.inside, inside)
         self.assertEqual(self.panel.source.source().volume.GetName(), "CT")
+        self.leaveAndEnter()
+        self.assertEqual(self.panel.source.source().segmentation.GetName(), segmentationName)
+        node = self.widget.logic.getParameterNode()
+        self.assertEqual(node.segmentation.GetName(), segmentationName, "The next save has it too.")
+        self.assertEqual((node.inside, self.controller.options.inside), (inside, inside))
+
+    def leaveAndEnter(self) -> None:
+        """Go to another module and come back."""
+        self.widget.exit()
+        process()
+        self.widget.enter()
+        process()
 
     def test_a_script_can_set_the_parameter_node(self) -> None:
         other = self.addVolume("other")
