@@ -150,9 +150,10 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.start()
 
     def exit(self) -> None:
-        """Be out of use (called by Slicer when another module is opened)."""
-        self.shortcuts.remove()
-        self.panel.rest()
+        """Be out of use (called by Slicer when another module is opened, also after `cleanup`)."""
+        if self.panel:
+            self.shortcuts.remove()
+            self.panel.rest()
 
     def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
         """Forget the parameter node, which goes with the scene."""
@@ -174,11 +175,12 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setParameterNode(self, parameterNode: MedSAM2SlicerParameterNode | None) -> None:
         """Show this parameter node and follow it."""
+        # The node itself is observed: the mixin keeps what it has observed, and a wrapper reads all with every change.
         if self._parameterNode:
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNode)
+            self.removeObserver(self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNode)
         self._parameterNode = parameterNode
         if parameterNode:
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNode)
+            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNode)
             self._onParameterNode()
 
     def _closePanel(self) -> None:

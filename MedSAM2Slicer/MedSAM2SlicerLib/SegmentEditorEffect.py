@@ -60,8 +60,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             _("<b>p:</b> carry the mask through all slices; <b>Esc</b> stops and keeps what is done."),
             _("Then correct a slice with any tool, and propagate again: only what it touches is drawn anew."),
         ]
-        title = _("Segment an object from a click or a box on one slice.")
-        # Slicer shows what is before the first <br> and the rest when it is asked for.
+        title = _("Segment an object from a click or a box on one slice")
+        # Slicer shows what is before the first <br>, an ellipsis, and the rest when it is asked for.
         return f"<html>{title}<br><ul>{''.join(f'<li>{one}</li>' for one in gestures)}</ul></html>"
 
     def setMRMLDefaults(self) -> None:

@@ -31,7 +31,7 @@ class RubberBand:
         self._view: Any = None
         self._corners = vtk.vtkPoints()
         self._corners.SetNumberOfPoints(_CORNERS)
-        self._actor = _actor(self._corners)
+        self.actor = _actor(self._corners)
 
     def draw(self, view: Any, box: Drag) -> None:
         """Show a box in a view."""
@@ -41,14 +41,14 @@ class RubberBand:
         self._corners.Modified()
         if self._view is None:
             self._view = view
-            self._stage.addActor2D(view, self._actor)
+            self._stage.addActor2D(view, self.actor)
         view.sliceView().scheduleRender()
 
     def clear(self) -> None:
         """Take it away."""
         view, self._view = self._view, None
         if view is not None:
-            self._stage.removeActor2D(view, self._actor)
+            self._stage.removeActor2D(view, self.actor)
 
 
 def _actor(corners: vtk.vtkPoints) -> vtk.vtkActor2D:

@@ -41,7 +41,7 @@ class SliceGestures:
     ) -> None:
         self._onPoint, self._onBox, self._mayStart = onPoint, onBox, mayStart
         self._gestures = Gestures()
-        self._band = RubberBand(stage)
+        self.band = RubberBand(stage)
 
     def process(self, interactor: vtk.vtkRenderWindowInteractor, event: int, view: Any) -> bool:
         """Take an event of a view; return whether it was used, so that nobody else should see it."""
@@ -60,7 +60,7 @@ class SliceGestures:
         """Give up the gesture; return whether there was one."""
         held = self._gestures.held
         self._gestures.cancel()
-        self._band.clear()
+        self.band.clear()
         return held
 
     def _press(self, interactor: vtk.vtkRenderWindowInteractor, position: Position, isRepeat: bool) -> bool:
@@ -76,12 +76,12 @@ class SliceGestures:
         used = self._gestures.move(position)
         box = self._gestures.box
         if box is not None:
-            self._band.draw(view, box)
+            self.band.draw(view, box)
         return used
 
     def _release(self, position: Position, view: Any) -> bool:
         used, gesture = self._gestures.held, self._gestures.release(position)
-        self._band.clear()
+        self.band.clear()
         node = view.mrmlSliceNode()
         if isinstance(gesture, Click):
             self._onPoint(_ras(node, gesture.position), node)

@@ -192,7 +192,7 @@ class Workplace:
 
     def measures(self) -> Measures | None:
         """Volume and axes of the segment; None where there is none."""
-        if not self.segmentId:
+        if self.segmentId not in self._target.segmentIds():  # a segment that was removed is still the one at work
             return None
         measured = measureSegment(self.segmentationNode, self.segmentId, self.stack.axis)
         return measured if self.stack.plane is None else replace(measured, sliceIndex=None)  # of a stored slice

@@ -126,8 +126,9 @@ class PromptControls(Part):
         button = qt.QToolButton()
         button.text = "✕"
         button.autoRaise = True
-        button.toolTip = _("Remove the prompts of slice {index}.").format(index=sliceIndex)
-        button.setAccessibleName(button.toolTip)
+        says = _("Remove the prompts of slice {index}.").format(index=sliceIndex)
+        button.toolTip = says
+        button.setAccessibleName(says)
         button.connect("clicked()", lambda: self._removeFrom(sliceIndex))
         return button
 

@@ -54,6 +54,7 @@ class EffectTestCase(PanelTestCase):
 
     def tearDown(self) -> None:
         self.effect.self().cleanup()
+        self.editor.removeViewObservations()  # or Slicer ends when the scene of an editor without a node is closed
         self.editor.setMRMLSegmentEditorNode(None)
         self.editor.deleteLater()
         super().tearDown()

@@ -7,6 +7,8 @@ slicer.testing.runUnitTest(['MedSAM2Slicer/Testing/Python'], 'test_prompts')"`.
 
 from __future__ import annotations
 
+import html
+import re
 import sys
 import tempfile
 import time
@@ -141,9 +143,15 @@ class PanelTestCase(unittest.TestCase):
         self.look()
 
     def tearDown(self) -> None:
-        self.panel.prompts.stopPlacing()
+        if self.panel:  # where a test failed between cleaning up and building again, there is none
+            self.panel.prompts.stopPlacing()
         slicer.mrmlScene.Clear()
         process()
+
+    def reopen(self) -> None:
+        """Build the panel again after the module was cleaned up."""
+        self.widget.setup()
+        self.widget.enter()
 
     def use(self, controller: Any, services: Any) -> None:
         self.widget.usePanel(controller, services)
@@ -240,6 +248,11 @@ class PanelTestCase(unittest.TestCase):
 
     def said(self) -> str:
         return str(self.ui.messageLabel.text) if self.ui.messageLabel.visible else ""
+
+
+def tip(widget: Any) -> str:
+    """A widget's tooltip, which Slicer has turned into rich text."""
+    return html.unescape(re.sub("<[^>]+>", "", widget.toolTip))
 
 
 def paintSlice(segmentation: Any, segmentId: str, volume: Any, index: int) -> None:

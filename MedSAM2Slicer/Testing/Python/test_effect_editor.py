@@ -13,7 +13,7 @@ import qt
 import slicer
 import slicer.util
 from effectselftest import NAME, EffectTestCase
-from medsam2selftest import MIDDLE, paintSlice, process
+from medsam2selftest import MIDDLE, paintSlice, process, tip
 
 KEYS = {"a", "x", "d", "m", "p", "return", "enter", "n", "k", "l"}
 HAS_OUTER_LOOP = "stand-in" not in slicer.app.applicationVersion
@@ -26,6 +26,8 @@ class EditorTest(EffectTestCase):
         self.assertTrue(self.effect.requireSegments)
         self.assertFalse(self.effect.self().icon().isNull())
         self.assertIn("Drag", self.effect.self().helpText())
+        shown = slicer.util.findChild(self.editor, "EffectHelpBrowser").plainText
+        self.assertIn("on one slice…", shown, "Slicer puts an ellipsis behind the first line.")
         self.assertTrue(hasattr(sys.modules["MedSAM2SlicerLib"], "__path__"), "the package was replaced by a file")
 
     def test_each_editor_has_an_effect_of_its_own(self) -> None:
@@ -72,7 +74,7 @@ class EditorTest(EffectTestCase):
         process()
         if self.effectIsActive():  # Slicer leaves effects that work on a segment then
             self.assertFalse(self.ui.includeButton.enabled)
-            self.assertIn("Select a segment", self.ui.includeButton.toolTip)
+            self.assertIn("Select a segment", tip(self.ui.includeButton))
             self.click(20, 20, MIDDLE)
             self.assertEqual(self.kinds(), [])
 
@@ -233,7 +235,7 @@ class LeavingTest(EffectTestCase):
 
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         views = list(map(slicer.app.layoutManager().sliceWidget, slicer.app.layoutManager().sliceViewNames()))
-        before = self.count(views)
+        before = self.count()
         with mock.patch.object(slicer.util.VTKObservationMixin, "__init__", noting):
             self.activate()
             self.run_()
@@ -242,19 +244,20 @@ class LeavingTest(EffectTestCase):
             self.click(10, 10, 5)
             self.moveMouse(10, 12, MIDDLE).LeftButtonPressEvent()
             self.moveMouse(25, 25, MIDDLE)
-        self.assertGreater(self.count(views)["shortcuts"], before["shortcuts"])
+        actor = self.face.gestures.band.actor
+        self.assertGreater(self.count()["shortcuts"], before["shortcuts"])
         self.assertTrue(any(one.Observations for one in observing))
         self.leave()
         self.assertFalse([one for one in observing if one.Observations])
-        after = self.count(views)
+        self.assertFalse([view for view in views if self.effect.renderer(view).HasViewProp(actor)])
+        after = self.count()
         self.assertEqual(after.pop("nodes") - before.pop("nodes"), prompts, "Prompts stay, with their display nodes.")
         self.assertEqual(after, before)
         self.assertEqual(interaction.GetCurrentInteractionMode(), interaction.ViewTransform)
 
-    def count(self, views: list[Any]) -> dict[str, int]:
+    def count(self) -> dict[str, int]:
         """Count what an effect could leave behind."""
         return {
-            "actors": sum(self.effect.renderer(view).GetViewProps().GetNumberOfItems() for view in views),
             "shortcuts": len(slicer.util.findChildren(self.editor, className="QShortcut")),
             "widgets": len(self.effect.optionsFrame().children()),
             "nodes": slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode"),

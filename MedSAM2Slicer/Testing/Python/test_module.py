@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 import unittest
+import weakref
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import slicer
-from medsam2selftest import MIDDLE, MODULE_FOLDER, SHAPE, PanelTestCase, process
+from medsam2selftest import MIDDLE, MODULE_FOLDER, SHAPE, PanelTestCase, process, tip
 
 _CONTROLS = ("Button", "ComboBox", "SpinBox", "Slider", "Edit", "elector", "rangeWidget", "Table")
 KEYS = {"a", "x", "d", "m", "p", "return", "enter", "n", "k", "l", "esc"}
@@ -62,8 +64,8 @@ class ModuleTest(PanelTestCase):
         for action in self.panel.actions().values():
             action()
         self.assertFalse(self.ui.includeButton.enabled)
-        self.assertEqual(self.ui.includeButton.toolTip, "Choose a volume first.")
-        self.assertEqual(self.ui.propagateButton.toolTip, "Choose a volume first.")
+        self.assertEqual(tip(self.ui.includeButton), "Choose a volume first.")
+        self.assertEqual(tip(self.ui.propagateButton), "Choose a volume first.")
 
     def test_first_volume_is_chosen(self) -> None:
         slicer.mrmlScene.Clear()
@@ -144,6 +146,18 @@ class ModuleTest(PanelTestCase):
         node = self.widget.logic.getParameterNode()
         self.assertEqual(node.segmentation.GetName(), segmentationName, "The next save has it too.")
         self.assertEqual((node.inside, self.controller.options.inside), (inside, inside))
+
+    def test_coming_back_leaves_no_parameter_node_behind(self) -> None:
+        before = weakref.ref(self.widget._parameterNode)
+        self.leaveAndEnter()
+        gc.collect()
+        self.assertIsNone(before())
+
+    def test_leaving_without_a_panel_does_nothing(self) -> None:
+        self.addCleanup(self.reopen)
+        self.widget.cleanup()
+        self.widget.exit()
+        self.assertIsNone(self.widget.panel)
 
     def leaveAndEnter(self) -> None:
         """Go to another module and come back."""

@@ -8,7 +8,7 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from medsam2selftest import MIDDLE, PanelTestCase, paintSlice, process
+from medsam2selftest import MIDDLE, PanelTestCase, paintSlice, process, tip
 
 from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
 
@@ -153,7 +153,9 @@ class PlacingTest(PanelTestCase):
         self.prompt()
         self.prompt(12)
         self.assertEqual(self.rows(), ["Slice 10 · 1 include", "Slice 12 · 1 include"])
-        self.ui.promptTable.cellWidget(0, 1).click()
+        cross = self.ui.promptTable.cellWidget(0, 1)
+        self.assertEqual(cross.accessibleName, "Remove the prompts of slice 10.")
+        cross.click()
         process()
         self.assertEqual(self.rows(), ["Slice 12 · 1 include"])
 
@@ -211,7 +213,7 @@ class PlacingTest(PanelTestCase):
 
     def test_remove_all(self) -> None:
         self.assertFalse(self.ui.removePromptsButton.enabled)
-        self.assertEqual(self.ui.removePromptsButton.toolTip, "There are no prompts yet.")
+        self.assertEqual(tip(self.ui.removePromptsButton), "There are no prompts yet.")
         self.prompt()
         self.ui.removePromptsButton.click()
         process()
@@ -294,7 +296,7 @@ class PlacingTest(PanelTestCase):
         self.volume.SetAndObserveTransformNodeID(transform.GetID())
         self.ui.volumeSelector.setCurrentNode(None)
         self.ui.volumeSelector.setCurrentNode(self.volume)
-        self.assertIn("Harden the transform", self.ui.includeButton.toolTip)
+        self.assertIn("Harden the transform", tip(self.ui.includeButton))
         self.panel.actions()["a"]()
         self.assertFalse(self.placing())
         self.ui.axisComboBox.currentIndex = self.ui.axisComboBox.findData("coronal")
@@ -303,7 +305,7 @@ class PlacingTest(PanelTestCase):
     def test_an_empty_volume_says_why_it_cannot_be_used(self) -> None:
         empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
         self.ui.volumeSelector.setCurrentNode(empty)
-        self.assertIn("holds no voxels", self.ui.includeButton.toolTip)
+        self.assertIn("holds no voxels", tip(self.ui.includeButton))
         self.panel.prompts.place("include")
         self.assertIn("holds no voxels", self.said())
         self.ui.addSegmentButton.click()
@@ -349,12 +351,11 @@ class SegmentTest(PanelTestCase):
     def test_nothing_stays_observed(self) -> None:
         self.prompt()
         node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
-        defined = node.PointPositionDefinedEvent
-        self.assertTrue(node.HasObserver(defined))
+        placer = self.panel.prompts.placer  # others observe the same events, so the node cannot be asked
+        self.assertIn(node, [observed for observed, *_rest in placer.Observations])
+        self.addCleanup(self.reopen)
         self.widget.cleanup()
-        self.assertFalse(node.HasObserver(defined))
-        self.widget.setup()
-        self.widget.enter()
+        self.assertEqual(placer.Observations, [])
 
 
 if __name__ == "__main__":

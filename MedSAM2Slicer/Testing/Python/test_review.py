@@ -9,7 +9,7 @@ from unittest import mock
 
 import qt
 import slicer
-from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process
+from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process, tip
 
 from MedSAM2SlicerLib.measures import Measures
 from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STATES, SliceReview
@@ -44,7 +44,7 @@ class StripTest(PanelTestCase):
 
     def told(self, slice_: int) -> str:
         self.send(qt.QEvent.MouseMove, slice_)
-        return str(self.strip.toolTip)
+        return tip(self.strip)
 
     def test_a_click_on_the_strip_goes_to_the_slice(self) -> None:
         self.propagate()
@@ -113,7 +113,7 @@ class ReviewTest(PanelTestCase):
 
     def test_next_doubtful(self) -> None:
         self.assertFalse(self.ui.nextDoubtfulButton.enabled)
-        self.assertEqual(self.ui.nextDoubtfulButton.toolTip, "No slice is in doubt.")
+        self.assertEqual(tip(self.ui.nextDoubtfulButton), "No slice is in doubt.")
         self.propagate()
         doubtful = self.controller.doubtful()
         self.assertGreater(len(doubtful), 1)
@@ -127,7 +127,7 @@ class ReviewTest(PanelTestCase):
 
     def test_accepting_and_locking(self) -> None:
         self.assertFalse(self.ui.acceptButton.enabled)
-        self.assertEqual(self.ui.lockButton.toolTip, "There is no segment yet.")
+        self.assertEqual(tip(self.ui.lockButton), "There is no segment yet.")
         self.propagate()
         self.at(12)
         self.ui.acceptButton.click()
@@ -164,7 +164,7 @@ class ReviewTest(PanelTestCase):
         self.client.paused = True
         self.ui.propagateButton.click()
         self.assertFalse(self.ui.acceptButton.enabled)
-        self.assertIn("running", self.ui.lockButton.toolTip)
+        self.assertIn("running", tip(self.ui.lockButton))
 
     def test_without_a_view_of_the_slices_everything_says_so(self) -> None:
         self.propagate()
@@ -173,7 +173,7 @@ class ReviewTest(PanelTestCase):
         red.SetOrientation("Coronal")
         self.panel.tick()
         whyNot = "No slice view shows the segment's slices: choose a layout with axial slices."
-        self.assertEqual(self.ui.acceptButton.toolTip, whyNot)
+        self.assertEqual(tip(self.ui.acceptButton), whyNot)
         review = self.panel.review
         for act in (review.accept, review.lock, review.nextDoubtful, lambda: review.goTo(3)):
             self.panel.run.say("")

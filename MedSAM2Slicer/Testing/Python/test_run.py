@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import slicer
-from medsam2selftest import MIDDLE, PanelTestCase, process
+from medsam2selftest import MIDDLE, PanelTestCase, process, tip
 
 from medsam2_core.errors import PromptError, WorkerError
 from MedSAM2SlicerLib.controller import Controller
@@ -24,12 +24,12 @@ class RunTest(PanelTestCase):
 
     def test_propagate_needs_a_prompt(self) -> None:
         self.assertFalse(self.ui.propagateButton.enabled)
-        self.assertIn("Add a prompt first", self.ui.propagateButton.toolTip)
+        self.assertIn("Add a prompt first", tip(self.ui.propagateButton))
         self.panel.run.propagate()
         self.assertFalse(self.controller.busy)
         self.prompt()
         self.assertTrue(self.ui.propagateButton.enabled)
-        self.assertIn("Keys: p, Enter", self.ui.propagateButton.toolTip)
+        self.assertIn("Keys: p, Enter", tip(self.ui.propagateButton))
 
     def test_propagate(self) -> None:
         self.propagate()
@@ -44,7 +44,7 @@ class RunTest(PanelTestCase):
         self.ui.propagateButton.click()
         self.assertTrue(self.ui.progressBar.visible)
         self.assertFalse(self.ui.propagateButton.enabled)
-        self.assertIn("running", self.ui.propagateButton.toolTip)
+        self.assertIn("running", tip(self.ui.propagateButton))
         for _ in range(3):
             self.client.calls[-1].step()
         self.assertTrue(self.ui.progressBar.format.startswith("3/20") or "/20" in self.ui.progressBar.format)
@@ -146,7 +146,7 @@ class RunTest(PanelTestCase):
         self.client.paused = True
         self.ui.propagateAllButton.click()
         self.assertTrue(self.controller.busy)
-        self.assertIn("running", self.ui.propagateAllButton.toolTip)
+        self.assertIn("running", tip(self.ui.propagateAllButton))
         self.panel.run.propagateAll()
         self.client.paused = False
         self.wait(lambda: not self.controller.busy)
@@ -163,7 +163,7 @@ class RedrawTest(PanelTestCase):
         self.prompt()
         for slider in (self.ui.thresholdSlider, self.ui.smoothingSlider):
             self.assertFalse(slider.enabled)
-            self.assertEqual(slider.toolTip, "Propagate first.")
+            self.assertEqual(tip(slider), "Propagate first.")
         self.panel.redrawing.redraw()
         self.propagate()
         self.assertTrue(self.ui.thresholdSlider.enabled)
@@ -174,7 +174,7 @@ class RedrawTest(PanelTestCase):
         self.use(Controller(self.client), self.services)
         for slider in (self.ui.thresholdSlider, self.ui.smoothingSlider):
             self.assertFalse(slider.enabled)
-            self.assertIn("Propagate this segment again first", slider.toolTip)
+            self.assertIn("Propagate this segment again first", tip(slider))
         self.ui.propagateButton.click()
         self.wait(lambda: not self.controller.busy)
         self.assertTrue(self.ui.thresholdSlider.enabled)
@@ -205,20 +205,19 @@ class RedrawTest(PanelTestCase):
         self.propagate()
         self.ui.thresholdSlider.value = 0.7
         controller = self.controller
+        self.addCleanup(self.reopen)
         with mock.patch.object(controller, "redraw") as redraw:
             self.widget.cleanup()
             time.sleep(0.3)
             process()
             redraw.assert_not_called()
-        self.widget.setup()
-        self.widget.enter()
 
 
 class ReplayTest(PanelTestCase):
     def test_buttons_need_a_run(self) -> None:
         for button in (self.ui.copyScriptButton, self.ui.saveRunButton):
             self.assertFalse(button.enabled)
-            self.assertEqual(button.toolTip, "Propagate first.")
+            self.assertEqual(tip(button), "Propagate first.")
         self.propagate()
         self.assertTrue(self.ui.copyScriptButton.enabled)
 

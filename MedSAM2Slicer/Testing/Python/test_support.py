@@ -9,7 +9,7 @@ from unittest import mock
 
 import qt
 import slicer
-from medsam2selftest import MODULE_FOLDER, PanelTestCase, process
+from medsam2selftest import MODULE_FOLDER, PanelTestCase, process, tip
 
 from medsam2_core.errors import WeightsError, WorkerError
 from medsam2_core.weights.catalogue import ModelEntry
@@ -37,7 +37,7 @@ class SetUpTest(PanelTestCase):
         self.lack()
         self.assertTrue(self.ui.bannerFrame.visible)
         self.assertEqual(self.ui.bannerLabel.text, "MedSAM-2 needs PyTorch (about 250 MB).")
-        self.assertEqual(self.ui.includeButton.toolTip, "Set MedSAM-2 up first (see above).")
+        self.assertEqual(tip(self.ui.includeButton), "Set MedSAM-2 up first (see above).")
 
     def test_set_up(self) -> None:
         self.lack()
@@ -87,7 +87,7 @@ class ModelTest(PanelTestCase):
         self.ask.return_value = False
         self.choose(TORONTO)
         self.assertIn("research and education only", self.ask.call_args.args[0])
-        self.assertIn("download it", self.ui.includeButton.toolTip)
+        self.assertIn("download it", tip(self.ui.includeButton))
         self.assertFalse(self.panel.models.manager.downloading)
 
     def test_download_and_remove(self) -> None:
@@ -131,10 +131,9 @@ class ModelTest(PanelTestCase):
         self.services.download = python("import time; time.sleep(60)")
         self.choose(TORONTO)
         manager = self.panel.models.manager
+        self.addCleanup(self.reopen)
         self.widget.cleanup()
         self.assertFalse(manager.downloading)
-        self.widget.setup()
-        self.widget.enter()
 
     def test_program_gets_its_environment(self) -> None:
         heard: list[object] = []

@@ -1,7 +1,8 @@
 """PySide6 with the manners of PythonQt: one flat namespace, properties as attributes, signals by their signature.
 
 What PythonQt refuses is refused here too, or mistakes would first show in Slicer: an unknown attribute cannot be set, a
-property is not a method, and a signal that does not exist cannot be connected.
+property is not a method, and a signal that does not exist cannot be connected. Tooltips become rich text, as Slicer's
+application makes them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def makeQt(widgets: list[type]) -> types.ModuleType:
         _replaceConnect(kind)
     _plain.update(widgets)
     _changeObject()
+    _wrapToolTips()
     module.QUiLoader = _loader(widgets)
     QtCore.qInstallMessageHandler(_onMessage)
     return module
@@ -70,6 +72,19 @@ def _changeObject() -> None:
     base.name = _property("objectName")
     base.className = lambda self: self.metaObject().className()
     base.__setattr__ = _setAttribute
+
+
+def _wrapToolTips() -> None:
+    """What is set as plain text comes back as a paragraph, so that Qt breaks its lines."""
+    plainSet = QtWidgets.QWidget.setToolTip
+    QtWidgets.QWidget.setToolTip = lambda self, text: plainSet(self, _richText(text))
+    read = QtWidgets.QWidget.toolTip.fget
+    QtWidgets.QWidget.toolTip = property(read, lambda self, text: self.setToolTip(text))
+
+
+def _richText(text: str) -> str:
+    isPlain = text and not QtGui.Qt.mightBeRichText(text)
+    return str(QtGui.Qt.convertFromPlainText(text, QtCore.Qt.WhiteSpaceNormal)) if isPlain else text
 
 
 def _setAttribute(self: Any, name: str, value: Any) -> None:
@@ -124,6 +139,8 @@ def _loader(widgets: list[type]) -> type:
         def load(self, file: Any) -> Any:
             top = super().load(file)
             children = {child.objectName: child for child in [top, *top.findChildren(QtWidgets.QWidget)]}
+            for child in children.values():
+                child.setToolTip(child.toolTip)
             for link in ElementTree.parse(file.fileName()).iter("connection"):  # noqa: S314 (our own file)
                 sender, signal, receiver, slot = (
                     link.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")

@@ -15,7 +15,7 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 
-from standin.widgets import qMRMLWidget
+from standin.widgets import ctkFittedTextBrowser, qMRMLWidget
 
 _EVENTS = (
     *(f"{button}Button{event}Event" for button in ("Left", "Middle", "Right") for event in ("Press", "Release")),
@@ -146,8 +146,13 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._tags: list[tuple[Any, int]] = []
         self._nodeTags: list[tuple[Any, int]] = []
         self._segmentationTags: list[tuple[Any, int]] = []
+        self._viewsObserved = False
+        self._help = ctkFittedTextBrowser(self)
+        self._help.setObjectName("EffectHelpBrowser")
         self._effects = [effect.call("clone") for effect in qSlicerSegmentEditorEffectFactory.instance().effects]
         layout = QtWidgets.QVBoxLayout(self)
+        layout.addWidget(self._help)
+        slicer.app.layoutManager().layoutChanged.connect(self._onLayoutChanged)
         for effect in self._effects:
             effect.editor = self
             effect.call("icon")
@@ -196,7 +201,15 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self._active
 
     def setActiveEffectByName(self, name: str) -> None:
-        self._node.SetActiveEffectName(name)
+        self.setActiveEffect(self.effectByName(name))
+
+    def setActiveEffect(self, effect: Any) -> None:
+        if self._node is not None:
+            self._node.SetActiveEffectName(effect.name if effect else "")
+
+    def removeViewObservations(self) -> None:
+        _release(self._tags)
+        self._viewsObserved = False
 
     def saveStateForUndo(self) -> None:
         self._logic.SaveStateForUndo()
@@ -208,6 +221,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._logic.Redo()
 
     def _update(self, *_event: Any) -> None:
+        self._checkMask()
         wanted = self.effectByName(self._node.GetActiveEffectName() or "")
         if wanted is not self._active:
             self._switch(wanted)
@@ -217,10 +231,27 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             for effect in self._effects:
                 effect.call("sourceVolumeNodeChanged")
 
+    def _checkMask(self) -> None:
+        """Edit everywhere where the segment to stay inside is not there, or not named yet."""
+        segmentation = self._node.GetSegmentationNode()
+        isInside = self._node.GetMaskMode() == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
+        segment = self._node.GetMaskSegmentID() or ""
+        if isInside and segmentation and not segmentation.GetSegmentation().GetSegment(segment):
+            self._node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+
+    def _onLayoutChanged(self) -> None:
+        if not self._viewsObserved:
+            return
+        self._observeViews()
+        if self._node is None:
+            raise RuntimeError("Slicer would end here: call removeViewObservations() before the editor has no node.")
+        for effect in self._effects:
+            effect.call("layoutChanged")
+
     def _switch(self, wanted: Any) -> None:
         """As in Slicer, the new effect counts as active only at the end: a change of the segmentation begins anew."""
         before = self._active
-        _release(self._tags)
+        self.removeViewObservations()
         if before:
             before.optionsFrame().setVisible(False)
             before.call("deactivate")
@@ -229,9 +260,12 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             wanted.optionsFrame().setVisible(True)
             wanted.call("updateGUIFromMRML")
             wanted.call("activate")
+            self._help.setCollapsibleText(wanted.call("helpText"))
         self._active = wanted
 
     def _observeViews(self) -> None:
+        self.removeViewObservations()
+        self._viewsObserved = True
         manager = slicer.app.layoutManager()
         for view in map(manager.sliceWidget, manager.sliceViewNames()):
             interactor = view.sliceView().interactor()
@@ -243,6 +277,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def _offer(self, view: Any, event: int, tags: list[int]) -> Any:
         def slot(interactor: Any, _event: str) -> None:
+            if self._node is None or self._active is None:
+                return
             used = self._active.call("processInteractionEvents", interactor, event, view, default=False)
             assert isinstance(used, bool)
             # VTK keeps the flag until it is asked about it, which is after this.

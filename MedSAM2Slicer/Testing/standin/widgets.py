@@ -52,6 +52,15 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         painter.end()
 
 
+class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
+    """Of a text with a <br> it shows what is before that, an ellipsis, and a link to the rest."""
+
+    def setCollapsibleText(self, text: str) -> None:
+        teaser, lineBreak, _rest = text.partition("<br>")
+        more = '&hellip; <a href="#more">Show details.</a></html>'
+        self.setHtml(f"{teaser}{more}" if lineBreak else text)
+
+
 class ctkRangeWidget(QtWidgets.QWidget):
     valuesChanged = Signal(float, float)
 
@@ -188,7 +197,7 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
 
 
 class qMRMLSegmentSelectorWidget(qMRMLWidget):
-    """Keeps the last segment's ID when the segmentation has no segments or is gone, as the real one does."""
+    """Has a label of its own, and keeps the last segment's ID when the segmentation has no segments or is gone."""
 
     currentSegmentChanged = Signal(str)
     _none = "None"
@@ -197,9 +206,12 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._box = QtWidgets.QComboBox(self)
+        label = QtWidgets.QLabel("Segment: ", self)
+        label.setObjectName("label_Segment")
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._box)
+        layout.addWidget(label)
+        layout.addWidget(self._box, 1)
         self._box.currentIndexChanged.connect(self._onIndex)
         self._node: Any = None
         self._tags: list[int] = []
@@ -252,6 +264,7 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
 
 WIDGETS: list[type] = [
     ctkCollapsibleButton,
+    ctkFittedTextBrowser,
     ctkRangeWidget,
     ctkSliderWidget,
     qMRMLWidget,
