@@ -118,7 +118,9 @@ class Controller(Workplace):
                 raise PromptError(whyNot)
             self._abandon()  # a preview on its way would draw over it
             self._lookForEdits()
-            self._remember(self._addSegment(segmentId, sliceIndex))
+            work, drawn = self._addSegment(segmentId, sliceIndex)
+            self._remember(work)
+            self._previewLater(self._corrected(drawn))
         self._tellAll()
 
     def addLinePrompt(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:

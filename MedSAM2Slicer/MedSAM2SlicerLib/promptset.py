@@ -62,13 +62,16 @@ class PromptSet:
         self._nodes.takeLine(lineNode)
 
     def placed(self, placer: PromptPlacer) -> list[tuple[str, PlacedPrompt]]:
-        """Place every prompt, each with its kind. Raises PromptError, naming the markup that cannot be used."""
-        placed = list(self._nodes.placed(placer))
+        """Place every prompt, each with its kind. Raises PromptError, naming the markup that cannot be used.
+
+        Segments come first: an outline on one of their slices takes their place there.
+        """
+        placed: list[tuple[str, PlacedPrompt]] = []
         for place, taken in enumerate(self._segments):
             if taken.slicing != placer.slicing:
                 self._segments[place] = self._taken(taken.segmentId, taken.sliceIndex, placer)
             placed += [("segment", mask) for mask in self._segments[place].placed]
-        return placed
+        return [*placed, *self._nodes.placed(placer)]
 
     def items(self, placer: PromptPlacer) -> list[PromptItem]:
         """List the prompts by slice; none if one of them cannot be used, which `objects` explains."""

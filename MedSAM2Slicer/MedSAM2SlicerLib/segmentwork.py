@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.image.segments import Segment
-from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects, merge_points
+from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects, masks_first, merge_points
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.attributes import SLICES, attributeName, setAttribute, storedSlices, storedStack
 from MedSAM2SlicerLib.layers import Bools
@@ -37,6 +38,21 @@ class _Known:
     run: str | None
 
 
+@dataclass(frozen=True)
+class _Base:
+    """What a slice showed before its prompts, which correct it.
+
+    It `covers` the mask of a prompt that the slice had been drawn from before another tool changed it to this.
+    """
+
+    mask: Bools
+    covers: Bools | None
+
+    def hides(self, prompt: Prompt) -> bool:
+        """Whether a prompt on the slice says what the base has taken the place of."""
+        return isinstance(prompt, MaskPrompt) and np.array_equal(prompt.mask, self.covers)
+
+
 class SegmentWork:
     """A segment, the object `objectId` of the worker's session.
 
@@ -53,7 +69,8 @@ class SegmentWork:
         self._segmentationNode = segmentationNode
         self._masks: SliceMasks | None = None
         self._prints: dict[int, str] = {}
-        self._bases: dict[int, Bools] = {}
+        self._bases: dict[int, _Base] = {}
+        self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
         self._drawnHere: set[int] = set()
         self._remembered: dict[str, _Known] = {}
 
@@ -142,6 +159,7 @@ class SegmentWork:
         """Remove every prompt; what they drew stays, but is no prompted slice any more."""
         self.prompts.removeAll()
         self._bases.clear()
+        self._drawnFrom.clear()
         self.states.notePromptsGone(self.states.slices)
         self._save()
 
@@ -165,7 +183,9 @@ class SegmentWork:
         reviews = self.states.slices
         free = [index for index in masks if index not in reviews or reviews[index].mark != LOCKED]
         for index in free or masks:
+            self._drawnFrom.pop(index, None)  # taken once more, the same mask counts again
             self._open(index)
+            self._drawnFrom[index] = masks[index]
             self.notePreview(SliceReview(index, 1.0, PROMPTED, None, "prompt"))
         return {index: masks[index] for index in free}
 
@@ -186,7 +206,8 @@ class SegmentWork:
 
     def takeBase(self, index: int) -> Bools | None:
         """Return, and forget, what a slice showed before its prompts: None if that was nothing to correct."""
-        return self._bases.pop(index, None)
+        base = self._bases.pop(index, None)
+        return None if base is None else base.mask
 
     def runObject(self, placer: PromptPlacer, opened: int | None = None) -> RunObject:
         """Return the segment as the worker's object: prompts, and the masks of slices that are the user's.
@@ -195,18 +216,26 @@ class SegmentWork:
         too little.
         """
         given = self.prompts.prompts(placer)
-        if opened in {one.slice_index for one in given}:
+        prompted = {one.slice_index for one in given}
+        if opened in prompted:
             self._open(opened)
         own = {index: self._read().mask(index) for index in self.states.kept()}
-        given = [one for one in given if one.slice_index not in own]
+        given = [one for one in given if one.slice_index not in own and not self._isOutdated(one)]
+        self._noteDrawnFrom(given)
+        masks = {index: base.mask for index, base in self._bases.items() if index in prompted} | own
         fresh = [one for one in given if one.slice_index not in self.states.slices]
-        if fresh or not (given or any(mask.any() for mask in own.values())):
+        if fresh or not (given or any(mask.any() for mask in masks.values())):
             make_objects({self.prompts.name: fresh}, {self.prompts.name: self.objectId}, {})
-        masks = own | {one.slice_index: self._bases[one.slice_index] for one in given if one.slice_index in self._bases}
         prompts: list[Prompt] = [MaskPrompt(index, masks[index]) for index in sorted(masks)]
         segment = Segment(self.prompts.name, self.objectId, _COLOR)
-        self.sent = RunObject(segment, (*prompts, *merge_points(given)))
+        self.sent = RunObject(segment, (*prompts, *merge_points(masks_first(given))))
         return self.sent
+
+    def _isOutdated(self, prompt: Prompt) -> bool:
+        return prompt.slice_index in self._bases and self._bases[prompt.slice_index].hides(prompt)
+
+    def _noteDrawnFrom(self, prompts: Iterable[Prompt]) -> None:
+        self._drawnFrom |= {one.slice_index: one.mask for one in prompts if isinstance(one, MaskPrompt)}
 
     def _open(self, index: int) -> None:
         """Let prompts change a slice, beginning with what it shows where the worker did not draw that itself."""
@@ -215,7 +244,8 @@ class SegmentWork:
             raise PromptError(_("Slice {index} is locked: unlock it (l) to change it.").format(index=index))
         byOthers = index not in self._drawnHere or (review is not None and review.origin == EDITED)
         if byOthers and index not in self._bases and (mask := self._read().mask(index)).any():
-            self._bases[index] = mask
+            isEdited = review is not None and review.origin == EDITED
+            self._bases[index] = _Base(mask, self._drawnFrom.get(index) if isEdited else None)
         if review is not None and review.isKept:
             self.states.release(index)
 
@@ -225,11 +255,12 @@ class SegmentWork:
         return self._masks
 
     def _forgetBases(self, indexes: set[int]) -> None:
-        self._bases = {index: mask for index, mask in self._bases.items() if index not in indexes}
+        self._bases = {index: base for index, base in self._bases.items() if index not in indexes}
 
     def _load(self, stack: SliceStack) -> None:
         self.states, self.stops = SliceStates(stack), {}
         self._bases.clear()
+        self._drawnFrom.clear()
         self._drawnHere.clear()
         self._remembered.clear()
         stored = storedSlices(self._segmentationNode, self.segmentId)

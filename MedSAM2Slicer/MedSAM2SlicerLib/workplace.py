@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -271,12 +271,17 @@ class Workplace:
             if item.nodeId == nodeId:
                 self._ensured().prompts.dropBoxes(item.sliceIndex, self._placer(), nodeId)
 
-    def _addSegment(self, segmentId: str, sliceIndex: int | None) -> SegmentWork:
-        """Take and draw what a segment marks; returns the work that did. Raises MedSAM2Error where it is nothing."""
+    def _addSegment(self, segmentId: str, sliceIndex: int | None) -> tuple[SegmentWork, Collection[int]]:
+        """Take and draw what a segment marks; returns the work and the slices. Raises MedSAM2Error if that is nothing."""
         work = self._ensured()
         masks = work.takeMasks(work.prompts.addSegment(segmentId, sliceIndex, self._placer()))
         self._target.write(self._volume, masks, self.stack)
-        return work
+        return work, masks.keys()
+
+    def _corrected(self, taken: Collection[int]) -> int | None:
+        """The first of the slices whose mask was taken that has prompts of other kinds too: these correct it."""
+        corrects = (one for one in self.prompts() if one.kind != "segment")
+        return next((one.sliceIndex for one in corrects if one.sliceIndex in taken), None)
 
     def _takeBack(self, work: SegmentWork, indexes: set[int]) -> bool:
         """Let slices whose prompts are gone show what was there before them; whether they had drawn any."""

@@ -74,18 +74,18 @@ class Session:
     def add_points(self, object_id: int, slice_index: int, points_xy: npt.ArrayLike, labels: Sequence[int]) -> None:
         """Add points (n, 2) as (x, y) in pixels, with labels (n,): 1 include, 0 exclude. Raises `PromptError`.
 
-        On a slice that a propagation has drawn, the points correct what is there.
+        On a slice that a propagation has drawn, or that a mask was given for, the points correct what is there.
         """
         prompt = self._prompt_at(object_id, slice_index)
         self._set(object_id, slice_index, prompt.with_points(points_xy, labels, self._stack.shape(slice_index)))
 
     def add_box(self, object_id: int, slice_index: int, box_xyxy: Sequence[float]) -> None:
-        """Set the box x0, y0, x1, y1 in pixels around the object on a slice. Raises `PromptError`."""
+        """Set the box x0, y0, x1, y1 in pixels around the object on a slice, as `add_points`. Raises `PromptError`."""
         prompt = self._prompt_at(object_id, slice_index)
         self._set(object_id, slice_index, prompt.with_box(box_xyxy, self._stack.shape(slice_index)))
 
     def add_mask(self, object_id: int, slice_index: int, mask: npt.NDArray[Any]) -> None:
-        """Take a mask (rows, columns) as the truth on a slice, in place of its other prompts. Raises `PromptError`."""
+        """Take a mask (rows, columns) as the truth on a slice, in place of its prompts so far. Raises `PromptError`."""
         self._check_place(object_id, slice_index)
         self._set(object_id, slice_index, mask_prompt(mask, self._stack.shape(slice_index)))
 

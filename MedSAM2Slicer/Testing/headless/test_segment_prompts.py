@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import vtk
 from controllerbench import ControllerBench, notice
 
-from medsam2_core.run.prompts import MaskPrompt
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
 
@@ -118,9 +119,87 @@ def test_what_showed_before_the_prompts_is_forgotten_with_all_of_them(done: Cont
 
 def test_a_preview_on_its_way_does_not_draw_over_a_segment_that_is_taken(done: ControllerBench) -> None:
     done.controller.addPoint((4, 4, 5))
+    onItsWay = done.client.calls[-1]
     done.controller.addSegmentPrompt(other(done, 5), 5)
-    done.client.answer(5)
+    onItsWay.onDone(done.client.answers(5))
     np.testing.assert_array_equal(done.mask()[5], np.tri(8, 9, dtype=bool))
+
+
+def onSlice(bench: ControllerBench, index: int) -> list[Any]:
+    """The prompts on a slice, as the worker got them last, in order."""
+    return [one for one in bench.client.objects[-1][0].prompts if one.slice_index == index]
+
+
+def test_clicks_and_lines_on_a_slice_of_a_segment_correct_its_mask(done: ControllerBench, nodes: Any) -> None:
+    done.controller.addSegmentPrompt(other(done, 5, 6))
+    done.controller.addPoint(ijkToWorld(done.volume, [[1, 1, 5]])[0], include=False)
+    mask, point = onSlice(done, 5)
+    np.testing.assert_array_equal(mask.mask, np.tri(8, 9, dtype=bool))
+    assert point.include == (False,)
+    done.client.answer(5)
+    np.testing.assert_array_equal(done.mask()[5], done.client.mask(5))
+    done.controller.addLinePrompt(nodes.line(ijkToWorld(done.volume, [[2, 2, 6], [6, 6, 6]])))
+    assert [type(one) for one in onSlice(done, 6)] == [MaskPrompt, BoxPrompt]
+    done.client.answer(6)
+    done.propagate(0)
+    assert [type(one) for one in onSlice(done, 5)] == [MaskPrompt, PointsPrompt]
+    assert done.said["failed"] == []
+
+
+def test_a_click_without_which_the_mask_is_again_that_of_the_segment(done: ControllerBench) -> None:
+    done.controller.addSegmentPrompt(other(done, 5))
+    done.controller.addPoint(ijkToWorld(done.volume, [[1, 1, 5]])[0], include=False)
+    done.client.answer(5)
+    (click,) = [one for one in done.controller.prompts() if one.kind == "exclude"]
+    done.controller.removePrompt(click)
+    assert [type(one) for one in onSlice(done, 5)] == [MaskPrompt]
+
+
+def test_clicks_correct_an_outline_on_their_slice(done: ControllerBench, nodes: Any) -> None:
+    curve = done.controller.promptNode("curve")
+    for world in ijkToWorld(done.volume, [[1, 1, 5], [6, 1, 5], [6, 6, 5], [1, 6, 5]]):
+        curve.AddControlPointWorld(vtk.vtkVector3d(*world))
+    done.click(2, 2, 5, "exclude")
+    done.preview(5)
+    assert done.said["failed"] == []
+    mask, point = onSlice(done, 5)
+    assert mask.mask[3, 3]
+    assert point.include == (False,)
+
+
+def test_a_segment_taken_where_clicks_are_is_corrected_by_them_at_once(done: ControllerBench) -> None:
+    done.controller.addSegmentPrompt(other(done, 3, 5))
+    assert [type(one) for one in onSlice(done, 3)] == [MaskPrompt, PointsPrompt]
+    done.client.answer(3)
+    np.testing.assert_array_equal(done.mask()[3], done.client.mask(3))
+
+
+def test_clicks_on_a_painted_slice_of_a_segment_begin_with_what_was_painted(done: ControllerBench) -> None:
+    segmentId = other(done, 5)
+    done.controller.addSegmentPrompt(segmentId)
+    done.paint(5)
+    notice(done)
+    done.controller.addPoint(ijkToWorld(done.volume, [[1, 1, 5]])[0], include=False)
+    mask, point = onSlice(done, 5)
+    assert mask.mask.all()
+    assert point.include == (False,)
+    done.client.answer(5)
+    done.paint(5)
+    notice(done)
+    done.controller.addSegmentPrompt(segmentId)
+    masks = [one.mask for one in onSlice(done, 5) if isinstance(one, MaskPrompt)]
+    np.testing.assert_array_equal(masks[-1], np.tri(8, 9, dtype=bool))
+
+
+def test_an_outline_on_a_slice_of_a_segment_takes_its_place(done: ControllerBench) -> None:
+    done.controller.addSegmentPrompt(other(done, 5))
+    curve = done.controller.promptNode("curve")
+    for world in ijkToWorld(done.volume, [[1, 1, 5], [6, 1, 5], [6, 6, 5], [1, 6, 5]]):
+        curve.AddControlPointWorld(vtk.vtkVector3d(*world))
+    done.preview(5)
+    *_, last = onSlice(done, 5)
+    assert last.mask[3, 5]
+    assert not last.mask[7, 0]
 
 
 def test_a_line_taken_for_another_segment_prompts_the_first_no_more(done: ControllerBench, nodes: Any) -> None:

@@ -78,7 +78,7 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
             "I0,J0,I1,J1@K",
             "two corners of a box in a slice, @ the slice; I0,K0,I1,K1@J in slices along j, J0,K0,J1,K1@I along i",
         ),
-        ("--mask", "FILE", "a mask on the volume's grid; every slice it marks is a prompt"),
+        ("--mask", "FILE", "a mask on the volume's grid: a prompt on each slice it marks; points and boxes correct it"),
     ):
         group.add_argument(option, action=InOrder, dest="typed", metavar=metavar, help=summary)
 

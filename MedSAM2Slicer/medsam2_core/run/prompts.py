@@ -175,6 +175,13 @@ def merge_points(prompts: Iterable[Prompt]) -> tuple[Prompt, ...]:
     return tuple(merged.values())
 
 
+def masks_first(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The same prompts, masks before the others, which so correct the mask of their slice: a session takes a mask as
+    the truth in place of what it had on the slice.
+    """
+    return sorted(prompts, key=lambda prompt: not isinstance(prompt, MaskPrompt))
+
+
 def make_objects(
     prompts: dict[str, list[Prompt]],
     labels: dict[str, int],
@@ -183,13 +190,14 @@ def make_objects(
 ) -> list[RunObject]:
     """Objects with a label and a colour each: those given by name, else the next free label and the palette.
 
-    Raises PromptError for an object without prompts, or unless the prompts `corrects` what is drawn already, for one
-    whose prompts on a slice would be taken otherwise than they were meant, such as nothing but exclude points.
+    Unless the prompts `corrects` what is drawn already, masks come first: points and boxes on their slices correct
+    them. Raises PromptError for an object without prompts, or unless it corrects, for one whose prompts on a slice
+    would be taken otherwise than they were meant, such as nothing but exclude points.
     """
     free = (label for label in range(1, 65536) if label not in labels.values())
     objects = []
     for place, (name, placed) in enumerate(prompts.items()):
-        merged = merge_points(placed)
+        merged = merge_points(placed if corrects else masks_first(placed))
         _check_prompts(name, merged, corrects)
         label = labels[name] if name in labels else next(free)
         objects.append(RunObject(Segment(name, label, colors.get(name) or palette_color(place)), merged))
@@ -280,11 +288,14 @@ def _check_prompts(name: str, prompts: Sequence[Prompt], corrects: bool) -> None
 def _problem(prompts: Sequence[Prompt]) -> str | None:
     """What the session would take in a way the user did not mean, as the rest of a sentence."""
     boxes = sum(isinstance(prompt, BoxPrompt) for prompt in prompts)
-    masks = sum(isinstance(prompt, MaskPrompt) for prompt in prompts)
+    masks = [prompt for prompt in prompts if isinstance(prompt, MaskPrompt)]
     if boxes > 1:
         return "several boxes: give one that holds all of it"
-    if masks and len(prompts) > 1:
-        return "a mask beside other prompts: the mask is taken as the truth, so leave the others out"
-    if not (boxes or masks) and not any(isinstance(prompt, PointsPrompt) and any(prompt.include) for prompt in prompts):
+    if len(masks) > 1:
+        return "several masks: give one that holds all of it"
+    if len(masks) == len(prompts):
+        return None
+    shown = boxes or any(mask.mask.any() for mask in masks)
+    if not shown and not any(isinstance(prompt, PointsPrompt) and any(prompt.include) for prompt in prompts):
         return "only exclude points: add a point, a box or a mask of the object"
     return None

@@ -231,14 +231,19 @@ EXCLUDE = PointsPrompt(4, ((1, 2),), (False,))
         ((EXCLUDE,), "On slice 4 object 'liver' has only exclude points: add a point"),
         ((BoxPrompt(3, BOX.box), EXCLUDE), "On slice 4 object 'liver' has only exclude points"),
         ((BOX, BOX), "several boxes"),
-        ((MASK, BOX), "a mask beside other prompts"),
-        ((EXCLUDE, MASK), "a mask beside other prompts"),
+        ((MASK, BOX, MASK), "several masks"),
+        ((EXCLUDE, MaskPrompt(4, np.zeros((2, 2), bool))), "only exclude points"),
         ((), "no prompt"),
     ],
 )
 def test_prompts_that_make_no_sense_together(prompts: tuple, problem: str) -> None:
     with pytest.raises(PromptError, match=problem):
         make(*prompts)
+
+
+def test_a_mask_comes_before_what_corrects_it() -> None:
+    assert make(EXCLUDE, BOX, MASK).prompts == (MASK, EXCLUDE, BOX)
+    assert make(MASK, EXCLUDE).prompts == (MASK, EXCLUDE)
 
 
 def test_labels_and_colours() -> None:

@@ -131,6 +131,22 @@ def test_a_mask_prompt_and_its_replay(run, ct: Path, checkpoint: Path) -> None:
     assert OUT.read_bytes() == Path("b.seg.nrrd").read_bytes()
 
 
+def test_points_correct_a_mask_on_their_slice_wherever_they_stand(run, ct: Path, checkpoint: Path) -> None:
+    grid = io.read_volume(ct).geometry
+    mask = np.zeros(grid.shape_kji, np.uint8)
+    mask[5, 10:28, 12:33] = 1
+    io.write_labelmap("mask.nrrd", mask, grid)
+    command = ("propagate", ct, "--model", checkpoint, "--quiet", "--output")
+    given, corrects = ("--mask", "mask.nrrd"), ("--exclude", "20,18,5", "--point", "36,18,5")
+    assert run(*command, "a.nrrd", *given) == 0
+    assert run(*command, "b.nrrd", *given, *corrects, "--report", REPORT) == 0
+    assert run(*command, "c.nrrd", *corrects, *given) == 0
+    assert run(*command, "d.nrrd", "--prompts", REPORT) == 0
+    np.testing.assert_array_equal(io.read_labelmap(Path("a.nrrd"), grid)[5], mask[5])
+    assert (io.read_labelmap(Path("b.nrrd"), grid)[5] != mask[5]).any()
+    assert Path("b.nrrd").read_bytes() == Path("c.nrrd").read_bytes() == Path("d.nrrd").read_bytes()
+
+
 def test_a_run_file_written_by_hand(run, ct: Path, checkpoint: Path) -> None:
     point = io.read_volume(ct).geometry.ijk_to_ras([(22, 18, 5)]).tolist()
     prompts = [{"kind": "points", "points_ras": point, "labels": [1]}]

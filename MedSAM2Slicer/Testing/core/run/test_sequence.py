@@ -112,14 +112,26 @@ def test_a_mask_of_many_runs_takes_its_memory_once() -> None:
 
 
 def test_what_was_run_is_not_refused_but_what_is_written_by_hand_is() -> None:
-    exclude = PointsPrompt(2, ((1.0, 2.0),), (False,))
-    recorded = report([placed(BOX), placed(BOX, MASK, PointsPrompt(4, ((1.0, 2.0),), (False,)), exclude)])
+    exclude = PointsPrompt(5, ((1.0, 2.0),), (False,))
+    recorded = report([placed(BOX), placed(BOX, MASK, exclude)])
     assert len(place_runs(check_run(recorded, "here"), SLICING)) == 2
     del recorded["format"]
-    with pytest.raises(PromptError, match="a mask beside other prompts"):
+    with pytest.raises(PromptError, match="only exclude points"):
         place_runs(check_run(recorded, "here"), SLICING)
     with pytest.raises(PromptError, match="'liver' has no prompt"):
         place_runs(check_run(report([placed(EMPTY)]), "here"), SLICING)
+
+
+def test_what_was_run_keeps_its_order_and_what_is_written_by_hand_begins_with_masks() -> None:
+    exclude = PointsPrompt(4, ((1.0, 2.0),), (False,))
+    recorded = report([placed(exclude, MASK)])
+
+    def kinds() -> list[type]:
+        return [type(one) for one in place_runs(check_run(recorded, "here"), SLICING)[0].objects[0].prompts]
+
+    assert kinds() == [PointsPrompt, MaskPrompt]
+    del recorded["format"]
+    assert kinds() == [MaskPrompt, PointsPrompt]
 
 
 @pytest.mark.parametrize(
