@@ -83,7 +83,7 @@ def execute(plan: Plan, quiet: bool) -> Outcome:
 def write(plan: Plan, outcome: Outcome) -> None:
     """Write the segmentation and, if asked for, the report. Raises VolumeError."""
     segments = [item.segment for item in plan.objects]
-    write_labelmap(plan.output, outcome.labelmap, plan.volume.geometry, segments)
+    write_labelmap(plan.output, outcome.labelmap, plan.volume.geometry, segments, like=plan.volume)
     if plan.report is not None:
         write_report(plan.report, outcome.report)
 

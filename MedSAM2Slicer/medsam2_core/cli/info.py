@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medsam2_core.cli.propagate import add_series_options
 from medsam2_core.errors import VolumeError
 
 if TYPE_CHECKING:
@@ -24,25 +25,50 @@ def add_parser(subparsers: SubParsers) -> None:
     """Add `info`; it sets `command`, which takes the arguments and returns the exit code."""
     summary = "show what an image, a segmentation, a checkpoint or a run report holds"
     parser = subparsers.add_parser("info", help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
-    parser.add_argument("file", type=Path, metavar="FILE", help="or a folder with one DICOM series")
+    parser.add_argument("file", type=Path, metavar="FILE", help="or a folder or DICOMDIR of DICOM slices")
+    add_series_options(parser)
     parser.set_defaults(command=info)
 
 
 def info(arguments: argparse.Namespace) -> int:
     """Print what `arguments.file` holds. Raises VolumeError, WeightsError or PromptError if it cannot be read."""
     path: Path = arguments.file
-    if not path.exists():
-        raise VolumeError(f"{path}: No such file or folder: check the path.")
+    lines = _lines(path, arguments)
     print(path)
-    for name, value in _describer(path)(path):
+    for name, value in lines:
         print(f"  {name:<13}{value}")
     return 0
 
 
+def _lines(path: Path, arguments: argparse.Namespace) -> Iterator[_Line]:
+    from medsam2_core.io.volume import is_dicom_path, naming
+
+    with naming(path):
+        is_dicom = is_dicom_path(path)
+    if is_dicom or arguments.series is not None or arguments.resample:
+        return _series(path, arguments.series, arguments.resample)
+    return _describer(path)(path)
+
+
+def _series(path: Path, wanted: str | None, resample: bool) -> Iterator[_Line]:
+    """The series there are; of the one that is chosen, or the only one, what it holds."""
+    from medsam2_core.io import list_series
+    from medsam2_core.io.dicom.grid import step_mm
+
+    found = list_series(path)
+    for one in found:
+        first = one.frames[0]
+        sizes = [f"{size:.4g}" for size in (*(first.spacing or ()), step_mm(one.frames)) if size]
+        slices = "1 slice" if len(one.frames) == 1 else f"{len(one.frames)} slices"
+        facts = [one.modality or "no modality", one.title, f"{slices} of {first.shape[1]} x {first.shape[0]} pixels"]
+        yield f"series {one.number}", ", ".join([*facts, " x ".join(sizes) + " mm"])
+        yield "", one.uid
+    if len(found) == 1 or wanted is not None:
+        yield from _image(path, wanted, resample)
+
+
 def _describer(path: Path) -> Callable[[Path], Iterator[_Line]]:
     name = path.name.lower()
-    if path.is_dir():
-        return _image
     if name.endswith((".pt", ".pth")):
         return _checkpoint
     if name.endswith(".json"):
@@ -50,13 +76,13 @@ def _describer(path: Path) -> Callable[[Path], Iterator[_Line]]:
     return _segmentation if name.endswith(".seg.nrrd") else _image
 
 
-def _image(path: Path) -> Iterator[_Line]:
+def _image(path: Path, series: str | None = None, resample: bool = False) -> Iterator[_Line]:
     import numpy as np
 
     from medsam2_core.image.window import Window
     from medsam2_core.io import read_volume
 
-    volume = read_volume(path)
+    volume = read_volume(path, series, resample)
     yield from _grid(volume.geometry, str(volume.array.dtype))
     finite = volume.array[np.isfinite(volume.array)]
     yield "values", f"{finite.min():g} to {finite.max():g}{_not_finite(volume, finite.size)}"

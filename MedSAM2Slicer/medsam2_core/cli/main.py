@@ -12,6 +12,7 @@ from medsam2_core.cli.prompt_options import join_negative_values
 from medsam2_core.cli.propagate import INTERRUPTED
 from medsam2_core.cli.version import package_version
 from medsam2_core.errors import MedSAM2Error
+from medsam2_core.notices import told
 
 _REFUSED = 2
 
@@ -36,7 +37,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's) and return the exit code: 2 refused, 130 ended by Ctrl+C."""
     options = _parser().parse_args(join_negative_values(sys.argv[1:] if arguments is None else arguments))
     try:
-        code: int = options.command(options)
+        with told(_note):
+            code: int = options.command(options)
     except MedSAM2Error as error:
         print(f"medsam2: {_one_line(error)}", file=sys.stderr)
         return _REFUSED
@@ -44,6 +46,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print("medsam2: Interrupted; nothing more was written.", file=sys.stderr)
         return INTERRUPTED
     return code
+
+
+def _note(text: str) -> None:
+    print(f"Note: {text}", file=sys.stderr)
 
 
 def _one_line(error: MedSAM2Error) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PointOption, PromptOption
+from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PromptOption
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.io import read_mask
+from medsam2_core.io import Volume, read_mask
+from medsam2_core.io.dicom.regular import StoredSlices
 from medsam2_core.run.prompts import PLANES, Prompt, RunObject, Slicing, joined, place_box, place_mask, place_points
 from medsam2_core.run.report import describe_region
 
@@ -19,20 +20,25 @@ def choose_axis(text: str, geometry: Geometry) -> int:
     return int(text) if text in ("0", "1", "2") else geometry.anatomical_axis(text)
 
 
-def place_options(options: Iterable[PromptOption], frame: str, slicing: Slicing) -> list[Prompt]:
+def place_options(
+    options: Iterable[PromptOption], frame: str, slicing: Slicing, stored: StoredSlices | None = None
+) -> list[Prompt]:
     """The prompts of one object in the volume; `frame` is that of the coordinates: "ijk", "ras" or "lps".
 
+    Voxels are those of the `stored` slices, if the volume was made from such.
     Raises PromptError for a prompt outside the volume, an empty box or mask, or a mask on another grid, and
     VolumeError for a mask file that cannot be read.
     """
     placed: list[Prompt] = []
     for option in options:
         if isinstance(option, MaskOption):
+            _require_grid(stored, "--mask")
             placed += place_mask(read_mask(option.path, slicing.geometry), slicing)
         elif isinstance(option, BoxOption):
-            placed.append(_place_box_option(option, frame, slicing))
+            placed.append(_place_box_option(option, frame, slicing, stored))
         else:
-            placed.append(_place_point_option(option, frame, slicing))
+            points, frame_there = _from_stored([option.position], frame, stored)
+            placed += place_points(points, [option.include], frame_there, slicing, option.text)
     return placed
 
 
@@ -47,7 +53,7 @@ def check_range_holds_prompts(objects: Iterable[RunObject], first: int, last: in
             )
 
 
-def stop_rules(options: argparse.Namespace, saved: Mapping[str, Any] | None, geometry: Geometry) -> dict[str, Any]:
+def stop_rules(options: argparse.Namespace, saved: Mapping[str, Any] | None, volume: Volume) -> dict[str, Any]:
     """The rules as a run file has them: those given, else those `saved` in one.
 
     Raises PromptError for a region on another grid, and VolumeError for a file that cannot be read.
@@ -61,20 +67,32 @@ def stop_rules(options: argparse.Namespace, saved: Mapping[str, Any] | None, geo
     rules = dict(saved or {})
     rules.update({name: value or None for name, value in given.items() if value is not None})
     if options.stop_outside is not None:
-        rules["inside"] = describe_region(read_mask(options.stop_outside, geometry))
+        _require_grid(volume.stored, "--stop-outside")
+        rules["inside"] = describe_region(read_mask(options.stop_outside, volume.geometry))
     return rules
 
 
-def _place_point_option(option: PointOption, frame: str, slicing: Slicing) -> Prompt:
-    return place_points([option.position], [option.include], frame, slicing, option.text)[0]
+def _require_grid(stored: StoredSlices | None, option: str) -> None:
+    """Raise PromptError for a mask beside --resample, since no file holds one on slices that lie on no grid."""
+    if stored is not None:
+        raise PromptError(f"{option} cannot be used with --resample: show the object with --point or --box.")
 
 
-def _place_box_option(option: BoxOption, frame: str, slicing: Slicing) -> Prompt:
+def _from_stored(
+    points: Sequence[Sequence[float]], frame: str, stored: StoredSlices | None
+) -> tuple[Sequence[Sequence[float]], str]:
+    """Points in a frame that the volume has: voxels of stored slices become mm."""
+    if stored is None or frame != "ijk":
+        return points, frame
+    return stored.to_lps(points).tolist(), "lps"
+
+
+def _place_box_option(option: BoxOption, frame: str, slicing: Slicing, stored: StoredSlices | None) -> Prompt:
     """Place all four corners: on an oblique grid two opposite ones alone would not span the box."""
     through = _through_place(frame, slicing)
     (x0, y0), (x1, y1) = option.corners
     corners = [joined(through, xy, option.through) for xy in ((x0, y0), (x1, y0), (x0, y1), (x1, y1))]
-    return place_box(corners, frame, slicing, option.text)
+    return place_box(*_from_stored(corners, frame, stored), slicing, option.text)
 
 
 def _through_place(frame: str, slicing: Slicing) -> int:

@@ -83,14 +83,14 @@ def make_plan(options: argparse.Namespace) -> Plan:
     run = None if options.prompts is None else read_run_file(options.prompts)
     saved = FileSettings() if run is None else run.settings
     model, expected_sha256 = _model(options.model, saved)
-    volume = read_volume(options.volume)
+    volume = read_volume(options.volume, options.series, options.resample)
     stack = _stack(options.axis, saved, volume)
     slicing = stack.slicing(volume.geometry)
     runs = [] if run is None else place_runs(run, slicing)
     if typed and stack.plane is not None:
         raise PromptError(_OBLIQUE)
-    objects = _objects(options, runs[-1].objects if runs else (), slicing)
-    first, last = _range(options.range, saved, slicing.count)
+    objects = _objects(options, runs[-1].objects if runs else (), slicing, volume)
+    first, last = _range(options.range, saved, slicing, volume)
     check_range_holds_prompts(objects, first, last)
     return Plan(
         volume=volume,
@@ -105,7 +105,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         memory=_memory(options.memory or saved.memory or DEFAULT_MEMORY),
         field_of_view=options.field_of_view or saved.field_of_view or "auto",
         device=options.device or saved.device or "auto",
-        stop=stop_rules(options, saved.stop, slicing.geometry),
+        stop=stop_rules(options, saved.stop, volume),
         output=options.output,
         report=options.report,
         rounds=None if options.range else saved.rounds,
@@ -158,20 +158,25 @@ def _stack(chosen: str | None, saved: FileSettings, volume: Volume) -> SliceStac
     return SliceStack(choose_axis(chosen or "0", volume.geometry))
 
 
-def _objects(options: argparse.Namespace, saved: Sequence[RunObject], slicing: Slicing) -> list[RunObject]:
+def _objects(
+    options: argparse.Namespace, saved: Sequence[RunObject], slicing: Slicing, volume: Volume
+) -> list[RunObject]:
     """Objects of the run file, then those of the command line; one that both name gets the prompts of both."""
     typed = parse_prompts(options.typed or [])
     if not typed:
         return list(saved)
     prompts: dict[str, list[Prompt]] = {item.segment.name: list(item.prompts) for item in saved}
     for name, given in typed.items():
-        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing))
+        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored))
     labels = {item.segment.name: item.segment.label for item in saved}
     colors = {item.segment.name: item.segment.color for item in saved}
     return make_objects(prompts, labels, colors)
 
 
-def _range(chosen: str | None, saved: FileSettings, count: int) -> tuple[int, int]:
+def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Volume) -> tuple[int, int]:
+    count = slicing.count
+    if chosen is not None and volume.stored is not None and slicing.axis == 0:
+        return volume.stored.span(*parse_range(chosen, volume.stored.shape_kji[0]))
     if chosen is not None:
         return parse_range(chosen, count)
     if saved.range is not None:

@@ -39,7 +39,8 @@ def add_parser(subparsers: SubParsers) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(command=propagate)
-    parser.add_argument("volume", type=Path, metavar="CT", help="image file or folder with one DICOM series")
+    parser.add_argument("volume", type=Path, metavar="CT", help="image file, or folder or DICOMDIR of DICOM slices")
+    add_series_options(parser)
     parser.add_argument(
         "--output", type=Path, required=True, metavar="OUT.seg.nrrd", help=".seg.nrrd, .nrrd, .nii, .nii.gz or .mha"
     )
@@ -53,6 +54,16 @@ def add_parser(subparsers: SubParsers) -> None:
     add_stop_options(parser)
     add_drawing_options(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress and no summary")
+
+
+def add_series_options(parser: argparse.ArgumentParser) -> None:
+    """Add --series and --resample."""
+    parser.add_argument("--series", metavar="N|UID", help="which DICOM series, if there are several; see medsam2 info")
+    parser.add_argument(
+        "--resample",
+        action="store_true",
+        help="put tilted or uneven DICOM slices on a regular grid, and the masks back on the slices",
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,12 @@ _GRID_TOLERANCE = 0.1  # voxels
 _RAS_AXIS = {"sagittal": 0, "coronal": 1, "axial": 2}  # the anatomical axis a plane's slices are stacked along
 
 
+SHEARED = (
+    "The volume's axes are not at right angles (a sheared or tilted grid): "
+    "resample it to a regular grid first, for example in Slicer with Resample Scalar/Vector/DWI Volume."
+)
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The grid of a 3D volume.
@@ -41,10 +47,7 @@ class Geometry:
         if not np.all(np.isfinite(self.origin_lps)):
             raise VolumeError(f"The origin {self.origin_lps} is not finite: correct the file's header.")
         if not _orthonormal(self.direction_lps):
-            raise VolumeError(
-                "The volume's axes are not at right angles (a sheared or tilted grid): "
-                "resample it to a regular grid first, for example in Slicer with Resample Scalar/Vector/DWI Volume."
-            )
+            raise VolumeError(SHEARED)
 
     @property
     def spacing_kji(self) -> Triple:
@@ -93,11 +96,18 @@ class Geometry:
 
     def same_grid(self, other: Geometry) -> bool:
         """Whether both grids have the same shape and corners that agree within a tenth of a voxel."""
-        if self.shape_kji != other.shape_kji:
-            return False
+        return self.shape_kji == other.shape_kji and self.largest_shift(other) <= _GRID_TOLERANCE
+
+    def largest_shift(self, other: Geometry) -> float:
+        """How far, in voxels of this grid along one of its axes, a corner lies from where `other` has it."""
         k, j, i = self.shape_kji
         corners = np.array(list(itertools.product((0, i - 1), (0, j - 1), (0, k - 1))), dtype=np.float64)
-        return bool(np.abs(self.ras_to_ijk(other.ijk_to_ras(corners)) - corners).max() <= _GRID_TOLERANCE)
+        return float(np.abs(self.ras_to_ijk(other.ijk_to_ras(corners)) - corners).max())
+
+    @property
+    def columns_lps(self) -> Float:
+        """The vectors (as columns) from a voxel to the next along i, j, k, LPS mm."""
+        return self._ijk_to_lps_linear()
 
     def describe(self) -> str:
         """Size, spacing and origin in one phrase, for messages."""
@@ -108,6 +118,26 @@ class Geometry:
     def _ijk_to_lps_linear(self) -> Float:
         linear: Float = np.asarray(self.direction_lps) * np.asarray(self.spacing_ijk)  # scales the columns
         return linear
+
+
+def grid_from_affine(shape_kji: tuple[int, int, int], affine_ijk_to_ras: Float) -> Geometry:
+    """The grid that a 4x4 matrix from voxels (i, j, k) to RAS mm describes. Raises VolumeError if it is none."""
+    return grid_from_columns(
+        shape_kji, _RAS_FROM_LPS @ affine_ijk_to_ras[:3, :3], _RAS_FROM_LPS @ affine_ijk_to_ras[:3, 3]
+    )
+
+
+def grid_from_columns(shape_kji: tuple[int, int, int], columns: Float, origin: Float) -> Geometry:
+    """The grid whose voxel (i, j, k) lies at origin + columns @ (i, j, k), LPS mm. Raises VolumeError if it is none."""
+    spacing = np.linalg.norm(columns, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rows = np.nan_to_num(columns / spacing).tolist()
+    (i, j, k), (x, y, z) = spacing.tolist(), origin.tolist()
+    return Geometry(shape_kji, (i, j, k), (x, y, z), (_triple(rows[0]), _triple(rows[1]), _triple(rows[2])))
+
+
+def _triple(values: list[float]) -> Triple:
+    return values[0], values[1], values[2]
 
 
 def _points(points: npt.ArrayLike) -> Float:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.geometry import Geometry
 
 Labels = npt.NDArray[np.integer[Any]]
+Float = npt.NDArray[np.float64]
 
 MAX_LABEL = 65535
 _GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a colour
@@ -61,22 +61,22 @@ def check_all_named(labelmap: Labels, segments: Sequence[Segment]) -> None:
         raise VolumeError(f"The label map holds labels without a segment ({shown}): pass a Segment for each of them.")
 
 
-def to_metadata(segments: Sequence[Segment], geometry: Geometry) -> dict[str, str]:
-    """The key-value pairs by which Slicer reads a one-layer label map on `geometry` as `segments`."""
+def to_metadata(segments: Sequence[Segment], shape_kji: Sequence[int], affine_ijk_to_ras: Float) -> dict[str, str]:
+    """The key-value pairs by which Slicer reads a one-layer label map as `segments`; the 4x4 matrix gives RAS mm."""
     metadata = {
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_SourceRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
-        "Segmentation_ConversionParameters": _conversion_parameters(geometry),
+        "Segmentation_ConversionParameters": _conversion_parameters(shape_kji, affine_ijk_to_ras),
     }
     for index, segment in enumerate(segments):
-        for key, value in _segment_metadata(segment, geometry).items():
+        for key, value in _segment_metadata(segment, shape_kji).items():
             metadata[f"Segment{index}_{key}"] = value
     return metadata
 
 
-def _segment_metadata(segment: Segment, geometry: Geometry) -> dict[str, str]:
+def _segment_metadata(segment: Segment, shape_kji: Sequence[int]) -> dict[str, str]:
     return {
         "ID": f"Segment_{segment.label}",
         "Name": segment.name,
@@ -86,20 +86,20 @@ def _segment_metadata(segment: Segment, geometry: Geometry) -> dict[str, str]:
         "LabelValue": str(segment.label),
         "Layer": "0",
         # Slicer crops the whole layer to the extent of its first segment, so each names the full extent.
-        "Extent": " ".join(_extent(geometry)),
+        "Extent": " ".join(_extent(shape_kji)),
         "Tags": "Segmentation.Status:inprogress|",
     }
 
 
-def _extent(geometry: Geometry) -> list[str]:
+def _extent(shape_kji: Sequence[int]) -> list[str]:
     """First and last voxel along i, j, k, as VTK writes an extent."""
-    return [text for size in reversed(geometry.shape_kji) for text in ("0", str(size - 1))]
+    return [text for size in reversed(shape_kji) for text in ("0", str(size - 1))]
 
 
-def _conversion_parameters(geometry: Geometry) -> str:
+def _conversion_parameters(shape_kji: Sequence[int], affine_ijk_to_ras: Float) -> str:
     """The reference grid, so that Slicer paints on it even while the segmentation is empty."""
-    matrix = [f"{value:.17g}" for value in geometry.affine_ijk_to_ras.ravel()]
-    grid = ";".join(matrix + _extent(geometry)) + ";"
+    matrix = [f"{value:.17g}" for value in affine_ijk_to_ras.ravel()]
+    grid = ";".join(matrix + _extent(shape_kji)) + ";"
     return f"Reference image geometry|{grid}|Grid of the segmented volume.&"
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from medsam2_core.errors import WeightsError
+from medsam2_core.files.lock import try_lock
 from medsam2_core.weights.catalogue import ModelEntry, find_entry, load_catalogue, models_folder
 from medsam2_core.weights.checksum import file_sha256, read_blocks
 from medsam2_core.weights.download import CancelToken, Patience, Progress, Source, download_file, part_path
-from medsam2_core.weights.lock import try_lock
 from medsam2_core.weights.part_file import PartFile, disk_errors
 from medsam2_core.weights.user_folder import user_folder
 

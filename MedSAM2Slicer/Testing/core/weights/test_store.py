@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from medsam2_core.errors import Cancelled, WeightsError
+from medsam2_core.files.lock import try_lock
 from medsam2_core.weights import store as module
 from medsam2_core.weights.catalogue import ModelEntry
-from medsam2_core.weights.lock import try_lock
 from medsam2_core.weights.store import ModelState, WeightsStore
 from medsam2_core.weights.user_folder import user_folder
 
@@ -21,7 +21,7 @@ MakeStore = Callable[..., WeightsStore]
 
 HOLD_LOCK = """
 import sys, pathlib
-from medsam2_core.weights.lock import try_lock
+from medsam2_core.files.lock import try_lock
 with try_lock(pathlib.Path(sys.argv[1])) as held:
     print(held, flush=True)
     sys.stdin.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -250,7 +251,7 @@ def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object, **__: object) -> None:  # tests may run as root, whom permissions do not stop
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     with pytest.raises(VolumeError, match=r"cannot be written \(Permission denied\): change its permissions"):
         io.check_output_path(tmp_path / "a.nii")
 
@@ -291,10 +292,9 @@ def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path: Path, suffix:
 
 def assert_nothing_kept(path: Path, limit: int, shape: tuple[int, ...]) -> None:
     command = [sys.executable, "-c", FULL_DISK, str(path), str(limit), *map(str, shape)]
-    core = str(Path(io.__file__).parents[1])
+    core = str(Path(io.__file__).parents[2])
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": core})
-    assert done.stdout == (
-        f"{path}: Writing failed and nothing was kept: make room on the disk or choose another folder.\n"
-    )
+    reason = "There is not enough room to write it (File too large)"
+    assert done.stdout == f"{path}: {reason}: make room on the disk or choose another folder.\n"
     assert [item.name for item in path.parent.iterdir()] == [path.name]
     assert path.read_bytes() == b"old"

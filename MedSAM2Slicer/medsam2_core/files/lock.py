@@ -11,7 +11,7 @@ from typing import IO
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(file: IO[bytes]) -> bool:
+    def try_lock_file(file: IO[bytes]) -> bool:
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -23,7 +23,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(file: IO[bytes]) -> bool:
+    def try_lock_file(file: IO[bytes]) -> bool:
+        """Hold an open file until it is closed; False where another holder has it."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -44,7 +45,7 @@ def try_lock(path: Path) -> Iterator[bool]:
         OSError: the file cannot be created, or its disk knows no locks.
     """
     with path.open("wb") as file:
-        held = _try_lock(file)
+        held = try_lock_file(file)
         try:
             yield held
         finally:

@@ -1,0 +1,136 @@
+"""Drafts: a file is written beside its place, and put there in one step when it is complete.
+
+A draft is locked while its process lives, so what a killed one left behind is known and removed by the next.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.files.lock import try_lock_file
+
+_PREFIX = ".medsam2-"
+_PAGE = b"\0" * (1 << 20)
+
+
+class Draft:
+    """A new file for `target`, whose folder must exist: written through `file`, kept by `keep`, else removed.
+
+    `reserve` bytes of the disk are taken at once, so that there is room in the end. Raises VolumeError, in a sentence
+    that says what to do, if the folder cannot be written or has no room.
+    """
+
+    def __init__(self, target: Path, reserve: int = 0) -> None:
+        self._shown = target
+        self._target = target.resolve()  # a link stays a link; what it points to is replaced
+        self.file, self._path = self._made()
+        try:
+            self._reserve(reserve)
+        except BaseException as error:
+            self.discard()
+            raise (self.refusal(error) if isinstance(error, OSError) else error) from error
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def keep(self) -> None:
+        """Put what was written in the target's place. Raises OSError; the target is as it was then."""
+        self.file.truncate()
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        # mkstemp keeps others out; the file gets the rights of the one it replaces, or of any new one.
+        rights = self._target.stat().st_mode & 0o777 if self._target.exists() else 0o666 & ~_umask()
+        with suppress(OSError):  # not every file system knows rights
+            self._path.chmod(rights)
+        if sys.platform == "win32":
+            self.file.close()  # an open file cannot be renamed there
+        self._path.replace(self._target)
+        self.file.close()
+
+    def discard(self) -> None:
+        """Remove the draft, unless it was kept."""
+        if sys.platform == "win32":
+            self.file.close()
+        if not self.file.closed:
+            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # what is still to be written has no room
+                self.file.close()
+        else:
+            self._path.unlink(missing_ok=True)
+
+    def refusal(self, error: OSError) -> VolumeError:
+        """What to tell of an error while the draft was made or written."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return VolumeError(
+                f"{self._shown}: There is not enough room to write it ({os.strerror(error.errno)}): make room on "
+                "the disk or choose another folder."
+            )
+        return _refusal(self._shown, error)
+
+    def _made(self) -> tuple[IO[bytes], Path]:
+        """An empty file of ours, locked."""
+        while True:
+            try:
+                _require_possible(self._target)
+                remove_abandoned(self._target.parent)
+                handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=self._target.suffix, dir=self._target.parent)
+            except OSError as error:
+                raise _refusal(self._shown, error) from error
+            file = os.fdopen(handle, "w+b")
+            with suppress(OSError):  # a disk without locks: what is abandoned there stays
+                if not try_lock_file(file) or not Path(name).exists():
+                    file.close()  # another process took it for abandoned in between
+                    continue
+            return file, Path(name)
+
+    def _reserve(self, size: int) -> None:
+        if size <= 0:
+            return
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.file.fileno(), 0, size)
+            return
+        for start in range(0, size, len(_PAGE)):
+            self.file.write(_PAGE[: size - start])
+        self.file.flush()
+        self.file.seek(0)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the drafts in a folder whose process has ended."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError), path.open("r+b") as file:
+            if try_lock_file(file):
+                path.unlink()
+
+
+def _require_possible(target: Path) -> None:
+    """Raise OSError for a name that could not be given to the file in the end, such as one that is too long."""
+    with suppress(FileNotFoundError):
+        target.lstat()
+
+
+def _refusal(target: Path, error: OSError) -> VolumeError:
+    return VolumeError(
+        f"{target}: The folder {target.parent} cannot be written ({error.strerror or error}): "
+        "change its permissions, make room or choose another."
+    )
+
+
+def _umask() -> int:
+    """The process's mask for new files; reading it is only possible by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

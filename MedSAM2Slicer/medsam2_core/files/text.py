@@ -1,0 +1,68 @@
+"""Text files as people save them: any Unicode encoding with its mark, any line ends, tables of any separator."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+_MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEPARATORS = ";\t,"
+
+
+class TextError(ValueError):
+    """A file that is no text, or not of the form it should have; says what is wrong, but not with which file."""
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, lines ended by a line feed. Raises TextError for other encodings, OSError."""
+    raw = path.read_bytes()
+    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None) or _unmarked(raw)
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise TextError("its letters are not in Unicode, so save it as UTF-8") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises TextError, OSError."""
+    try:
+        return json.loads(read_text(path))
+    except RecursionError as error:
+        raise TextError("it is too deeply nested") from error
+    except TextError:
+        raise
+    except ValueError as error:
+        raise TextError(str(error)) from error
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a table, cells without outer blanks, empty rows left out. Raises TextError, OSError.
+
+    Cells are separated by semicolons, tabs or commas, by what the first cell of all ends with.
+    """
+    lines = [line for line in read_text(path).split("\n") if line.strip()]
+    separator = ""
+    if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:  # how spreadsheets are told
+        separator = lines.pop(0)[4]
+    separator = separator or next((letter for letter in "".join(lines[:1]) if letter in _SEPARATORS), ",")
+    try:
+        return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
+    except csv.Error as error:
+        raise TextError(str(error)) from error
+
+
+def _unmarked(raw: bytes) -> str:
+    """UTF-16 where every other byte of the beginning is 0, else UTF-8."""
+    if raw[1:64:2].count(0) > len(raw[1:64:2]) / 2:
+        return "utf-16-le"
+    return "utf-16-be" if raw[0:64:2].count(0) > len(raw[0:64:2]) / 2 else "utf-8"

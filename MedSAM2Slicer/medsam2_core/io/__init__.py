@@ -1,0 +1,29 @@
+"""Read volumes, masks and segmentations, write label maps.
+
+Arrays are (k, j, i). Every error is one sentence that starts with the file and says what to do. Formats have rooms of
+their own: `dicom`, `nifti`, `itk` (everything else SimpleITK reads) and `formats` (what is written).
+"""
+
+from __future__ import annotations
+
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.segments import Segment
+from medsam2_core.io.dicom.series import Series
+from medsam2_core.io.labels import read_labelmap, read_mask, read_segments
+from medsam2_core.io.volume import Volume, list_series, read_volume
+from medsam2_core.io.writing import check_output_path, open_draft, write_labelmap
+
+__all__ = [
+    "Geometry",
+    "Segment",
+    "Series",
+    "Volume",
+    "check_output_path",
+    "list_series",
+    "open_draft",
+    "read_labelmap",
+    "read_mask",
+    "read_segments",
+    "read_volume",
+    "write_labelmap",
+]

@@ -1,0 +1,170 @@
+"""Slices held against a regular grid: accepted only where every one lies where the grid says, else refused by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Geometry, grid_from_columns
+from medsam2_core.io.dicom.headers import Frame, cross
+
+Float = npt.NDArray[np.float64]
+
+_LARGEST_ERROR_MM = 0.01
+_LARGEST_ERROR = 0.05  # of the smallest spacing, for voxels that are smaller than usual
+_SMALLEST_TILT = 5e-4  # radians; what rounding of positions and of unit vectors can make
+_RESAMPLE = "add --resample (resample=True in Python), which works on a regular grid and brings the mask back to these"
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Frames in order along their normal, of one shape, spacing and orientation; `positions` (n, 3) in LPS mm."""
+
+    frames: tuple[Frame, ...]
+    positions: Float
+    row: Float  # unit vector along a row (but for rounding), so the direction of i
+    column: Float  # of j
+    spacing: tuple[float, float]  # between rows, between columns
+
+    @property
+    def normal(self) -> Float:
+        """Unit vector from slice to slice."""
+        normal = np.cross(self.row, self.column)
+        unit: Float = normal / np.linalg.norm(normal)
+        return unit
+
+    @property
+    def heights(self) -> Float:
+        """Where the slices lie along the normal, ascending, mm."""
+        heights: Float = self.positions @ self.normal
+        return heights
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.frames[0].shape
+
+    def tolerance(self, step: float) -> float:
+        """How far, in mm, a slice may lie from where a grid of that step says."""
+        return min(_LARGEST_ERROR_MM, _LARGEST_ERROR * min(*self.spacing, step))
+
+
+def arrange(frames: Sequence[Frame]) -> Slices:
+    """Sort frames along their normal.
+
+    Raises VolumeError unless all say where they lie and have one size, spacing and orientation, and no two one place.
+    """
+    for what, value in (("position", "position"), ("orientation", "orientation"), ("pixel spacing", "spacing")):
+        missing = sum(getattr(frame, value) is None for frame in frames)
+        if missing:
+            raise VolumeError(
+                f"{missing} of {len(frames)} DICOM slices say no {what}, so their place in the patient is not known: "
+                "export the series again from where it was made, not as screen captures or from an anonymizer."
+            )
+    _require_equal("sizes", frames, [frame.shape for frame in frames])
+    found = _arranged(frames)
+    rows, columns = found.shape
+    reach = np.array([columns * found.spacing[1]] * 3 + [rows * found.spacing[0]] * 3)
+    limit = min(_LARGEST_ERROR_MM, _LARGEST_ERROR * min(found.spacing))
+    _require_equal("orientations", frames, [np.array(frame.orientation).ravel() for frame in frames], limit / reach)
+    spans = [np.multiply(frame.spacing, found.shape) for frame in frames]  # type: ignore[arg-type]
+    _require_equal("pixel spacings", frames, spans, limit)
+    _require_apart(found)
+    return found
+
+
+def step_mm(frames: Sequence[Frame]) -> float | None:
+    """What most slices lie apart, or how thick the only one is, mm; None where that is not said."""
+    placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
+    if len(placed) < 2:
+        return placed[0].thickness if placed else None
+    slices = _arranged(placed)
+    return float(np.median(np.diff(slices.heights)))
+
+
+def regular_geometry(slices: Slices) -> Geometry:
+    """The grid the slices lie on. Raises VolumeError, with the tilt or the gaps, if they lie on none."""
+    step = _step(slices)
+    size = float(np.linalg.norm(step))
+    along = step / size
+    count = np.arange(len(slices.frames))[:, None]
+    start = (slices.positions - count * step).mean(axis=0)
+    error = np.linalg.norm(slices.positions - (start + count * step), axis=1).max()
+    tilt = math.acos(min(1.0, float(along @ slices.normal)))
+    if tilt > _SMALLEST_TILT:
+        _refuse_tilt(tilt)
+    if error > slices.tolerance(size):
+        _refuse_uneven(slices)
+    columns = np.column_stack([slices.row * slices.spacing[1], slices.column * slices.spacing[0], step])
+    return grid_from_columns((len(slices.frames), *slices.shape), columns, start)
+
+
+def _step(slices: Slices) -> Float:
+    """From slice to slice, LPS mm: the straight line nearest to all positions; for a single slice its thickness."""
+    count = len(slices.frames)
+    if count == 1:
+        thickness = slices.frames[0].thickness
+        if thickness is None or thickness == 0:
+            raise VolumeError("The one slice says no thickness, so its volume is not known: give the whole series.")
+        return slices.normal * abs(thickness)
+    places = np.arange(count) - (count - 1) / 2
+    step: Float = places @ slices.positions / (places @ places)
+    return step
+
+
+def _arranged(frames: Sequence[Frame]) -> Slices:
+    row, column = np.array(frames[0].orientation)  # not made longer or shorter: they are what the headers reckon with
+    positions = np.array([frame.position for frame in frames])
+    order = np.argsort(positions @ np.asarray(cross(row, column)), kind="stable")
+    spacing = frames[0].spacing or (1.0, 1.0)
+    if not min(spacing) > 0:
+        raise VolumeError(f"The pixel spacing is {spacing} mm, which is not above 0: export the series again.")
+    return Slices(tuple(frames[place] for place in order), positions[order], row, column, spacing)
+
+
+def _require_equal(what: str, frames: Sequence[Frame], values: Sequence[object], limit: object = 0) -> None:
+    array = np.asarray(values, dtype=np.float64)
+    differing = np.flatnonzero((np.abs(array - np.median(array, axis=0)) > limit).any(axis=1))
+    if differing.size:
+        names = ", ".join(frames[place].path.name for place in differing[:3])
+        raise VolumeError(
+            f"The slices have different {what} ({len(differing)} of {len(frames)} differ from most: {names}): give a "
+            "folder without those, or export the series again."
+        )
+
+
+def _require_apart(slices: Slices) -> None:
+    gaps = np.diff(slices.heights)
+    if not gaps.size:
+        return
+    same = np.flatnonzero(gaps <= _LARGEST_ERROR * np.median(gaps))
+    if same.size:
+        one, other = slices.frames[same[0]], slices.frames[same[0] + 1]
+        raise VolumeError(
+            f"{same.size + 1} or more slices lie in one place (such as {_name(one)} and {_name(other)}), so the series "
+            "holds doubled slices or several volumes that nothing tells apart: export each volume by itself."
+        )
+
+
+def _name(frame: Frame) -> str:
+    return f"{frame.path.name}" + (f" frame {frame.index + 1}" if frame.index else "")
+
+
+def _refuse_tilt(tilt: float) -> None:
+    raise VolumeError(
+        f"The slices are tilted by {math.degrees(tilt):.1f} degrees against the direction they are stacked in (a "
+        f"tilted gantry, or slices shifted sideways), which no grid with right angles holds: {_RESAMPLE} slices."
+    )
+
+
+def _refuse_uneven(slices: Slices) -> None:
+    gaps = np.linalg.norm(np.diff(slices.positions, axis=0), axis=1)
+    raise VolumeError(
+        f"Slices are missing, doubled, shifted or unevenly spaced (gaps of {gaps.min():.4g} to {gaps.max():.4g} mm): "
+        f"export the series again, or {_RESAMPLE} slices."
+    )

@@ -1,0 +1,126 @@
+"""Image files of every format SimpleITK knows: the only place that uses it, and only to read.
+
+Images are numpy arrays here; what ITK gets wrong is put right (the locale) or refused before it is asked.
+"""
+
+# SimpleITK ships without type annotations.
+# mypy: disable-error-code="no-untyped-call, no-any-return"
+
+from __future__ import annotations
+
+import locale
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import SHEARED, Geometry
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A scalar or multi-component image as its file holds it.
+
+    `array` is (k, j, i), with components, if there are several, as a fourth axis; `grid` is None for an image of other
+    than three dimensions, whose `size` tells it all the same.
+    """
+
+    array: Array
+    grid: Geometry | None
+    size: tuple[int, ...]
+    components: int
+    voxel_type: str
+    metadata: Mapping[str, str]
+
+    def require_3d(self) -> Geometry:
+        """The grid. Raises VolumeError for an image of other than three dimensions."""
+        if self.grid is None:
+            sizes = " x ".join(str(size) for size in self.size)
+            raise VolumeError(f"The image has {len(self.size)} dimensions ({sizes}): give one 3D volume.")
+        return self.grid
+
+
+def read_image(path: Path) -> Image:
+    """Read an image file. Raises VolumeError for one that is damaged, empty, sheared or of an unknown format."""
+    _require_utf8(path)
+    with _refusing(), _guarded():
+        image = _read(path)
+        return Image(
+            sitk.GetArrayFromImage(image),
+            _grid(image) if image.GetDimension() == 3 else None,
+            image.GetSize(),
+            image.GetNumberOfComponentsPerPixel(),
+            image.GetPixelIDTypeAsString(),
+            {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()},
+        )
+
+
+def decompress(path: Path) -> Array:
+    """The pixels (frame, row, column) of a DICOM file that says nothing of their meaning. Raises VolumeError."""
+    with _refusing(), _guarded():
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def _read(path: Path) -> sitk.Image:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if 0 in reader.GetSize():
+        raise VolumeError("The volume is empty (a size of 0): export it again.")
+    image = reader.Execute()
+    one_step = image.GetDimension() == 4 and image.GetSize()[3] == 1
+    return image[:, :, :, 0] if one_step else image
+
+
+def _grid(image: sitk.Image) -> Geometry:
+    i, j, k = image.GetSize()
+    rows = np.asarray(image.GetDirection()).reshape(3, 3).tolist()
+    direction = (tuple(rows[0]), tuple(rows[1]), tuple(rows[2]))
+    return Geometry((k, j, i), image.GetSpacing(), image.GetOrigin(), direction)
+
+
+def _require_utf8(path: Path) -> None:
+    """Raise VolumeError for a name that SimpleITK cannot take: handed over all the same, it ends the program."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise VolumeError("The name or that of a folder holds bytes that are no UTF-8: rename it.") from error
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """One sentence for whatever ITK cannot read."""
+    try:
+        yield
+    except (RuntimeError, OSError, UnicodeDecodeError) as error:  # SimpleITK raises nothing but RuntimeError
+        text = str(error)
+        if "orthonormal" in text:
+            raise VolumeError(SHEARED) from error
+        if ("llocat" in text and "memory" in text.lower()) or "bad_alloc" in text:
+            raise MemoryError from error
+        raise VolumeError(
+            "Cannot be read as an image, so it is damaged, incomplete or of an unknown format: "
+            "copy it again, check its permissions, or export it as NIfTI, NRRD or DICOM."
+        ) from error
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Decimal points whatever the locale (Qt sets the user's, and ITK reads 1.5 as 1 then), and no warnings of ITK."""
+    numbers = locale.setlocale(locale.LC_NUMERIC)
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    locale.setlocale(locale.LC_NUMERIC, "C")
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+        locale.setlocale(locale.LC_NUMERIC, numbers)

@@ -1,0 +1,134 @@
+"""Masks, label maps and segmentations, read on the grid of the volume they belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.segments import Labels, LayeredSegment, Segment, from_metadata, merge_layers
+from medsam2_core.io import itk
+from medsam2_core.io.volume import naming, read_scalar, require_readable
+
+Array = npt.NDArray[Any]
+
+_SHOWN = 8
+
+
+def read_mask(path: str | Path, geometry: Geometry, name: str | None = None) -> npt.NDArray[np.bool_]:
+    """Read a mask (k, j, i) of one object: true wherever the file is not 0 (or NaN).
+
+    Of a segmentation, or a label map of several labels, `name` is the exact name, or the label, of the one that is
+    meant; layers are read. Raises VolumeError if the file cannot be read; PromptError if it is empty, not on the grid
+    of `geometry`, holds several objects and no name says which, or none of that name.
+    """
+    path = Path(path)
+    with naming(path):
+        require_readable(path)
+        mask = _segment_mask(path, geometry, name) if _is_segmentation(path) else _label_mask(path, geometry, name)
+        if not mask.any():
+            raise PromptError("The mask marks no voxel: paint the object on at least one slice.")
+    return mask
+
+
+def read_labelmap(path: str | Path, geometry: Geometry | None = None) -> Labels:
+    """Read a label map (k, j, i) of any integer type; whole numbers stored as floats become int32.
+
+    Raises VolumeError if it cannot be read, holds fractions, or is not on the grid of `geometry` (if given).
+    """
+    path = Path(path)
+    with naming(path):
+        require_readable(path)
+        array, grid, _ = read_scalar(path)
+        _require_grid(grid, geometry, VolumeError)
+        return _as_labels(array)
+
+
+def read_segments(path: str | Path, geometry: Geometry | None = None) -> tuple[Labels, tuple[Segment, ...]]:
+    """Read a Slicer segmentation (`.seg.nrrd`): its label map (k, j, i) as uint16 and its segments in file order.
+
+    Layers are merged into one label map; a segment whose label another layer has already used gets a new one.
+    Raises VolumeError if it cannot be read, names no segment, has segments that overlap, or is not on the grid of
+    `geometry` (if given).
+    """
+    path = Path(path)
+    with naming(path):
+        require_readable(path)
+        layers, found, grid = _layers(path)
+        _require_grid(grid, geometry, VolumeError)
+        return merge_layers(layers, found)
+
+
+def _is_segmentation(path: Path) -> bool:
+    return path.name.lower().endswith(".seg.nrrd")
+
+
+def _layers(path: Path) -> tuple[Array, list[LayeredSegment], Geometry]:
+    """The layers (layer, k, j, i) of a segmentation, its segments, and its grid."""
+    image = itk.read_image(path)
+    found = from_metadata(image.metadata)
+    if not found:
+        raise VolumeError("The file names no segments: save it from Slicer as a segmentation (.seg.nrrd).")
+    grid = image.require_3d()
+    layers = np.moveaxis(image.array, 3, 0) if image.array.ndim == 4 else image.array[np.newaxis]
+    return layers, found, grid
+
+
+def _segment_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArray[np.bool_]:
+    layers, found, grid = _layers(path)
+    _require_grid(grid, geometry, PromptError)
+    names = [item.segment.name for item in found]
+    chosen = [item for item in found if name is None or item.segment.name == name]
+    if len(chosen) != 1:
+        _refuse_choice(path, name, len(chosen), names)
+    layer = chosen[0].layer
+    if not 0 <= layer < len(layers):
+        raise VolumeError(f"Segment {chosen[0].segment.name!r} has no image data: save the segmentation again.")
+    mask: npt.NDArray[np.bool_] = layers[layer] == chosen[0].segment.label
+    return mask
+
+
+def _label_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArray[np.bool_]:
+    array, grid, _ = read_scalar(path)
+    _require_grid(grid, geometry, PromptError)
+    labels = _as_labels(np.nan_to_num(array) if array.dtype.kind == "f" else array)
+    there = [str(label) for label in np.unique(labels).tolist() if label != 0]
+    if name is not None and name not in there:
+        _refuse_choice(path, name, 0, there)
+    if name is None and len(there) > 1:
+        _refuse_choice(path, name, len(there), there)
+    mask: npt.NDArray[np.bool_] = labels == int(name) if name is not None else labels != 0
+    return mask
+
+
+def _refuse_choice(path: Path, name: str | None, fitting: int, names: list[str]) -> None:
+    """Raise PromptError for a name that no object has or several have, or for several objects without a name."""
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    if name is None:
+        raise PromptError(f"The file holds {len(names)} objects ({shown}): say which one as {path.name}:NAME.")
+    if fitting > 1:
+        raise PromptError(f"{fitting} segments are called {name!r}: rename all but one of them.")
+    raise PromptError(f"The file holds no {name!r}: give one of {shown or 'none, for it is empty'}.")
+
+
+def _require_grid(found: Geometry, wanted: Geometry | None, error: type[VolumeError] | type[PromptError]) -> None:
+    if wanted is not None and not found.same_grid(wanted):
+        raise error(
+            f"The file has {found.describe()} but the volume has {wanted.describe()}: "
+            "resample it to the volume's grid (nearest neighbor), or export it again with the volume as reference."
+        )
+
+
+def _as_labels(array: Array) -> Labels:
+    if array.dtype.kind in "iu":
+        return array
+    if not np.isfinite(array).all() or np.abs(array).max() > np.iinfo(np.int32).max:
+        raise VolumeError("The file holds values that are no labels (NaN or too large): give a label map.")
+    labels = array.astype(np.int32)
+    if not np.array_equal(labels, array):
+        raise VolumeError("The file holds fractional values, so it is an image or a probability: give a label map.")
+    return labels

@@ -1,0 +1,135 @@
+"""Volumes: one image file of any format, or one DICOM series of a folder, as an array and its grid."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.io import itk
+from medsam2_core.io.dicom.grid import arrange, regular_geometry
+from medsam2_core.io.dicom.pixels import read_values
+from medsam2_core.io.dicom.regular import StoredSlices, put_on_grid
+from medsam2_core.io.dicom.scan import is_dicom, is_index
+from medsam2_core.io.dicom.series import Series, choose, find_series
+from medsam2_core.io.nifti import Forms, is_nifti, read_nifti
+from medsam2_core.notices import tell, told
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D scalar volume as its file holds it: `array` (k, j, i) in HU or the scanner's unit, and its grid.
+
+    `forms` is what a NIfTI header says of its place, `stored` the slices of a series that was put on a regular grid;
+    `write_labelmap(..., like=volume)` writes by them.
+    """
+
+    array: Array
+    geometry: Geometry
+    path: Path
+    forms: Forms | None = None
+    stored: StoredSlices | None = None
+
+
+def read_volume(path: str | Path, series: str | int | None = None, resample: bool = False) -> Volume:
+    """Read one 3D scalar volume: any image file SimpleITK knows, or one DICOM series of a folder or CD.
+
+    `series` is the number (as `list_series` counts) or UID of the one that is meant, if there are several. A tilted or
+    uneven series is refused unless it is to be put on a regular grid by `resample`.
+    Raises VolumeError for a file or folder that is missing, damaged or incomplete; that holds 2D, 4D, color or no
+    data, or no finite voxel; or whose axes are not at right angles. Warns with InputNotice of what contradicts itself.
+    """
+    path = Path(path)
+    with naming(path):
+        if is_dicom_path(path):
+            volume = _read_series(path, None if series is None else str(series), resample)
+        elif series is not None or resample:
+            raise VolumeError("This is no DICOM, so there is no series to choose or resample: leave that option out.")
+        else:
+            volume = Volume(*_read_file(path))
+        _require_finite_voxel(volume.array)
+    return volume
+
+
+def list_series(path: str | Path) -> list[Series]:
+    """The DICOM series in a folder and those below it, on a CD (its DICOMDIR) or in a file. Raises VolumeError."""
+    path = Path(path)
+    with naming(path):
+        require_readable(path)
+        return find_series(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Start the text of every error and notice of the statements inside with the file it is about."""
+    notices: list[str] = []
+    try:
+        with told(notices.append):
+            yield
+    except (VolumeError, PromptError) as error:
+        raise type(error)(f"{path}: {error}") from error.__cause__
+    except OSError as error:
+        raise VolumeError(
+            f"{path}: Cannot be read ({error.strerror or error}): check the path and its permissions."
+        ) from error
+    finally:
+        for text in notices:
+            tell(f"{path}: {text}")
+
+
+def require_readable(path: Path) -> None:
+    """Raise VolumeError unless there is a file or folder; a pipe or device would be read without an end."""
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise VolumeError("No such file or folder: check the path.") from error
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise VolumeError("This is neither a file nor a folder: give an image file or a folder of DICOM slices.")
+
+
+def is_dicom_path(path: Path) -> bool:
+    """Whether a path is read as DICOM: a folder, a CD's index or a file of it. Raises VolumeError if it cannot be."""
+    require_readable(path)
+    return path.is_dir() or is_index(path) or is_dicom(path)
+
+
+def read_scalar(path: Path) -> tuple[Array, Geometry, Forms | None]:
+    """The voxels (k, j, i) of a file that is no DICOM, its grid, and its forms if it is NIfTI. Raises VolumeError."""
+    if is_nifti(path):
+        return read_nifti(path)
+    image = itk.read_image(path)
+    if image.components != 1 or "complex" in image.voxel_type:
+        raise VolumeError(
+            f"The voxels are not single numbers ({image.voxel_type}): "
+            "convert color, vector or complex data to one scalar volume."
+        )
+    return image.array, image.require_3d(), None
+
+
+def _read_file(path: Path) -> tuple[Array, Geometry, Path, Forms | None]:
+    array, grid, forms = read_scalar(path)
+    return array, grid, path, forms
+
+
+def _read_series(path: Path, wanted: str | None, resample: bool) -> Volume:
+    slices = arrange(choose(find_series(path), wanted).frames)
+    if not resample:
+        grid = regular_geometry(slices)  # before the pixels, which take longer
+        return Volume(read_values(slices.frames), grid, path)
+    array, grid, stored = put_on_grid(slices, read_values(slices.frames))
+    return Volume(array, grid, path, stored=stored)
+
+
+def _require_finite_voxel(array: Array) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).any():
+        raise VolumeError("All voxels are NaN or infinite: export it again.")

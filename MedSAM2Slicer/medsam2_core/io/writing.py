@@ -1,0 +1,125 @@
+"""Label maps and segmentations, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.files.draft import Draft
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.segments import MAX_LABEL, Segment, check_all_named, check_segments, to_metadata
+from medsam2_core.io import formats
+from medsam2_core.io.nifti import Place
+from medsam2_core.io.volume import Volume, naming
+
+Array = npt.NDArray[Any]
+
+_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")  # the longer ones first
+
+
+def check_output_path(path: str | Path) -> None:
+    """Raise VolumeError unless `write_labelmap` could write `path`; call it before a long run.
+
+    The extension must be known and the folder exist and take a new file, which is tried. What killed runs left half
+    written in the folder is removed.
+    """
+    with open_draft(path):
+        pass
+
+
+def open_draft(path: str | Path, voxels: int = 0, highest: int = 255) -> Draft:
+    """A place for the label map of so many voxels and labels up to `highest`, with its room on the disk taken.
+
+    Raises VolumeError, as `check_output_path`, and if there is not enough room.
+    """
+    path = Path(path)
+    with naming(path):
+        suffix = _suffix(path)
+        if path.is_dir():
+            raise VolumeError("This is a folder: give the name of a file in it.")
+        if not path.parent.is_dir():
+            raise VolumeError(f"The folder {path.parent} does not exist: create it or choose another.")
+        _require_utf8(path)
+    return Draft(path, formats.largest_size(suffix, voxels, _kind(highest).itemsize) if voxels else 0)
+
+
+def write_labelmap(
+    path: str | Path,
+    labelmap_kji: Array,
+    geometry: Geometry,
+    segments: Sequence[Segment] = (),
+    like: Volume | None = None,
+    draft: Draft | None = None,
+) -> None:
+    """Write a label map (k, j, i; 0 is background) on the grid of `geometry`, compressed where the format can.
+
+    `.nii`, `.nii.gz`, `.nrrd` and `.mha` hold the labels alone; `.seg.nrrd` is a Slicer segmentation that also holds
+    `segments`. Voxels are uint8 if every label fits, else uint16. `like` is the volume the labels were drawn on: NIfTI
+    files say their place in its words, and labels of a resampled series are brought back to its stored slices. An
+    existing file is replaced only by a complete new one; after any failure the folder is as before. `draft` is a place
+    that `open_draft` gave for `path`.
+    Raises VolumeError for an output that cannot be written, labels outside 0 to 65535 or an array of another shape.
+    """
+    path = Path(path)
+    with draft or open_draft(path) as place, naming(path):
+        labelmap = _compact_labels(labelmap_kji, geometry)
+        check_segments(segments)
+        entries: dict[str, str] = {}
+        if _suffix(path) == ".seg.nrrd":
+            check_all_named(labelmap, segments)
+        where, labelmap = _placed(labelmap, geometry, like)
+        if _suffix(path) == ".seg.nrrd":
+            entries = to_metadata(segments, labelmap.shape, where.affine_ijk_to_ras)
+        try:
+            formats.write(place.file, _suffix(path), labelmap, where, entries)
+            place.keep()
+        except OSError as error:
+            refusal = str(place.refusal(error)).removeprefix(f"{path}: ")
+            raise VolumeError(f"{refusal}") from error
+
+
+def _placed(labelmap: Array, geometry: Geometry, like: Volume | None) -> tuple[Place, Array]:
+    """Where the label map is written to lie, and what of it is."""
+    if like is None or not like.geometry.same_grid(geometry):
+        return Place(geometry.columns_lps, np.array(geometry.origin_lps)), labelmap
+    if like.stored is not None:
+        like.stored.tell_deviation()
+        return like.stored.place, like.stored.labels(labelmap)
+    return Place(geometry.columns_lps, np.array(geometry.origin_lps), like.forms), labelmap
+
+
+def _suffix(path: Path) -> str:
+    for suffix in _SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            return suffix
+    raise VolumeError(f"Unknown extension: end the name with one of {', '.join(_SUFFIXES)}.")
+
+
+def _require_utf8(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise VolumeError("The name holds bytes that are no UTF-8: choose another.") from error
+
+
+def _kind(highest: int) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if highest <= np.iinfo(np.uint8).max else np.uint16)
+
+
+def _compact_labels(labelmap: Array, geometry: Geometry) -> Array:
+    """The label map in the smallest type that holds it, after checking that it can be written."""
+    if labelmap.shape != geometry.shape_kji:
+        raise VolumeError(
+            f"The label map has shape {labelmap.shape} but the volume {geometry.shape_kji}: both must be (k, j, i)."
+        )
+    if labelmap.dtype.kind not in "iub":
+        raise VolumeError(f"The label map is of type {labelmap.dtype}: convert it to integers.")
+    lowest, highest = int(labelmap.min()), int(labelmap.max())
+    if lowest < 0 or highest > MAX_LABEL:
+        raise VolumeError(f"The labels go from {lowest} to {highest}: use 0 to {MAX_LABEL}.")
+    return labelmap.astype(_kind(highest), copy=False)
