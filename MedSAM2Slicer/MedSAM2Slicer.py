@@ -24,6 +24,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.ui.choices import Choices
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class MedSAM2Slicer(ScriptedLoadableModule):
             "B. Wang and others is another work; its weights are one of the models to choose from. Both build on "
             "SAM 2 by Meta."
         )
-        slicer.app.connect("startupCompleted()", registerSampleData)
-        slicer.app.connect("startupCompleted()", registerEffect)
+        slicer.app.connect("startupCompleted()", guarded(registerSampleData))
+        slicer.app.connect("startupCompleted()", guarded(registerEffect))
 
 
 def registerSampleData() -> None:
@@ -143,23 +144,27 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._closePanel()
 
+    @guarded
     def enter(self) -> None:
         """Be in use (called by Slicer whenever the module is opened)."""
         self.initializeParameterNode()
         self.shortcuts.install()
         self.panel.start()
 
+    @guarded
     def exit(self) -> None:
         """Be out of use (called by Slicer when another module is opened, also after `cleanup`)."""
         if self.panel:
             self.shortcuts.remove()
             self.panel.rest()
 
+    @guarded
     def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
         """Forget the parameter node, which goes with the scene."""
         self.panel.prompts.stopPlacing()
         self.setParameterNode(None)
 
+    @guarded
     def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
         """Start anew in the scene that was emptied or loaded."""
         if self.parent.isEntered:
@@ -193,6 +198,7 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.uiWidget.hide()
             self.uiWidget.deleteLater()
 
+    @guarded
     def _onParameterNode(self, _caller: Any = None, _event: Any = None) -> None:
         from MedSAM2SlicerLib.ui.source import Source
 

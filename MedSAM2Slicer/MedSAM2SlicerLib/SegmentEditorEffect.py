@@ -9,6 +9,7 @@ import slicer
 from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 from slicer.i18n import tr as _
 
+from MedSAM2SlicerLib.faults import attempt, guarded
 from MedSAM2SlicerLib.ui import effectchoices
 
 if TYPE_CHECKING:
@@ -64,32 +65,38 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         # Slicer shows what is before the first <br>, an ellipsis, and the rest when it is asked for.
         return f"<html>{title}<br><ul>{''.join(f'<li>{one}</li>' for one in gestures)}</ul></html>"
 
+    @guarded
     def setMRMLDefaults(self) -> None:
         """Give the Segment Editor node the effect's parameters; it may be another node than before."""
         effectchoices.setDefaults(self.scriptedEffect)
         if self.face and self.face.node is not self.scriptedEffect.parameterSetNode():
             self.activate()
 
+    @guarded
     def updateGUIFromMRML(self) -> None:
         """Show the effect's parameters, of which some may have changed."""
         if self.face:
             self.face.follow()
 
+    @guarded
     def updateMRMLFromGUI(self) -> None:
         """Save what is chosen."""
         if self.face:
             self.face.save()
 
+    @guarded
     def sourceVolumeNodeChanged(self) -> None:
         """Work on the new volume."""
         if self.face:
             self.face.follow()
 
+    @guarded
     def layoutChanged(self) -> None:
         """Give up a box that is being dragged: its view may be gone."""
         if self.face:
             self.face.gestures.cancel()
 
+    @guarded
     def activate(self) -> None:
         """Begin; all that is seen is built now.
 
@@ -109,6 +116,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         finally:
             self._isBeginning = False
 
+    @guarded
     def deactivate(self) -> None:
         """End, with a propagation that may be running; what it has drawn stays. The model stays loaded."""
         face, self.face = self.face, None  # first: what is written while it ends may bring this call again
@@ -116,6 +124,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             face.close()
             self._kept = face.node, face.controller.kept
 
+    @guarded
     def cleanup(self) -> None:
         """Let go of everything: this Segment Editor is closed."""
         self.deactivate()
@@ -126,8 +135,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def processInteractionEvents(self, callerInteractor: Any, eventId: int, viewWidget: Any) -> bool:
         """Take a mouse event of a view; return whether it was used."""
-        return self.face is not None and self.face.gestures.process(callerInteractor, eventId, viewWidget)
+        if self.face is None:
+            return False
+        # Of an event that failed on the way nobody else should make something.
+        return bool(attempt(self.face.gestures.process, callerInteractor, eventId, viewWidget, otherwise=True))
 
+    @guarded
     def interactionNodeModified(self, interactionNode: Any) -> None:
         """End the effect if the mouse is taken for something else, but not for placing one of its own prompts."""
         isTaken = interactionNode.GetCurrentInteractionMode() != slicer.vtkMRMLInteractionNode.ViewTransform

@@ -193,7 +193,10 @@ class Controller(Workplace):
 
     def stop(self) -> None:
         """End a propagation after the slice at hand; what is drawn stays."""
-        self._talk.cancel()
+        if self._talk.waits:
+            self._talk.cancel()
+        else:  # something went wrong with the answer that was its end
+            self._abandon()
 
     def undo(self) -> None:
         """Take back the last propagation or preview; a running one ends first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from MedSAM2SlicerLib.calls import Call
+from MedSAM2SlicerLib.faults import attempt
 
 
 class Conversation:
@@ -28,14 +29,14 @@ class Conversation:
         """Call `slot` only as long as nothing newer was asked; the `last` answer ends the request."""
         generation = self._generation
 
-        def guarded(*values: object) -> None:
+        def ifCurrent(*values: object) -> None:
             if generation != self._generation:
                 return
             if last:
                 self._call = None
-            slot(*values)
+            attempt(slot, *values)  # the worker's next message is delivered whatever becomes of this one
 
-        return guarded
+        return ifCurrent
 
     def cancel(self) -> None:
         """Ask the worker to stop; its answer still counts."""

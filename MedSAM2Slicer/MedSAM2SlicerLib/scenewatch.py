@@ -9,6 +9,8 @@ import slicer
 import slicer.util
 import vtk
 
+from MedSAM2SlicerLib.faults import guarded
+
 
 class SceneWatch(slicer.util.VTKObservationMixin):
     """Calls `removed(node)` before any node is removed and `closing()` before the scene is closed."""
@@ -25,9 +27,11 @@ class SceneWatch(slicer.util.VTKObservationMixin):
         self.removeObservers()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
+    @guarded
     def _onRemoved(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:
         self._removed(node)
 
+    @guarded
     def _onClosing(self, _scene: object, _event: str) -> None:
         self._closing()
 
@@ -70,9 +74,11 @@ class EditWatch(slicer.util.VTKObservationMixin):
         """Watch no longer."""
         self.removeObservers()
 
+    @guarded
     def _onWritten(self, segmentation: object, event: str) -> None:
         self._written = True
         self._onModified(segmentation, event)
 
+    @guarded
     def _onModified(self, _segmentation: object, _event: str) -> None:
         self._editedAt = time.monotonic()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from MedSAM2SlicerLib.faults import attempt
+
 Slot = Callable[..., Any]
 
 
@@ -24,7 +26,7 @@ class Signal:
             self._slots.remove(slot)
 
     def emit(self, *values: Any) -> None:
-        """Call every slot; one that is disconnected meanwhile by another is left out."""
+        """Call every slot, also after one that raises; one that is disconnected meanwhile is left out."""
         for slot in list(self._slots):
             if slot in self._slots:
-                slot(*values)
+                attempt(slot, *values)

@@ -9,6 +9,7 @@ import slicer
 import slicer.util
 import vtk
 
+from MedSAM2SlicerLib.faults import attempt
 from MedSAM2SlicerLib.gestures import Click, Drag, Gestures, Position
 from MedSAM2SlicerLib.rubberband import RubberBand, Stage
 
@@ -60,7 +61,7 @@ class SliceGestures:
         """Give up the gesture; return whether there was one."""
         held = self._gestures.held
         self._gestures.cancel()
-        self.band.clear()
+        attempt(self.band.clear)
         return held
 
     def _press(self, interactor: vtk.vtkRenderWindowInteractor, position: Position, isRepeat: bool) -> bool:
@@ -76,12 +77,12 @@ class SliceGestures:
         used = self._gestures.move(position)
         box = self._gestures.box
         if box is not None:
-            self.band.draw(view, box)
+            attempt(self.band.draw, view, box)  # which only shows: the gesture goes on without it
         return used
 
     def _release(self, position: Position, view: Any) -> bool:
         used, gesture = self._gestures.held, self._gestures.release(position)
-        self.band.clear()
+        attempt(self.band.clear)
         node = view.mrmlSliceNode()
         if isinstance(gesture, Click):
             self._onPoint(_ras(node, gesture.position), node)

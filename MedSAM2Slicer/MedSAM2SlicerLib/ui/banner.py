@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ class Banner:
         self.ui = ui
         self.changed, self.failed, self.otherPython = Signal(), Signal(), Signal()
         self._services = services
-        ui.setUpButton.connect("clicked()", self.setUp)
-        ui.otherPythonButton.connect("clicked()", self.otherPython.emit)
+        ui.setUpButton.connect("clicked()", guarded(self.setUp))
+        ui.otherPythonButton.connect("clicked()", guarded(self.otherPython.emit))
 
     def refresh(self) -> None:
         """Look again what is missing."""

@@ -8,6 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STALE, SliceReview
 from MedSAM2SlicerLib.ui import text
@@ -57,6 +58,7 @@ class DriftStrip(qt.QWidget):
             return None
         return int(x * self._count / self.width)
 
+    @guarded
     def paintEvent(self, _event: Any) -> None:
         """Draw (called by Qt)."""
         painter = qt.QPainter(self)
@@ -70,12 +72,14 @@ class DriftStrip(qt.QWidget):
         self._drawCurrent(painter)
         painter.end()
 
+    @guarded
     def mousePressEvent(self, event: Any) -> None:
         """Tell which slice was clicked (called by Qt)."""
         index = self.sliceAt(_x(event))
         if index is not None:
             self.clicked.emit(index)
 
+    @guarded
     def mouseMoveEvent(self, event: Any) -> None:
         """Say which slice is under the mouse (called by Qt)."""
         index = self.sliceAt(_x(event))

@@ -10,6 +10,7 @@ import slicer.util
 import vtk
 from slicer.util import VTKObservationMixin
 
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.slicegestures import SliceGestures
 from MedSAM2SlicerLib.ui import effectchoices
 from MedSAM2SlicerLib.ui.effectpanel import EffectPanel
@@ -106,6 +107,7 @@ class EffectFace(VTKObservationMixin):
         """Whether the node can be read and written; of a scene that is still loading, nodes are missing."""
         return self._effect.parameterSetNode() is self.node and not slicer.mrmlScene.IsBatchProcessing()
 
+    @guarded
     def _onNode(self, _caller: Any, _event: Any) -> None:
         self.follow()
 

@@ -8,6 +8,8 @@ from typing import Any
 import qt
 import slicer.util
 
+from MedSAM2SlicerLib.faults import attempt
+
 
 class EscapeKey(qt.QObject):
     """Takes Esc from Segment Editor as long as `stop()` finds something to stop.
@@ -33,6 +35,9 @@ class EscapeKey(qt.QObject):
 
     def eventFilter(self, _window: Any, event: Any) -> bool:
         """Take the key (called by Qt); a key that is held down after a stop is not meant for Segment Editor either."""
+        return bool(attempt(self._takes, event))
+
+    def _takes(self, event: Any) -> bool:
         if event.type() != qt.QEvent.ShortcutOverride or event.key() != qt.Qt.Key_Escape:
             return False
         if not (event.isAutoRepeat() or self._stop()):

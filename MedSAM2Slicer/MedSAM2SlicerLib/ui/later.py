@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import qt
 
+from MedSAM2SlicerLib.faults import guarded
+
 
 class Later:
     """Calls a function once, `milliseconds` after it was asked for."""
@@ -14,7 +16,7 @@ class Later:
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(milliseconds)
-        self._timer.connect("timeout()", function)
+        self._timer.connect("timeout()", guarded(function))
 
     def soon(self) -> None:
         """Count from the first request: the function is called now and then while they go on."""

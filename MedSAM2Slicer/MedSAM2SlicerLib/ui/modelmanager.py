@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.weights.store import ModelState
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.process import Program
@@ -96,7 +97,7 @@ class ModelManager:
         self.message.setWordWrap(True)
         self.bar = qt.QProgressBar()
         self.cancelButton = qt.QPushButton(_("Cancel download"))
-        self.cancelButton.connect("clicked()", self.cancel)
+        self.cancelButton.connect("clicked()", guarded(self.cancel))
         layout = qt.QVBoxLayout(self.dialog)
         for widget in (self.table, self.message, self.bar, self.cancelButton):
             layout.addWidget(widget)
@@ -119,7 +120,7 @@ class ModelManager:
     def _button(self, name: str, state: ModelState) -> Any:
         button = qt.QPushButton(_("Remove") if state is ModelState.INSTALLED else _("Download…"))
         action = self.remove if state is ModelState.INSTALLED else self.offer
-        button.connect("clicked()", lambda: action(name))
+        button.connect("clicked()", guarded(lambda: action(name)))
         button.enabled = state is not ModelState.BUNDLED and not self._download
         if state is ModelState.BUNDLED:
             button.toolTip = _("This model comes with MedSAM2Slicer.")

@@ -8,6 +8,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from medsam2_core.image.window import CT_PRESETS
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui.choices import AUTO, END, Choices
 from MedSAM2SlicerLib.ui.part import explain
@@ -123,14 +124,14 @@ class OptionControls:
         ui = self.ui
         for name in ("axis", "direction", "memory", "window", "inside"):
             box = getattr(ui, f"{name}ComboBox")
-            box.connect("currentIndexChanged(int)", self._onChanged)
+            box.connect("currentIndexChanged(int)", guarded(self._onChanged))
         for box in (ui.bankSizeSpinBox, ui.absentSlicesSpinBox, ui.areaChangeSpinBox):
-            box.connect("valueChanged(int)", self._onChanged)
+            box.connect("valueChanged(int)", guarded(self._onChanged))
         for box in (ui.minAreaSpinBox, ui.maxDistanceSpinBox, ui.levelSpinBox, ui.widthSpinBox):
-            box.connect("valueChanged(double)", self._onChanged)
+            box.connect("valueChanged(double)", guarded(self._onChanged))
         for slider in (ui.thresholdSlider, ui.smoothingSlider):
-            slider.connect("valueChanged(double)", self._onDrawingChanged)
-        ui.rangeWidget.connect("valuesChanged(double,double)", self._onChanged)
+            slider.connect("valueChanged(double)", guarded(self._onDrawingChanged))
+        ui.rangeWidget.connect("valuesChanged(double,double)", guarded(self._onChanged))
 
     def _onChanged(self) -> None:
         if not self._quiet:

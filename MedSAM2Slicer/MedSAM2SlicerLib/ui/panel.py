@@ -10,11 +10,14 @@ import qt
 from slicer.i18n import tr as _
 
 from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib import faults
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.promptnodes import otherMarkups
 from MedSAM2SlicerLib.signal import Signal
-from MedSAM2SlicerLib.ui import views
+from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.banner import Banner
 from MedSAM2SlicerLib.ui.choices import AUTO, Choices
+from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.models import ModelControls
 from MedSAM2SlicerLib.ui.optioncontrols import OptionControls
 from MedSAM2SlicerLib.ui.promptcontrols import PromptControls, otherSegments
@@ -81,7 +84,9 @@ class Panel:
         self._inUse = False
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MILLISECONDS)
-        self._timer.connect("timeout()", self.tick)
+        self._timer.connect("timeout()", guarded(self.tick))
+        self._faultShowing = Later(self._showFault, 0)  # after what the handlers that go on may say
+        faults.listen(self._onFault)
         self._onSource()
 
     def actions(self) -> dict[str, Callable[[], object]]:
@@ -142,6 +147,8 @@ class Panel:
 
     def close(self) -> None:
         """Let go of everything. The controller is its maker's to close."""
+        faults.unlisten(self._onFault)
+        self._faultShowing.cancel()
         self._timer.stop()
         self._timer.deleteLater()  # which keeps the panel alive, with its controller and the volume's copy
         for part in (self.source, self.prompts, self.run, self.review):
@@ -201,6 +208,13 @@ class Panel:
 
     def _heard(self) -> list[tuple[Signal, Callable[..., None]]]:
         return [(self.controller.busyChanged, self._onBusy), (self.controller.reviewed, self.update)]
+
+    def _onFault(self, error: Exception) -> None:
+        self._fault = error
+        self._faultShowing.soon()
+
+    def _showFault(self) -> None:
+        self.run.warn(text.faultText(self._fault))
 
     def _onBusy(self, busy: bool) -> None:
         self.update()

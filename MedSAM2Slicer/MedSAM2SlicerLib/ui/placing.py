@@ -9,6 +9,7 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.ui import views
 
 _Node = slicer.vtkMRMLMarkupsNode
@@ -74,32 +75,36 @@ class Placer(VTKObservationMixin):
         # Not PointRemovedEvent, which the preview under the mouse causes too, whenever the mouse leaves a view.
         change(node, _Node.PointPositionUndefinedEvent, self._onPointRemoved)
 
+    @guarded
     def _onPointDefined(self, caller: Any, _event: Any) -> None:
         self._report(caller, _lastDefined(caller))
 
+    @guarded
     def _onPointMoved(self, caller: Any, _event: Any) -> None:
         moved = caller.GetAttribute(slicer.vtkMRMLMarkupsDisplayNode.GetMovingMarkupIndexAttributeName()) or "-1"
         self._report(caller, caller.GetNthControlPointID(int(moved)) if int(moved) >= 0 else _lastDefined(caller))
 
+    @guarded
     def _onPointRemoved(self, caller: Any, _event: Any) -> None:
         self._report(caller, "")
 
     def _report(self, node: Any, pointId: str) -> None:
         # Later, because a box gets its size, and the controller its list, from the same event; but the view is now.
         view, isNewBox = views.clickedView(), self.kind == "box" and node is self._node
-        qt.QTimer.singleShot(0, lambda: self._tell(node, pointId, view, isNewBox))
+        qt.QTimer.singleShot(0, guarded(lambda: self._tell(node, pointId, view, isNewBox)))
 
     def _tell(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
         if node.GetScene() and not _unfinished(node):
             self._onPlaced(node, pointId, view, isNewBox)
 
+    @guarded
     def _onModeChanged(self, interaction: Any, _event: Any) -> None:
         if interaction.GetCurrentInteractionMode() == interaction.Place:
             return
         self.removeObserver(interaction, interaction.InteractionModeChangedEvent, self._onModeChanged)
         node, self._node, self.kind = self._node, None, ""
         # Later, because the node's own widget is still at work.
-        qt.QTimer.singleShot(0, lambda: _removeUnfinished(node))
+        qt.QTimer.singleShot(0, guarded(lambda: _removeUnfinished(node)))
         self._onEnded()
 
 

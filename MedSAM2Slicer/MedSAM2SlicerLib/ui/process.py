@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import qt
 from slicer.i18n import tr as _
 
+from MedSAM2SlicerLib.faults import guarded
+
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.commands import WorkerCommand
 
@@ -22,9 +24,9 @@ class Program:
         self._onOutput, self._onEnded = onOutput, onEnded
         self._process = qt.QProcess()
         self._process.setProcessChannelMode(qt.QProcess.MergedChannels)
-        self._process.connect("readyReadStandardOutput()", self._read)
-        self._process.connect("finished(int,QProcess::ExitStatus)", self._finished)
-        self._process.connect("errorOccurred(QProcess::ProcessError)", self._failed)
+        self._process.connect("readyReadStandardOutput()", guarded(self._read))
+        self._process.connect("finished(int,QProcess::ExitStatus)", guarded(self._finished))
+        self._process.connect("errorOccurred(QProcess::ProcessError)", guarded(self._failed))
         self._over = False
 
     def start(self, command: WorkerCommand) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import qt
 
 from medsam2_core.worker.wire import Buffer
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.transports import exitText, nothing, startFailure
 from MedSAM2SlicerLib.workerlog import WorkerLog
 
@@ -26,10 +27,10 @@ class QProcessTransport:
         self._over = False
         self._deliveries = 0
         self._process = qt.QProcess()
-        self._process.connect("readyReadStandardOutput()", self._readOutput)
-        self._process.connect("readyReadStandardError()", self._readErrors)
-        self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
-        self._process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
+        self._process.connect("readyReadStandardOutput()", guarded(self._readOutput))
+        self._process.connect("readyReadStandardError()", guarded(self._readErrors))
+        self._process.connect("finished(int,QProcess::ExitStatus)", guarded(self._onFinished))
+        self._process.connect("errorOccurred(QProcess::ProcessError)", guarded(self._onError))
 
     @property
     def running(self) -> bool:
@@ -92,7 +93,7 @@ class QProcessTransport:
         # Anything else is followed by `finished`. Later, since some systems tell it while `start` is still running.
         if error == qt.QProcess.FailedToStart:
             reason = self._process.errorString()
-            qt.QTimer.singleShot(0, lambda: self._end(startFailure(self._program, reason)))
+            qt.QTimer.singleShot(0, guarded(lambda: self._end(startFailure(self._program, reason))))
 
     def _end(self, text: str) -> None:
         if not self._over:

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui.part import Part, explain, whyNoRun
 
@@ -25,8 +26,8 @@ class ReplayControls(Part):
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)
         self.said, self.failed = Signal(), Signal()
-        ui.copyScriptButton.connect("clicked()", self.copyScript)
-        ui.saveRunButton.connect("clicked()", self._askWhere)
+        ui.copyScriptButton.connect("clicked()", guarded(self.copyScript))
+        ui.saveRunButton.connect("clicked()", guarded(self._askWhere))
 
     def copyScript(self) -> None:
         """Put the script on the clipboard."""

@@ -8,6 +8,8 @@ from typing import Any
 import qt
 import slicer
 
+from MedSAM2SlicerLib.faults import guarded
+
 _ENTER = ("Return", "Enter")
 _TAKERS = ("QLineEdit", "QAbstractSpinBox", "QComboBox", "QAbstractItemView")  # of Enter
 _FOCUS = "focusChanged(QWidget*,QWidget*)"
@@ -30,7 +32,7 @@ class Shortcuts:
         for key, action in self._actions.items():
             shortcut = qt.QShortcut(self._widget)
             shortcut.setKey(qt.QKeySequence(key))
-            shortcut.connect("activated()", action)
+            shortcut.connect("activated()", guarded(action))
             self._installed[key] = shortcut
         slicer.app.connect(_FOCUS, self._onFocus)
         self.follow(qt.QApplication.focusWidget())
@@ -53,5 +55,6 @@ class Shortcuts:
             if key in self._installed:
                 self._installed[key].enabled = not taken
 
+    @guarded
     def _onFocus(self, _before: Any, focused: Any) -> None:
         self.follow(focused)

@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui.part import explain
 
@@ -25,9 +26,9 @@ class SupportControls:
         self._services = services
         self.page: DoctorPage | None = None
         ui.workerCommandEdit.text = services.workerText
-        ui.workerCommandEdit.connect("editingFinished()", self.onCommand)
-        ui.logButton.connect("clicked()", self._openLog)
-        ui.doctorButton.connect("clicked()", self._openDoctor)
+        ui.workerCommandEdit.connect("editingFinished()", guarded(self.onCommand))
+        ui.logButton.connect("clicked()", guarded(self._openLog))
+        ui.doctorButton.connect("clicked()", guarded(self._openDoctor))
 
     def askForPython(self) -> None:
         """Bring the worker command into view, ready to type."""
@@ -77,7 +78,7 @@ class DoctorPage:
         self.text.setAccessibleName(_("Report"))
         self.copyButton = qt.QPushButton(_("Copy"))
         self.copyButton.toolTip = _("Copy the page, to paste it into a bug report.")
-        self.copyButton.connect("clicked()", self.copy)
+        self.copyButton.connect("clicked()", guarded(self.copy))
         layout = qt.QVBoxLayout(self.dialog)
         layout.addWidget(self.text)
         layout.addWidget(self.copyButton)

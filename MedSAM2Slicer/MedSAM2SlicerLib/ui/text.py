@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
+from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.slicestates import (
     ACCEPTED,
     EDITED,
@@ -46,6 +47,15 @@ def milliliters(volume: float) -> str:
 def millimeters(length: float) -> str:
     """Return a length in mm, to a tenth below 100 mm."""
     return _("{length} mm").format(length=f"{length:.{0 if length >= 100 else 1}f}")
+
+
+def faultText(error: Exception) -> str:
+    """Return a sentence about an exception that nobody expected, or what one of ours says."""
+    if isinstance(error, MedSAM2Error):
+        return str(error)
+    return _(
+        "Something went wrong in MedSAM2Slicer ({kind}); your work is kept, and View > Error Log says more."
+    ).format(kind=type(error).__name__)
 
 
 def measuresText(name: str, measures: Measures, leastSure: SliceReview | None = None) -> str:

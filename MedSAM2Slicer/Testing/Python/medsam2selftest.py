@@ -8,10 +8,12 @@ slicer.testing.runUnitTest(['MedSAM2Slicer/Testing/Python'], 'test_prompts')"`.
 from __future__ import annotations
 
 import html
+import logging
 import re
 import sys
 import tempfile
 import time
+import traceback
 import unittest
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -122,10 +124,25 @@ class FakeServices:
         self.closed = True
 
 
+class FaultLog(logging.Handler):
+    """Collects the tracebacks of exceptions that ended in a handler of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.texts.append("".join(traceback.format_exception(*record.exc_info)))
+
+
 class PanelTestCase(unittest.TestCase):
     """The module is open on a volume, with a worker that finds a square around slice 10."""
 
     def setUp(self) -> None:
+        self.faults = FaultLog()
+        logging.getLogger("MedSAM2Slicer").addHandler(self.faults)
+        self.addCleanup(self.checkFaults)
         slicer.mrmlScene.Clear()
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
@@ -147,6 +164,11 @@ class PanelTestCase(unittest.TestCase):
             self.panel.prompts.stopPlacing()
         slicer.mrmlScene.Clear()
         process()
+
+    def checkFaults(self) -> None:
+        """Fail if a handler raised, and the test did not expect it by clearing `faults.texts`."""
+        logging.getLogger("MedSAM2Slicer").removeHandler(self.faults)
+        self.assertEqual(self.faults.texts, [])
 
     def reopen(self) -> None:
         """Build the panel again after the module was cleaned up."""

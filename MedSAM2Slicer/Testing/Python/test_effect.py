@@ -72,7 +72,7 @@ class GestureTest(EffectTestCase):
         interactor = slicer.app.layoutManager().sliceWidget("Red").sliceView().interactor()
         seen: list[str] = []
         events = ("LeftButtonPressEvent", "LeftButtonReleaseEvent", "MiddleButtonPressEvent")
-        # After the effect (1) and before the view (0), which keeps some presses, as that with Shift, from those behind it.
+        # After the effect (1) and before the view (0), which keeps Shift + press from those behind it.
         tags = [interactor.AddObserver(event, lambda _caller, name: seen.append(name), 0.5) for event in events]
         self.addCleanup(lambda: [interactor.RemoveObserver(tag) for tag in tags])
         self.click(20, 20, MIDDLE)

@@ -46,6 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.modules["slicer.i18n"] = slicer.i18n = i18n
 
 
+@pytest.fixture(autouse=True)
+def no_faults(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail where an exception ended in a handler of ours, which goes on after it."""
+    yield
+    faults = [record for record in caplog.get_records("call") if record.name == "MedSAM2Slicer" and record.exc_info]
+    assert not faults, caplog.text
+
+
 @pytest.fixture
 def scene() -> Iterator[Any]:
     """An empty scene with module logics, as `slicer.mrmlScene` and `slicer.modules` in the application."""
