@@ -77,6 +77,7 @@ def process(
     volume.openSession(client, session, options)
     target = Target(segmentationNode, segmentId)
     work = target.work(volume, options.stack)
+    work.states.sources |= {one.source.segmentId for one in placed if one.source.segmentId is not None}
     running = Pass(target, volume, options, [Leg(span, [work])], objects, rules)
 
     def onStep(step: Step) -> None:

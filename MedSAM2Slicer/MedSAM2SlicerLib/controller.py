@@ -48,7 +48,7 @@ class Controller(Workplace):
         self.previewed, self.sliceDrawn = Signal(), Signal()  # slice index
         self.progressed = Signal()  # Progress
         self.busyChanged = Signal()  # bool
-        self.finished, self.failed, self.noticed = Signal(), Signal(), Signal()  # one sentence
+        self.finished, self.failed = Signal(), Signal()  # one sentence
         self._client = client
         client.noticed.connect(self.noticed.emit)
         self._talk = Conversation()
@@ -134,7 +134,7 @@ class Controller(Workplace):
         if work is None:
             return
         before = {item.sliceIndex} | {other.sliceIndex for other in self.prompts()}
-        work.prompts.remove(item)
+        work.removePrompt(item)
         self.promptsChanged.emit()
         left = {other.sliceIndex for other in self.prompts()}
         self._clear(work, before - left)
@@ -207,8 +207,9 @@ class Controller(Workplace):
         self._travel(EditHistory.redo)
 
     def tick(self) -> None:
-        """Watch the worker's time-outs and the user's edits; from a timer, about every 50 ms."""
+        """Watch the worker's time-outs, the user's edits and `whyNot`; from a timer, about every 50 ms."""
         self._client.tick()
+        self._followWhyNot()
         if self._edits.settled and not self.busy and not self._talk.waits:
             self._lookForEdits()
 
@@ -241,7 +242,7 @@ class Controller(Workplace):
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
         mask = answer.mask.full(self._volume.slicing(self.stack).shape)
-        writer = self._target.write(self._volume, {sliceIndex: mask}, self.stack)
+        writer = self._write({sliceIndex: mask})
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._remember(work)
         if not work.marks(sliceIndex):

@@ -103,6 +103,14 @@ def writeLabels(layer: slicer.vtkOrientedImageData, box: Box, where: Bools, labe
     layer.GetPointData().GetScalars().Modified()
 
 
+def isMarked(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
+    """Whether a segment has any voxel; True for one that is no binary labelmap."""
+    layer, label = layerOf(segmentationNode, segmentId), labelOf(segmentationNode, segmentId)
+    if layer is None:
+        return True
+    return not isEmpty(boxOf(layer)) and any(bool((plane == label).any()) for plane in voxels(layer))
+
+
 def clip(layer: slicer.vtkOrientedImageData, box: Box) -> Box:
     """Return the part of a box that a layer covers."""
     return _common(boxOf(layer), box)

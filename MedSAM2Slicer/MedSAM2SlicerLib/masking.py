@@ -7,6 +7,7 @@ hold them to Slicer's own result for every mask and overwrite mode.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ _VISIBLE = (_MODES.EditAllowedInsideVisibleSegments, _MODES.EditAllowedOutsideVi
 class EditRules:
     """The rules for edits of one segment, read anew at each question, so that a change of the user's counts at once.
 
-    Without an editor node everything is editable and no other segment is overwritten. The volume must have the grid of
-    the segmentation (`ensureSegmentation` sees to it).
+    Without an editor node everything is editable and no other segment is overwritten; those `spared` never are. The
+    volume must have the grid of the segmentation (`ensureSegmentation` sees to it).
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class EditRules:
         segmentId: str,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         editorNode: slicer.vtkMRMLSegmentEditorNode | None,
+        spared: Collection[str] = (),
     ) -> None:
+        self._spared = frozenset(spared)
         self._segmentationNode, self._segmentId = segmentationNode, segmentId
         self._volumeNode, self._editorNode = volumeNode, editorNode or _unrestricted()
         self._aligner: slicer.vtkSlicerSegmentEditorLogic | None = None
@@ -63,7 +66,7 @@ class EditRules:
         mode = self._editorNode.GetOverwriteMode()
         if mode == editor.OverwriteNone:
             return set()
-        others = set(self._segmentIds()) - {self._segmentId}
+        others = set(self._segmentIds()) - {self._segmentId} - self._spared
         return {one for one in others if mode == editor.OverwriteAllSegments or self._isVisible(one)}
 
     def sparingLocked(self, added: Bools, box: Box) -> Bools:

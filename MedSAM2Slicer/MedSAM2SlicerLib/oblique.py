@@ -83,6 +83,11 @@ class ObliqueWriter:
         """See `SegmentWriter`."""
         return self._writer.restriction
 
+    @property
+    def emptied(self) -> list[str]:
+        """See `SegmentWriter`."""
+        return self._writer.emptied
+
     def sliceShape(self, axis: int) -> tuple[int, int]:
         """Return rows and columns of a slice; oblique slices are along axis 0 of their own grid."""
         _, rows, columns = self._slices.geometry.shape_kji

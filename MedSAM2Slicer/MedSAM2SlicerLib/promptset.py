@@ -45,6 +45,11 @@ class PromptSet:
         name: str = self._segmentationNode.GetSegmentation().GetSegment(self._segmentId).GetName()
         return name
 
+    @property
+    def sources(self) -> set[str]:
+        """The segments that were taken as masks."""
+        return {taken.segmentId for taken in self._segments}
+
     def nodeToPlace(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
         """Return the markups node that the next prompt of a kind goes into."""
         return self._nodes.nodeToPlace(kind)

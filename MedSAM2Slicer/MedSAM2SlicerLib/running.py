@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
@@ -24,6 +24,18 @@ class Progress:
     planned: int
     slicesPerSecond: float | None
     secondsLeft: float | None
+
+
+def tellEmptied(names: Iterable[str]) -> str:
+    """Say in a sentence that segments of these names lost all they had; nothing if there are none."""
+    quoted = ", ".join(repr(name) for name in dict.fromkeys(names))
+    if not quoted:
+        return ""
+    text = _(
+        "Nothing is left of {names}, overwritten by what was drawn: to keep both, undo, and set Modify other segments "
+        "to Allow overlap (Segment Editor, Masking)."
+    )
+    return text.format(names=quoted)
 
 
 class SegmentRun:
@@ -67,6 +79,11 @@ class SegmentRun:
     def changed(self) -> frozenset[str]:
         """The segments that were changed: its own, and those that had to give way."""
         return self._writer.written.segmentIds
+
+    @property
+    def emptied(self) -> list[str]:
+        """Names of the segments that had to give way until nothing of them was left."""
+        return self._writer.emptied
 
     def maskedOut(self) -> list[str]:
         """Say in a sentence, if so, that the editable area kept out a part of the mask."""
@@ -131,7 +148,10 @@ class Running:
         stops = {sentence for record in latest.values() for sentence in record.stopped.values()}
         cancelled = any(result.cancelled for result in results)
         ends = [_("Cancelled.")] if cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
-        return " ".join([text, *ends, *(said for run in self.runs.values() for said in run.maskedOut())])
+        emptied = tellEmptied(name for run in self.runs.values() for name in run.emptied)
+        return " ".join(
+            [text, *ends, *(said for run in self.runs.values() for said in run.maskedOut()), *filter(None, [emptied])]
+        )
 
     def _progress(self) -> Progress:
         seconds = self._clock() - self._started

@@ -6,7 +6,7 @@ Masks are bool arrays (k, j, i) or slices of one, on the volume's own grid.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import slicer
 import vtk
 
 from medsam2_core.errors import VolumeError
-from MedSAM2SlicerLib.geometry import sameFrame
+from MedSAM2SlicerLib.fitting import fitSegmentation, gridImage, ijkToRas, isOnGrid
 from MedSAM2SlicerLib.history import EditHistory, History
 from MedSAM2SlicerLib.layers import (
     BINARY_LABELMAP,
@@ -28,12 +28,12 @@ from MedSAM2SlicerLib.layers import (
     cut,
     grown,
     isEmpty,
+    isMarked,
     labelOf,
     labelsIn,
     layerOf,
     nothingIn,
     parted,
-    placed,
     sharing,
     shifted,
     writeLabels,
@@ -59,8 +59,9 @@ class SegmentWriter:
     """Writes masks into one segment, as Slicer's own tools would.
 
     Editable area, intensity range and overwrite mode are those of `editorNode`; without one, everything is editable
-    and neighbours are spared. Only the box that changes is touched. A segment must be made by `ensureSegmentation`.
-    Between `begin` and `end`, layers may be larger than what they hold and closed surfaces lag behind.
+    and neighbours are spared. The segments `spared` lose nothing in any mode. Only the box that changes is touched. A
+    segment must be made by `ensureSegmentation`. Between `begin` and `end`, layers may be larger than what they hold
+    and closed surfaces lag behind.
     """
 
     def __init__(
@@ -70,12 +71,13 @@ class SegmentWriter:
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
         history: History | None = None,
+        spared: Collection[str] = (),
     ) -> None:
         self.segmentationNode, self.segmentId, self.volumeNode = segmentationNode, segmentId, volumeNode
         self.history = history or EditHistory(segmentationNode)
         self.written = Written()
         self._grid = checkedGeometry(volumeNode).shape_kji
-        self._rules = EditRules(segmentationNode, segmentId, volumeNode, editorNode)
+        self._rules = EditRules(segmentationNode, segmentId, volumeNode, editorNode, spared)
         self._untold: set[str] = set()
         self._touched: set[str] = set()
 
@@ -88,6 +90,13 @@ class SegmentWriter:
     def restriction(self) -> str:
         """The editable area in a few words, such as "inside 'lung'"; empty if there is none."""
         return self._rules.describe()
+
+    @property
+    def emptied(self) -> list[str]:
+        """Names of the other segments of which nothing is left since `begin`: all they had gave way to this one."""
+        segmentation, others = self.segmentationNode.GetSegmentation(), self.written.segmentIds - {self.segmentId}
+        present = [one for one in sorted(others) if segmentation.GetSegment(one) is not None]
+        return [segmentation.GetSegment(one).GetName() for one in present if not isMarked(self.segmentationNode, one)]
 
     def begin(self) -> None:
         """Start a run: one state for undo holds all that is written until `end`."""
@@ -206,7 +215,7 @@ class SegmentWriter:
     def _grownLayer(self, box: Box) -> slicer.vtkOrientedImageData:
         """The segment's layer, made to cover a box."""
         layer, label = self._layer(), labelOf(self.segmentationNode, self.segmentId)
-        self._replace(layer, grown(layer, box, label, self._grid, _ijkToRas(self.volumeNode)))
+        self._replace(layer, grown(layer, box, label, self._grid, ijkToRas(self.volumeNode)))
         return self._layer()
 
     def _replace(self, layer: slicer.vtkOrientedImageData, other: slicer.vtkOrientedImageData) -> None:
@@ -280,22 +289,6 @@ def ensureSegmentation(
     return segmentationNode, segmentId or segmentation.AddEmptySegment("", name or "")
 
 
-def fitSegmentation(
-    volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
-) -> None:
-    """Give an empty segmentation the volume's grid and transform; VolumeError if one with content has others."""
-    if segmentationNode.GetDisplayNode() is None:
-        segmentationNode.CreateDefaultDisplayNodes()
-    if _hasContent(segmentationNode):
-        _requireFit(volumeNode, segmentationNode)
-        return
-    segmentationNode.GetSegmentation().SetSourceRepresentationName(BINARY_LABELMAP)
-    # Without the volume's transform a mask would be somewhere else, and read back as empty. The grid comes second:
-    # Slicer takes it as seen from under the segmentation's transform, and resamples to it when it writes a file.
-    segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-
-
 def segmentMask(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, volumeNode: slicer.vtkMRMLScalarVolumeNode
 ) -> Bools:
@@ -313,7 +306,7 @@ def segmentMask(
             f"{segmentationNode.GetName()!r} first (Segmentations module)."
         )
     k, j, i = (slice(0, size) for size in checkedGeometry(volumeNode).shape_kji)
-    if not isEmpty(boxOf(layer)) and not _fits(volumeNode, segmentationNode, layer):
+    if not isEmpty(boxOf(layer)) and not isOnGrid(volumeNode, segmentationNode, layer):
         layer = _resampled(layer, segmentationNode, volumeNode)
     mask: Bools = labelsIn(layer, (k, j, i)) == segment.GetLabelValue()
     return mask
@@ -328,54 +321,6 @@ def segmentVolumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId:
     return int(np.count_nonzero(marked)) * math.prod(layer.GetSpacing()) / 1000
 
 
-def _hasContent(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
-    segmentation = segmentationNode.GetSegmentation()
-    layers = [layerOf(segmentationNode, one) for one in segmentation.GetSegmentIDs()]
-    return any(layer is None or not isEmpty(boxOf(layer)) for layer in layers)
-
-
-def _requireFit(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    name, volumeName = segmentationNode.GetName(), volumeNode.GetName()
-    if segmentationNode.GetSegmentation().GetSourceRepresentationName() != BINARY_LABELMAP:
-        raise VolumeError(
-            f"{name!r} holds surfaces: make Binary labelmap its source representation first (Segmentations module), "
-            "or choose a new segmentation."
-        )
-    if not sameFrame(volumeNode, segmentationNode):
-        raise VolumeError(
-            f"{name!r} is under another transform than {volumeName!r}: put both under the same one "
-            "(Transforms module), or choose a new segmentation."
-        )
-    for segmentId in segmentationNode.GetSegmentation().GetSegmentIDs():
-        layer = layerOf(segmentationNode, segmentId)
-        if not isEmpty(boxOf(layer)) and not _fits(volumeNode, segmentationNode, layer):
-            raise VolumeError(
-                f"{name!r} was drawn on another grid than that of {volumeName!r}: choose a new segmentation, "
-                "or resample it to this volume (Segment Editor, Specify geometry)."
-            )
-
-
-def _fits(
-    volumeNode: slicer.vtkMRMLScalarVolumeNode,
-    segmentationNode: slicer.vtkMRMLSegmentationNode,
-    layer: slicer.vtkOrientedImageData,
-) -> bool:
-    """Whether a layer's voxels are the volume's, in the world too."""
-    matching = slicer.vtkOrientedImageDataResample.DoGeometriesMatch(layer, _gridImage(volumeNode))
-    return bool(matching) and sameFrame(volumeNode, segmentationNode)
-
-
-def _gridImage(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkOrientedImageData:
-    """The volume's grid as an image without voxels."""
-    return placed(boxOf(volumeNode.GetImageData()), _ijkToRas(volumeNode))
-
-
-def _ijkToRas(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> vtk.vtkMatrix4x4:
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    return matrix
-
-
 def _resampled(
     layer: slicer.vtkOrientedImageData,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
@@ -387,7 +332,7 @@ def _resampled(
     )
     result = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        layer, _gridImage(volumeNode), result, False, False, between
+        layer, gridImage(volumeNode), result, False, False, between
     )
     return result
 

@@ -17,6 +17,7 @@ from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.attributes import SLICES, attributeName, setAttribute, storedSlices, storedStack
 from MedSAM2SlicerLib.layers import Bools
+from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.runrecord import restoreRun, runText
@@ -73,6 +74,11 @@ class SegmentWork:
         self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
         self._drawnHere: set[int] = set()
         self._remembered: dict[str, _Known] = {}
+
+    @property
+    def sources(self) -> set[str]:
+        """The segments that were taken as prompts, of which scenes keep no more than this: they lose nothing to it."""
+        return self.prompts.sources | self.states.sources
 
     @property
     def isKnownToWorker(self) -> bool:
@@ -158,6 +164,7 @@ class SegmentWork:
     def removePrompts(self) -> None:
         """Remove every prompt; what they drew stays, but is no prompted slice any more."""
         self.prompts.removeAll()
+        self.states.sources.clear()
         self._bases.clear()
         self._drawnFrom.clear()
         self.states.notePromptsGone(self.states.slices)
@@ -175,7 +182,19 @@ class SegmentWork:
             self.states.notePromptsGone(gone)
             self._save()
 
-    def takeMasks(self, masks: Mapping[int, Bools]) -> dict[int, Bools]:
+    def removePrompt(self, item: PromptItem) -> None:
+        """Remove a prompt; see `PromptSet.remove`."""
+        before = self.prompts.sources
+        self.prompts.remove(item)
+        self.states.sources -= before - self.prompts.sources
+
+    def takeSegment(self, segmentId: str, sliceIndex: int | None, placer: PromptPlacer) -> dict[int, Bools]:
+        """Take what a segment marks as prompts; returns the masks to draw. Raises PromptError if there are none."""
+        masks = self._takeMasks(self.prompts.addSegment(segmentId, sliceIndex, placer))
+        self.states.sources |= self.prompts.sources
+        return masks
+
+    def _takeMasks(self, masks: Mapping[int, Bools]) -> dict[int, Bools]:
         """Note that prompts give the masks of slices; returns those that may be drawn, which locked ones may not.
 
         Raises PromptError if all are locked.

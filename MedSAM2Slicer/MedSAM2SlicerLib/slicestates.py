@@ -83,6 +83,7 @@ class SliceStates:
 
     def __init__(self, stack: SliceStack | None = None) -> None:
         self.stack = stack or SliceStack()
+        self.sources: set[str] = set()  # IDs of segments that slices were taken from
         self._slices: dict[int, SliceReview] = {}
         self._changed: set[int] = set()
         self._untold: set[int] = set()
@@ -219,7 +220,7 @@ class SliceStates:
         """Return all of it in JSON's own types."""
         slices = [asdict(self._slices[index]) for index in sorted(self._slices)]
         sets = {"changed": sorted(self._changed), "untold": sorted(self._untold)}
-        return {**self.stack.to_json(), "slices": slices, **sets}
+        return {**self.stack.to_json(), "slices": slices, "sources": sorted(self.sources), **sets}
 
     @staticmethod
     def fromJson(stored: Any) -> SliceStates:
@@ -229,6 +230,7 @@ class SliceStates:
             states._slices = {one.sliceIndex: one for one in map(_readReview, stored["slices"])}
             states._changed = {_checked(index, isinstance(index, int)) for index in stored["changed"]}
             states._untold = {_checked(index, isinstance(index, int)) for index in stored.get("untold", ())}
+            states.sources = {_checked(one, isinstance(one, str)) for one in stored.get("sources", ())}
         except (TypeError, KeyError, AttributeError, PromptError) as error:
             raise ValueError(f"not the states of slices: {error}") from error
         return states

@@ -9,12 +9,13 @@ import slicer
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib.fitting import fitSegmentation
 from MedSAM2SlicerLib.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import promptedSegments
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.runrecord import recordedWindow, runText
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, fitSegmentation
+from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
@@ -130,11 +131,14 @@ class Target:
     def writer(self, volume: VolumeInUse, stack: SliceStack, segmentId: str = "", isStep: bool = True) -> SliceWriter:
         """Return what writes into a segment, this one if none is named, as the Segment Editor's settings allow.
 
-        Unless it `isStep` for undo of its own, it goes with the step before.
+        Segments that it has taken as prompts lose nothing to it. Unless it `isStep` for undo of its own, it goes with
+        the step before.
         """
         editorNode = self._editorNode or editorNodeOf(self.segmentationNode)
         named, history = segmentId or self.segmentId, self.history if isStep else NoHistory()
-        return volume.onSlices(SegmentWriter(self.segmentationNode, named, volume.node, editorNode, history), stack)
+        spared = self._works[named].sources if named in self._works else ()
+        writer = SegmentWriter(self.segmentationNode, named, volume.node, editorNode, history, spared)
+        return volume.onSlices(writer, stack)
 
     def write(self, volume: VolumeInUse, masks: Mapping[int, Bools | None], stack: SliceStack) -> SliceWriter:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""

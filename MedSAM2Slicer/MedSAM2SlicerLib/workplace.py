@@ -12,17 +12,20 @@ import numpy.typing as npt
 import slicer
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import MedSAM2Error, PromptError
+from medsam2_core.errors import MedSAM2Error, PromptError, VolumeError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.attributes import storedStack
-from MedSAM2SlicerLib.geometry import viewAxes
+from MedSAM2SlicerLib.fitting import whyNoFit
+from MedSAM2SlicerLib.geometry import viewAxes, volumeToWorldMatrix
+from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.measures import Measures, measureSegment
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Leg, Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.regions import regionMask
+from MedSAM2SlicerLib.running import tellEmptied
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
 from MedSAM2SlicerLib.scenewatch import EditWatch
 from MedSAM2SlicerLib.script import pythonScript
@@ -55,8 +58,10 @@ class Workplace:
         self.segmentChanged = Signal()
         self.promptsChanged = Signal()
         self.reviewed = Signal()
+        self.noticed = Signal()  # one sentence
         self._volume, self._target, self._options, self._number = kept.volume, kept.target, kept.options, kept.number
         self._pass: Pass | Redraw | None = None
+        self._reason = ""  # `whyNot` at the last look
         self._edits = EditWatch()
         self._edits.follow(self.segmentationNode)
 
@@ -69,6 +74,15 @@ class Workplace:
     def busy(self) -> bool:
         """Whether a propagation is running."""
         return self._pass is not None
+
+    def whyNot(self) -> str:
+        """Return why the chosen volume and segmentation cannot be worked on, nothing if they can."""
+        try:
+            checkedGeometry(self.volumeNode)
+            volumeToWorldMatrix(self.volumeNode)
+        except VolumeError as error:
+            return str(error)
+        return whyNoFit(self.volumeNode, self.segmentationNode) if self.segmentationNode is not None else ""
 
     def whyBusy(self) -> str:
         """Return why to wait while a propagation runs, nothing if none does."""
@@ -272,11 +286,18 @@ class Workplace:
                 self._ensured().prompts.dropBoxes(item.sliceIndex, self._placer(), nodeId)
 
     def _addSegment(self, segmentId: str, sliceIndex: int | None) -> tuple[SegmentWork, Collection[int]]:
-        """Take and draw what a segment marks; returns the work and the slices. Raises MedSAM2Error if that is nothing."""
+        """Take and draw what a segment marks; returns the work and the slices. Raises MedSAM2Error if it is nothing."""
         work = self._ensured()
-        masks = work.takeMasks(work.prompts.addSegment(segmentId, sliceIndex, self._placer()))
-        self._target.write(self._volume, masks, self.stack)
+        masks = work.takeSegment(segmentId, sliceIndex, self._placer())
+        self._write(masks)
         return work, masks.keys()
+
+    def _write(self, masks: Mapping[int, Bools | None]) -> SliceWriter:
+        """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
+        writer = self._target.write(self._volume, masks, self.stack)
+        if said := tellEmptied(writer.emptied):
+            self.noticed.emit(said)
+        return writer
 
     def _corrected(self, taken: Collection[int]) -> int | None:
         """The first of the slices whose mask was taken that has prompts of other kinds too: these correct it."""
@@ -291,7 +312,7 @@ class Workplace:
             one.sliceIndex: work.takeBase(one.sliceIndex) for one in known if one.origin == PROMPTED and not one.isKept
         }
         if bases:
-            self._target.write(self._volume, bases, self.stack)
+            self._write(bases)
         for index, base in bases.items():
             work.noteCleared(index, base is not None)
         return bool(bases)
@@ -340,6 +361,12 @@ class Workplace:
             return None
         marked = regionMask(self._options.inside, self.segmentationNode, self._volume.node)
         return self._volume.regionOnSlices(marked, self.stack)
+
+    def _followWhyNot(self) -> None:
+        """Tell when there is another reason, or none any more: grids and transforms change without a word."""
+        before, self._reason = self._reason, self.whyNot()
+        if self._reason != before:
+            self.reviewed.emit()
 
     def _moveTo(self, target: Target) -> None:
         """Work on another segment."""

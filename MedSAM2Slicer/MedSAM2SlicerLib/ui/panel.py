@@ -273,7 +273,7 @@ class Panel:
         self.options.setRegions([*otherSegments(self.controller), *named])
 
     def _whyNoPrompt(self) -> str:
-        return self.source.whyNot() or self.banner.whyNot() or self.models.whyNot()
+        return self.source.whyNot() or self.controller.whyNot() or self.banner.whyNot() or self.models.whyNot()
 
     def _whyNotPropagate(self) -> str:
         # An edited, accepted or locked slice says what the object is, as a prompt does.

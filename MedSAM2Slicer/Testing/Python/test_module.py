@@ -54,6 +54,17 @@ class ModuleTest(PanelTestCase):
             self.assertTrue(control.toolTip, name)
             self.assertTrue(control.accessibleName, name)
 
+    def test_a_segmentation_of_another_grid_is_said_at_once_and_no_longer_than_it_holds(self) -> None:
+        self.prompt()
+        self.volume.SetSpacing(0.5, 0.5, 1)
+        reason = "drawn on another grid"
+        self.wait(lambda: reason in tip(self.ui.includeButton))
+        self.assertFalse(self.ui.includeButton.enabled)
+        self.assertFalse(self.ui.propagateButton.enabled)
+        self.volume.SetSpacing(1, 1, 1)
+        self.wait(lambda: self.ui.includeButton.enabled)
+        self.assertNotIn(reason, tip(self.ui.includeButton))
+
     def test_works_without_a_volume(self) -> None:
         self.ui.volumeSelector.setCurrentNode(None)
         for control in (getattr(self.ui, name) for name in controls() if name.endswith("Button")):

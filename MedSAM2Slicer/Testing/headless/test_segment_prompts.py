@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import vtk
-from controllerbench import ControllerBench, notice
+from controllerbench import ControllerBench, finish, notice
 
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
+from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
 
@@ -59,17 +61,92 @@ def test_a_segment_taken_on_several_slices_goes_from_all_of_them(done: Controlle
     assert not {4, 5, 6} & done.states().keys()
 
 
-def test_a_segment_taken_as_prompt_may_be_overwritten_by_what_it_prompts(done: ControllerBench, nodes: Any) -> None:
+@pytest.fixture
+def overwriting(done: ControllerBench, nodes: Any) -> ControllerBench:
+    """`done` with Slicer's own default: what is drawn overwrites all other segments."""
     editor = nodes.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-    done.controller._target._editorNode = editor
     assert editor.GetOverwriteMode() == editor.OverwriteAllSegments
-    segmentId = other(done, 6)
-    done.controller.addSegmentPrompt(segmentId)
-    assert not segmentMask(done.controller.segmentationNode, segmentId, done.volume).any()
-    assert [one.sliceIndex for one in done.controller.prompts()] == [3, 6]
-    done.propagate(0)
-    (mask,) = [one for one in done.client.objects[-1][0].prompts if isinstance(one, MaskPrompt)]
-    np.testing.assert_array_equal(mask.mask, np.tri(8, 9, dtype=bool))
+    done.controller._target._editorNode = editor
+    return done
+
+
+def of(bench: ControllerBench, segmentId: str) -> Any:
+    """The slices of another segment."""
+    return segmentMask(bench.controller.segmentationNode, segmentId, bench.volume)
+
+
+def test_a_prompt_takes_nothing_from_the_segment_it_comes_from(overwriting: ControllerBench) -> None:
+    segmentId = other(overwriting, 4, 5)
+    before = of(overwriting, segmentId)
+    overwriting.controller.addSegmentPrompt(segmentId, 5)
+    assert overwriting.mask()[5].sum() == before[5].sum()
+    np.testing.assert_array_equal(of(overwriting, segmentId), before)
+    overwriting.controller.addPoint(ijkToWorld(overwriting.volume, [[1, 1, 5]])[0], include=False)
+    overwriting.client.answer(5)
+    finish(overwriting.propagate(0))
+    assert (overwriting.mask()[4] & before[4]).any()
+    np.testing.assert_array_equal(of(overwriting, segmentId), before)
+    assert overwriting.said["noticed"] == []
+
+
+def test_the_source_of_a_prompt_stays_whole_in_another_session_too(overwriting: ControllerBench) -> None:
+    segmentation, first = overwriting.controller.segmentationNode, overwriting.controller.segmentId
+    segmentId = other(overwriting, 4)
+    overwriting.controller.addSegmentPrompt(segmentId)
+    later = Controller(overwriting.client)
+    later._target._editorNode = overwriting.controller._target._editorNode
+    later.setVolume(overwriting.volume)
+    later.setSegment(segmentation, first)
+    assert later._work().sources == {segmentId}
+    later.addPoint(ijkToWorld(overwriting.volume, [[4, 4, 4]])[0])
+    overwriting.client.answer(4)
+    assert of(overwriting, segmentId)[4].sum() == np.tri(8, 9).sum()
+    later.close()
+
+
+def test_a_segment_whose_prompts_were_removed_is_the_source_no_more(overwriting: ControllerBench) -> None:
+    segmentId = other(overwriting, 6)
+    overwriting.controller.addSegmentPrompt(segmentId)
+    (item,) = [one for one in overwriting.controller.prompts() if one.kind == "segment"]
+    overwriting.controller.removePrompt(item)
+    assert overwriting.controller._work().sources == set()
+    overwriting.controller.addSegmentPrompt(segmentId)
+    overwriting.controller.removeAllPrompts()
+    assert overwriting.controller._work().sources == set()
+
+
+SAID = "Nothing is left of 'other', overwritten by what was drawn: to keep both, undo, and set Modify other segments"
+
+
+def test_a_preview_that_empties_another_segment_says_so(overwriting: ControllerBench) -> None:
+    segmentId = other(overwriting, 6)
+    overwriting.client.mask = lambda index: np.ones((8, 9), dtype=bool)
+    overwriting.click(4, 4, 6)
+    overwriting.preview(6)
+    assert not of(overwriting, segmentId).any()
+    (said,) = overwriting.said["noticed"]
+    assert said[0].startswith(SAID)
+    overwriting.controller.undo()
+    assert of(overwriting, segmentId).any()
+
+
+def test_a_mask_that_empties_a_third_segment_says_so(overwriting: ControllerBench) -> None:
+    source, third = other(overwriting, 6), other(overwriting, 6)
+    overwriting.controller.segmentationNode.GetSegmentation().GetSegment(source).SetName("source")
+    overwriting.controller.addSegmentPrompt(source)
+    assert of(overwriting, source).any()
+    assert not of(overwriting, third).any()
+    assert overwriting.said["noticed"][0][0].startswith(SAID)
+
+
+def test_a_propagation_that_empties_another_segment_says_so(overwriting: ControllerBench) -> None:
+    segmentId, spared = other(overwriting, 6), other(overwriting, 0, 6)
+    overwriting.client.mask = lambda index: np.full((8, 9), index > 0)
+    overwriting.propagate().finish()
+    assert not of(overwriting, segmentId).any()
+    assert of(overwriting, spared).any()
+    assert SAID in overwriting.said["finished"][-1][0]
+    assert overwriting.said["finished"][-1][0].count("'other'") == 1
 
 
 def test_another_segment_does_not_change_locked_slices(done: ControllerBench) -> None:
