@@ -1,5 +1,7 @@
 # make test and make demo prepare .venv by themselves, once and again when pyproject.toml has changed.
 export PYTHON ?= python3
+# Threads that wait for each other must sleep, or everything crawls beside another program (medsam2_core/processor.py).
+export OMP_WAIT_POLICY ?= PASSIVE
 VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
@@ -38,8 +40,8 @@ pictures: $(VENV)/ready-dev $(VIEWS)/ready
 	$(VIEWS)/bin/python benchmarks/pictures.py --worker $(BIN)
 
 test: lint
-	$(BIN) -m pytest
 	@sh .ci/headless 5.13.31053.0
+	$(BIN) -m pytest
 
 lint: $(VENV)/ready-dev
 	$(BIN) -m ruff check

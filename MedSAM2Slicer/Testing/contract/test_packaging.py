@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from patience import CEILING
 
 ROOT = Path(__file__).parents[3]
 MODULE = ROOT / "MedSAM2Slicer"
@@ -217,7 +218,7 @@ NO_COMPILERS = [
 ]
 
 
-@pytest.mark.skipif(CMAKE is None, reason="cmake is not installed")
+@pytest.mark.skipif(CMAKE is None, reason="needs CMake: sudo apt install cmake")
 @pytest.mark.parametrize("testing", ["ON", "OFF"])
 def test_cmake_configures_the_extension(tmp_path: Path, testing: str) -> None:
     slicer = tmp_path / "slicer"
@@ -231,7 +232,7 @@ def test_cmake_configures_the_extension(tmp_path: Path, testing: str) -> None:
         (slicer / name).write_text(text, encoding="utf-8")
     options = [f"-DSlicer_DIR={slicer}", f"-DBUILD_TESTING={testing}", *NO_COMPILERS]
     command = [str(CMAKE), "-S", str(ROOT), "-B", str(tmp_path / "build"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING, check=False)
     assert done.returncode == 0, done.stderr
     scripts, resources = len(_cmake_list("MODULE_PYTHON_SCRIPTS")), len(_cmake_list("MODULE_PYTHON_RESOURCES"))
     assert f"module {NAME}: {scripts} scripts, {resources} resources" in done.stdout

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from patience import CEILING
 
 ROOT = Path(__file__).parents[3]
 SHELL = shutil.which("sh")
@@ -18,7 +19,9 @@ def _set_up(folder: Path, python: str) -> str:
     shutil.copy(ROOT / ".ci/setup", folder / ".ci/setup")
     command = [str(SHELL), ".ci/setup", "dev"]
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=CEILING, check=False
+    )
     assert done.returncode != 0
     assert not (folder / ".venv").exists()
     assert len(done.stderr.splitlines()) == 1

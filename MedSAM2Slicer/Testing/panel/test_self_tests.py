@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import CEILING
 
 TESTING = Path(__file__).parents[1]
 MODULE = TESTING.parent
@@ -38,7 +39,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     paths = [str(MODULE), str(TESTING), str(TESTING / "support")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "QT_QPA_PLATFORM": "offscreen"}
     command = [sys.executable, "-X", "faulthandler", "-m", "standin", str(results)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=CEILING, check=False)
     if not results.is_file():
         pytest.fail(f"The stand-in ended with {done.returncode} before its results:\n{done.stderr[-8000:]}")
     found: dict[str, dict[str, str]] = json.loads(results.read_text(encoding="utf-8"))

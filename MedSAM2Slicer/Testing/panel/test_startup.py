@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import CEILING
 
 TESTING = Path(__file__).parents[1]
 ABSENT = [name for name in ("PySide6", "slicer_core") if importlib.util.find_spec(name) is None]
@@ -33,6 +34,6 @@ def test_nothing_heavy_is_loaded_before_the_effect_is_used() -> None:
         "QT_QPA_PLATFORM": "offscreen",
     }
     command = [sys.executable, "-c", START, *HEAVY]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=CEILING, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""

@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 import slicer.util
 import vtk
+from patience import wait_until
 
 import open_data
 from medsam2_core.cli.main import run as commandLine
@@ -112,11 +113,7 @@ class Patient:
         self.controller.sliceDrawn.disconnect(stop)
 
     def wait(self, done: Any) -> None:
-        for _ in range(600):
-            if done():
-                return
-            self.client.pump(0.1)
-        raise AssertionError("The worker did not answer.")
+        wait_until(done, lambda: self.client.pump(0.1))
 
     def name(self, name: str) -> None:
         segmentation = self.controller.segmentationNode.GetSegmentation()

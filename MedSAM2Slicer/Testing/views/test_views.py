@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import CEILING
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".venv-views/bin/python"
@@ -21,7 +22,7 @@ HALF = 120  # of the view
 def drawn() -> Any:
     """What each step of draw_scene.py changed in the views."""
     if not _can("import trame_slicer.core"):
-        pytest.skip(f"{PYTHON} has no trame-slicer: run 'make pictures'")
+        pytest.skip("needs trame-slicer in .venv-views: run 'make pictures'")
     run = _python(str(Path(__file__).with_name("draw_scene.py")))
     assert run.returncode == 0, run.stderr[-2000:]
     return json.loads(run.stdout.splitlines()[-1])
@@ -59,4 +60,4 @@ def _can(code: str) -> bool:
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(PYTHON), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=CEILING, check=False)

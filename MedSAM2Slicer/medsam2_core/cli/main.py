@@ -13,6 +13,7 @@ from medsam2_core.cli.propagate import INTERRUPTED
 from medsam2_core.cli.version import package_version
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.notices import told
+from medsam2_core.processor import share_cores
 
 _REFUSED = 2
 
@@ -35,6 +36,7 @@ class _Version(argparse.Action):
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's) and return the exit code: 2 refused, 130 ended by Ctrl+C."""
+    share_cores()
     options = _parser().parse_args(join_negative_values(sys.argv[1:] if arguments is None else arguments))
     try:
         with told(_note):

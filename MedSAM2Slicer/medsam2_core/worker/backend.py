@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from medsam2_core.cli.model_file import find_model
@@ -22,7 +20,6 @@ class TorchBackend:
     """One model of the catalogue, or of a file, on one device; see `seams.Backend`."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(min(torch.get_num_threads(), _usable_cores()))
         self._model: SAM2 | None = None
 
     def open_model(self, name: str, device: str, image_size: int | None) -> Header:
@@ -65,10 +62,3 @@ class TorchBackend:
         if self._model is None:
             raise WorkerError("The worker has no model yet: open one first.")
         return self._model
-
-
-def _usable_cores() -> int:
-    """Cores this process may run on; a batch system often grants fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
+from patience import CEILING
 
 import medsam2_core as m2
 from medsam2_core import io
@@ -128,7 +129,7 @@ def test_training_refusals(run, dataset: Path, capsys) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, timeout=CEILING, check=True)
     assert not set(done.stdout.split()) & {"torch", "scipy", "SimpleITK"}
 
 

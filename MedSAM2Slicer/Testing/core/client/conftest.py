@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import CEILING
 
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
@@ -19,7 +20,7 @@ from MedSAM2SlicerLib.connection import Timeouts
 from MedSAM2SlicerLib.transports import SubprocessTransport
 
 FAKE_WORKER = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
-PATIENT = Timeouts(start=60, stall=60, cancel=60, shutdown=5)
+PATIENT = Timeouts(start=CEILING, stall=CEILING, cancel=CEILING, shutdown=60)
 
 # Left-handed on purpose: upright slices are flipped ones then.
 GEOMETRY = Geometry((12, 20, 30), (0.5, 2.0, 3.0), (1, 2, 3), ((-1, 0, 0), (0, -1, 0), (0, 0, 1)))

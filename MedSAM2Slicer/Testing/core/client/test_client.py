@@ -11,6 +11,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from patience import CEILING
 
 from medsam2_core.errors import Cancelled, PromptError, WeightsError, WorkerError
 from medsam2_core.image.geometry import Geometry
@@ -234,4 +235,4 @@ def test_importing_the_client_leaves_torch_out() -> None:
         f"import sys; from MedSAM2SlicerLib import {modules}; sys.exit('torch' in sys.modules or 'qt' in sys.modules)"
     )
     folder = __file__.split("/Testing/")[0]
-    assert subprocess.run([sys.executable, "-c", code], cwd=folder, timeout=60, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=folder, timeout=CEILING, check=False).returncode == 0

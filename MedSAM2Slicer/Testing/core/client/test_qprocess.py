@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import CEILING
 
 from medsam2_core.errors import WorkerError
 from MedSAM2SlicerLib.client import State, WorkerClient
@@ -76,7 +77,7 @@ def test_it_propagates(make, volume, block) -> None:
 def test_the_event_loop_is_enough(make, block) -> None:
     client, loop, answers = make(), QtCore.QEventLoop(), []
     client.predict("s", 5, [block], lambda found: (answers.append(found), loop.quit()))
-    QtCore.QTimer.singleShot(20_000, loop.quit)
+    QtCore.QTimer.singleShot(int(1000 * CEILING), loop.quit)
     loop.exec()
     assert answers
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import wait_until
 
 from medsam2_core.errors import WorkerError
 
@@ -81,11 +82,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         Path("/run/sshd").mkdir(exist_ok=True)  # where Debian's sshd, run by root, drops its privileges
     with (folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=log)
-    deadline = time.monotonic() + 10
-    while not listening(port):
+
+    def wait_a_little() -> None:
         assert process.poll() is None, (folder / "sshd.log").read_text()
-        assert time.monotonic() < deadline
         time.sleep(0.05)
+
+    wait_until(lambda: listening(port), wait_a_little)
     yield Server(folder, port, process)
     process.terminate()
     process.wait()
@@ -133,10 +135,7 @@ def test_a_broken_connection_is_mended_and_the_remote_worker_ends(
     assert len(reasons) == 1
     assert len(pids) == 2
     client.stop()
-    deadline = time.monotonic() + 10
-    while any(map(is_running, pids)):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(map(is_running, pids)), lambda: time.sleep(0.1))
 
 
 def is_running(pid: int) -> bool:

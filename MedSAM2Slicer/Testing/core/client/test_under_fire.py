@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import CEILING, wait_until
 
 from medsam2_core.errors import Cancelled, DeviceError, WorkerError
 from medsam2_core.worker.wire import PROTOCOL
@@ -52,11 +53,8 @@ def send_signal(client: WorkerClient, number: int) -> bool:
     return True
 
 
-def pump_until(client: WorkerClient, done, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        client.pump(0.02)
+def pump_until(client: WorkerClient, done) -> None:
+    wait_until(done, lambda: client.pump(0.02))
 
 
 class Killer:
@@ -238,13 +236,15 @@ def answer_everything():
         time.sleep(0.05)
         out(*encode({{"id": number, "event": "result", "masks": [{{}}]}}))
 {body}
-time.sleep(60)
+time.sleep({forever})
 """
 
 
 def babbler(folder: Path, body: str) -> list[str]:
     script = folder / "babbler.py"
-    script.write_text(textwrap.dedent(SCRIPT).format(folder=str(Path(__file__).parents[3]), body=body))
+    script.write_text(
+        textwrap.dedent(SCRIPT).format(folder=str(Path(__file__).parents[3]), body=body, forever=2 * CEILING)
+    )
     return [sys.executable, str(script)]
 
 

@@ -18,7 +18,7 @@ from medsam2_core.weights.store import WeightsStore
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Patience(stall_seconds=0.3, tries=3, pause_seconds=0.01)
+QUICK = Patience(stall_seconds=1.0, tries=3, pause_seconds=0.01)
 
 
 @dataclass

@@ -118,7 +118,7 @@ def test_stall_is_a_broken_connection(fetch: Fetch, server, content: bytes) -> N
 def test_endless_stall_gives_up_and_keeps_the_part(fetch: Fetch, server, target: Path) -> None:
     server.stall_after = 0
     with pytest.raises(WeightsError, match=r"^toy could not be downloaded .*stopped sending.*models import"):
-        fetch(patience=Patience(stall_seconds=0.05, tries=2, pause_seconds=0.01))
+        fetch(patience=Patience(stall_seconds=1, tries=2, pause_seconds=0.01))
     assert len(server.requested) == 2
     assert part_path(target).exists()
 

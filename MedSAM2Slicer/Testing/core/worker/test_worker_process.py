@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import CEILING
 
 import medsam2_core as m2
 from medsam2_core.cli.execute import execute
@@ -209,7 +210,7 @@ class Raw:
         self.process.stdin.flush()
 
     def end(self) -> tuple[int, str]:
-        _, errors = self.process.communicate(timeout=60)
+        _, errors = self.process.communicate(timeout=CEILING)
         return self.process.returncode, errors.decode()
 
 
