@@ -102,7 +102,7 @@ def _volumes(model: str, count: int) -> list[Volume]:
     """Both volumes with `count` structures each, spread evenly in size."""
     real = training_data.ROOT / "real"
     if not (real / "abdomen-ct").is_dir():
-        training_data.write_pairs(real)
+        training_data.write_pairs(real, training_data.real_pairs())
     named = {"Abdomen CT, which the model was trained on": real / "abdomen-ct", "Chest CT, never trained on": None}
     return [
         Volume(title, Source(model, folder), tuple(spread(open_case(folder).structures(MIN_ML), count)))

