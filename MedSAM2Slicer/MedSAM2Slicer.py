@@ -125,7 +125,9 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def usePanel(self, controller: Controller, services: Services) -> None:
         """Build the panel on this controller. Self tests do so again, with a controller of their own."""
         from MedSAM2SlicerLib.ui.panel import Panel
+        from MedSAM2SlicerLib.ui.promptcontrols import PromptControls
         from MedSAM2SlicerLib.ui.shortcuts import Shortcuts
+        from MedSAM2SlicerLib.ui.source import SourceControls
 
         self._closePanel()
         self._services = services
@@ -133,7 +135,8 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(self.uiWidget)
         self.uiWidget.setMRMLScene(slicer.mrmlScene)
         self.ui = slicer.util.childWidgetVariables(self.uiWidget)
-        self.panel = Panel(self.ui, controller, services)
+        source, prompts = SourceControls(self.ui, controller), PromptControls(self.ui, controller)
+        self.panel = Panel(self.ui, controller, services, source, prompts)
         self.panel.changed.connect(self._onPanelChanged)
         self.shortcuts = Shortcuts(self.uiWidget, self.panel.actions())
         self.initializeParameterNode()

@@ -112,11 +112,11 @@ def _panel(face: Any, wait: Wait) -> Any:
     """The panel's widget, out of the editor and as wide as a person may have made it."""
     import slicer
 
-    from MedSAM2SlicerLib.ui.text import measuresText
+    from MedSAM2SlicerLib.ui.text import segmentText
 
     controller = face.controller
-    widget, measured = face.uiWidget, measuresText(CORRECTED, controller.measures(), controller.leastSure())
-    wait(lambda: face.ui.measuresLabel.text == measured)  # shown a little later
+    widget, measured = face.uiWidget, segmentText(CORRECTED, controller.measures(), controller.stops())
+    wait(lambda: face.panel.review.summary == measured)  # shown a little later
     widget.setParent(None)
     widget.setFixedWidth(PANEL)
     widget.show()

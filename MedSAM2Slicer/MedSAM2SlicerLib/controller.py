@@ -120,8 +120,8 @@ class Controller(Workplace):
             self._lookForEdits()
             work, drawn = self._addSegment(segmentId, sliceIndex)
             self._remember(work)
+            self._tellAll()
             self._previewLater(self._corrected(drawn))
-        self._tellAll()
 
     def addLinePrompt(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
         """Take a line of the scene along the object's longest diameter, and draw the slice; moved, it still counts."""
@@ -367,20 +367,21 @@ class Controller(Workplace):
     # Events of the scene
 
     def _onNodeRemoved(self, node: slicer.vtkMRMLNode) -> None:
-        if node is self._volume.node or node is self.segmentationNode:
-            self._leave(_("'{name}' was removed: choose another one.").format(name=node.GetName()))
-            if node is self._volume.node:
-                self.setVolume(None)
-            else:
-                self.setSegment(None)
+        gone = node is self._volume.node, node is self.segmentationNode
+        if any(gone):
+            self._leave(*gone, _("'{name}' was removed: choose another one.").format(name=node.GetName()))
 
     def _onSceneClosing(self) -> None:
-        self._leave(_("The scene was closed."))
-        self.setVolume(None)
-        self.setSegment(None)
+        self._leave(True, True, _("The scene was closed."))
 
-    def _leave(self, reason: str) -> None:
-        if self._abandon():
+    def _leave(self, volume: bool, segment: bool, reason: str) -> None:
+        """Work on one or both no longer; if a propagation ends with that, say why."""
+        hadRun = self._abandon()
+        if volume:
+            self.setVolume(None)
+        if segment:
+            self.setSegment(None)
+        if hadRun:
             self.noticed.emit(reason)
 
     def _abandon(self) -> bool:

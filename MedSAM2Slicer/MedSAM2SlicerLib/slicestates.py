@@ -118,11 +118,6 @@ class SliceStates:
         doubts = {one.sliceIndex: _doubt(one, typical) for one in looked}
         return sorted((index for index in doubts if doubts[index] >= 1), key=lambda index: -doubts[index])
 
-    def leastSure(self) -> SliceReview | None:
-        """Return the propagated slice with the lowest confidence of those that are not empty."""
-        looked = [one for one in self._slices.values() if not one.isAnchor and one.areaMm2 != 0]
-        return min(looked, key=lambda one: one.confidence, default=None)
-
     def notePreview(self, review: SliceReview) -> None:
         """A slice was drawn from its prompts; an acceptance of what was there before is void."""
         self._slices[review.sliceIndex] = review

@@ -173,11 +173,6 @@ class Workplace:
         work = self._work()
         return [] if work is None else work.states.doubtful()
 
-    def leastSure(self) -> SliceReview | None:
-        """Return the propagated slice that the model is least sure of."""
-        work = self._work()
-        return None if work is None else work.states.leastSure()
-
     def nextDoubtful(self, after: int | None) -> int | None:
         """Return the slice to look at when slice `after` has been: the next less doubtful one, at last the worst."""
         ranking = self.doubtful()

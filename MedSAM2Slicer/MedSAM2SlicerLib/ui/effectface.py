@@ -13,8 +13,9 @@ from slicer.util import VTKObservationMixin
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.slicegestures import SliceGestures
 from MedSAM2SlicerLib.ui import effectchoices
-from MedSAM2SlicerLib.ui.effectpanel import EffectPanel
+from MedSAM2SlicerLib.ui.effectpanel import EditorSource, GestureControls
 from MedSAM2SlicerLib.ui.escapekey import EscapeKey
+from MedSAM2SlicerLib.ui.panel import Panel
 from MedSAM2SlicerLib.ui.shortcuts import Shortcuts
 from MedSAM2SlicerLib.ui.source import Source
 
@@ -54,10 +55,13 @@ class EffectFace(VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(self.uiWidget)
         scriptedEffect.addOptionsWidget(self.uiWidget)
         self.uiWidget.show()
-        self.panel = EffectPanel(self.ui, self.controller, services, effectchoices.read(scriptedEffect))
-        prompts = self.panel.prompts
+        self.uiWidget.layout().setContentsMargins(0, 0, 0, 0)  # the options have margins of their own
+        source, prompts = EditorSource(self.ui, self.controller), GestureControls(self.ui, self.controller)
+        choices = effectchoices.read(scriptedEffect)
+        self.panel = Panel(self.ui, self.controller, services, source, prompts, choices)
         self.gestures = SliceGestures(scriptedEffect, prompts.addPoint, prompts.addBox, self._mayDraw)
-        self._shortcuts = Shortcuts(self.uiWidget, self.panel.actions())
+        keys = {key: action for key, action in self.panel.actions().items() if key != "Esc"}  # see EscapeKey
+        self._shortcuts = Shortcuts(self.uiWidget, keys)
         self._escape = EscapeKey(self._stop)
         self._start()
 

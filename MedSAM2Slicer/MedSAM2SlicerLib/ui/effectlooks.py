@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import qt
 
-_ICON = Path(__file__).resolve().parents[2] / "Resources" / "Icons" / "SegmentEditorEffect.png"
+from MedSAM2SlicerLib.ui import icons
 
 
 def icon() -> Any:
     """Return the icon of the effect's button."""
-    return qt.QIcon(str(_ICON))
+    return icons.icon("SegmentEditorEffect")
 
 
 def cursor() -> Any:

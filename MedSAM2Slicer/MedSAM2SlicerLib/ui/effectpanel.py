@@ -1,4 +1,4 @@
-"""The panel as it is in the Segment Editor effect: the editor chooses what is worked on, the mouse makes prompts."""
+"""The panel's parts in the Segment Editor effect: the editor chooses what is worked on, the mouse makes prompts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
-from MedSAM2SlicerLib.ui.panel import Panel
 from MedSAM2SlicerLib.ui.promptcontrols import PromptControls
 from MedSAM2SlicerLib.ui.source import Source, SourceControls
 
@@ -48,6 +47,12 @@ class GestureControls(PromptControls):
         self._announcing = False
         super().__init__(ui, controller)
         self._showPlacing()
+
+    def firstHint(self) -> str:
+        """Return what to do with the mouse while nothing is being placed."""
+        if not self._include:
+            return _("Click on what the mask should leave out; a goes back to what it should include.")
+        return _("Click on the object in a slice view, or drag a box around it.")
 
     def place(self, kind: str) -> None:
         """Choose what clicks mean (Exclude a second time goes back), or place a prompt of another kind."""
@@ -98,19 +103,3 @@ class GestureControls(PromptControls):
         if not self.placer.kind:
             self.ui.includeButton.checked = self._include
             self.ui.excludeButton.checked = not self._include
-
-
-class EffectPanel(Panel):
-    """Leaves out what Segment Editor has already: the choice of nodes, undo, and Esc (see `EscapeKey`)."""
-
-    sourceControls = EditorSource
-    promptControls = GestureControls
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.ui.undoButton.hide()
-        self.ui.redoButton.hide()
-
-    def actions(self) -> dict[str, Callable[[], object]]:
-        """Return what each key does."""
-        return {key: action for key, action in super().actions().items() if key != "Esc"}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import qt
 from slicer.i18n import tr as _
 
 from medsam2_core.weights.store import ModelState
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.modelmanager import ModelManager
@@ -17,18 +19,20 @@ if TYPE_CHECKING:
 
 
 class ModelControls:
-    """The model selector and its Manage button. `changed` is emitted when a person chooses another model."""
+    """The model selector, what is to be known of the chosen model, and the Manage button.
+
+    changed(): a person chose another model. refreshed(): a model was downloaded or removed.
+    """
 
     def __init__(self, ui: Any, services: Services) -> None:
         self.ui = ui
-        self.changed = Signal()
-        self.refreshed = Signal()
+        self.changed, self.refreshed = Signal(), Signal()
         self._services = services
         self.manager = ModelManager(services)
         self.manager.changed.connect(self._onStoreChanged)
         self._fill()
-        ui.modelComboBox.connect("activated(int)", self.onActivated)
-        ui.manageModelsButton.connect("clicked()", self.manager.open)
+        ui.modelComboBox.connect("activated(int)", guarded(self.onActivated))
+        ui.manageModelsButton.connect("clicked()", guarded(self.manager.open))
 
     def model(self) -> str:
         """Return the name of the chosen model."""
@@ -40,6 +44,7 @@ class ModelControls:
         if box.findData(model) < 0:
             box.addItem(model, model)
         box.currentIndex = box.findData(model)
+        self._describe()
 
     def whyNot(self) -> str:
         """Return why the chosen model cannot be used, nothing if it can."""
@@ -50,6 +55,7 @@ class ModelControls:
 
     def onActivated(self) -> None:
         """Use the model that a person chose; one that is not here is offered for download."""
+        self._describe()
         self.changed.emit()
         if self.whyNot():
             self.manager.offer(self.model())
@@ -59,23 +65,26 @@ class ModelControls:
         self.manager.close()
 
     def _fill(self) -> None:
-        store = self._services.store
-        for entry in store.catalogue.values():
-            self.ui.modelComboBox.addItem(_label(entry, store.state(entry.name)), entry.name)
+        for entry in self._services.store.catalogue.values():
+            self.ui.modelComboBox.addItem(entry.title, entry.name)
+        self._describe()
 
     def _onStoreChanged(self) -> None:
-        store = self._services.store
-        for entry in store.catalogue.values():
-            index = self.ui.modelComboBox.findData(entry.name)
-            self.ui.modelComboBox.setItemText(index, _label(entry, store.state(entry.name)))
+        self._describe()
         self.refreshed.emit()
 
+    def _describe(self) -> None:
+        """Say what is to be known: of the chosen model below the selector, of the others in its list."""
+        store, box = self._services.store, self.ui.modelComboBox
+        notes = {name: _note(entry, store.state(name)) for name, entry in store.catalogue.items()}
+        for index in range(box.count):
+            box.setItemData(index, notes.get(box.itemData(index), ""), qt.Qt.ToolTipRole)
+        self.ui.modelNoteLabel.text = notes.get(self.model(), _("A checkpoint of your own."))
 
-def _label(entry: ModelEntry, state: ModelState) -> str:
+
+def _note(entry: ModelEntry, state: ModelState) -> str:
     if state is ModelState.BUNDLED:
-        return _("{title} · built in").format(title=entry.title)
+        return _("Built in.")
     if state is ModelState.INSTALLED:
-        return _("{title} · downloaded").format(title=entry.title)
-    return _("{title} · {size}, {license}, not downloaded").format(
-        title=entry.title, size=text.megabytes(entry.size_bytes), license=entry.licence
-    )
+        return _("Downloaded. {license}.").format(license=entry.licence)
+    return _("Not downloaded: {size}. {license}.").format(size=text.megabytes(entry.size_bytes), license=entry.licence)

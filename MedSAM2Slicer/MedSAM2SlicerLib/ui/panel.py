@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -17,30 +16,30 @@ from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.banner import Banner
 from MedSAM2SlicerLib.ui.choices import AUTO, Choices
+from MedSAM2SlicerLib.ui.icons import icon
 from MedSAM2SlicerLib.ui.later import Later
+from MedSAM2SlicerLib.ui.messageline import MessageLine
 from MedSAM2SlicerLib.ui.models import ModelControls
 from MedSAM2SlicerLib.ui.optioncontrols import OptionControls
-from MedSAM2SlicerLib.ui.promptcontrols import PromptControls, otherSegments
+from MedSAM2SlicerLib.ui.part import otherSegments
+from MedSAM2SlicerLib.ui.rangepopup import RangePopup
 from MedSAM2SlicerLib.ui.redrawing import Redrawing
 from MedSAM2SlicerLib.ui.replaycontrols import ReplayControls
 from MedSAM2SlicerLib.ui.reviewcontrols import ReviewControls
 from MedSAM2SlicerLib.ui.runcontrols import RunControls
-from MedSAM2SlicerLib.ui.source import Source, SourceControls
 from MedSAM2SlicerLib.ui.support import SupportControls
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.ui.promptcontrols import PromptControls
     from MedSAM2SlicerLib.ui.services import Services
+    from MedSAM2SlicerLib.ui.source import Source, SourceControls
 
 _TICK_MILLISECONDS = 50
-_ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
 _ICON_NAMES = {
     "includeButton": "Include",
     "excludeButton": "Exclude",
     "boxButton": "Box",
-    "lineButton": "Line",
-    "outlineButton": "Outline",
-    "segmentPromptButton": "Segment",
     "propagateButton": "Propagate",
     "propagateAllButton": "Propagate",
     "stopButton": "Stop",
@@ -53,30 +52,35 @@ _ICON_NAMES = {
 class Panel:
     """Joins the widgets of MedSAM2Slicer.ui to a controller. `changed` is emitted when a person chose something.
 
-    A controller that goes on with a session must be told its `choices` from the beginning: others would end it.
+    `source` and `prompts` are where the two differ. A controller that goes on with a session must be told its `choices`
+    from the beginning: others would end it.
     """
 
-    sourceControls: type[SourceControls] = SourceControls
-    promptControls: type[PromptControls] = PromptControls
-
-    def __init__(self, ui: Any, controller: Controller, services: Services, choices: Choices | None = None) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        controller: Controller,
+        services: Services,
+        source: SourceControls,
+        prompts: PromptControls,
+        choices: Choices | None = None,
+    ) -> None:
         self.ui = ui
         self.controller = controller
         self.changed = Signal()
         self._stack: SliceStack | None = None  # of the view of the first prompt, where the axis is automatic
+        self.source, self.prompts = source, prompts
+        self.line = MessageLine(ui, controller)
         self.banner = Banner(ui, services)
-        self.source = self.sourceControls(ui, controller)
         self.models = ModelControls(ui, services)
         self.options = OptionControls(ui)
-        self.prompts = self.promptControls(ui, controller)
+        self.range = RangePopup(ui)
         self.run = RunControls(ui, controller)
         self.review = ReviewControls(ui, controller)
         self.redrawing = Redrawing(ui, controller)
         self.replay = ReplayControls(ui, controller)
         self.support = SupportControls(ui, services)
         self._showIcons()
-        # Two forms, of which the Segment Editor effect hides the first, look like one.
-        ui.modelLabel.setMinimumWidth(ui.segmentationLabel.property("sizeHint").width())
         if choices is not None:
             self.models.show(choices.model)
             self.options.show(choices)
@@ -151,7 +155,7 @@ class Panel:
         self._faultShowing.cancel()
         self._timer.stop()
         self._timer.deleteLater()  # which keeps the panel alive, with its controller and the volume's copy
-        for part in (self.source, self.prompts, self.run, self.review):
+        for part in (self.source, self.prompts, self.line, self.review):
             part.close()
         for part in (self.redrawing, self.replay, self.models, self.support):
             part.close()
@@ -162,6 +166,7 @@ class Panel:
         """Deliver what the worker sent, follow the views and the scene's ROIs (called 20 times a second)."""
         self.controller.tick()
         self.review.follow()
+        self.prompts.list.follow()
         self._offerRegions()
 
     def place(self, kind: str) -> None:
@@ -183,7 +188,9 @@ class Panel:
         self._offerRegions()
         self.prompts.update(whyNoPrompt)
         self.run.update(whyNoPrompt or self._whyNotPropagate())
+        self.range.update(self.choices())
         self.review.update()
+        self._showState()
         self.redrawing.update()
         self.replay.update()
         self.support.update()
@@ -196,13 +203,17 @@ class Panel:
         self.models.refreshed.connect(self.update)
         self.prompts.changed.connect(self._onPrompts)
         self.prompts.firstPlaced.connect(self._onFirstPlaced)
+        self.prompts.placing.connect(self._onPlacing)
+        self.run.starting.connect(self.line.forget)
         self.run.starting.connect(self.redrawing.awaitRun)
-        self.replay.said.connect(self.run.say)
+        self.run.stopping.connect(self.line.showStopping)
+        self.review.measured.connect(self._showState)
+        self.replay.said.connect(self.line.say)
         self.banner.changed.connect(self.update)
         self.banner.otherPython.connect(self.support.askForPython)
         self.support.changed.connect(self._onWorker)
         for part in (self.banner, self.support, self.source, self.prompts, self.replay):
-            part.failed.connect(self.run.warn)
+            part.failed.connect(self.line.warn)
         for signal, slot in self._heard():
             signal.connect(slot)
 
@@ -214,7 +225,7 @@ class Panel:
         self._faultShowing.soon()
 
     def _showFault(self) -> None:
-        self.run.warn(text.faultText(self._fault))
+        self.line.warn(text.faultText(self._fault))
 
     def _onBusy(self, busy: bool) -> None:
         self.update()
@@ -241,6 +252,17 @@ class Panel:
                 self._stack = usual
                 self._apply()
         self.update()
+
+    def _onPlacing(self, kind: str) -> None:
+        if kind:
+            self.line.forget()
+        self._showState()
+
+    def _showState(self) -> None:
+        """Say what hinders, else what the segment is, else what to do next."""
+        isPlacing = bool(self.prompts.placer.kind)
+        state = "" if isPlacing else self.review.summary
+        self.line.showState(self._whyNoPrompt() or state or self.prompts.hint())
 
     def _onFirstPlaced(self, view: Any) -> None:
         """Go across the view that the first prompt was placed in."""
@@ -281,5 +303,5 @@ class Panel:
         return "" if given else _("Add a prompt first: Include (a), Box (d), or another.")
 
     def _showIcons(self) -> None:
-        for name, icon in _ICON_NAMES.items():
-            getattr(self.ui, name).icon = qt.QIcon(str(_ICONS / f"{icon}.png"))
+        for name, file in _ICON_NAMES.items():
+            getattr(self.ui, name).icon = icon(file)

@@ -43,6 +43,16 @@ def explain(widget: Any, reason: str) -> None:
     widget.toolTip = reason or own
 
 
+def otherSegments(controller: Controller) -> list[tuple[str, str]]:
+    """Return IDs and names of the segments beside the one being drawn."""
+    node = controller.segmentationNode
+    if not node:
+        return []
+    segments = node.GetSegmentation()
+    others = [one for one in segments.GetSegmentIDs() if one != controller.segmentId]
+    return [(one, segments.GetSegment(one).GetName()) for one in others]
+
+
 def whyNoRun(controller: Controller) -> str:
     """Return what to do where no slice was propagated yet, nothing if one was."""
     propagated = any(one.origin == PROPAGATED for one in controller.slices().values())

@@ -1,55 +1,59 @@
-"""The prompt buttons and the list of prompts."""
+"""The prompt buttons."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import qt
-import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
-from MedSAM2SlicerLib.promptnodes import otherMarkups
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
-from MedSAM2SlicerLib.ui import text, views
+from MedSAM2SlicerLib.ui import views
+from MedSAM2SlicerLib.ui.moremenu import MoreMenu
 from MedSAM2SlicerLib.ui.part import Part, explain
 from MedSAM2SlicerLib.ui.placing import Placer
+from MedSAM2SlicerLib.ui.promptlist import PromptList
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.promptnodes import PromptItem
 
 
 class PromptControls(Part):
     """Puts prompts into the scene and shows them slice by slice.
 
     firstPlaced(sliceNode): the first prompt was set, in this view. changed(): the list is another than before.
-    failed(message).
+    placing(kind): what the mouse places from now on, "" for nothing. failed(message).
     """
 
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)
-        self.firstPlaced, self.changed, self.failed = Signal(), Signal(), Signal()
+        self.firstPlaced, self.changed, self.placing, self.failed = Signal(), Signal(), Signal(), Signal()
         self.placer = Placer(self._onPlaced, self._showPlacing)
-        self._buttons = {
-            "include": ui.includeButton,
-            "exclude": ui.excludeButton,
-            "box": ui.boxButton,
-            "line": ui.lineButton,
-            "curve": ui.outlineButton,
-        }
+        self._buttons = {"include": ui.includeButton, "exclude": ui.excludeButton, "box": ui.boxButton}
         for kind, button in self._buttons.items():
-            button.connect("clicked()", lambda kind=kind: self.place(kind))
-        self.menu = qt.QMenu(ui.segmentPromptButton)
-        self.menu.connect("aboutToShow()", self.fillMenu)
-        ui.segmentPromptButton.setMenu(self.menu)
-        ui.removePromptsButton.connect("clicked()", self.removeAll)
-        ui.promptTable.connect("cellClicked(int,int)", self.goToRow)
-        _layOut(ui.promptTable)
-        self._slices: list[int] = []
-        self._edited: list[int] = []
+            button.connect("clicked()", guarded(partial(self.place, kind)))
+        self.more = MoreMenu(ui, controller, self.place)
+        self.list = PromptList(ui, controller)
+        ui.removePromptsButton.connect("clicked()", guarded(self.removeAll))
         self.hear(controller.promptsChanged, self.refresh)
         self.hear(controller.reviewed, self._onReviewed)
+
+    def hint(self) -> str:
+        """Return what to do with the mouse now, or to begin with."""
+        hints = {
+            "include": _("Click on the object in a slice view."),
+            "exclude": _("Click on what the mask should leave out."),
+            "box": _("Click two opposite corners of a box around the object."),
+            "line": _("Click both ends of the object's longest diameter."),
+            "curve": _("Click around the object on one slice; the right button ends."),
+        }
+        return hints.get(self.placer.kind) or self.firstHint()
+
+    def firstHint(self) -> str:
+        """Return what to do while nothing is being placed."""
+        return _("Press Include (a) or Box (d), then click on the object in a slice view.")
 
     def place(self, kind: str) -> None:
         """Start placing prompts of a kind; a second time ends it."""
@@ -74,74 +78,25 @@ class PromptControls(Part):
 
     def refresh(self) -> None:
         """Show the controller's prompts."""
-        bySlice: dict[int, list[PromptItem]] = {}
         items = self.controller.prompts()
-        for item in items:
-            bySlice.setdefault(item.sliceIndex, []).append(item)
-        self._edited = self.controller.edited()
-        self._slices = sorted({*bySlice, *self._edited})
         self.placer.watch(item.nodeId for item in items if item.nodeId)
-        table = self.ui.promptTable
-        table.visible = bool(self._slices)
-        table.setRowCount(len(self._slices))
-        for row, index in enumerate(self._slices):
-            table.setItem(
-                row, 0, qt.QTableWidgetItem(text.promptText(index, bySlice.get(index, []), index in self._edited))
-            )
-            table.setCellWidget(row, 1, self._removeButton(index))
+        self.list.show(items)
         self.changed.emit()
-
-    def goToRow(self, row: int) -> None:
-        """Bring the slice of a row into view."""
-        views.showSlice(self.controller, self._slices[row])
-
-    def fillMenu(self) -> None:
-        """Offer the other segments of the segmentation, and lines of the scene such as measurements."""
-        self.menu.clear()
-        for segmentId, name in otherSegments(self.controller):
-            action = self.menu.addAction(name)
-            action.connect("triggered()", lambda segmentId=segmentId: self.controller.addSegmentPrompt(segmentId, None))
-        for line in otherMarkups("vtkMRMLMarkupsLineNode"):
-            action = self.menu.addAction(_("{name} (line)").format(name=line.GetName()))
-            nodeId = line.GetID()
-            action.connect("triggered()", lambda nodeId=nodeId: self._takeLine(nodeId))
-        if not self.menu.actions():
-            self.menu.addAction(_("There is no other segment, and no line.")).setEnabled(False)
 
     def update(self, whyNot: str) -> None:
         """Enable the buttons unless there is a reason why not."""
-        for button in (*self._buttons.values(), self.ui.segmentPromptButton):
+        for button in self._buttons.values():
             explain(button, whyNot)
-        explain(self.ui.removePromptsButton, "" if self._slices else _("There are no prompts yet."))
+        self.more.update(whyNot)
+        self.list.update()
 
     def close(self) -> None:
         """Leave place mode and the markups alone."""
         super().close()
         self.placer.close()
 
-    def _takeLine(self, nodeId: str) -> None:
-        self.controller.addLinePrompt(slicer.mrmlScene.GetNodeByID(nodeId))
-
-    def _removeButton(self, sliceIndex: int) -> Any:
-        button = qt.QToolButton()
-        button.text = "✕"
-        button.autoRaise = True
-        says = _("Remove the prompts of slice {index}.").format(index=sliceIndex)
-        button.toolTip = says
-        button.setAccessibleName(says)
-        button.connect("clicked()", lambda: self._removeFrom(sliceIndex))
-        return button
-
-    def _removeFrom(self, sliceIndex: int) -> None:
-        """Take the prompts of a slice away; of one that has none, the edit, which is what it is listed for."""
-        items = [item for item in self.controller.prompts() if item.sliceIndex == sliceIndex]
-        for item in items:
-            self.controller.removePrompt(item)
-        if not items:
-            self.controller.disown(sliceIndex)
-
     def _onReviewed(self) -> None:
-        if self.controller.edited() != self._edited:
+        if self.list.isOutdated:
             self.refresh()
 
     def _onPlaced(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
@@ -172,22 +127,5 @@ class PromptControls(Part):
     def _showPlacing(self) -> None:
         for kind, button in self._buttons.items():
             button.checked = kind == self.placer.kind
-
-
-def otherSegments(controller: Controller) -> list[tuple[str, str]]:
-    """Return IDs and names of the segments beside the one being drawn."""
-    node = controller.segmentationNode
-    if not node:
-        return []
-    segments = node.GetSegmentation()
-    others = [one for one in segments.GetSegmentIDs() if one != controller.segmentId]
-    return [(one, segments.GetSegment(one).GetName()) for one in others]
-
-
-def _layOut(table: Any) -> None:
-    table.setColumnCount(2)
-    table.horizontalHeader().setVisible(False)
-    table.verticalHeader().setVisible(False)
-    table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-    table.horizontalHeader().setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
-    table.verticalHeader().setDefaultSectionSize(24)
+        self.more.showPlacing(self.placer.kind)
+        self.placing.emit(self.placer.kind)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.faults import guarded
+from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED
 from MedSAM2SlicerLib.ui import text, thumbnail, views
 from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
@@ -23,22 +25,26 @@ _MEASURES_EVERY = 300  # ms: measuring takes up to 20 ms
 
 
 class ReviewControls(Part):
-    """Follows the slice in view; a click on the strip goes to a slice."""
+    """Follows the slice in view; a click on the strip goes to a slice. measured(): `summary` is another than before."""
 
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)
+        self.measured = Signal()
+        self.summary = ""
+        """The segment in a line; empty where it marks nothing."""
         self.strip = DriftStrip()
         self.strip.clicked.connect(self.goTo)
         ui.stripFrame.layout().addWidget(self.strip)
-        ui.nextDoubtfulButton.connect("clicked()", self.nextDoubtful)
-        ui.acceptButton.connect("clicked()", self.accept)
-        ui.lockButton.connect("clicked()", self.lock)
-        ui.undoButton.connect("clicked()", controller.undo)
-        ui.redoButton.connect("clicked()", controller.redo)
-        ui.advancedSection.connect("contentsCollapsed(bool)", self._showThumbnail)
+        ui.nextDoubtfulButton.connect("clicked()", guarded(self.nextDoubtful))
+        ui.acceptButton.connect("clicked()", guarded(self.accept))
+        ui.lockButton.connect("clicked()", guarded(self.lock))
+        ui.undoButton.connect("clicked()", guarded(controller.undo))
+        ui.redoButton.connect("clicked()", guarded(controller.redo))
+        ui.advancedSection.connect("contentsCollapsed(bool)", guarded(self._showThumbnail))
         self.shown: int | None = None
         self._measuring = Later(self._showMeasures, _MEASURES_EVERY)
         self.hear(controller.reviewed, self.refresh)
+        self.hear(controller.segmentChanged, self._forgetMeasures)
         self.hear(controller.sliceDrawn, lambda _index: self.showSlices())
 
     def goTo(self, index: int) -> None:
@@ -53,6 +59,7 @@ class ReviewControls(Part):
             self.controller.noticed.emit(self._whyNoDoubt())
         else:
             self.goTo(index)
+            self._sayWhyDoubtful(index)
 
     def accept(self) -> None:
         """Accept the slice in view, or take that back."""
@@ -76,9 +83,6 @@ class ReviewControls(Part):
         self.showSlices()
         self._showThumbnail()
         self._measuring.soon()
-        stops = self.controller.stops()
-        self.ui.stopsLabel.text = "\n".join(f"{_directionName(way)}: {reason}" for way, reason in stops.items())
-        self.ui.stopsLabel.visible = bool(stops)
 
     def update(self) -> None:
         """Enable what can be used."""
@@ -113,6 +117,12 @@ class ReviewControls(Part):
             explain(button, self._whyNoMark())
             button.checked = review is not None and review.state == state
 
+    def _sayWhyDoubtful(self, index: int) -> None:
+        if self.shown == index:
+            doubtful = self.controller.doubtful()
+            place = doubtful.index(index) + 1, len(doubtful)
+            self.controller.noticed.emit(text.doubtText(self.controller.slices()[index], *place))
+
     def _whyNoDoubt(self) -> str:
         return "" if self.controller.doubtful() else _("No slice is in doubt.")
 
@@ -125,14 +135,17 @@ class ReviewControls(Part):
         if self.controller.busy:  # the end of the propagation asks again
             return
         measures = self.controller.measures()
-        shown = "" if measures is None else self._text(measures)
-        self.ui.measuresLabel.text = shown
-        self.ui.measuresLabel.visible = bool(shown)
+        self.summary = "" if measures is None else self._text(measures)
+        self.measured.emit()
+
+    def _forgetMeasures(self) -> None:
+        self.summary = ""
+        self.measured.emit()
 
     def _text(self, measures: Measures) -> str:
         segments = self.controller.segmentationNode.GetSegmentation()
         name = segments.GetSegment(self.controller.segmentId).GetName()
-        return text.measuresText(name, measures, self.controller.leastSure())
+        return text.segmentText(name, measures, self.controller.stops())
 
     def _showThumbnail(self) -> None:
         label = self.ui.thumbnailLabel
@@ -145,8 +158,3 @@ class ReviewControls(Part):
             thumbnail.show(label, self.controller.modelView(self.shown), _THUMBNAIL)
         except MedSAM2Error as error:
             label.text = str(error)
-
-
-def _directionName(direction: str) -> str:
-    names = {"forward": _("Forward"), "backward": _("Backward")}
-    return names.get(direction, direction)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.geometry import volumeToWorldMatrix
 from MedSAM2SlicerLib.segments import ensureSegmentation
 from MedSAM2SlicerLib.signal import Signal
@@ -35,11 +37,13 @@ class SourceControls(Part):
         self.changed, self.failed = Signal(), Signal()
         self._quiet = False
         self.hear(controller.segmentChanged, self._follow)
-        ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onChosen)
-        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onSegmentationChosen)
-        ui.segmentSelector.connect("currentSegmentChanged(QString)", self._onChosen)
-        ui.addSegmentButton.connect("clicked()", self.addSegment)
-        ui.removeSegmentButton.connect("clicked()", self.removeSegment)
+        for label in slicer.util.findChildren(ui.segmentSelector, name="label_Segment"):
+            label.hide()  # the selector brings one along, and the form has its own
+        ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self._onChosen))
+        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self._onSegmentationChosen))
+        ui.segmentSelector.connect("currentSegmentChanged(QString)", guarded(self._onChosen))
+        ui.addSegmentButton.connect("clicked()", guarded(self.addSegment))
+        ui.removeSegmentButton.connect("clicked()", guarded(self.removeSegment))
 
     def source(self) -> Source:
         """Return what is selected."""

@@ -1,9 +1,10 @@
-"""Numbers and prompts in the words that the panel shows."""
+"""Numbers, prompts and slices in the words that the panel shows."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.measures import Measures
     from MedSAM2SlicerLib.promptnodes import PromptItem
     from MedSAM2SlicerLib.running import Progress
+    from MedSAM2SlicerLib.ui.choices import Choices
 
 _MINUTE = 60
 _NAMED_INTERVALS = 2  # more would widen the panel
+_NAME = 24  # characters of a segment's name
+_STOPPED = re.compile(r"stopped at slice (\d+): (.+)")  # as the model's side says it
 _SPACE = "\u00a0"  # between thousands, where a line must not break
 
 
@@ -46,7 +50,7 @@ def milliliters(volume: float) -> str:
 
 def millimeters(length: float) -> str:
     """Return a length in mm, to a tenth below 100 mm."""
-    return _("{length} mm").format(length=f"{length:.{0 if length >= 100 else 1}f}")
+    return _("{length} mm").format(length=_length(length))
 
 
 def faultText(error: Exception) -> str:
@@ -58,24 +62,59 @@ def faultText(error: Exception) -> str:
     ).format(kind=type(error).__name__)
 
 
-def measuresText(name: str, measures: Measures, leastSure: SliceReview | None = None) -> str:
-    """Return a segment's name with its volume, axes and lowest confidence; nothing for an empty one."""
+def shortened(name: str, length: int = _NAME) -> str:
+    """Return a name of at most `length` characters; of a longer one the middle is left out."""
+    if len(name) <= length:
+        return name
+    end = (length - 1) // 2
+    return f"{name[: length - 1 - end]}…{name[-end:]}"
+
+
+def segmentText(name: str, measures: Measures, stops: Mapping[str, str]) -> str:
+    """Return a segment's name with its volume, long and short axis, and where it stopped; nothing for an empty one.
+
+    `stops` are the reasons by direction.
+    """
     if not measures.volumeMl:
         return ""
-    text = _("{name} {volume} · long axis {long} · short axis {short}").format(
-        name=name,
-        volume=milliliters(measures.volumeMl),
-        long=millimeters(measures.longAxisMm),
-        short=millimeters(measures.shortAxisMm),
-    )
+    axes = _("{long} × {short}").format(long=_length(measures.longAxisMm), short=millimeters(measures.shortAxisMm))
     if measures.sliceIndex is not None:
-        text = _("{measures} (slice {index})").format(measures=text, index=measures.sliceIndex)
-    if leastSure is None:
-        return text
-    least = _("min {confidence} at {index}").format(
-        confidence=f"{leastSure.confidence:.2f}", index=leastSure.sliceIndex
-    )
-    return f"{text} · {least}"
+        axes = _("{axes} on slice {index}").format(axes=axes, index=measures.sliceIndex)
+    volume = _("{name} {volume}").format(name=shortened(name), volume=milliliters(measures.volumeMl))
+    return " · ".join(filter(None, [volume, axes, stopsText(stops)]))
+
+
+def stopsText(stops: Mapping[str, str]) -> str:
+    """Return why the directions of a propagation ended, in few words; nothing of one that came to the end."""
+    found: dict[str, list[str]] = {}
+    for match in filter(None, map(_STOPPED.fullmatch, stops.values())):
+        found.setdefault(match[2], []).append(match[1])
+    texts = [
+        _("stopped at {slices}: {reason}").format(slices=_(" and ").join(sorted(slices, key=int)), reason=reason)
+        for reason, slices in found.items()
+    ]
+    return "; ".join(texts)
+
+
+def rangeText(span: tuple[int, int] | None, choices: Choices) -> str:
+    """Return the slices of a propagation, the last one included, and its direction; None: there are none."""
+    if span is None:
+        return _("No slices")
+    ways = {"both": _("both ways"), "forward": _("forward"), "backward": _("backward")}
+    planes = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
+    slices = _("{first}–{last}, {direction}").format(first=span[0], last=span[1], direction=ways[choices.direction])
+    plane = planes.get(choices.axis)
+    return _("{plane} {slices}").format(plane=plane, slices=slices) if plane else slices
+
+
+def promptsTexts(count: int, slices: Sequence[int], edited: int) -> list[str]:
+    """Return how many prompts and edited slices there are, and on which slices; then the same in fewer words."""
+    prompts = _("1 prompt") if count == 1 else _("{count} prompts").format(count=count)
+    edits = _("1 edit") if edited == 1 else _("{count} edits").format(count=edited)
+    if not slices:
+        return [_("No prompts")]
+    counts = ", ".join([prompts] * bool(count) + [edits] * bool(edited))
+    return [f"{counts}: {', '.join(map(str, slices))}", counts, str(count + edited)]
 
 
 def propagateText(intervals: Sequence[tuple[int, int]]) -> str:
@@ -95,7 +134,16 @@ def sliceText(sliceIndex: int, review: SliceReview | None, doubtful: bool) -> st
     described = _("Slice {index}: {state}").format(index=sliceIndex, state=_stateName(review.state))
     if review.origin != EDITED:
         described += _(", confidence {confidence}").format(confidence=f"{review.confidence:.2f}")
-    return f"{described}\n{_whyDoubtful(review)}" if doubtful else described
+    if not doubtful:
+        return described
+    return _("{described}\nDoubtful: {reason}").format(described=described, reason=_whyDoubtful(review))
+
+
+def doubtText(review: SliceReview, place: int, count: int) -> str:
+    """Return why a slice is in doubt, the `place`-th of `count`, beginning with 1."""
+    return _("Slice {index} ({place} of {count} in doubt): {reason}").format(
+        index=review.sliceIndex, place=place, count=count, reason=_whyDoubtful(review)
+    )
 
 
 def progressText(progress: Progress) -> str:
@@ -145,5 +193,9 @@ def _stateName(state: str) -> str:
 
 def _whyDoubtful(review: SliceReview) -> str:
     if review.change >= LARGE_CHANGE:
-        return _("Doubtful: the mask differs much from the slice before.")
-    return _("Doubtful: the model is less sure of it than of the others.")
+        return _("the mask differs much from the slice before.")
+    return _("the model is less sure of it than of the others.")
+
+
+def _length(millimeters: float) -> str:
+    return f"{millimeters:.{0 if millimeters >= 100 else 1}f}"

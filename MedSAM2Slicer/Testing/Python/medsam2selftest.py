@@ -270,8 +270,14 @@ class PanelTestCase(unittest.TestCase):
             time.sleep(0.002)
         self.fail("What this test waits for did not come.")
 
+    def more(self, name: str) -> Any:
+        """The entry of the menu More that begins so, once the menu is filled."""
+        menu = self.panel.prompts.more
+        menu.fill()
+        return next(action for action in menu.menu.actions() if action.text.startswith(name))
+
     def said(self) -> str:
-        return str(self.ui.messageLabel.text) if self.ui.messageLabel.visible else ""
+        return str(self.ui.messageLabel.text)
 
 
 def tip(widget: Any) -> str:

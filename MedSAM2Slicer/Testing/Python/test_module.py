@@ -91,7 +91,7 @@ class ModuleTest(PanelTestCase):
         process()
         self.assertIsNone(self.controller.volumeNode)
         self.assertEqual(self.controller.slices(), {})
-        self.assertFalse(self.ui.promptTable.visible)
+        self.assertEqual(self.ui.promptTable.rowCount, 0)
         self.volume = self.addVolume()
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.propagate()
@@ -256,9 +256,11 @@ class KeyTest(PanelTestCase):
         actions["d"]()
         self.assertTrue(self.ui.boxButton.checked)
         actions["m"]()
-        self.assertTrue(self.ui.lineButton.checked)
+        self.assertTrue(self.ui.moreButton.checked)
+        self.assertEqual(self.ui.moreButton.text, "Line m")
         actions["Esc"]()
-        self.assertFalse(self.ui.lineButton.checked)
+        self.assertFalse(self.ui.moreButton.checked)
+        self.assertEqual(self.ui.moreButton.text, "More")
         self.prompt()
         self.client.paused = True
         actions["p"]()
@@ -291,7 +293,7 @@ class KeyTest(PanelTestCase):
         self.ui.advancedSection.collapsed = False
         self.ui.workerCommandEdit.setFocus()
         self.wait(lambda: self.silent() == {"Return", "Enter"})
-        self.ui.propagateSection.setFocus()
+        self.ui.propagateButton.setFocus()
         self.ui.workerCommandEdit.clearFocus()
         self.wait(lambda: self.silent() == set())
 

@@ -79,7 +79,7 @@ class PlacingTest(PanelTestCase):
         self.assertEqual([round(edge) for edge in box.GetSize()], [20, 18, 1])
 
     def test_line_takes_two_clicks_and_ends_by_itself(self) -> None:
-        self.ui.lineButton.click()
+        self.more("Line").trigger()
         self.click(10, 10, MIDDLE)
         self.assertTrue(self.placing())
         self.assertFalse(self.controller.prompts())
@@ -88,17 +88,17 @@ class PlacingTest(PanelTestCase):
         self.assertEqual(self.kinds(), [("line", MIDDLE)])
         self.assertEqual(self.rows(), ["Slice 10 · 1 line"])
         self.assertFalse(self.placing())
-        self.assertFalse(self.ui.lineButton.checked)
+        self.assertFalse(self.ui.moreButton.checked)
 
     def test_a_line_that_was_given_up_leaves_nothing(self) -> None:
-        self.ui.lineButton.click()
+        self.more("Line").trigger()
         self.click(10, 10, MIDDLE)
         self.panel.escape()
         process()
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsLineNode"), 0)
 
     def test_outline(self) -> None:
-        self.ui.outlineButton.click()
+        self.more("Outline").trigger()
         for i, j in ((10, 10), (30, 10), (30, 30), (10, 30)):
             self.click(i, j, MIDDLE)
         self.panel.prompts.stopPlacing()
@@ -207,7 +207,7 @@ class PlacingTest(PanelTestCase):
     def test_a_click_on_the_list_goes_to_the_slice(self) -> None:
         self.prompt()
         self.look(index=3)
-        self.panel.prompts.goToRow(0)
+        self.panel.prompts.list.goToRow(0)
         self.panel.tick()
         self.assertEqual(self.panel.review.shown, MIDDLE)
 
@@ -218,7 +218,7 @@ class PlacingTest(PanelTestCase):
         self.ui.removePromptsButton.click()
         process()
         self.assertEqual(self.kinds(), [])
-        self.assertFalse(self.ui.promptTable.visible)
+        self.assertEqual(self.ui.promptTable.rowCount, 0)
         self.assertFalse(self.ui.propagateButton.enabled)
 
     def test_another_segment_as_prompt(self) -> None:
@@ -228,9 +228,8 @@ class PlacingTest(PanelTestCase):
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, truth, self.volume)
         self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.ui.addSegmentButton.click()
-        menu = self.panel.prompts.menu
-        self.panel.prompts.fillMenu()
-        menu.actions()[0].trigger()
+        self.assertTrue(self.more("From segment").enabled)
+        self.panel.prompts.more.segments.actions()[0].trigger()
         self.assertEqual(self.kinds(), [("segment", 7)])
         self.assertEqual(self.rows(), ["Slice 7 · 1 segment"])
 
@@ -238,9 +237,9 @@ class PlacingTest(PanelTestCase):
         line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "long axis")
         for i in (10, 30):
             line.AddControlPointWorld(vtk.vtkVector3d(*self.world(i, 20, 7)))
-        self.panel.prompts.fillMenu()
-        (action,) = self.panel.prompts.menu.actions()
-        self.assertEqual(action.text, "long axis (line)")
+        self.assertTrue(self.more("From line").enabled)
+        (action,) = self.panel.prompts.more.lines.actions()
+        self.assertEqual(action.text, "long axis")
         action.trigger()
         self.wait(lambda: 7 in self.controller.slices())
         self.assertEqual(self.rows(), ["Slice 7 · 1 line"])
@@ -255,12 +254,10 @@ class PlacingTest(PanelTestCase):
         self.assertTrue(slicer.mrmlScene.IsNodePresent(line))
 
     def test_there_may_be_no_other_segment(self) -> None:
-        self.panel.prompts.fillMenu()
-        (action,) = self.panel.prompts.menu.actions()
-        self.assertFalse(action.enabled)
+        for name in ("From segment", "From line"):
+            self.assertFalse(self.more(name).enabled)
         self.prompt()
-        self.panel.prompts.fillMenu()
-        self.assertEqual(self.panel.prompts.menu.actions()[0].text, "There is no other segment, and no line.")
+        self.assertFalse(self.more("From segment").enabled)
 
     def test_first_click_decides_the_axis(self) -> None:
         self.ui.includeButton.click()
@@ -334,7 +331,7 @@ class SegmentTest(PanelTestCase):
         self.prompt()
         first = self.controller.segmentId
         self.ui.addSegmentButton.click()
-        self.assertFalse(self.ui.promptTable.visible)
+        self.assertEqual(self.ui.promptTable.rowCount, 0)
         self.ui.segmentSelector.setCurrentSegmentID(first)
         self.assertEqual(self.ui.promptTable.rowCount, 1)
 

@@ -176,20 +176,20 @@ class ReviewTest(PanelTestCase):
         self.assertEqual(tip(self.ui.acceptButton), whyNot)
         review = self.panel.review
         for act in (review.accept, review.lock, review.nextDoubtful, lambda: review.goTo(3)):
-            self.panel.run.say("")
+            self.panel.line.forget()
             act()
             self.assertIn(whyNot, self.said())
         self.assertFalse(any(one.mark for one in self.controller.slices().values()))
 
     def test_measures(self) -> None:
-        self.assertFalse(self.ui.measuresLabel.visible)
         self.propagate()
-        self.wait(lambda: self.ui.measuresLabel.visible)
         name = self.controller.segmentationNode.GetSegmentation().GetSegment(self.controller.segmentId).GetName()
-        self.assertTrue(self.ui.measuresLabel.text.startswith(f"{name} 0."))
-        self.assertIn("long axis", self.ui.measuresLabel.text)
+        self.wait(lambda: self.panel.review.summary)
+        self.panel.line.forget()
+        self.assertTrue(self.said().startswith(f"{name} 0."), self.said())
+        self.assertIn(f"mm on slice {MIDDLE}", self.said())
         slicer.mrmlScene.Clear()
-        self.wait(lambda: not self.ui.measuresLabel.visible)
+        self.wait(lambda: self.said() == "Choose a volume first.")
 
     def test_measuring_never_holds_up_a_run(self) -> None:
         self.prompt()
@@ -217,13 +217,26 @@ class TextTest(unittest.TestCase):
     def test_measures(self) -> None:
         measures = Measures(volumeMl=1432.4, longAxisMm=182.3, shortAxisMm=9.84, sliceIndex=88)
         self.assertEqual(
-            text.measuresText("liver", measures),
-            "liver 1\u00a0432 mL · long axis 182 mm · short axis 9.8 mm (slice 88)",
+            text.segmentText("liver", measures, {}),
+            "liver 1\u00a0432 mL · 182 × 9.8 mm on slice 88",
         )
-        least = SliceReview(91, 0.714, PROPAGATED, 4.0, "forward")
-        self.assertTrue(text.measuresText("liver", measures, least).endswith("(slice 88) · min 0.71 at 91"))
-        self.assertNotIn("slice", text.measuresText("liver", replace(measures, sliceIndex=None)))
-        self.assertEqual(text.measuresText("liver", Measures()), "")
+        self.assertNotIn("slice", text.segmentText("liver", replace(measures, sliceIndex=None), {}))
+        self.assertEqual(text.segmentText("liver", Measures(), {}), "")
+
+    def test_where_it_stopped(self) -> None:
+        absent = "stopped at slice {}: object absent on 3 slices".format
+        stops = {"forward": absent(125), "backward": absent(66)}
+        self.assertEqual(text.stopsText(stops), "stopped at 66 and 125: object absent on 3 slices")
+        self.assertEqual(
+            text.stopsText({"forward": "reached the end", "backward": "stopped at slice 7: too small"}),
+            "stopped at 7: too small",
+        )
+        self.assertEqual(text.stopsText({"forward": "reached the end"}), "")
+
+    def test_a_long_name_loses_its_middle(self) -> None:
+        self.assertEqual(text.shortened("left kidney"), "left kidney")
+        short = text.shortened("a segment of a very long name, number 12")
+        self.assertEqual((len(short), short), (24, "a segment of…, number 12"))
 
     def test_why_a_slice_is_doubtful(self) -> None:
         unsure = SliceReview(12, 0.6, **ONES)

@@ -78,10 +78,15 @@ class ModelTest(PanelTestCase):
         self.wait(lambda: not self.panel.models.manager.downloading)
 
     def test_list_says_state_size_and_license(self) -> None:
-        texts = [self.ui.modelComboBox.itemText(index) for index in range(self.ui.modelComboBox.count)]
-        self.assertIn("built in", texts[0])
-        toronto = next(one for one in texts if "Toronto" in one)
-        self.assertIn("156 MB, Research and education only, not downloaded", toronto)
+        box = self.ui.modelComboBox
+        self.assertEqual(self.ui.modelNoteLabel.text, "Built in.")
+        toronto = box.findData(TORONTO)
+        self.assertEqual(box.itemText(toronto), "MedSAM2 (Ma/Wang, Toronto)")
+        note = "Not downloaded: 156 MB. Research and education only."
+        self.assertEqual(box.itemData(toronto, qt.Qt.ToolTipRole), note)
+        self.ask.return_value = False
+        self.choose(TORONTO)
+        self.assertEqual(self.ui.modelNoteLabel.text, note)
 
     def test_a_model_that_is_not_here_is_offered(self) -> None:
         self.ask.return_value = False
@@ -96,7 +101,7 @@ class ModelTest(PanelTestCase):
         manager = self.panel.models.manager
         self.assertEqual(manager.message.text, "The download is complete.")
         self.assertEqual(self.panel.models.whyNot(), "")
-        self.assertIn("downloaded", self.ui.modelComboBox.currentText)
+        self.assertEqual(self.ui.modelNoteLabel.text, "Downloaded. Research and education only.")
         row = list(self.services.store.catalogue).index(TORONTO)
         manager.table.cellWidget(row, 4).click()
         self.assertFalse(self.file().exists())

@@ -1,0 +1,87 @@
+"""The line at the top of the panel: what happened last, else what to do next; while the model works, how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.ui import text
+from MedSAM2SlicerLib.ui.part import Part
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.running import Progress
+
+
+class MessageLine(Part):
+    """Messages appear here, never in a window of their own, and go as soon as they no longer hold.
+
+    A message is about the prompts and the segment as they are: whatever changes these, such as another segment, undo or
+    a click, takes it away. said(message): there is a new one.
+    """
+
+    def __init__(self, ui: Any, controller: Controller) -> None:
+        super().__init__(ui, controller)
+        self.said = Signal()
+        self._message = self._state = self._progress = ""
+        self._isStopping = False
+        self.hear(controller.promptsChanged, self.forget)
+        self.hear(controller.segmentChanged, self.forget)
+        self.hear(controller.progressed, self._onProgress)
+        self.hear(controller.busyChanged, self._onBusy)
+        self.hear(controller.finished, self.say)
+        self.hear(controller.noticed, self.say)
+        self.hear(controller.failed, self.warn)
+
+    def say(self, message: str) -> None:
+        """Show what happened."""
+        self._message = message
+        self._show()
+        self.said.emit(message)
+
+    def warn(self, message: str) -> None:
+        """Show what went wrong."""
+        self.say(f"⚠ {message}")
+
+    def forget(self) -> None:
+        """Take the message away."""
+        self._message = ""
+        self._show()
+
+    def showState(self, state: str) -> None:
+        """Show this as long as there is no message."""
+        self._state = state
+        self._show()
+
+    def showStopping(self) -> None:
+        """Show that the propagation was asked to stop, until it has."""
+        self._isStopping = self.controller.busy
+        self._show()
+
+    def _show(self) -> None:
+        label, line = self.ui.messageLabel, self._line()
+        if label.text != line:
+            label.text = line
+
+    def _line(self) -> str:
+        if self._isStopping:
+            return _("Stopping…")
+        if self.controller.busy:
+            return " · ".join(filter(None, [self._progress or _("Propagating…"), self._message]))
+        return self._message or self._state
+
+    def _onProgress(self, progress: Progress) -> None:
+        bar = self.ui.progressBar
+        bar.maximum = progress.planned
+        bar.value = progress.done
+        self._progress = text.progressText(progress)
+        self._show()
+
+    def _onBusy(self, busy: bool) -> None:
+        self._progress, self._isStopping = "", False
+        self.ui.progressBar.visible = busy
+        if busy:
+            self.ui.progressBar.setRange(0, 0)  # moves until the first slice is there
+        self._show()
