@@ -125,8 +125,7 @@ class _RecencyBank:
         maps = aged(self._config.recent_memories)
         ages = [self._course.age(memory, slice_index) - 1 for memory in maps]
         pointers = aged(_pointer_limit(self._config, self._course))
-        weights = embedding.new_zeros(len(maps))
-        return _recall(self._config, self._course, slice_index, self._prompted, maps, ages, weights, pointers)
+        return _recall(self._config, self._course, slice_index, self._prompted, maps, ages, None, pointers)
 
 
 class _SelfSortingBank:
@@ -198,7 +197,7 @@ def _recall(
     prompted: list[Memory],
     maps: list[Memory],
     ages: list[int],
-    weights: Tensor,
+    weights: Tensor | None,
     pointers: list[Memory],
 ) -> Recall:
     """Join prompted slices, which carry the last time code and full weight, with the tracked ones."""
@@ -206,11 +205,11 @@ def _recall(
     past = [memory for memory in prompted if course.age(memory, slice_index) >= 0]
     pointed = past + pointers
     distances = [course.age(memory, slice_index) / limit for memory in pointed]
-    device = weights.device
+    device = prompted[0].pointer.device
     return Recall(
         memories=torch.stack([memory.features for memory in prompted + maps]),
         ages=torch.tensor([config.recent_memories] * len(prompted) + ages, device=device),
-        log_weights=torch.cat([weights.new_zeros(len(prompted)), weights]),
+        log_weights=None if weights is None else torch.cat([weights.new_zeros(len(prompted)), weights]),
         pointers=torch.stack([memory.pointer for memory in pointed]),
         distances=torch.tensor(distances, device=device),
     )

@@ -62,7 +62,7 @@ def test_recency_hands_out_what_sam2_does(step: int, start: int, done: int) -> N
     newest = tracked[::-1]
     assert remembered(recall, prompted + tracked) == [start, *(m.slice_index for m in newest[:6])]
     assert recall.ages.tolist() == [6, *range(len(newest[:6]))]
-    assert not recall.log_weights.any()
+    assert recall.log_weights is None
     assert pointed(recall) == [start, *(m.slice_index for m in newest[:15])]
     ages = [abs(here - index) for index in pointed(recall)]
     assert recall.distances.tolist() == pytest.approx([age / 15 for age in ages])

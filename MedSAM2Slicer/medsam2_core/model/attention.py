@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medsam2_core.model.positions import rotary_angles, rotate
+from medsam2_core.model.positions import rotate, rotations
+
+# Queries at a time on a CPU. With fewer, preparing the keys for each product takes longer than it spares memory.
+_ROWS = 256
 
 
 class Attention(nn.Module):
@@ -38,7 +42,7 @@ class Attention(nn.Module):
 
 
 class RotaryAttention(Attention):
-    """Attention from a square map to one or several maps of the same size, followed by tokens without a place."""
+    """Single-head attention from a square map to one or several maps of the same size, then tokens without a place."""
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, placeless: int = 0, bias: Tensor | None = None
@@ -48,13 +52,30 @@ class RotaryAttention(Attention):
         The last `placeless` keys (object pointers) are not rotated. `bias` (B, K) is added to the attention logits:
         minus infinity hides a key, log(n) counts it n times.
         """
-        q, k, v = self._project(query, key, value)
-        tokens = q.shape[2]
-        cos, sin = rotary_angles(q.shape[3], math.isqrt(tokens), q.device)
-        q = rotate(q, cos, sin)
-        maps = (k.shape[2] - placeless) // tokens
-        placed = k[:, :, : maps * tokens].unflatten(2, (maps, tokens))
-        k = k.clone()
-        k[:, :, : maps * tokens] = rotate(placed, cos, sin).flatten(2, 3)
-        mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
-        return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+        tokens = query.shape[1]
+        turn = rotations(self.q_proj.out_features, math.isqrt(tokens), query.device)
+        q, k = rotate(self.q_proj(query), turn), self.k_proj(key)
+        placed = k[:, : k.shape[1] - placeless].unflatten(1, (-1, tokens))
+        k = torch.cat([rotate(placed, turn).flatten(1, 2), k[:, k.shape[1] - placeless :]], dim=1)
+        # Weights sum to 1, so values can be mixed before they are projected: those of memories have a quarter of the
+        # channels then, and are never projected.
+        return self.out_proj(self.v_proj(mix(q, k, value, bias)))
+
+
+def mix(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """Softmax attention of one head: (B, Q, dim), (B, K, dim), (B, K, any), bias (B, K) -> (B, Q, any)."""
+    if query.device.type != "cpu":
+        mask = None if bias is None else bias[:, None, None].to(query.dtype)
+        return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], attn_mask=mask)[:, 0]
+    # torch's fused kernel for CPUs wants values as wide as keys, and otherwise makes all logits at once.
+    biases = [None] * len(query) if bias is None else bias.to(query.dtype)
+    mixed = [
+        torch.cat([_weights(part, k, row) @ v for part in q.split(_ROWS)])
+        for q, k, v, row in zip(query * query.shape[2] ** -0.5, key, value, biases, strict=True)
+    ]
+    return torch.stack(mixed)
+
+
+def _weights(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
+    logits = query @ key.T if bias is None else torch.addmm(bias, query, key.T)
+    return logits.softmax(dim=1)

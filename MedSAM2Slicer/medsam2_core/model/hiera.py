@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medsam2_core.config import ModelConfig
-from medsam2_core.model.layers import MLP
+from medsam2_core.model.layers import MLP, in_parts
 from medsam2_core.model.positions import resized_window_code
 
 
@@ -33,11 +33,12 @@ def join_windows(windows: Tensor, height: int, width: int) -> Tensor:
 
 
 def _halve(x: Tensor) -> Tensor:
-    return F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    rows = torch.maximum(x[:, 0::2], x[:, 1::2])
+    return torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
 
 
 class HieraAttention(nn.Module):
-    """Multi-head attention over one map or window; at a stage's start the queries are max-pooled 2 x 2."""
+    """Multi-head attention over a map or within windows; at a stage's start the queries are max-pooled 2 x 2."""
 
     def __init__(self, dim: int, dim_out: int, num_heads: int, pool: bool) -> None:
         super().__init__()
@@ -48,13 +49,25 @@ class HieraAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, H or H / 2, W or W / 2, dim_out)."""
-        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        return self.proj(self._mix(self.qkv(x)))
+
+    def within(self, x: Tensor, window: int) -> Tensor:
+        """The same, each window of `window` x `window` by itself; what windows lack at the right and bottom is zero."""
+        height, width = x.shape[1] // (1 + self.pool), x.shape[2] // (1 + self.pool)
+        window_out = window // (1 + self.pool)
+        if height % window_out == 0 and width % window_out == 0:
+            return join_windows(in_parts(self, split_windows(x, window), window**2), height, width)
+        # Zeros project to the bias, so only what is there is projected: 42 % of a 32 x 32 map in windows of 14 is not.
+        projected = split_windows(F.linear(x, self.qkv.weight), window) + self.qkv.bias
+        return self.proj(join_windows(self._mix(projected), height, width))
+
+    def _mix(self, projected: Tensor) -> Tensor:
+        query, key, value = projected.chunk(3, dim=-1)
         if self.pool:
             query = _halve(query)
         height, width = query.shape[1:3]
         heads = [t.flatten(1, 2).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for t in (query, key, value)]
-        mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-        return self.proj(mixed.unflatten(1, (height, width)))
+        return F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2).unflatten(1, (height, width))
 
 
 class HieraBlock(nn.Module):
@@ -76,13 +89,8 @@ class HieraBlock(nn.Module):
         shortcut = x if self.proj is None else self.proj(normed)
         if self.pool:
             shortcut = _halve(shortcut)
-        x = shortcut + self._attend(normed, *shortcut.shape[1:3])
-        return x + self.mlp(self.norm2(x))
-
-    def _attend(self, x: Tensor, height: int, width: int) -> Tensor:
-        if self.window == 0:
-            return self.attn(x)
-        return join_windows(self.attn(split_windows(x, self.window)), height, width)
+        x = shortcut + (self.attn.within(normed, self.window) if self.window else self.attn(normed))
+        return x + in_parts(self.mlp, self.norm2(x).flatten(0, 2)).unflatten(0, x.shape[:3])
 
 
 class PatchEmbed(nn.Module):

@@ -14,8 +14,17 @@ class _Lateral(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, hidden_dim, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+    def forward(self, x: Tensor, then: nn.Conv2d | None = None) -> Tensor:
+        """(B, channels, H, W) -> (B, hidden_dim, H, W), or what 1 x 1 convolution `then` makes of that.
+
+        Nothing lies between the two, so their small weights are multiplied rather than their large maps: at 512 pixels
+        stride 4 takes 5 ms in place of 35.
+        """
+        weight, bias = self.conv.weight.flatten(1), self.conv.bias
+        assert bias is not None
+        if then is not None:
+            weight, bias = then.weight.flatten(1) @ weight, F.linear(bias, then.weight.flatten(1), then.bias)
+        return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
 class FpnNeck(nn.Module):
@@ -26,12 +35,15 @@ class FpnNeck(nn.Module):
         widths = [config.embed_dim * 2**stage for stage in reversed(range(4))]
         self.convs = nn.ModuleList(_Lateral(width, config.hidden_dim) for width in widths)
 
-    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Four maps, strides 4 to 32 -> three of `hidden_dim` channels at strides 4, 8 and 16."""
+    def forward(self, maps: list[Tensor], finer: tuple[nn.Conv2d, nn.Conv2d]) -> tuple[Tensor, Tensor, Tensor]:
+        """Four maps, strides 4 to 32 -> three at strides 4, 8 and 16.
+
+        The first two went through the decoder's convolutions `finer`; the last has `hidden_dim` channels.
+        """
         stride4, stride8, stride16, stride32 = maps
-        coarse = F.interpolate(self.convs[0](stride32).float(), scale_factor=2.0, mode="nearest")
+        coarse = F.interpolate(self.convs[0](stride32), scale_factor=2.0, mode="nearest")
         embedding = self.convs[1](stride16) + coarse
-        return self.convs[3](stride4), self.convs[2](stride8), embedding
+        return self.convs[3](stride4, finer[0]), self.convs[2](stride8, finer[1]), embedding
 
 
 class ImageEncoder(nn.Module):
@@ -42,6 +54,6 @@ class ImageEncoder(nn.Module):
         self.trunk = Hiera(config)
         self.neck = FpnNeck(config)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, S, S) -> maps of `hidden_dim` channels at strides 4, 8 and 16."""
-        return self.neck(self.trunk(image))
+    def forward(self, image: Tensor, finer: tuple[nn.Conv2d, nn.Conv2d]) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) -> maps at strides 4, 8 and 16, as `FpnNeck.forward` says."""
+        return self.neck(self.trunk(image), finer)

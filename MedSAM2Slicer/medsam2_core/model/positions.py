@@ -57,20 +57,19 @@ class RandomFourierCode(nn.Module):
         return code.permute(2, 0, 1)[None]
 
 
-def rotary_angles(dim: int, side: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return cosine and sine (side * side, dim / 2) of 2D axial rotary angles: x first, then y (Heo et al. 2024)."""
+def rotations(dim: int, side: int, device: torch.device) -> Tensor:
+    """Return the 2D axial rotary rotations (side * side, dim / 2), complex: x first, then y (Heo et al. 2024)."""
     frequency = 1.0 / _TEMPERATURE ** (torch.arange(0, dim, 4, device=device, dtype=torch.float32) / dim)
     token = torch.arange(side * side, device=device, dtype=torch.float32)
     x, y = token % side, torch.div(token, side, rounding_mode="floor")
     angle = torch.cat([torch.outer(x, frequency), torch.outer(y, frequency)], dim=-1)
-    return angle.cos(), angle.sin()
+    return torch.polar(torch.ones_like(angle), angle)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, by: Tensor) -> Tensor:
     """Rotate consecutive channel pairs of (..., tokens, dim); always in float32, since angles need its precision."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * by).flatten(-2).to(x.dtype)
 
 
 def resized_window_code(background: Tensor, window: Tensor, height: int, width: int) -> Tensor:

@@ -88,7 +88,7 @@ class Recall:
 
     memories: Tensor  # (R, memory_dim, g, g)
     ages: Tensor  # (R,), int64
-    log_weights: Tensor  # (R,)
+    log_weights: Tensor | None  # (R,); None: all memories count once
     pointers: Tensor  # (P, hidden_dim)
     distances: Tensor  # (P,)
 
@@ -125,9 +125,9 @@ class SAM2(nn.Module):
         """Encode images (B, 1 or 3, S, S) with values in [0, 1]."""
         mean = image.new_tensor(_MEAN)[:, None, None]
         std = image.new_tensor(_STD)[:, None, None]
-        stride4, stride8, embedding = self.image_encoder((image - mean) / std)
         decoder = self.sam_mask_decoder
-        return ImageFeatures(embedding, decoder.conv_s0(stride4), decoder.conv_s1(stride8))
+        stride4, stride8, embedding = self.image_encoder((image - mean) / std, (decoder.conv_s0, decoder.conv_s1))
+        return ImageFeatures(embedding, stride4, stride8)
 
     def without_memory(self, embedding: Tensor) -> Tensor:
         """Prepare the embedding (B, hidden_dim, g, g) of prompted slices, which are drawn from the prompts alone."""
@@ -138,15 +138,16 @@ class SAM2(nn.Module):
         side = embedding.shape[-1]
         maps = max(len(recall.memories) for recall in recalls)
         pointers = max(len(recall.pointers) for recall in recalls)
-        tokens, codes, biases = zip(*(self._recall_tokens(r, maps, pointers) for r in recalls), strict=True)
-        bias = torch.stack(biases)
+        tokens, codes = zip(*(self._recall_tokens(r, maps, pointers) for r in recalls), strict=True)
+        equal = all(r.log_weights is None and (len(r.memories), len(r.pointers)) == (maps, pointers) for r in recalls)
+        bias = None if equal else torch.stack([self._recall_bias(r, maps, pointers) for r in recalls])
         return self.memory_attention(
             embedding,
             self._map_code(self.config.hidden_dim, side),
             torch.stack(tokens),
             torch.stack(codes),
             pointers * self._tokens_per_pointer,
-            bias if bool(bias.any()) else None,
+            bias,
         )
 
     def decode(self, fused: Tensor, features: ImageFeatures, prompts: SlicePrompts, ambiguous: bool) -> SliceOutput:
@@ -205,24 +206,25 @@ class SAM2(nn.Module):
     def _map_code(self, channels: int, side: int) -> Tensor:
         return sine_map_code(channels, side, side, self.device)
 
-    def _recall_tokens(self, recall: Recall, maps: int, pointers: int) -> tuple[Tensor, Tensor, Tensor]:
-        """One recall as tokens, codes (K, memory_dim) and bias (K,), padded to `maps` maps and `pointers` pointers."""
+    def _recall_tokens(self, recall: Recall, maps: int, pointers: int) -> tuple[Tensor, Tensor]:
+        """One recall as tokens and codes (K, memory_dim), padded to `maps` maps and `pointers` pointers."""
         memories = recall.memories.to(self.no_mem_embed.dtype)
         count, dim, side, _ = memories.shape
-        area = side * side
         map_code = self._map_code(dim, side) + self.maskmem_tpos_enc[recall.ages].reshape(count, dim, 1, 1)
-        pad_maps, pad_pointers = (maps - count) * area, (pointers - len(recall.pointers)) * self._tokens_per_pointer
 
-        def join(of_maps: Tensor, of_pointers: Tensor, padding: float) -> Tensor:
-            tail = (0, 0) * (of_maps.ndim - 1)
-            of_maps = F.pad(of_maps, (*tail, 0, pad_maps), value=padding)
-            return torch.cat([of_maps, F.pad(of_pointers, (*tail, 0, pad_pointers), value=padding)])
+        def join(of_maps: Tensor, of_pointers: Tensor) -> Tensor:
+            tokens = of_maps.flatten(2).transpose(1, 2).flatten(0, 1)
+            return _padded(tokens, of_pointers, (maps * side**2, pointers * self._tokens_per_pointer), 0.0)
 
-        pointer_tokens = recall.pointers.reshape(-1, dim)
-        tokens = join(memories.flatten(2).transpose(1, 2).flatten(0, 1), pointer_tokens, 0.0)
-        codes = join(map_code.flatten(2).transpose(1, 2).flatten(0, 1), self._pointer_codes(recall), 0.0)
-        weights = recall.log_weights.repeat_interleave(area)
-        return tokens, codes, join(weights, pointer_tokens.new_zeros(len(pointer_tokens)), -torch.inf)
+        return join(memories, recall.pointers.reshape(-1, dim)), join(map_code, self._pointer_codes(recall))
+
+    def _recall_bias(self, recall: Recall, maps: int, pointers: int) -> Tensor:
+        """How much more or less than once each of these tokens counts (K,), as a logarithm."""
+        area, per_pointer = recall.memories[0, 0].numel(), self._tokens_per_pointer
+        of_pointers = recall.pointers.new_zeros(len(recall.pointers) * per_pointer)
+        weights = recall.log_weights
+        of_maps = of_pointers.new_zeros(len(recall.memories)) if weights is None else weights
+        return _padded(of_maps.repeat_interleave(area), of_pointers, (maps * area, pointers * per_pointer), -torch.inf)
 
     def _pointer_codes(self, recall: Recall) -> Tensor:
         if not self.config.pointer_time_codes:
@@ -239,3 +241,10 @@ class SAM2(nn.Module):
         prompts = SlicePrompts(prompts.points, prompts.labels, dense)
         seen = self.decode(features.embedding, features, prompts, ambiguous=False)
         return torch.where(there[:, None], seen.pointer, self.no_obj_ptr)
+
+
+def _padded(of_maps: Tensor, of_pointers: Tensor, lengths: tuple[int, int], value: float) -> Tensor:
+    """Join the tokens of maps and of pointers, each padded to its length."""
+    tail = (0, 0) * (of_maps.ndim - 1)
+    parts = zip((of_maps, of_pointers), lengths, strict=True)
+    return torch.cat([F.pad(part, (*tail, 0, length - len(part)), value=value) for part, length in parts])

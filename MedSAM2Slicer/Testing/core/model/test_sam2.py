@@ -37,7 +37,7 @@ def recall_of(model: SAM2, memories: int, pointers: int, seed: int = 0) -> Recal
     return Recall(
         memories=torch.randn(memories, memory_dim, side, side, generator=random),
         ages=torch.randint(model.config.recent_memories + 1, (memories,), generator=random),
-        log_weights=torch.zeros(memories),
+        log_weights=None,
         pointers=torch.randn(pointers, dim, generator=random),
         distances=torch.rand(pointers, generator=random),
     )
@@ -78,6 +78,35 @@ def test_a_memory_of_no_weight_does_not_count(model: SAM2) -> None:
     silent = replace(recall, log_weights=torch.tensor([0.0, 0.0, -torch.inf]))
     image = embeddings(model, 1)
     torch.testing.assert_close(model.recall(image, [silent]), model.recall(image, [dropped]), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weights", [None, torch.zeros(3)])
+def test_every_step_runs_without_asking_the_device(weights: torch.Tensor | None) -> None:
+    """On torch's `meta` device nothing has a value, and a tensor that is made on another device does not fit."""
+    for name in ("starter", "sam2_hiera_tiny", "sam2.1_hiera_tiny"):
+        model = SAM2(m2.CONFIGS[name].at_size(SIZE)).to("meta")
+        side, mask_size = model.config.grid_size, model.config.mask_size
+        features = model.encode(torch.rand(2, 1, SIZE, SIZE, device="meta"))
+        prompted = model.decode(
+            model.without_memory(features.embedding), features, SlicePrompts.none(2, model.device), ambiguous=False
+        )
+        memory = model.memorise(features.embedding, prompted.logits, prompted.object_score, prompted=True)
+        assert memory.shape == (2, model.config.memory_dim, side, side)
+        full = Recall(memory[[0, 1, 0]], torch.tensor([6, 0, 1], device="meta"), weights, *pointers_of(model, 3))
+        if weights is not None:
+            full = replace(full, log_weights=weights.to("meta"))
+        small = Recall(memory[:1], torch.tensor([6], device="meta"), None, *pointers_of(model, 1))
+        for recalls in ([full, full], [full, small]):
+            fused = model.recall(features.embedding, recalls)
+            tracked = model.decode(fused, features, SlicePrompts.none(2, model.device), ambiguous=True)
+            assert tracked.logits.shape == (2, mask_size, mask_size)
+            assert tracked.logits.device.type == "meta"
+        assert model.adopt(features, torch.ones(2, 1, SIZE, SIZE, device="meta")).logits.shape == tracked.logits.shape
+
+
+def pointers_of(model: SAM2, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Object pointers and their distances, of no value."""
+    return torch.rand(count, model.config.hidden_dim, device="meta"), torch.rand(count, device="meta")
 
 
 def run_once(model: SAM2, size: int) -> None:
