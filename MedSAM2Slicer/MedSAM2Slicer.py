@@ -281,8 +281,9 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             points = slicer.util.arrayFromMarkupsControlPoints(slicer.util.getNode("F"), world=True)
             logic.process(ct, points=points, window="lung", range=(40, 90), progress=lambda done, all: print(done, all))
 
-        segmentationNode, segmentName: written into; made if there is none. roiNode: a box and its range of slices.
-        lineNode: a line along the longest diameter, as for RECIST; it stands for a box around an ellipse.
+        segmentationNode, segmentName: written into; made if there is none. The name is the exact one, or an ID.
+        roiNode: a box and its range of slices. lineNode: a line along the longest diameter, as for RECIST; it stands
+        for a box around an ellipse.
         maskSegment: name or ID of a segment of the segmentation that is taken for true on the slices it marks.
         axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
         "level/width". model: a catalogue name or a checkpoint's path. range: slices along the axis, the last one

@@ -100,7 +100,7 @@ class Connection:
             self._waiting += self._decoder.feed(data)
         except WorkerError as error:
             self._waiting.clear()
-            self.lose(str(error))
+            self.lose(str(error) if self.hasGreeted else _chatter(data))
         self._deliver()
 
     def _onEnded(self, reason: str) -> None:
@@ -136,6 +136,15 @@ class Connection:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.lost(error, self.hasGreeted)
+
+
+def _chatter(data: bytes) -> str:
+    """What to do about a shell that speaks before the worker does."""
+    said = " ".join(data[:60].decode(errors="replace").split()) or "a blank line"
+    return (
+        f"The worker's command printed something before the worker spoke ({said}): keep its shell's start-up files "
+        "(such as ~/.bashrc, a greeting or a module's message) from printing, or let them print to stderr (>&2)."
+    )
 
 
 def _checkGreeting(header: Header) -> None:

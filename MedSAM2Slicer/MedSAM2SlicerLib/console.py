@@ -17,6 +17,7 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Leg, Pass
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.regions import roiMask
+from MedSAM2SlicerLib.segmentnames import segmentIdOf
 from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
@@ -161,15 +162,3 @@ def _range(options: RunOptions, placed: Sequence[PlacedPrompt], count: int) -> R
     if options.first is None and spans:
         return spans[0]
     return options.range(count)
-
-
-def segmentIdOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segment: str) -> str:
-    """Return the ID of a segment given by ID or name. Raises PromptError, naming those there are."""
-    segmentation = segmentationNode.GetSegmentation()
-    if segmentation.GetSegment(segment) is not None:
-        return segment
-    segmentId: str = segmentation.GetSegmentIdBySegmentName(segment)
-    if not segmentId:
-        names = [segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()]
-        raise PromptError(f"There is no segment {segment!r}: the segmentation has {', '.join(names) or 'none'}.")
-    return segmentId

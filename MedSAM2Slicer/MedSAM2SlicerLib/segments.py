@@ -39,6 +39,7 @@ from MedSAM2SlicerLib.layers import (
     writeLabels,
 )
 from MedSAM2SlicerLib.masking import EditRules
+from MedSAM2SlicerLib.segmentnames import segmentCalled
 from MedSAM2SlicerLib.volumes import checkedGeometry
 
 
@@ -275,7 +276,7 @@ def ensureSegmentation(
     """Return a segmentation on the volume's grid and under its transforms, and the ID of its segment called `name`.
 
     Makes the segmentation if there is none, and the segment if there is none of that name (or no name is given).
-    Raises VolumeError for a segmentation that holds something on another grid or in another place.
+    Raises VolumeError for a segmentation that holds something elsewhere, PromptError if several have that name.
     """
     checkedGeometry(volumeNode)
     if segmentationNode is None:
@@ -285,7 +286,7 @@ def ensureSegmentation(
         _placeBeside(segmentationNode, volumeNode)
     fitSegmentation(volumeNode, segmentationNode)
     segmentation = segmentationNode.GetSegmentation()
-    segmentId = segmentation.GetSegmentIdBySegmentName(name) if name else ""
+    segmentId = segmentCalled(segmentationNode, name) if name else None
     return segmentationNode, segmentId or segmentation.AddEmptySegment("", name or "")
 
 

@@ -121,6 +121,21 @@ def test_every_argument_reaches_the_worker(nodes: Any) -> None:
     assert {prompt.slice_index for prompt in fake.objects[1][0].prompts} == {1, 2, 3, 4, 5}
 
 
+def test_a_segment_is_found_by_its_exact_name_and_never_by_luck(nodes: Any) -> None:
+    volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
+    point = ijkToWorld(volume, [[4, 4, 3]]).tolist()
+    segmentation = console.process(fake, volume, segmentName="Liver", points=point)
+    console.process(fake, volume, segmentation, "liver", points=point)
+    of = segmentation.GetSegmentation()
+    assert [of.GetSegment(one).GetName() for one in of.GetSegmentIDs()] == ["Liver", "liver"]
+    first, second = of.GetSegmentIDs()
+    of.GetSegment(second).SetName("Liver")
+    with pytest.raises(PromptError, match=rf"2 segments are called 'Liver': give the ID of one \({first}, {second}\)"):
+        console.process(fake, volume, segmentation, "Liver", points=point)
+    console.process(fake, volume, segmentation, second, points=point)
+    assert of.GetNumberOfSegments() == 2
+
+
 def test_an_roi_is_a_box_and_a_range(nodes: Any) -> None:
     volume = nodes.volume(shape=(7, 8, 9))
     (centre,) = ijkToWorld(volume, [[4, 4, 3]])

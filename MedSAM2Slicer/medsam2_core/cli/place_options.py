@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PromptOption
+from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PromptOption, mask_source
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.io import Volume, read_mask
@@ -33,7 +33,7 @@ def place_options(
     for option in options:
         if isinstance(option, MaskOption):
             _require_grid(stored, "--mask")
-            placed += place_mask(read_mask(option.path, slicing.geometry), slicing)
+            placed += place_mask(read_mask(option.path, slicing.geometry, option.name), slicing)
         elif isinstance(option, BoxOption):
             placed.append(_place_box_option(option, frame, slicing, stored))
         else:
@@ -68,7 +68,8 @@ def stop_rules(options: argparse.Namespace, saved: Mapping[str, Any] | None, vol
     rules.update({name: value or None for name, value in given.items() if value is not None})
     if options.stop_outside is not None:
         _require_grid(volume.stored, "--stop-outside")
-        rules["inside"] = describe_region(read_mask(options.stop_outside, volume.geometry))
+        region = mask_source(options.stop_outside)
+        rules["inside"] = describe_region(read_mask(region.path, volume.geometry, region.name))
     return rules
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from medsam2_core.cli.model_file import ModelFile, catalogue_match, find_model
 from medsam2_core.cli.place_options import check_range_holds_prompts, choose_axis, place_options, stop_rules
-from medsam2_core.cli.prompt_options import checked_range, parse_prompts, parse_range
+from medsam2_core.cli.prompt_options import checked_range, mask_source, parse_prompts, parse_range
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, check_output_path, read_volume
@@ -124,9 +124,9 @@ def _check_paths(options: argparse.Namespace) -> None:
     check_output_path(options.output)
     if options.report is not None:
         check_report_path(options.report)
-    masks = [Path(value) for option, value in options.typed or [] if option == "--mask"]
+    masks = [value for option, value in options.typed or [] if option == "--mask"]
     region = [] if options.stop_outside is None else [options.stop_outside]
-    for source in (options.volume, *masks, *region):
+    for source in (options.volume, *(mask_source(text).path for text in (*masks, *region))):
         if source.exists() and options.output.exists() and source.samefile(options.output):
             raise VolumeError(f"{options.output}: The output would replace an input: give --output another name.")
 

@@ -9,6 +9,7 @@ import argparse
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,10 @@ class BoxOption:
 
 @dataclass(frozen=True)
 class MaskOption:
-    """A file with a mask on the volume's grid."""
+    """A file with a mask on the volume's grid; of one with several objects, `name` is that of the one meant."""
 
     path: Path
+    name: str | None = None
 
 
 PromptOption = PointOption | BoxOption | MaskOption
@@ -78,7 +80,11 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
             "I0,J0,I1,J1@K",
             "two corners of a box in a slice, @ the slice; I0,K0,I1,K1@J in slices along j, J0,K0,J1,K1@I along i",
         ),
-        ("--mask", "FILE", "a mask on the volume's grid: a prompt on each slice it marks; points and boxes correct it"),
+        (
+            "--mask",
+            "FILE[:NAME]",
+            "a mask (of a segment) on the volume's grid; points and boxes on its slices correct it",
+        ),
     ):
         group.add_argument(option, action=InOrder, dest="typed", metavar=metavar, help=summary)
 
@@ -113,6 +119,21 @@ def parse_prompts(typed: Sequence[tuple[str, str]]) -> dict[str, list[PromptOpti
     return objects
 
 
+def mask_source(text: str) -> MaskOption:
+    """The file, and the name of the object in it, of FILE or FILE:NAME; a file of the whole text goes first."""
+    colons = [place for place, letter in enumerate(text) if letter == ":"]
+    for place in [] if _is_there(text) else colons:
+        if _is_there(text[:place]):
+            return MaskOption(Path(text[:place]), text[place + 1 :])
+    return MaskOption(Path(text))
+
+
+def _is_there(text: str) -> bool:
+    with suppress(OSError, ValueError):  # a name that is too long, or may not be looked at
+        return Path(text).is_file()
+    return False
+
+
 def parse_range(text: str, count: int) -> tuple[int, int]:
     """First slice and the one after the last, of `count` slices, from "A:B"; either side may be left out.
 
@@ -135,7 +156,7 @@ def checked_range(first: int, last: int, count: int, where: str) -> tuple[int, i
 
 def _parse(option: str, text: str) -> PromptOption:
     if option == "--mask":
-        return MaskOption(Path(text))
+        return mask_source(text)
     if option == "--box":
         return _parse_box(text)
     return _parse_point(option, text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 
 def add_stop_options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +17,7 @@ def add_stop_options(parser: argparse.ArgumentParser) -> None:
         ("--stop-area", "MM2", _number(float), "area smaller than this"),
         ("--stop-change", "PERCENT", _number(float), "area changed by more than this from slice to slice"),
         ("--stop-distance", "MM", _number(float), "further than this from the prompted slice"),
-        ("--stop-outside", "FILE", Path, "more than half of the mask outside a mask on the volume's grid"),
+        ("--stop-outside", "FILE[:NAME]", str, "more than half of the mask outside a mask on the volume's grid"),
     ):
         group.add_argument(option, type=kind, metavar=metavar, help=summary)
 

@@ -6,6 +6,7 @@ very same number, and a repeated run gives the very same mask.
 
 from __future__ import annotations
 
+import colorsys
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
+from medsam2_core.notices import tell
 
 Float = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -133,12 +135,13 @@ def place_points(
 
 
 def place_box(corners: Sequence[Sequence[float]], frame: str, slicing: Slicing, where: str) -> BoxPrompt:
-    """The box around `corners` (n, 3) in `frame`, on the slice nearest to their centre.
+    """The box around `corners` (n, 3) in `frame`, on the slice nearest to their center.
 
-    `where` begins the text of the PromptError for a box that is outside or empty.
+    Corners up to a voxel outside, as many tools export them for a box that ends with the image, are moved to the last
+    voxel, which is told. `where` begins the text of the PromptError for a box that is further outside or empty.
     """
     voxels = _to_voxels(corners, frame, slicing.geometry)
-    _require_inside(voxels, slicing.geometry, frame, where)
+    voxels = _within_edges(voxels, slicing, frame, where)
     slice_index, _ = slicing.split(np.round(voxels.mean(axis=0), _DECIMALS))
     xy = np.array([slicing.split(voxel)[1] for voxel in voxels])
     (x0, y0), (x1, y1) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
@@ -205,9 +208,16 @@ def make_objects(
 
 
 def palette_color(place: int) -> tuple[float, float, float]:
-    """Red, green, blue (0 to 1) for the object at this place, counted from 0; repeats after seven."""
-    red, green, blue = bytes.fromhex(_PALETTE[place % len(_PALETTE)])
-    return round(red / 255, 4), round(green / 255, 4), round(blue / 255, 4)
+    """Red, green, blue (0 to 1) for the object at this place, counted from 0.
+
+    Beyond the palette hues are spread by the golden ratio, so that each is far from those before it.
+    """
+    if place < len(_PALETTE):
+        red, green, blue = (part / 255 for part in bytes.fromhex(_PALETTE[place]))
+    else:
+        shade = 0.95 if place % 2 else 0.7
+        red, green, blue = colorsys.hsv_to_rgb(place * (math.sqrt(5) - 1) / 2 % 1, 0.75, shade)
+    return round(red, 4), round(green, 4), round(blue, 4)
 
 
 def add_prompts(session: TakesPrompts, objects: Iterable[RunObject], orientation: SliceOrientation) -> None:
@@ -271,6 +281,18 @@ def _require_inside(voxels: Float, geometry: Geometry, frame: str, where: str) -
         raise PromptError(f"{where} lies outside the volume: give {limits} (or --frame ras or lps for mm).")
     worst = ", ".join(f"{value:.5g}" for value in voxels[np.argmin(inside.all(axis=1))])
     raise PromptError(f"{where} ({frame}) is at voxel ({worst}), outside the volume: voxels have {limits}.")
+
+
+def _within_edges(voxels: Float, slicing: Slicing, frame: str, where: str) -> Float:
+    """The corners of a box (n, 3), those just outside in its slice on the last voxel. Raises PromptError for others."""
+    last = np.array(slicing.geometry.shape_kji[::-1]) - 1
+    in_slice = np.arange(3) != 2 - slicing.axis
+    outside = ((voxels < -0.5) | (voxels >= last + 0.5)) & in_slice
+    moved = np.where(outside & (voxels >= -1) & (voxels <= last + 1), np.clip(voxels, 0, last), voxels)
+    _require_inside(voxels if outside.all(axis=0).any() else moved, slicing.geometry, frame, where)
+    if outside.any():
+        tell(f"{where} reaches a voxel over the volume's edge, as corners that do not count do: it ends at the edge.")
+    return moved
 
 
 def _check_prompts(name: str, prompts: Sequence[Prompt], corrects: bool) -> None:

@@ -15,6 +15,7 @@ from medsam2_core.cli import place_options
 from medsam2_core.cli import prompt_options as options
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.notices import InputNotice
 from medsam2_core.run import prompts as run_prompts
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Slicing
 
@@ -251,8 +252,31 @@ def test_labels_and_colours() -> None:
     found = run_prompts.make_objects(prompts, {"b": 1}, {"a": (0.5, 0.5, 0.5)})
     assert [(item.segment.name, item.segment.label) for item in found] == [("a", 2), ("b", 1), ("c", 3)]
     assert found[0].segment.color == (0.5, 0.5, 0.5)
-    assert len({run_prompts.palette_color(place) for place in range(7)}) == 7
-    assert run_prompts.palette_color(7) == run_prompts.palette_color(0)
+    colors = np.array([run_prompts.palette_color(place) for place in range(60)])
+    assert ((colors >= 0) & (colors <= 1)).all()
+    between = np.abs(colors[:, None] - colors).sum(axis=2) + np.eye(60)
+    assert between.min() > 0.02
+    assert between[:20, :20].min() > 0.1
+
+
+@pytest.mark.parametrize("far", [30.0, 29.7])
+def test_a_box_to_the_exclusive_edge_ends_at_the_edge(far: float) -> None:
+    with pytest.warns(InputNotice, match="box reaches a voxel over the volume's edge"):
+        box = run_prompts.place_box([(20, 5, 4), (far, 20, 4)], "ijk", Slicing(GRID, 0), "The box")
+    assert (box.slice_index, box.box) == (4, (20.0, 5.0, 29.0, 19.0))
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(20, 5, 4), (30.5, 9, 4)],  # further outside than an exclusive corner
+        [(29.6, 5, 4), (30, 9, 4)],  # wholly outside
+        [(20, 5, 10), (25, 9, 10)],  # beyond the last slice
+    ],
+)
+def test_a_box_outside(corners: list) -> None:
+    with pytest.raises(PromptError, match="outside the volume"):
+        run_prompts.place_box(corners, "ijk", Slicing(GRID, 0), "The box")
 
 
 def test_a_range_without_prompt() -> None:

@@ -203,7 +203,11 @@ def test_stop_ends_a_stalled_worker(make_client, block) -> None:
 HELLO = 'out(*encode({"event": "hello", "protocol": PROTOCOL, "version": "x"}))'
 ANSWER = "sys.stdin.buffer.read(1)"  # waits for a request
 BABBLE = {
-    "garbage before the greeting": ('out(b"Welcome to the cluster!")', "does not speak.*Welcome"),
+    "garbage before the greeting": (
+        'out(b"Welcome to the cluster!")',
+        r"printed something .*\(Welcome to the cluster!\): keep .*~/\.bashrc.*stderr",
+    ),
+    "a blank line before the greeting": (f'out(b"\\n"); {HELLO}', r"printed something .*\(a blank line\): keep"),
     "garbage after the greeting": (f"{HELLO}; {ANSWER}; out(bytes(range(256)) * 9)", "does not speak"),
     "an oversize header": (f'{HELLO}; {ANSWER}; out(b"MS2W" + bytes([255] * 4))', "header of 4294967295 bytes"),
     "oversize payloads": (
