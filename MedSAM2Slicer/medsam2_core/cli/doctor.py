@@ -64,7 +64,7 @@ def _memory() -> str:
 
 
 def _packages() -> Iterator[_Finding]:
-    return (_package(name) for name in ("numpy", "SimpleITK", "torch"))
+    return (_package(name) for name in ("numpy", "SimpleITK", "pydicom", "torch"))
 
 
 def _package(name: str) -> _Finding:
@@ -112,7 +112,7 @@ def _models() -> Iterator[_Finding]:
             yield _checked(store, name)
         if not store.installed():
             yield "", "none on this computer: run `medsam2 models list`", True
-    except MedSAM2Error as error:
+    except (MedSAM2Error, OSError) as error:
         yield "models", str(error), False
 
 

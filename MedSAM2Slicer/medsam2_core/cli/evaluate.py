@@ -124,7 +124,7 @@ class _Table:
         if self._path is None:
             return
         values = row.values()
-        numbers = [round(value, 5) if isinstance(value, float) else value for value in values.values()]
+        numbers = list(values.values())
         try:
             with self._path.open("a" if self._started else "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([numbers] if self._started else [list(values), numbers])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from types import FrameType
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +18,19 @@ from tqdm import tqdm
 
 import medsam2_core as m2
 from medsam2_core.cli.plan import Plan
+from medsam2_core.errors import VolumeError
+from medsam2_core.files.draft import Draft
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import AS_GIVEN, Window
-from medsam2_core.io import write_labelmap
+from medsam2_core.io import open_draft, write_labelmap
 from medsam2_core.model import SAM2
-from medsam2_core.run.report import RunSettings, build_report, write_report
+from medsam2_core.run.report import RunSettings, build_report, report_draft, write_report
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
 from medsam2_core.worker.applied import AppliedPrompts
+from medsam2_core.worker.memory import cache_budget, free_bytes
 
 # tqdm's own, but always slices per second, where it would turn slow rates into seconds per slice.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-_FINISHING = b"\nFinishing the slice at hand; press Ctrl+C again to leave at once without a result.\n"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,30 @@ class Outcome:
     interrupted: bool
 
 
-def execute(plan: Plan, quiet: bool) -> Outcome:
-    """Load the model and propagate; Ctrl+C ends it after the slice at hand. Raises WeightsError or DeviceError."""
+@dataclass(frozen=True)
+class Drafts:
+    """Where the results go, with their room on the disk taken before the work begins."""
+
+    output: Draft
+    report: Draft | None
+
+
+@contextmanager
+def open_drafts(plan: Plan) -> Iterator[Drafts]:
+    """Places for the segmentation and the report. Raises VolumeError if there is no room for them."""
+    highest = max(item.segment.label for item in plan.objects)
+    with ExitStack() as kept:
+        output = kept.enter_context(open_draft(plan.output, plan.volume.array.size, highest))
+        report = None if plan.report is None else kept.enter_context(report_draft(plan.report))
+        yield Drafts(output, report)
+
+
+def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outcome:
+    """Load the model and propagate; `stop` ends it after the slice at hand.
+
+    Raises WeightsError, DeviceError, and VolumeError if the memory that the label map takes in the end is not free.
+    """
+    stop = stop or m2.CancelToken()
     sha256 = plan.model.sha256()
     if plan.expected_sha256 not in (None, sha256):
         print(f"Note: {plan.model.name} has other weights than the run had, so the mask may differ.", file=sys.stderr)
@@ -61,9 +84,12 @@ def execute(plan: Plan, quiet: bool) -> Outcome:
         memory=plan.memory,
         field_of_view=plan.field_of_view,
     )
+    session.limit_cache(cache_budget(model.device))
+    spare = _spare_memory(plan)
     started = time.perf_counter()
-    done = _propagate(plan, session, orientation, quiet)
+    done = _propagate(plan, session, orientation, quiet, stop)
     seconds = time.perf_counter() - started
+    del spare
     labelmap = _on_voxels(plan, orientation.turn_back(session.labelmap(plan.threshold, plan.smoothing_mm)))
     *earlier, last = done.runs
     settings = _settings(plan, last, model, sha256, session.field_of_view)
@@ -80,12 +106,33 @@ def execute(plan: Plan, quiet: bool) -> Outcome:
     return Outcome(labelmap, report, done.slices, done.interrupted)
 
 
-def write(plan: Plan, outcome: Outcome) -> None:
-    """Write the segmentation and, if asked for, the report. Raises VolumeError."""
+def write(plan: Plan, outcome: Outcome, drafts: Drafts) -> None:
+    """Write the segmentation and, if asked for, the report.
+
+    Raises VolumeError; a segmentation that cannot be written where it should be is kept elsewhere, which it says.
+    """
     segments = [item.segment for item in plan.objects]
-    write_labelmap(plan.output, outcome.labelmap, plan.volume.geometry, segments, like=plan.volume)
+    result = (outcome.labelmap, plan.volume.geometry, segments, plan.volume)
+    try:
+        write_labelmap(plan.output, *result, draft=drafts.output)
+    except VolumeError as error:
+        other = Path(tempfile.mkdtemp(prefix="medsam2-")) / plan.output.name
+        write_labelmap(other, *result)
+        raise VolumeError(f"{str(error).rstrip('.')}; the result of this run is kept in {other}.") from error
     if plan.report is not None:
-        write_report(plan.report, outcome.report)
+        write_report(plan.report, outcome.report, drafts.report)
+
+
+def _spare_memory(plan: Plan) -> npt.NDArray[np.uint8]:
+    """Memory kept free during the run for the label map and two masks. Raises VolumeError if it is not there."""
+    wide = max(item.segment.label for item in plan.objects) > np.iinfo(np.uint8).max
+    size = plan.volume.array.size * (4 if wide else 3)
+    if free_bytes() < size:
+        raise VolumeError(
+            f"The label map will take {size / 1e6:.0f} MB of memory in the end and {free_bytes() / 1e6:.0f} MB are "
+            "free: close other programs, or crop the volume."
+        )
+    return np.empty(size, np.uint8)
 
 
 def _on_slices(plan: Plan) -> tuple[npt.NDArray[Any], Window]:
@@ -151,12 +198,14 @@ class _Done:
     interrupted: bool
 
 
-def _propagate(plan: Plan, session: m2.VolumeSession, orientation: SliceOrientation, quiet: bool) -> _Done:
-    """One run after the other, until the last one or Ctrl+C."""
+def _propagate(
+    plan: Plan, session: m2.VolumeSession, orientation: SliceOrientation, quiet: bool, pressed: m2.CancelToken
+) -> _Done:
+    """One run after the other, until the last one or until somebody `pressed` Ctrl+C."""
     prompts = AppliedPrompts(session, orientation)
-    pressed, done, seen = m2.CancelToken(), list[PlacedRun](), set[int]()
+    done, seen = list[PlacedRun](), set[int]()
     total = sum(run.expected_slices for run in plan.runs)
-    with _cancelled_by_interrupt(pressed), _progress_bar(total, quiet) as bar:
+    with _progress_bar(total, quiet) as bar:
         for run in plan.runs:
             prompts.change_to(run.objects)
             upright = replace(run, stop=run.stop.turned(orientation.turn))
@@ -180,21 +229,25 @@ def _run(
 
 
 def _progress_bar(total: int, quiet: bool) -> tqdm[NoReturn]:
-    return tqdm(total=total, unit=" slices", bar_format=_BAR, file=sys.stderr, disable=quiet)
+    return tqdm(total=total, unit=" slices", bar_format=_BAR, file=_Unfailing(sys.stderr), disable=quiet)
 
 
-@contextmanager
-def _cancelled_by_interrupt(token: m2.CancelToken) -> Iterator[None]:
-    """Let the first Ctrl+C set `token`, and the second do what it did before."""
-    previous = signal.getsignal(signal.SIGINT)
+class _Unfailing:
+    """A stream whose troubles, such as a full disk or a reader that left, end no run."""
 
-    def cancel(_number: int, _frame: FrameType | None) -> None:
-        token.cancel()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.write(2, _FINISHING)  # print is not safe here: the signal may have come in the middle of another print
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
-    signal.signal(signal.SIGINT, cancel)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    def write(self, text: str) -> None:
+        """Write, or not."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, or not."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else tqdm asks a stream, such as how wide it is."""
+        return getattr(self._stream, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medsam2_core.cli.propagate import add_series_options
+from medsam2_core.cli.summary import shown_ml
 from medsam2_core.errors import VolumeError
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _segmentation(path: Path) -> Iterator[_Line]:
     for segment in segments:
         size = f"{np.count_nonzero(labelmap == segment.label)} voxels"
         if spacing is not None:
-            size = f"{volume_ml(labelmap, segment.label, spacing):.1f} mL"
+            size = shown_ml(volume_ml(labelmap, segment.label, spacing))
         yield f"label {segment.label}", f"{segment.name}, {size}"
 
 
@@ -173,4 +174,4 @@ def _run(path: Path) -> Iterator[_Line]:
 
 def _millilitres(raw: Mapping[str, Any]) -> str:
     value = raw.get("volume_ml")
-    return f", {value:.1f} mL" if isinstance(value, (int, float)) else ""
+    return f", {shown_ml(value)}" if isinstance(value, (int, float)) else ""

@@ -8,14 +8,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from medsam2_core.cli import doctor, evaluate, info, models, propagate, train, worker
+from medsam2_core.cli.edge import REFUSED, run_at_edge
 from medsam2_core.cli.prompt_options import join_negative_values
-from medsam2_core.cli.propagate import INTERRUPTED
 from medsam2_core.cli.version import package_version
-from medsam2_core.errors import MedSAM2Error
-from medsam2_core.notices import told
 from medsam2_core.processor import share_cores
-
-_REFUSED = 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -23,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the program."""
-        self.exit(_REFUSED, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(REFUSED, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 class _Version(argparse.Action):
@@ -35,27 +31,16 @@ class _Version(argparse.Action):
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (default: the process's) and return the exit code: 2 refused, 130 ended by Ctrl+C."""
+    """Run the command line (default: the process's) and return the exit code; see `edge.run_at_edge`."""
     share_cores()
-    options = _parser().parse_args(join_negative_values(sys.argv[1:] if arguments is None else arguments))
-    try:
-        with told(_note):
-            code: int = options.command(options)
-    except MedSAM2Error as error:
-        print(f"medsam2: {_one_line(error)}", file=sys.stderr)
-        return _REFUSED
-    except KeyboardInterrupt:
-        print("medsam2: Interrupted; nothing more was written.", file=sys.stderr)
-        return INTERRUPTED
-    return code
+    words = join_negative_values(sys.argv[1:] if arguments is None else arguments)
 
+    def command() -> int:
+        options = _parser().parse_args(words)
+        code: int = options.command(options)
+        return code
 
-def _note(text: str) -> None:
-    print(f"Note: {text}", file=sys.stderr)
-
-
-def _one_line(error: MedSAM2Error) -> str:
-    return " ".join(str(error).split())
+    return run_at_edge(command)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medsam2_core.cli.edge import INTERRUPTED
 from medsam2_core.cli.prompt_options import add_prompt_options
 from medsam2_core.cli.stop_options import add_drawing_options, add_stop_options
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from medsam2_core.cli.plan import Plan
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-INTERRUPTED = 130  # what a shell calls a program that Ctrl+C ended
 
 _EXAMPLES = """examples:
   medsam2 propagate ct.nii.gz --output liver.seg.nrrd --box 120,140,300,330@57
@@ -89,12 +88,15 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def propagate(arguments: argparse.Namespace) -> int:
     """Check everything, run the model, write the segmentation and the report; returns the exit code."""
-    from medsam2_core.cli.execute import execute, write
+    from medsam2_core.cli.execute import execute, open_drafts, write
     from medsam2_core.cli.plan import make_plan
+    from medsam2_core.cli.signals import stopping
+    from medsam2_core.stopping import CancelToken
 
-    plan = make_plan(arguments)
-    outcome = execute(plan, arguments.quiet)
-    write(plan, outcome)
+    plan, stop = make_plan(arguments), CancelToken()
+    with open_drafts(plan) as drafts, stopping(stop):
+        outcome = execute(plan, arguments.quiet, stop)
+        write(plan, outcome, drafts)
     if not arguments.quiet:
         _print_summary(plan, outcome)
     if outcome.interrupted:

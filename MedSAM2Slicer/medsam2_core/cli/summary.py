@@ -19,6 +19,11 @@ def summary_lines(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def shown_ml(volume: float) -> str:
+    """A volume for eyes: to a tenth of a mL, or two digits of one that would be 0 then."""
+    return f"{volume:.1f} mL" if volume >= 0.05 or volume == 0 else f"{volume:.2g} mL"
+
+
 def _object_line(item: Mapping[str, Any], window: str) -> str:
     """Volume, slices, lowest confidence and why it stopped; or, for an empty mask, what to try."""
     present = [facts for facts in item["slices"] if facts["area_mm2"] > 0]
@@ -26,7 +31,7 @@ def _object_line(item: Mapping[str, Any], window: str) -> str:
         prompted = [facts["slice_index"] for facts in item["slices"] if facts["direction"] == "prompt"]
         return f"{item['name']}: Nothing found on {_slices(prompted)}. Try a box, or another window (now: {window})."
     parts = [
-        f"{item['name']}: {item['volume_ml']:.1f} mL on {_slices([facts['slice_index'] for facts in present])}",
+        f"{item['name']}: {shown_ml(item['volume_ml'])} on {_slices([facts['slice_index'] for facts in present])}",
         *_lowest_confidence(present),
         *(f"{direction} {reason}" for direction, reason in item["stopped"].items()),
     ]

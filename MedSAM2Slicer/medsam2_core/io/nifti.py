@@ -65,9 +65,13 @@ _NIFTI2 = np.dtype(
 
 @dataclass(frozen=True)
 class Forms:
-    """Where a NIfTI header says that its voxels lie, in its own words; `fields` are those of the header."""
+    """Where a NIfTI header says that its voxels lie, in its own words; `fields` are those of the header.
+
+    `version` is that of the format: the second has numbers of 64 bits.
+    """
 
     fields: dict[str, Any]
+    version: int = 1
 
     @property
     def mm(self) -> float:
@@ -109,7 +113,8 @@ def read_nifti(path: Path) -> tuple[Array, Geometry, Forms]:
     header_path, image_path = _files(path)
     header = _header(header_path)
     shape, kind = _shape(header), _kind(header)
-    forms = Forms({name: header[name].tolist() for name in _PLACE})
+    version = 1 if header.dtype.itemsize == _NIFTI1.itemsize else 2
+    forms = Forms({name: header[name].tolist() for name in _PLACE}, version)
     grid = _grid(shape, forms)
     offset = int(header["vox_offset"]) if image_path == header_path else max(0, int(header["vox_offset"]))
     stored = _voxels(image_path, offset, shape, kind)
@@ -299,9 +304,11 @@ def _rotation(forms: Forms) -> Float:
     """The affine of the qform, whose quaternion has its first part left out."""
     b, c, d = forms.fields["quaternion"]
     rest = 1 - (b * b + c * c + d * d)
-    if not rest >= -1e-5:  # what 32 bits round; NaN too
+    rounding = 3 * np.finfo(np.float32 if forms.version == 1 else np.float64).eps  # as nibabel has it
+    if not rest > -rounding:  # NaN too
         raise VolumeError("The header's rotation (qform) is damaged: correct it, or export the volume again.")
-    a = math.sqrt(max(0.0, rest))
+    parts = np.array([0.0 if rest < rounding else math.sqrt(rest), b, c, d])
+    a, b, c, d = (parts / np.linalg.norm(parts)).tolist()
     turn = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
@@ -327,12 +334,12 @@ def _centered(shape: tuple[int, int, int], forms: Forms) -> Float:
 
 def header_bytes(shape: tuple[int, ...], kind: np.dtype[Any], place: Place) -> bytes:
     """The header of a label map (k, j, i), up to its voxels: placed as `place.forms` says, else by sform and qform."""
-    layout = (_NIFTI1 if max(shape) < 1 << 15 else _NIFTI2).newbyteorder("<")
+    first = max(shape) < 1 << 15 and (place.forms is None or place.forms.version == 1)
+    layout = (_NIFTI1 if first else _NIFTI2).newbyteorder("<")
     header: Any = np.zeros(1, layout)[0]
     fields = _own_fields(place) if place.forms is None else place.forms.fields
     for name, value in fields.items():
         header[name] = value
-    first = layout is _NIFTI1 or layout.itemsize == _NIFTI1.itemsize
     start = 352 if first else 544
     header["sizeof_hdr"] = layout.itemsize
     header["dim"] = (3, *shape[::-1], 1, 1, 1, 1)

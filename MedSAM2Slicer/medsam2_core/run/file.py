@@ -9,7 +9,6 @@ The file is not trusted: it is read as JSON and nothing else, each value is chec
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from medsam2_core.errors import PromptError
+from medsam2_core.files import text
 from medsam2_core.image.window import Window
 from medsam2_core.run.memory import parse_memory
 from medsam2_core.run.names import checked_name
@@ -88,12 +88,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise PromptError(f"{path}: Too large for a run file: give a report of medsam2 propagate.")
-        content = json.loads(path.read_bytes())
+        content = text.read_json(path)
     except OSError as error:
         raise PromptError(f"{path}: Cannot be read ({error.strerror or error}): check the path.") from error
-    except (ValueError, RecursionError) as error:
-        reason = "too deeply nested" if isinstance(error, RecursionError) else error
-        raise PromptError(f"{path}: Not valid JSON ({reason}): give a report of medsam2 propagate.") from error
+    except text.TextError as error:
+        raise PromptError(f"{path}: Not valid JSON ({error}): give a report of medsam2 propagate.") from error
     if not isinstance(content, dict):
         raise PromptError(f"{path}: Holds no run: give a report of medsam2 propagate or {{'objects': [...]}}.")
     return content

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,6 +21,7 @@ import numpy.typing as npt
 
 from medsam2_core.cli.version import package_version
 from medsam2_core.errors import VolumeError
+from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from medsam2_core.io import Volume  # brings SimpleITK, which a run in Slicer has no use for
 
 FORMAT = "medsam2-run/1"
+
+_USUAL_BYTES = 1 << 18
 
 # A list of numbers that json.dumps spread over lines; no string holds a line break, so none can match.
 _NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+)\]")
@@ -146,8 +147,8 @@ def describe_run(
         },
         "settings": _settings(settings),
         "objects": [_object(item, session, volumes_ml[item.segment.label], slicing) for item in objects],
-        "seconds": round(seconds, 3),
-        "slices_per_second": round(len(done) / seconds, 3) if seconds > 0 else None,
+        "seconds": seconds,
+        "slices_per_second": len(done) / seconds if seconds > 0 else None,
         "interrupted": interrupted,
     }
 
@@ -186,20 +187,32 @@ def volume_ml(labelmap: npt.NDArray[np.integer[Any]], label: int, spacing_kji: S
 
 def check_report_path(path: Path) -> None:
     """Raise VolumeError unless `write_report` could write `path`; call it before a long run."""
+    report_draft(path).discard()
+
+
+def report_draft(path: Path) -> Draft:
+    """A place for a report, with some room on the disk. Raises VolumeError."""
     if path.suffix.lower() != ".json":
         raise VolumeError(f"{path}: The report is JSON: end its name with .json.")
     if path.is_dir():
         raise VolumeError(f"{path}: This is a folder: give the name of a file in it.")
-    _replace(path, None)
+    return Draft(path, _USUAL_BYTES)
 
 
-def write_report(path: Path, report: Mapping[str, Any]) -> None:
+def write_report(path: Path, report: Mapping[str, Any], draft: Draft | None = None) -> None:
     """Write a report as UTF-8 JSON; an existing file is replaced only by a complete new one.
 
-    Raises VolumeError if it cannot be written.
+    `draft` is a place that `report_draft` gave. Raises VolumeError if it cannot be written.
     """
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-    _replace(path, _NUMBERS.sub(lambda found: f"[{', '.join(found[1].split())}]".replace(",,", ","), text) + "\n")
+    lines = _NUMBERS.sub(lambda found: f"[{', '.join(found[1].split())}]".replace(",,", ","), text) + "\n"
+    with draft or Draft(path) as place:
+        try:
+            # A path that is no UTF-8 is written as JSON's own escapes, and read back as the same path.
+            place.file.write(lines.encode("utf-8", "backslashreplace"))
+            place.keep()
+        except OSError as error:
+            raise place.refusal(error) from error
 
 
 def encode_mask(mask: npt.NDArray[np.bool_]) -> list[int]:
@@ -245,7 +258,7 @@ def _object(item: RunObject, session: HasResults, volume: float, slicing: Slicin
         "label": label,
         "color": list(item.segment.color),
         "prompts": describe_prompts(item, slicing),
-        "volume_ml": round(volume, 3),
+        "volume_ml": volume,
         "stopped": dict(session.stops(label)),
         "slices": [_slice(index, facts) for index, facts in sorted(session.results(label).items())],
     }
@@ -254,16 +267,16 @@ def _object(item: RunObject, session: HasResults, volume: float, slicing: Slicin
 def _slice(index: int, facts: SliceFacts) -> dict[str, Any]:
     return {
         "slice_index": index,
-        "confidence": _finite(facts.confidence, 4),
-        "object_score": _finite(facts.object_score, 3),
-        "area_mm2": round(facts.area_mm2, 2),
+        "confidence": _finite(facts.confidence),
+        "object_score": _finite(facts.object_score),
+        "area_mm2": facts.area_mm2,
         "direction": facts.direction,
     }
 
 
-def _finite(value: float, digits: int) -> float | None:
+def _finite(value: float) -> float | None:
     """JSON knows no NaN or infinity."""
-    return round(value, digits) if math.isfinite(value) else None
+    return value if math.isfinite(value) else None
 
 
 def _prompt(prompt: Prompt, slicing: Slicing) -> dict[str, Any]:
@@ -290,31 +303,3 @@ def _ras(slicing: Slicing, slice_index: int, points_xy: Sequence[tuple[float, fl
     """Pixels of a slice in RAS mm, unrounded: reading them back must give the same voxels."""
     ras: list[list[float]] = slicing.geometry.ijk_to_ras([slicing.join(slice_index, xy) for xy in points_xy]).tolist()
     return ras
-
-
-def _replace(path: Path, text: str | None) -> None:
-    """Write `text` beside `path`, then move it there in one step; with None only try and leave nothing behind."""
-    target = path.resolve()  # a link stays a link; what it points to is replaced
-    try:
-        handle, draft = tempfile.mkstemp(prefix=".medsam2-", suffix=".json", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text or "")
-            if text is not None:
-                # mkstemp keeps others out; a report gets the rights of any new file.
-                Path(draft).chmod(0o666 & ~_umask())
-                Path(draft).replace(target)
-        finally:
-            Path(draft).unlink(missing_ok=True)
-    except OSError as error:
-        raise VolumeError(
-            f"{path}: The report cannot be written ({error.strerror or error}): "
-            "choose a folder that exists, has room and can be written."
-        ) from error
-
-
-def _umask() -> int:
-    """The process's mask for new files; reading it is only possible by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.files.text import read_json, read_rows
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.io import read_labelmap, read_segments, read_volume
@@ -106,25 +105,25 @@ def _only(folder: Path, stem: str) -> Path:
 
 
 def _read_names(folder: Path) -> dict[int, str]:
-    for suffix, read in ((".json", _read_json), (".csv", _read_csv)):
+    """The names of labels by number, from `labels.json` or `labels.csv`; none if there is neither."""
+    for suffix, read in ((".json", _from_json), (".csv", _from_rows)):
         path = folder / f"labels{suffix}"
         if path.exists():
             try:
                 return read(path)
             except (OSError, ValueError, AttributeError, IndexError) as error:
                 raise VolumeError(
-                    f'{path} names no labels: write {{"1": "liver"}} as JSON or lines such as 1,liver as CSV.'
+                    f'{path} names no labels ({error}): write {{"1": "liver"}} as JSON or lines such as 1,liver as CSV.'
                 ) from error
     return {}
 
 
-def _read_json(path: Path) -> dict[int, str]:
-    return {int(number): str(name) for number, name in json.loads(path.read_text(encoding="utf-8")).items()}
+def _from_json(path: Path) -> dict[int, str]:
+    return {int(number): str(name) for number, name in read_json(path).items()}
 
 
-def _read_csv(path: Path) -> dict[int, str]:
-    """First two columns; a first line whose number is none is a heading."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if row]
-    heading = bool(rows) and not rows[0][0].strip().isdigit()
-    return {int(row[0]): row[1].strip() for row in rows[heading:]}
+def _from_rows(path: Path) -> dict[int, str]:
+    """First two columns; a first row whose number is none is a heading."""
+    rows = read_rows(path)
+    heading = bool(rows) and not rows[0][0].isdigit()
+    return {int(row[0]): row[1] for row in rows[heading:]}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import WeightsError
+from medsam2_core.files.text import read_json
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class TrainingConfig:
 def load_config(path: Path) -> TrainingConfig:
     """Read a configuration. Raises `WeightsError` for a file that is none; relative folders are kept as written."""
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = read_json(path)
         phases = tuple(Phase(**phase) for phase in values.pop("phases"))
         return TrainingConfig(phases=phases, **values)
     except OSError as error:

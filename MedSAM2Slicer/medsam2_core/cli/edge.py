@@ -1,0 +1,89 @@
+"""The outermost edge of the command line: whatever ends a command, the user reads one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from medsam2_core.cli.signals import interruptible
+from medsam2_core.errors import MedSAM2Error
+from medsam2_core.notices import told
+
+REFUSED = 2
+INTERRUPTED = 130  # what a shell calls a program that Ctrl+C ended
+
+_NO_MEMORY = (
+    "There is not enough memory: close other programs, lift the limit (ulimit -v), or use a smaller volume or model."
+)
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "can't start new thread")
+
+
+def run_at_edge(command: Callable[[], int]) -> int:
+    """Run a command and return its exit code: its own, 2 for what was refused, 130 for Ctrl+C.
+
+    A reader of its output that leaves early, such as `head`, is no fault. Mistakes of ours are not hidden.
+    """
+    with _robust_streams():
+        try:
+            with told(_note), interruptible():
+                code = command()
+                sys.stdout.flush()  # while what goes wrong can still be answered
+                return code
+        except BrokenPipeError:
+            _abandon_stdout()
+            return 0
+        except KeyboardInterrupt:
+            _say("Interrupted; nothing more was written.")
+            return INTERRUPTED
+        except (MedSAM2Error, OSError, MemoryError, ImportError, UnicodeError, RuntimeError) as error:
+            sentence = _sentence(error)
+            if sentence is None:
+                raise
+            _abandon_stdout() if isinstance(error, OSError) else None
+            _say(sentence)
+            return REFUSED
+
+
+def _sentence(error: BaseException) -> str | None:
+    """What to tell; None for a mistake of ours."""
+    if isinstance(error, MedSAM2Error):
+        return str(error)
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _MEMORY_WORDS):
+        return _NO_MEMORY
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else "The output: "
+        return f"{where}{error.strerror or error}; check the path, its permissions and the room on the disk."
+    if isinstance(error, ImportError):
+        return f"A part cannot be loaded ({error}): install it again, or lift the memory limit if there is one."
+    if isinstance(error, UnicodeEncodeError):
+        return "A name holds letters that cannot be used here: rename it."
+    return None
+
+
+def _note(text: str) -> None:
+    print(f"Note: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # nobody listens
+        print(f"medsam2: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _robust_streams() -> Iterator[None]:
+    """Streams that take any name: letters they cannot show are escaped. One that is closed swallows what it gets."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (kept to the end)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    yield
+
+
+def _abandon_stdout() -> None:
+    """Let what is still to be printed go nowhere; at its end the interpreter would complain of it."""
+    with suppress(OSError, ValueError, AttributeError):  # a stream of a test has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

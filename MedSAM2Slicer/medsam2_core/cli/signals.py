@@ -1,0 +1,56 @@
+"""Ctrl+C, and the signals that mean the same: a cluster's before it kills (SIGTERM), a closed terminal's (SIGHUP)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medsam2_core.stopping import CancelToken
+
+_OTHERS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_FINISHING = b"\nFinishing the slice at hand; press Ctrl+C again to leave at once without a result.\n"
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the statements inside for each of the signals, as Ctrl+C does."""
+    with _handled(_OTHERS, signal.default_int_handler):
+        yield
+
+
+@contextmanager
+def stopping(token: CancelToken) -> Iterator[None]:
+    """Let the first of the signals set `token`. A second Ctrl+C leaves at once; the others may come twice by design."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if token.cancelled and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        if not token.cancelled:
+            token.cancel()
+            with suppress(OSError):  # nobody reads it
+                os.write(2, _FINISHING)  # print is not safe here: the signal may have come in the middle of another one
+
+    with _handled((signal.SIGINT, *_OTHERS), ask):
+        yield
+
+
+@contextmanager
+def _handled(numbers: tuple[int, ...], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Handle signals otherwise for a while; those that are ignored, as under nohup, stay so."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number, earlier in before.items():
+            if earlier is not signal.SIG_IGN:
+                signal.signal(number, handler)
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
