@@ -32,10 +32,10 @@ class _Version(argparse.Action):
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's) and return the exit code; see `edge.run_at_edge`."""
-    share_cores()
     words = join_negative_values(sys.argv[1:] if arguments is None else arguments)
 
     def command() -> int:
+        share_cores()
         options = _parser().parse_args(words)
         code: int = options.command(options)
         return code
