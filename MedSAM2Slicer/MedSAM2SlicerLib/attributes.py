@@ -10,10 +10,10 @@ import slicer
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.slicestates import SliceStates
 
-SLICES = "Slices"
+SLICES, _RUN = "Slices", "Run"
 
 
-def attributeName(segmentId: str, what: str = "Run") -> str:
+def attributeName(segmentId: str, what: str = _RUN) -> str:
     """Return the name of the attribute of a segmentation that holds a segment's record, or `what` else.
 
     What is no letter, digit or one of _.-~ is written as = and two hexadecimal digits a byte: Slicer encodes the values
@@ -37,6 +37,16 @@ def setAttribute(segmentationNode: slicer.vtkMRMLSegmentationNode, name: str, te
             segmentationNode.SetAttribute(name, text)
     finally:
         segmentationNode.SetDisableModifiedEvent(disabled)
+
+
+def dropStrayAttributes(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+    """Remove what is kept of segments that are there no more."""
+    kinds = (SLICES, _RUN)
+    known = {attributeName(one, what) for one in segmentationNode.GetSegmentation().GetSegmentIDs() for what in kinds}
+    beginnings = tuple(attributeName("", what) for what in kinds)
+    for name in segmentationNode.GetAttributeNames():
+        if name.startswith(beginnings) and name not in known:
+            setAttribute(segmentationNode, name, None)
 
 
 def storedSlices(

@@ -19,7 +19,7 @@ from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.conversation import Conversation
 from MedSAM2SlicerLib.history import EditHistory, History
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.passing import Pass, Redraw
+from MedSAM2SlicerLib.passing import Pass, Redraw, planLegs
 from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.scenewatch import SceneWatch
 from MedSAM2SlicerLib.segmentwork import SegmentWork
@@ -219,6 +219,7 @@ class Controller(Workplace):
         Unless it `isForGood` the worker keeps its session, for the next controller to go on with.
         """
         self._abandon()
+        self.setInUse(False)
         if isForGood and self.segmentationNode is not None:
             self._client.closeSession(self._sessionKey())
         self._client.noticed.disconnect(self.noticed.emit)
@@ -302,9 +303,9 @@ class Controller(Workplace):
         for work in works:
             work.noticeEdits(self._edits.written)
         objects = self._objects(works)
-        stop = self._options.stopRules(self._inside())
+        stop, legs = self._options.stopRules(self._inside()), planLegs(works, self._options.range(self.sliceCount()))
         self._abandon()
-        self._run(Pass(self._target, self._volume, self._goingOn(), self._legs(works), objects, stop))
+        self._run(Pass(self._target, self._volume, self._goingOn(), legs, objects, stop))
 
     def _redraw(self, works: Sequence[SegmentWork], cut: tuple[float, float], isStep: bool) -> None:
         if self.busy or not works:
@@ -348,7 +349,7 @@ class Controller(Workplace):
         with self._telling():
             if self._takeBack(work, indexes):
                 self._remember(work)
-                self.reviewed.emit()
+                self._tellAll()
 
     def _dropPreview(self) -> None:
         """Forget a preview that is on its way, or waits for the end of a propagation: it would draw a slice again."""

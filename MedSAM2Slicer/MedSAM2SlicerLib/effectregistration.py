@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import MedSAM2SlicerLib
+from MedSAM2SlicerLib.promptviews import promptViews
 
 _SOURCE = Path(__file__).resolve().parent / "SegmentEditorEffect.py"
 
 
 def register() -> None:
-    """Offer the effect in every Segment Editor."""
+    """Offer the effect in every Segment Editor, and lock prompts of scenes loaded before anybody uses it."""
+    promptViews()
     makeEffect().self().register()
 
 

@@ -7,8 +7,9 @@ import vtk
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
-from MedSAM2SlicerLib.geometry import sameFrame
+from MedSAM2SlicerLib.geometry import sameFrame, volumeToWorldMatrix
 from MedSAM2SlicerLib.layers import BINARY_LABELMAP, boxOf, isEmpty, layerOf, placed
+from MedSAM2SlicerLib.volumes import checkedGeometry
 
 
 def fitSegmentation(
@@ -54,6 +55,18 @@ def whyNoFit(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slice
         "volume (Segment Editor, Specify geometry)."
     )
     return text.format(**names)
+
+
+def whyNotUsable(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode | None, segmentationNode: slicer.vtkMRMLSegmentationNode | None
+) -> str:
+    """Return why a volume, or a segmentation on it, cannot be worked on; nothing if they can."""
+    try:
+        checkedGeometry(volumeNode)
+        volumeToWorldMatrix(volumeNode)
+    except VolumeError as error:
+        return str(error)
+    return "" if segmentationNode is None else whyNoFit(volumeNode, segmentationNode)
 
 
 def isOnGrid(

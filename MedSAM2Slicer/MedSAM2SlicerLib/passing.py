@@ -42,6 +42,15 @@ class Leg:
         return (self.span[1] - self.span[0]) * len(self.works)
 
 
+def planLegs(works: Sequence[SegmentWork], span: tuple[int, int]) -> list[Leg]:
+    """Plan a pass of several segments within a range: its parts, each with those that are to go through its slices."""
+    found: dict[tuple[int, int], list[SegmentWork]] = {}
+    for work in works:
+        for part in work.states.intervals(*span):
+            found.setdefault(part, []).append(work)
+    return [Leg(part, found[part]) for part in sorted(found)]
+
+
 class Pass:
     """Segments, which are `objects` of the worker, on their way through `legs`, one after the other.
 

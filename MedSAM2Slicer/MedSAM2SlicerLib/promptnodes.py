@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import slicer
 from slicer.i18n import tr as _
 
+from MedSAM2SlicerLib import promptlooks
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 
 KINDS = ("include", "exclude", "box", "curve", "line")
@@ -19,16 +20,6 @@ _CLASSES = {
     "curve": "vtkMRMLMarkupsClosedCurveNode",
     "line": "vtkMRMLMarkupsLineNode",
 }
-# Okabe and Ito's green and vermilion, which most colour-blind people can tell apart; shapes differ as well.
-_ORANGE = (0.9, 0.62, 0.0)
-_COLORS = {
-    "include": (0.0, 0.62, 0.45),
-    "exclude": (0.84, 0.37, 0.0),
-    "box": _ORANGE,
-    "curve": _ORANGE,
-    "line": _ORANGE,
-}
-_GLYPHS = {"include": "Sphere3D", "exclude": "Cross2D"}
 _LINE_POINTS = 2
 _KIND = "MedSAM2.Kind"
 _SEGMENT = "MedSAM2.SegmentId"
@@ -65,6 +56,7 @@ class PromptNodes:
 
     def takeLine(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
         """Make a line that is in the scene, such as a measurement, a prompt of this segment, and of no other."""
+        promptlooks.unlock(lineNode)  # it may have been another segment's
         lineNode.SetAttribute(_TAKEN, "1")
         self._claim(lineNode, "line")
 
@@ -83,7 +75,10 @@ class PromptNodes:
         yield from (("curve", prompt) for prompt in placer.curves(drawn))
 
     def remove(self, item: PromptItem) -> None:
-        """Remove a prompt; nothing happens if it is gone already. A line that was taken stays in the scene."""
+        """Remove a prompt; nothing happens if it is gone already. A line that was taken stays in the scene.
+
+        The last point goes with its node, unless more are being placed into that.
+        """
         node = slicer.mrmlScene.GetNodeByID(item.nodeId) if item.nodeId else None
         if node is None:
             return
@@ -91,6 +86,8 @@ class PromptNodes:
             _drop(node)
         else:
             node.RemoveNthControlPoint(node.GetNthControlPointIndexByID(item.pointId))
+            if not (node.GetNumberOfControlPoints() or _isBeingPlaced(node)):
+                _drop(node)
 
     def removeAll(self) -> None:
         """Remove every prompt; lines that were taken stay in the scene."""
@@ -106,10 +103,15 @@ class PromptNodes:
 
     def _make(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
         segment = self._segmentationNode.GetSegmentation().GetSegment(self._segmentId)
-        node = slicer.mrmlScene.AddNewNodeByClass(_CLASSES[kind], f"{segment.GetName()} {_title(kind)}")
-        self._claim(node, kind)
+        node = slicer.mrmlScene.CreateNodeByClass(_CLASSES[kind])
+        node.UnRegister(None)
+        node.SetName(f"{segment.GetName()} {_title(kind)}")
+        self._claim(node, kind)  # before the scene tells of it: it may be no prompt to see now
+        slicer.mrmlScene.AddNode(node)
         node.CreateDefaultDisplayNodes()
-        _style(node.GetDisplayNode(), kind)
+        promptlooks.style(node, kind)
+        promptlooks.paint(node, segment.GetColor())
+        promptlooks.rename(node, segment.GetName())
         return node
 
     def _claim(self, node: slicer.vtkMRMLMarkupsNode, kind: str) -> None:
@@ -119,14 +121,49 @@ class PromptNodes:
         node.SetNodeReferenceID(_SEGMENTATION, self._segmentationNode.GetID())
 
 
+@dataclass(frozen=True)
+class PromptNode:
+    """A node of prompts, of whatever segment; `segmentationNode` and `segment` are None where these are gone."""
+
+    node: slicer.vtkMRMLMarkupsNode
+
+    @property
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        return self.node.GetNodeReference(_SEGMENTATION)
+
+    @property
+    def segmentId(self) -> str:
+        return self.node.GetAttribute(_SEGMENT) or ""
+
+    @property
+    def segment(self) -> slicer.vtkSegment | None:
+        found = self.segmentationNode
+        return None if found is None else found.GetSegmentation().GetSegment(self.segmentId)
+
+    @property
+    def isTaken(self) -> bool:
+        """Whether somebody drew it for another purpose."""
+        return self.node.GetAttribute(_TAKEN) is not None
+
+    def drop(self) -> None:
+        """Remove it; one that was taken stays in the scene."""
+        _drop(self.node)
+
+    def returnTo(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+        """Hold prompts of this segmentation again, to which it lost its reference."""
+        self.node.SetNodeReferenceID(_SEGMENTATION, segmentationNode.GetID())
+
+
+def promptNodes(scene: slicer.vtkMRMLScene) -> list[PromptNode]:
+    """List the nodes of prompts of all segments."""
+    nodes = [node for kind in sorted(set(_CLASSES.values())) for node in slicer.util.getNodesByClass(kind, scene)]
+    return [PromptNode(node) for node in nodes if node.GetAttribute(_KIND) is not None]
+
+
 def promptedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> set[str]:
     """Return the IDs of the segments that have prompts in the scene."""
-    nodes = [node for kind in set(_CLASSES.values()) for node in slicer.util.getNodesByClass(kind)]
-    return {
-        node.GetAttribute(_SEGMENT)
-        for node in nodes
-        if node.GetNodeReferenceID(_SEGMENTATION) == segmentationNode.GetID() and node.GetNumberOfDefinedControlPoints()
-    }
+    found = [one for one in promptNodes(slicer.mrmlScene) if one.segmentationNode is segmentationNode]
+    return {one.segmentId for one in found if one.node.GetNumberOfDefinedControlPoints()}
 
 
 def otherMarkups(className: str) -> list[slicer.vtkMRMLMarkupsNode]:
@@ -159,24 +196,19 @@ def _takesMore(node: slicer.vtkMRMLMarkupsNode) -> bool:
     return placed < _LINE_POINTS if node.IsA("vtkMRMLMarkupsLineNode") else not placed
 
 
+def _isBeingPlaced(node: slicer.vtkMRMLMarkupsNode) -> bool:
+    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    isPlacing = interaction is not None and interaction.GetCurrentInteractionMode() == interaction.Place
+    return isPlacing and selection.GetActivePlaceNodeID() == node.GetID()
+
+
 def _drop(node: slicer.vtkMRMLMarkupsNode) -> None:
     """Remove a node of prompts; one that was taken stays, as it was before."""
     if not node.GetAttribute(_TAKEN):
         slicer.mrmlScene.RemoveNode(node)
         return
+    promptlooks.unlock(node)
     for name in (_KIND, _SEGMENT, _TAKEN):
         node.RemoveAttribute(name)
     node.SetNodeReferenceID(_SEGMENTATION, None)
-
-
-def _style(display: slicer.vtkMRMLMarkupsDisplayNode | None, kind: str) -> None:
-    if display is None:  # headless, where no display node class is registered
-        return
-    display.SetSelectedColor(*_COLORS[kind])
-    display.SetColor(*_COLORS[kind])
-    display.SetPointLabelsVisibility(False)
-    display.SetPropertiesLabelVisibility(False)
-    if kind in _GLYPHS:
-        display.SetGlyphTypeFromString(_GLYPHS[kind])
-    if kind == "box":
-        display.SetFillVisibility(False)

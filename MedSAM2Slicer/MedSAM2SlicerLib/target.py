@@ -122,6 +122,12 @@ class Target:
         """Somebody chose a window: what "auto" stands for is looked for anew."""
         self._window = None
 
+    def removeSegment(self) -> None:
+        """Remove the segment, as one step for undo."""
+        if self.history is not None:
+            self.history.saveState()
+        self.segmentationNode.GetSegmentation().RemoveSegment(self.segmentId)
+
     def segmentIds(self) -> list[str]:
         """List the segments of the segmentation."""
         if self.segmentationNode is None:

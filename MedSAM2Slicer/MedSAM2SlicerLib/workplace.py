@@ -12,18 +12,19 @@ import numpy.typing as npt
 import slicer
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import MedSAM2Error, PromptError, VolumeError
+from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.attributes import storedStack
-from MedSAM2SlicerLib.fitting import whyNoFit
-from MedSAM2SlicerLib.geometry import viewAxes, volumeToWorldMatrix
+from MedSAM2SlicerLib.fitting import whyNotUsable
+from MedSAM2SlicerLib.geometry import viewAxes
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.measures import Measures, measureSegment
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.passing import Leg, Pass, Redraw
+from MedSAM2SlicerLib.passing import Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts import PromptPlacer
+from MedSAM2SlicerLib.promptviews import promptViews
 from MedSAM2SlicerLib.regions import regionMask
 from MedSAM2SlicerLib.running import tellEmptied
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
@@ -62,6 +63,7 @@ class Workplace:
         self._volume, self._target, self._options, self._number = kept.volume, kept.target, kept.options, kept.number
         self._pass: Pass | Redraw | None = None
         self._reason = ""  # `whyNot` at the last look
+        self._isInUse = False
         self._edits = EditWatch()
         self._edits.follow(self.segmentationNode)
 
@@ -77,12 +79,7 @@ class Workplace:
 
     def whyNot(self) -> str:
         """Return why the chosen volume and segmentation cannot be worked on, nothing if they can."""
-        try:
-            checkedGeometry(self.volumeNode)
-            volumeToWorldMatrix(self.volumeNode)
-        except VolumeError as error:
-            return str(error)
-        return whyNoFit(self.volumeNode, self.segmentationNode) if self.segmentationNode is not None else ""
+        return whyNotUsable(self.volumeNode, self.segmentationNode)
 
     def whyBusy(self) -> str:
         """Return why to wait while a propagation runs, nothing if none does."""
@@ -178,6 +175,16 @@ class Workplace:
         ranking = self.doubtful()
         place = ranking.index(after) + 1 if after in ranking else 0
         return ranking[place % len(ranking)] if ranking else None
+
+    def setInUse(self, isInUse: bool) -> None:
+        """Say whether somebody works with this now: the segment's prompts are seen then, and can be grabbed."""
+        self._isInUse = isInUse
+        self._showPrompts()
+
+    def removeSegment(self) -> None:
+        """Remove the segment; undo brings it back, and its prompts with it."""
+        if self.segmentId:
+            self._target.removeSegment()
 
     def accept(self, sliceIndex: int) -> None:
         """Take a slice for good, or no longer: propagations start from it and do not change it."""
@@ -320,14 +327,6 @@ class Workplace:
         placer = self._placer()
         return [work.runObject(placer, opened) for work in works] + self._target.sentBeside(works)
 
-    def _legs(self, works: Sequence[SegmentWork]) -> list[Leg]:
-        """The parts of a pass over several segments, each with those that are to go through its slices."""
-        found: dict[tuple[int, int], list[SegmentWork]] = {}
-        for work in works:
-            for span in work.states.intervals(*self._options.range(self.sliceCount())):
-                found.setdefault(span, []).append(work)
-        return [Leg(span, found[span]) for span in sorted(found)]
-
     def _whyEmpty(self, sliceIndex: int, writer: SliceWriter) -> str:
         """Say why the segment marks nothing on a slice after its preview was written."""
         if writer.written.maskedOut:
@@ -368,8 +367,15 @@ class Workplace:
         if target.segmentationNode is not self.segmentationNode:
             self._edits.follow(target.segmentationNode)
         self._target = target
+        self._showPrompts()
         self.segmentChanged.emit()
         self._tellAll()
+
+    def _showPrompts(self) -> None:
+        if self._isInUse:
+            promptViews().use(self, self.segmentationNode, self.segmentId)
+        else:
+            promptViews().rest(self)
 
     def _lookForEdits(self) -> None:
         """Notice what other tools have done to the segment."""

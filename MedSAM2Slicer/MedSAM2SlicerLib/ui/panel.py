@@ -138,6 +138,7 @@ class Panel:
     def start(self) -> None:
         """Be in use: look what is missing, and keep the worker's answers coming."""
         self._inUse = True
+        self.controller.setInUse(True)
         self.banner.refresh()
         self.update()
         self._timer.start()
@@ -145,6 +146,7 @@ class Panel:
     def rest(self) -> None:
         """Be out of use: place nothing. A propagation goes on, and with it the timer."""
         self._inUse = False
+        self.controller.setInUse(False)
         self.prompts.stopPlacing()
         if not self.controller.busy:
             self._timer.stop()

@@ -94,8 +94,10 @@ class Placer(VTKObservationMixin):
         qt.QTimer.singleShot(0, guarded(lambda: self._tell(node, pointId, view, isNewBox)))
 
     def _tell(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
-        if node.GetScene() and not _unfinished(node):
+        if node.GetScene() and (_isEmptyList(node) or not _unfinished(node)):
             self._onPlaced(node, pointId, view, isNewBox)
+            if node is not self._node:
+                _removeUnfinished(node)
 
     @guarded
     def _onModeChanged(self, interaction: Any, _event: Any) -> None:
@@ -123,10 +125,16 @@ def _lastDefined(node: Any) -> str:
 
 
 def _removeUnfinished(node: Any) -> None:
-    """Remove a box, line or outline that was given up before it had all its points."""
+    """Remove a box, line or outline that was given up before it had all its points, or a list without any."""
     if node.GetScene() and _unfinished(node):
         node.GetScene().RemoveNode(node)
 
 
 def _unfinished(node: Any) -> bool:
-    return bool(node.GetNumberOfDefinedControlPoints() < min(node.GetRequiredNumberOfControlPoints(), _CURVE_POINTS))
+    least = max(min(node.GetRequiredNumberOfControlPoints(), _CURVE_POINTS), 1)
+    return bool(node.GetNumberOfDefinedControlPoints() < least)
+
+
+def _isEmptyList(node: Any) -> bool:
+    """Whether it is a list of points of which the last one was removed."""
+    return node.IsA("vtkMRMLMarkupsFiducialNode") and not node.GetNumberOfDefinedControlPoints()

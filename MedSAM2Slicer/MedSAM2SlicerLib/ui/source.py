@@ -84,12 +84,9 @@ class SourceControls(Part):
         self.select(Source(source.volume, segmentation, segmentId))
 
     def removeSegment(self) -> None:
-        """Remove the selected segment, and its prompts with it."""
-        source = self.source()
-        if source.segmentId:
-            self.controller.removeAllPrompts()
-            source.segmentation.GetSegmentation().RemoveSegment(source.segmentId)
-            self._onChosen()
+        """Remove the selected segment, and its prompts with it; undo brings both back."""
+        self.controller.removeSegment()
+        self._onChosen()
 
     def update(self) -> None:
         """Enable what can be used."""
