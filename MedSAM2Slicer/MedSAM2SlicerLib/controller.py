@@ -340,9 +340,7 @@ class Controller(Workplace):
 
     def _clear(self, work: SegmentWork, indexes: set[int]) -> None:
         """Take back what prompts that are gone had drawn on slices."""
-        if not indexes:
-            return
-        if not self.busy or self._talk.later in indexes:
+        if indexes and (not self.busy or self._talk.later in indexes):
             self._dropPreview()
         if self.busy:
             return

@@ -34,6 +34,9 @@ class EditorSource(SourceControls):
         reason = super().whyNot()
         return reason or ("" if self._selected.segmentId else _("Select a segment in the table above first."))
 
+    def follow(self) -> None:
+        """The editor tells what is selected."""
+
     def _show(self, source: Source) -> None:
         self._selected = source
 

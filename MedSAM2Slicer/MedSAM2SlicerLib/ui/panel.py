@@ -167,6 +167,7 @@ class Panel:
     def tick(self) -> None:
         """Deliver what the worker sent, follow the views and the scene's ROIs (called 20 times a second)."""
         self.controller.tick()
+        self.source.follow()
         self.review.follow()
         self.prompts.list.follow()
         self._offerRegions()

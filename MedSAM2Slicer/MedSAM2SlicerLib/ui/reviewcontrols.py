@@ -88,7 +88,7 @@ class ReviewControls(Part):
         """Enable what can be used."""
         explain(self.ui.nextDoubtfulButton, self._whyNoDoubt())
         self._showMarks()
-        whyNot = "" if self.controller.segmentId else _("There is nothing to take back.")
+        whyNot = "" if self.controller.segmentationNode else _("There is nothing to take back.")
         explain(self.ui.undoButton, whyNot)
         explain(self.ui.redoButton, whyNot)
 

@@ -88,6 +88,11 @@ class SourceControls(Part):
         self.controller.removeSegment()
         self._onChosen()
 
+    def follow(self) -> None:
+        """Take up a segment that undo brought back: the selector, which has its ID still, does not tell."""
+        if self.source().segmentId and not self.controller.segmentId:
+            self._onChosen()
+
     def update(self) -> None:
         """Enable what can be used."""
         explain(self.ui.addSegmentButton, "" if self.source().volume else _("Choose a volume first."))

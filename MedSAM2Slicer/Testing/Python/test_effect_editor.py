@@ -56,6 +56,47 @@ class EditorTest(EffectTestCase):
         process()
         self.assertEqual(self.kinds(), [("include", MIDDLE)])
 
+    def test_prompts_of_another_segment_are_hidden_and_catch_no_click(self) -> None:
+        self.point()
+        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        color = self.segmentation.GetSegmentation().GetSegment(self.segmentId).GetColor()
+        self.assertEqual(node.GetDisplayNode().GetSelectedColor(), color)
+        self.editor.setCurrentSegmentID(self.otherId)
+        process()
+        self.assertFalse(node.GetDisplayVisibility())
+        self.click(20, 20, MIDDLE)
+        self.wait(lambda: self.mask(self.otherId).any())
+        self.assertEqual(self.kinds(), [("include", MIDDLE)])
+
+    def test_prompts_are_locked_without_the_effect_and_shown_by_the_module_too(self) -> None:
+        self.point()
+        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        self.assertFalse(node.GetLocked())
+        self.leave()
+        self.assertTrue(node.GetDisplayVisibility())
+        self.assertTrue(node.GetLocked())
+        self.widget.enter()
+        self.assertFalse(node.GetDisplayVisibility(), "The module works on no segment yet.")
+        self.widget.panel.controller.setSegment(self.segmentation, self.segmentId)
+        self.assertTrue(node.GetDisplayVisibility())
+        self.assertFalse(node.GetLocked())
+        self.widget.exit()
+        self.activate()
+        self.assertFalse(node.GetLocked())
+
+    def test_a_segment_removed_in_the_editor_takes_its_prompts_along_and_undo_brings_both_back(self) -> None:
+        self.point()
+        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        self.editor.saveStateForUndo()
+        self.segmentation.GetSegmentation().RemoveSegment(self.segmentId)
+        process()
+        self.assertFalse(node.GetDisplayVisibility())
+        self.editor.undo()
+        self.editor.setCurrentSegmentID(self.segmentId)
+        process()
+        self.assertTrue(node.GetDisplayVisibility())
+        self.assertEqual(self.kinds(), [("include", MIDDLE)])
+
     def test_the_editor_chooses_the_volume(self) -> None:
         other = self.addVolume("other")
         self.editor.setSourceVolumeNode(other)

@@ -327,6 +327,42 @@ class SegmentTest(PanelTestCase):
         self.assertEqual(self.controller.segmentId, "")
         self.assertFalse(self.ui.removeSegmentButton.enabled)
 
+    def test_a_removed_segment_comes_back_with_its_prompts(self) -> None:
+        self.prompt()
+        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        removed = self.controller.segmentId
+        self.ui.removeSegmentButton.click()
+        process()
+        self.assertFalse(node.GetDisplayVisibility())
+        self.ui.undoButton.click()
+        self.wait(lambda: self.controller.segmentId == removed)
+        self.assertTrue(node.GetDisplayVisibility())
+        self.assertEqual([item.kind for item in self.controller.prompts()], ["include"])
+
+    def test_the_last_point_deleted_in_a_view_leaves_no_markup(self) -> None:
+        self.prompt()
+        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node.RemoveNthControlPoint(0)
+        process()
+        self.assertEqual(self.controller.prompts(), [])
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode"), 0)
+
+    def test_placing_that_was_given_up_leaves_no_markup(self) -> None:
+        self.ui.includeButton.click()
+        self.panel.prompts.stopPlacing()
+        process()
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode"), 0)
+
+    def test_prompts_are_locked_while_the_module_is_not_open(self) -> None:
+        self.prompt()
+        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        self.assertFalse(node.GetLocked())
+        self.widget.exit()
+        self.assertTrue(node.GetLocked())
+        self.assertTrue(node.GetDisplayVisibility())
+        self.widget.enter()
+        self.assertFalse(node.GetLocked())
+
     def test_each_segment_has_its_prompts(self) -> None:
         self.prompt()
         first = self.controller.segmentId
