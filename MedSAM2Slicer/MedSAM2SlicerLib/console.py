@@ -14,7 +14,7 @@ from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.passing import Leg, Pass
+from MedSAM2SlicerLib.passing import Lane, Leg, Pass
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.regions import roiMask
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
@@ -74,12 +74,11 @@ def process(
     objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT_ID}, {})
     span = _range(options, placed, slicing.count)
     rules = options.stopRules(_inside(volume, options.stack, segmentationNode, (stop or {}).get(_INSIDE)))
-    session = f"console/{segmentationNode.GetID()}/{segmentId}"
-    volume.openSession(client, session, options)
+    session = volume.openSession(client, f"console/{segmentationNode.GetID()}/{segmentId}", options)
     target = Target(segmentationNode, segmentId)
-    work = target.work(volume, options.stack)
+    lane, work = Lane(options, objects, rules), target.turned(volume, options.stack)
     work.states.sources |= {one.source.segmentId for one in placed if one.source.segmentId is not None}
-    running = Pass(target, volume, options, [Leg(span, [work])], objects, rules)
+    running = Pass(target, volume, [Leg(lane, span, [work])])
 
     def onStep(step: Step) -> None:
         reached = running.write(step)

@@ -19,14 +19,14 @@ from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.conversation import Conversation
 from MedSAM2SlicerLib.history import EditHistory, History
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.passing import Pass, Redraw, planLegs
+from MedSAM2SlicerLib.passing import Pass, Redraw
 from MedSAM2SlicerLib.promptnodes import PromptItem
+from MedSAM2SlicerLib.running import whyEmpty
 from MedSAM2SlicerLib.scenewatch import SceneWatch
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import reviewAnswer
 from MedSAM2SlicerLib.target import Target
-from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.workplace import Kept, Workplace
 
 
@@ -64,7 +64,7 @@ class Controller(Workplace):
         if volumeNode is not self._volume.node:
             self._abandon()
             self._volume.close(self._client)
-            self._volume = VolumeInUse(volumeNode)
+            self._useVolume(volumeNode)
             self._target.noteNewSession()
             self._tellAll()
 
@@ -78,13 +78,17 @@ class Controller(Workplace):
         self._lookForEdits()
 
     def setOptions(self, options: RunOptions) -> None:
-        """Choose how to propagate from now on."""
+        """Choose how to propagate from now on; another stack than before is the segment's, if something comes of it."""
         before, self._options = self._options, options
         if before.window != options.window:
             self._target.forgetWindow()
-        if before.session() != options.session():
+        isTurned, isNew = before.stack != options.stack, before.session() != options.session()
+        if isTurned or isNew:
             self._abandon()
-            self._target.noteNewSession()
+            if isNew:
+                self._target.noteNewSession()
+            if isTurned and self.sliceCount():
+                self._target.turned(self._volume, options.stack)
             self._tellAll()
 
     # Prompts
@@ -163,9 +167,12 @@ class Controller(Workplace):
             self._talk.later = sliceIndex
             return
         with self._telling():
-            work, session = self._ensured(), self._session()
+            work = self._ensured()
+            self._lookAtVolume()
+            session = self._session(self._goingOn())
             work.noticeEdits(self._edits.written)
-            objects = self._objects([work], opened=sliceIndex)
+            work.keepStack()
+            objects = self._plan().objects([work], work.stack, opened=sliceIndex)
             onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
             onError = self._talk.current(self._onError)
             self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
@@ -221,7 +228,7 @@ class Controller(Workplace):
         self._abandon()
         self.setInUse(False)
         if isForGood and self.segmentationNode is not None:
-            self._client.closeSession(self._sessionKey())
+            self._volume.closeSessions(self._client, self._owner())
         self._client.noticed.disconnect(self.noticed.emit)
         self._scene.stop()
         self._edits.stop()
@@ -242,12 +249,12 @@ class Controller(Workplace):
             self.preview(sliceIndex)
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
-        mask = answer.mask.full(self._volume.slicing(self.stack).shape)
+        mask = answer.mask.full(self._volume.slicing(work.stack).shape)
         writer = self._write({sliceIndex: mask})
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._remember(work)
         if not work.marks(sliceIndex):
-            self.noticed.emit(self._whyEmpty(sliceIndex, writer))
+            self.noticed.emit(whyEmpty(sliceIndex, writer, self._volume.window(self._goingOn().window).name))
 
     def _onStep(self, step: Step) -> None:
         try:
@@ -270,8 +277,7 @@ class Controller(Workplace):
             self._onError(error)
             return
         self._ran, self._pass, later = self._pass.works, None, self._talk.takeLater()
-        for work in self._ran:
-            work.noteGonePrompts(self._placer())
+        self._target.noteGonePrompts(self._volume)
         self._edits.forget()
         self.busyChanged.emit(False)
         self.reviewed.emit()
@@ -299,24 +305,22 @@ class Controller(Workplace):
         """Propagate these segments. Raises MedSAM2Error if there is nothing to go from."""
         if not works:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
-        self._session()
+        self._lookAtVolume()
         for work in works:
             work.noticeEdits(self._edits.written)
-        objects = self._objects(works)
-        stop, legs = self._options.stopRules(self._inside()), planLegs(works, self._options.range(self.sliceCount()))
+        legs = self._plan().legs(works)
         self._abandon()
-        self._run(Pass(self._target, self._volume, self._goingOn(), legs, objects, stop))
+        self._run(Pass(self._target, self._volume, legs))
 
     def _redraw(self, works: Sequence[SegmentWork], cut: tuple[float, float], isStep: bool) -> None:
         if self.busy or not works:
             return
         with self._telling():
             self._abandon()
-            self._session()
+            self._lookAtVolume()
             if whyNot := self._whyNotRedraw(works):
                 raise PromptError(whyNot)
-            objects = self._objects(works)
-            self._run(Redraw(self._target, self._volume, works, objects, self.stack, cut, isStep))
+            self._run(Redraw(self._target, self._volume, self._plan().legsToRedraw(works), cut, isStep))
 
     def _run(self, running: Pass | Redraw) -> None:
         self._pass = running
@@ -325,18 +329,15 @@ class Controller(Workplace):
 
     def _ask(self) -> None:
         """Have the worker do what comes next in the pass."""
-        running, session, current = self._pass, self._sessionKey(), self._talk.current
+        running, session, current = self._pass, self._session(self._pass.options), self._talk.current
         slots = current(self._onStep, last=False), current(self._onDone), current(self._onError)
         self._talk.ask(lambda: running.ask(self._client, session, *slots))
 
-    def _session(self) -> str:
-        """Open the session of the segmentation; returns its key. On other voxels, or in another window, it is new."""
-        if self._volume.openSession(self._client, self._sessionKey(), self._goingOn()):
-            self._target.noteNewSession()
-        return self._sessionKey()
-
-    def _sessionKey(self) -> str:
-        return f"{self._number}/{self.segmentationNode.GetID()}"
+    def _session(self, options: RunOptions) -> str:
+        """Open the segmentation's session along a stack; returns its key."""
+        session = self._volume.openSession(self._client, self._owner(), options, self._target.stacks())
+        self._target.noteClosedSessions(self._volume)
+        return session
 
     def _clear(self, work: SegmentWork, indexes: set[int]) -> None:
         """Take back what prompts that are gone had drawn on slices."""

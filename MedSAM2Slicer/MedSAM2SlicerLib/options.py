@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ from medsam2_core.stopping import StopRules
 class RunOptions:
     """Choices of one run; the defaults need no thought.
 
-    `stack` says which slices; the default is the volume's as acquired (k). `window` is one, or as `volumes.windowOf`
-    reads it. `first` and `last` are a half-open range of slices, None for the volume's ends.
+    `stack` says which slices a segment gets with its first prompt; the default is the volume's as acquired (k).
+    `window` is one, or as `volumes.windowOf` reads it. `first` and `last` are a half-open range of slices of `stack`,
+    None for the volume's ends.
     `inside` is the ID of a segment or of an ROI node to stay in, or empty.
     """
 
@@ -42,9 +43,13 @@ class RunOptions:
         """Return the core's stop rules; `inside` marks the region to stay in, on the slices' grid."""
         return StopRules(self.absentSlices, self.minAreaMm2, self.maxAreaChange, self.maxDistanceMm, inside)
 
+    def along(self, stack: SliceStack) -> RunOptions:
+        """Return the options for segments on slices of `stack`; a range of slices of another one counts others."""
+        return self if stack == self.stack else replace(self, stack=stack, first=None, last=None)
+
     def session(self) -> tuple[object, ...]:
-        """Return what the worker's session depends on: with anything else in it, all would be drawn otherwise."""
-        return self.model, self.device, self.stack, self.window, self.memoryRule(), self.fieldOfView
+        """Return what all sessions of the worker depend on: with anything else in it, all would be drawn otherwise."""
+        return self.model, self.device, self.window, self.memoryRule(), self.fieldOfView
 
     def memoryRule(self) -> str:
         """Return the memory bank as `medsam2_core.memory_bank.memory_rule` reads it."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsam2_core.run.prompts import RunObject
-from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.calls import Call
@@ -23,12 +22,29 @@ from MedSAM2SlicerLib.slicestates import SliceReview
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
+Span = tuple[int, int]
+"""Slices first <= index < last."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One stack, `options.stack`, that a pass goes along: the objects of the worker's session there, when they stop."""
+
+    options: RunOptions
+    objects: Sequence[RunObject]
+    stop: StopRules
+
+    def object(self, objectId: int) -> RunObject:
+        """Return one of the objects."""
+        return next(one for one in self.objects if one.segment.label == objectId)
+
 
 @dataclass(frozen=True)
 class Leg:
-    """A part of a pass: these segments on their way through slices span[0] <= index < span[1]."""
+    """A part of a pass: these segments on their way through slices span[0] <= index < span[1] of a lane."""
 
-    span: tuple[int, int]
+    lane: Lane
+    span: Span
     works: Sequence[SegmentWork]
 
     @property
@@ -42,40 +58,24 @@ class Leg:
         return (self.span[1] - self.span[0]) * len(self.works)
 
 
-def planLegs(works: Sequence[SegmentWork], span: tuple[int, int]) -> list[Leg]:
-    """Plan a pass of several segments within a range: its parts, each with those that are to go through its slices."""
-    found: dict[tuple[int, int], list[SegmentWork]] = {}
-    for work in works:
-        for part in work.states.intervals(*span):
-            found.setdefault(part, []).append(work)
-    return [Leg(part, found[part]) for part in sorted(found)]
-
-
 class Pass:
-    """Segments, which are `objects` of the worker, on their way through `legs`, one after the other.
+    """Segments on their way through `legs`, one after the other.
 
     Each leg is a run of its own, for the worker and in the records. One undo state holds all of them.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        volume: VolumeInUse,
-        options: RunOptions,
-        legs: Sequence[Leg],
-        objects: Sequence[RunObject],
-        stop: StopRules,
-    ) -> None:
-        self._target, self._volume, self._options, self._objects, self._stop = target, volume, options, objects, stop
+    def __init__(self, target: Target, volume: VolumeInUse, legs: Sequence[Leg]) -> None:
+        self._target, self._volume = target, volume
         self._legs, self._results = list(legs), list[Propagated]()
         self._works = {work.objectId: work for leg in legs for work in leg.works}
-        self._recording = Recording(volume, options, stop)
+        lanes = {leg.lane.options.stack: leg.lane for leg in legs}
+        self._recordings = {stack: Recording(volume, one.options, one.stop) for stack, one in lanes.items()}
         target.noticeOthers(self.works)
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume, options.stack, work.segmentId),
-                    options.stack.axis,
+                    target.writer(volume, work.stack, work.segmentId),
+                    work.stack,
                     work.states.kept(),
                     set(work.states.slices),
                 )
@@ -93,10 +93,16 @@ class Pass:
         """Whether another leg follows the one that was settled last."""
         return bool(self._legs) and not self._results[-1].cancelled
 
+    @property
+    def options(self) -> RunOptions:
+        """How the next leg runs."""
+        return self._legs[0].lane.options
+
     def ask(self, client: WorkerClient, session: str, *slots: Slot) -> Call:
-        """Have the worker go through the next leg."""
-        leg, direction = self._legs[0], self._options.direction
-        return client.propagate(session, self._objects, *leg.span, direction, self._stop, *slots, only=leg.objectIds)
+        """Have the worker go through the next leg; `session` is one of its `options`."""
+        leg, lane = self._legs[0], self._legs[0].lane
+        direction, only = lane.options.direction, leg.objectIds
+        return client.propagate(session, lane.objects, *leg.span, direction, lane.stop, *slots, only=only)
 
     def write(self, step: Step) -> Progress:
         """Write a step into its segments. Raises VolumeError if one is gone."""
@@ -116,7 +122,7 @@ class Pass:
         records = {record.object_id: record for record in result.objects}
         for work in self._present(leg.works):
             if work.objectId in records:
-                self._settle(work, leg.span, records[work.objectId], model)
+                self._settle(work, leg, records[work.objectId], model)
 
     def finish(self) -> str:
         """Keep what is drawn; returns what came of it in a line."""
@@ -134,10 +140,8 @@ class Pass:
                 work.noteBrokenOff({index: drawn[index] for index in drawn if first <= index < last}, first, last)
         self._remember()
 
-    def _settle(
-        self, work: SegmentWork, span: tuple[int, int], record: ObjectRecord, model: Mapping[str, Any] | None
-    ) -> None:
-        run, result = self._running.runs[work.objectId], self._results[-1]
+    def _settle(self, work: SegmentWork, leg: Leg, record: ObjectRecord, model: Mapping[str, Any] | None) -> None:
+        run, result, span = self._running.runs[work.objectId], self._results[-1], leg.span
         continues, keepsOthers = work.isKnownToWorker, work.states.hasPropagatedOutside(*span)
         reviews = run.settle(record, *span)
         if result.cancelled:
@@ -145,10 +149,10 @@ class Pass:
         else:
             work.noteRun(reviews, *span)
         work.stops.update(record.stopped)
-        thing = next(one for one in self._objects if one.segment.label == work.objectId)
-        self._target.noteWindow(self._volume.node, self._recording.window)
+        recording, thing = self._recordings[work.stack], leg.lane.object(work.objectId)
+        self._target.noteWindow(self._volume.node, recording.window)
         node = self._target.segmentationNode
-        if not self._recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues):
+        if not recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues):
             work.states.noteUntold(work.states.slices)
 
     def _present(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
@@ -165,31 +169,28 @@ class Pass:
 
 
 class Redraw:
-    """Segments drawn anew, one after the other, from what the worker has kept, at a `cut`: threshold, smoothing (mm).
+    """Segments drawn anew from what the worker has kept, at a `cut`: threshold, smoothing (mm).
 
-    It `isStep` for undo of its own, or goes with the propagation before.
+    Each has a leg of its own, through all of its slices. It `isStep` for undo of its own, or goes with the propagation
+    before.
     """
 
     def __init__(
         self,
         target: Target,
         volume: VolumeInUse,
-        works: Sequence[SegmentWork],
-        objects: Sequence[RunObject],
-        stack: SliceStack,
+        legs: Sequence[Leg],
         cut: tuple[float, float],
         isStep: bool,
     ) -> None:
-        self.works = works
-        self._target, self._objects = target, objects
-        self._cut, self._count = cut, volume.slicing(stack).count
-        self._left = list(works)
+        self.works = [work for leg in legs for work in leg.works]
+        self._target, self._cut, self._left = target, cut, list(legs)
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume, stack, work.segmentId, isStep), stack.axis, work.states.kept(), set()
+                    target.writer(volume, work.stack, work.segmentId, isStep), work.stack, work.states.kept(), set()
                 )
-                for work in works
+                for work in self.works
             }
         )
 
@@ -198,9 +199,15 @@ class Redraw:
         """Whether another segment follows the one that was settled last."""
         return bool(self._left)
 
+    @property
+    def options(self) -> RunOptions:
+        """See `Pass.options`."""
+        return self._left[0].lane.options
+
     def ask(self, client: WorkerClient, session: str, *slots: Slot) -> Call:
         """Have the worker draw the next one."""
-        return client.redraw(session, self._objects, self._left[0].objectId, *self._cut, *slots)
+        (objectId,) = self._left[0].objectIds
+        return client.redraw(session, self._left[0].lane.objects, objectId, *self._cut, *slots)
 
     def write(self, step: Step) -> Progress:
         """See `Pass.write`."""
@@ -212,9 +219,10 @@ class Redraw:
 
     def settle(self, result: Propagated, _model: Mapping[str, Any] | None) -> None:
         """Note the areas."""
-        work = self._left.pop(0)
+        leg = self._left.pop(0)
+        (work,) = leg.works
         for record in result.objects:
-            work.noteAreas(self._running.runs[work.objectId].settle(record, 0, self._count))
+            work.noteAreas(self._running.runs[work.objectId].settle(record, *leg.span))
         noteCut(self._target.segmentationNode, work.segmentId, *self._cut)
         if result.cancelled:
             self._left.clear()

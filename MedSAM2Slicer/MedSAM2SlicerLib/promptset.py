@@ -15,7 +15,7 @@ from medsam2_core.errors import MedSAM2Error
 from medsam2_core.image.geometry import Float
 from medsam2_core.run.prompts import Prompt, Slicing
 from MedSAM2SlicerLib.layers import Bools
-from MedSAM2SlicerLib.promptnodes import PromptItem, PromptNodes, itemText
+from MedSAM2SlicerLib.promptnodes import PromptItem, PromptNodes, itemText, promptedSegments
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 
 _FLAT = 0.1  # mm: an ROI without any thickness has no inside
@@ -35,20 +35,24 @@ class PromptSet:
     """The prompts of a segment. Nodes are saved with the scene, segments taken as masks are not."""
 
     def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> None:
-        self._segmentationNode, self._segmentId = segmentationNode, segmentId
+        self.segmentId, self._segmentationNode = segmentId, segmentationNode
         self._nodes = PromptNodes(segmentationNode, segmentId)
         self._segments: list[_Taken] = []
 
     @property
     def name(self) -> str:
         """The segment's name."""
-        name: str = self._segmentationNode.GetSegmentation().GetSegment(self._segmentId).GetName()
+        name: str = self._segmentationNode.GetSegmentation().GetSegment(self.segmentId).GetName()
         return name
 
     @property
     def sources(self) -> set[str]:
         """The segments that were taken as masks."""
         return {taken.segmentId for taken in self._segments}
+
+    def __bool__(self) -> bool:
+        """Whether there are any, whether they can be used or not."""
+        return bool(self._segments) or self.segmentId in promptedSegments(self._segmentationNode)
 
     def nodeToPlace(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
         """Return the markups node that the next prompt of a kind goes into."""

@@ -24,7 +24,7 @@ class Recording:
 
     def __init__(self, volume: VolumeInUse, options: RunOptions, stop: StopRules) -> None:
         self._volume, self._options, self._stop = volume, options, stop
-        self.window = volume.prepared(options.window, options.stack).window
+        self.window = volume.window(options.window)
         self._hash = volume.voxelsSha256()
 
     def save(

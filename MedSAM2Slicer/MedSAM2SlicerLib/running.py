@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
+from medsam2_core.run.stack import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.slicemasks import SliceWriter
@@ -39,13 +40,14 @@ def tellEmptied(names: Iterable[str]) -> str:
 
 
 class SegmentRun:
-    """One segment's part of a propagation. `kept` slices are not written."""
+    """One segment's part of a propagation, along a `stack`. `kept` slices are not written."""
 
-    def __init__(self, writer: SliceWriter, axis: int, kept: Collection[int], drawnBefore: set[int]) -> None:
+    def __init__(self, writer: SliceWriter, stack: SliceStack, kept: Collection[int], drawnBefore: set[int]) -> None:
+        self.stack = stack
         self.reviews: dict[int, SliceReview] = {}
-        self._writer, self._axis = writer, axis
+        self._writer, self._axis = writer, stack.axis
         self._kept, self._drawnBefore = frozenset(kept), drawnBefore
-        self._shape = writer.sliceShape(axis)
+        self._shape = writer.sliceShape(stack.axis)
         self._latest: dict[str, tuple[int, Bools]] = {}  # by direction: the slice drawn last, to compare with
         self._prompted: dict[int, Bools] = {}
         writer.begin()
@@ -140,7 +142,7 @@ class Running:
 
     def summary(self, results: Sequence[Propagated], volumeMl: float) -> str:
         """What came of it in a line."""
-        drawn = {index for run in self.runs.values() for index in run.reviews}
+        drawn = {(run.stack, index) for run in self.runs.values() for index in run.reviews}
         text = _("{count} slices, {volume:.1f} mL, {seconds:.1f} s.").format(
             count=len(drawn), volume=volumeMl, seconds=sum(result.seconds for result in results)
         )
@@ -159,3 +161,11 @@ class Running:
             return Progress(self._done, self._planned, None, None)
         rate = self._done / seconds
         return Progress(self._done, self._planned, rate, max(self._planned - self._done, 0) / rate)
+
+
+def whyEmpty(sliceIndex: int, writer: SliceWriter, window: str) -> str:
+    """Say why a segment marks nothing on a slice after its preview, in a `window` of this name, was written."""
+    if writer.written.maskedOut:
+        return _("The mask lies outside the editable area ({area}).").format(area=writer.restriction)
+    text = _("Nothing found here on slice {index}. Try a box, or another window (now: {window}).")
+    return text.format(index=sliceIndex, window=window)

@@ -55,25 +55,36 @@ class _Base:
 
 
 class SegmentWork:
-    """A segment, the object `objectId` of the worker's session.
+    """A segment on the slices of a `stack`, the object `objectId` of the worker's session along that.
 
     What is known of its slices lies as JSON in the attribute "MedSAM2.Slices.<segment ID>" of the segmentation node,
     with fingerprints of their masks: what differs from these was edited by another tool, whenever that was.
     """
 
-    def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, objectId: int) -> None:
-        self.segmentId, self.objectId = segmentId, objectId
-        self.prompts = PromptSet(segmentationNode, segmentId)
-        self.states = SliceStates()
+    def __init__(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        prompts: PromptSet,
+        objectId: int,
+        stack: SliceStack,
+        masks: SliceMasks,
+    ) -> None:
+        self.segmentId, self.objectId, self.stack, self.prompts = prompts.segmentId, objectId, stack, prompts
+        self.states = SliceStates(stack)
         self.stops: dict[str, str] = {}
         self.sent: RunObject | None = None
-        self._segmentationNode = segmentationNode
-        self._masks: SliceMasks | None = None
+        self._segmentationNode, self._masks = segmentationNode, masks
         self._prints: dict[int, str] = {}
         self._bases: dict[int, _Base] = {}
         self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
         self._drawnHere: set[int] = set()
         self._remembered: dict[str, _Known] = {}
+        self._load()
+
+    @property
+    def isSettled(self) -> bool:
+        """Whether it keeps to its stack: it has prompts, or something is known of its slices."""
+        return bool(self.states) or bool(self.prompts)
 
     @property
     def sources(self) -> set[str]:
@@ -91,12 +102,14 @@ class SegmentWork:
         propagated = [index for index, one in self.states.slices.items() if one.origin == PROPAGATED]
         return bool(propagated) and self._drawnHere.issuperset(propagated)
 
-    def follow(self, masks: SliceMasks, stack: SliceStack) -> None:
-        """Work on the slices of a stack, read through `masks`; what was known of other slices is forgotten."""
-        known = self._masks is not None and self.states.stack == stack
+    def follow(self, masks: SliceMasks) -> None:
+        """Read the slices through `masks` from now on, as of another volume."""
         self._masks = masks
-        if not known:
-            self._load(stack)
+
+    def keepStack(self) -> None:
+        """Have the scene know the stack from the first prompt on, whether that draws anything or not."""
+        if self._segmentationNode.GetAttribute(attributeName(self.segmentId, SLICES)) is None:
+            self._save()
 
     def noticeEdits(self, written: bool = False) -> bool:
         """Look for slices that another tool has changed; whether there were any. Undo brings their states back.
@@ -104,7 +117,7 @@ class SegmentWork:
         `written`: a tool wrote, so a content that was there before is no undo, but for example a run's only new voxel
         erased.
         """
-        prints = self._read().prints()
+        prints = self._masks.prints()
         if prints == self._prints:
             return False
         changed = {index for index in prints | self._prints if prints.get(index) != self._prints.get(index)}
@@ -122,7 +135,7 @@ class SegmentWork:
 
     def remember(self) -> None:
         """Take the segment's present content for what is known: after this program has written it."""
-        self._prints = self._read().prints()
+        self._prints = self._masks.prints()
         self._save()
 
     def marks(self, index: int) -> bool:
@@ -208,9 +221,14 @@ class SegmentWork:
             self.notePreview(SliceReview(index, 1.0, PROMPTED, None, "prompt"))
         return {index: masks[index] for index in free}
 
+    def noteClosedSession(self) -> None:
+        """The worker knows nothing of the segment any more."""
+        self._drawnHere.clear()
+        self.sent = None
+
     def noteNewSession(self) -> None:
         """The worker begins anew and knows nothing of what is drawn; with other settings it would draw otherwise."""
-        self._drawnHere.clear()
+        self.noteClosedSession()
         self.states.noteAllStale()
 
     def toggle(self, index: int, mark: str) -> None:
@@ -238,7 +256,7 @@ class SegmentWork:
         prompted = {one.slice_index for one in given}
         if opened in prompted:
             self._open(opened)
-        own = {index: self._read().mask(index) for index in self.states.kept()}
+        own = {index: self._masks.mask(index) for index in self.states.kept()}
         given = [one for one in given if one.slice_index not in own and not self._isOutdated(one)]
         self._noteDrawnFrom(given)
         masks = {index: base.mask for index, base in self._bases.items() if index in prompted} | own
@@ -262,40 +280,30 @@ class SegmentWork:
         if review is not None and review.mark == LOCKED:
             raise PromptError(_("Slice {index} is locked: unlock it (l) to change it.").format(index=index))
         byOthers = index not in self._drawnHere or (review is not None and review.origin == EDITED)
-        if byOthers and index not in self._bases and (mask := self._read().mask(index)).any():
+        if byOthers and index not in self._bases and (mask := self._masks.mask(index)).any():
             isEdited = review is not None and review.origin == EDITED
             self._bases[index] = _Base(mask, self._drawnFrom.get(index) if isEdited else None)
         if review is not None and review.isKept:
             self.states.release(index)
 
-    def _read(self) -> SliceMasks:
-        if self._masks is None:
-            raise RuntimeError("SegmentWork.follow was not called")
-        return self._masks
-
     def _forgetBases(self, indexes: set[int]) -> None:
         self._bases = {index: base for index, base in self._bases.items() if index not in indexes}
 
-    def _load(self, stack: SliceStack) -> None:
-        self.states, self.stops = SliceStates(stack), {}
-        self._bases.clear()
-        self._drawnFrom.clear()
-        self._drawnHere.clear()
-        self._remembered.clear()
+    def _load(self) -> None:
         stored = storedSlices(self._segmentationNode, self.segmentId)
-        if stored is not None and stored[0].stack == stack:
+        if stored is not None and stored[0].stack == self.stack:
             self.states, self._prints = stored
             self._keepInMind()
             self.noticeEdits()
             return
-        self._prints = self._read().prints()
+        self._prints = self._masks.prints()
         if stored is None and len(self._prints) <= _FEW_SLICES:
             self.states.noteEdits(self._prints)
         self._keepInMind()
 
     def _save(self) -> None:
         self._keepInMind()
-        if not self.states and storedStack(self._segmentationNode, self.segmentId) not in (None, self.states.stack):
+        if not self.states and storedStack(self._segmentationNode, self.segmentId) not in (None, self.stack):
             return  # what is known of other slices outlives a look at these
         name = attributeName(self.segmentId, SLICES)
         setAttribute(self._segmentationNode, name, json.dumps({**self.states.toJson(), "prints": self._prints}))

@@ -9,11 +9,12 @@ import slicer
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib.attributes import storedSlices
 from MedSAM2SlicerLib.fitting import fitSegmentation
 from MedSAM2SlicerLib.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import promptedSegments
-from MedSAM2SlicerLib.prompts import PromptPlacer
+from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.runrecord import recordedWindow, runText
 from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.segmentwork import SegmentWork
@@ -40,10 +41,12 @@ class Target:
         if history is None and segmentationNode is not None:
             self.history = EditHistory(segmentationNode)
         self._works: dict[str, SegmentWork] = {}
+        self._own: SegmentWork | None = None  # of the segment, while it is looked at on slices of another stack
         self._window: tuple[str, Window] | None = None
 
     def moved(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None, segmentId: str) -> Target:
-        """Return another segment as target; the segments of a segmentation share one history and one session."""
+        """Return another segment as target; the segments of a segmentation share one history and the sessions."""
+        self._settle()
         target = Target(segmentationNode, segmentId, self._editorNode, self._givenHistory)
         if segmentationNode is self.segmentationNode:
             target.history, target._works, target._window = self.history, self._works, self._window
@@ -61,28 +64,43 @@ class Target:
         fitSegmentation(volumeNode, self.segmentationNode)
         return self
 
+    def stack(self) -> SliceStack | None:
+        """Return the stack that the segment keeps to; None for one that has no prompts, and of which nothing is known.
+
+        Its first prompt decides that, and it goes with the last one if nothing is drawn.
+        """
+        return self._stackOf(self.segmentId) if self.segmentId else None
+
+    def stacks(self) -> list[SliceStack]:
+        """List the stacks that segments keep to, as far as they were worked on here; the latest one last."""
+        return list(dict.fromkeys(work.stack for work in self._works.values() if work.isSettled))
+
     def work(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:
-        """Return the segment's prompts and slices; None where there is no segment or no usable volume."""
+        """Return the segment's prompts and slices, of `stack` if it has no own; None where there is no segment."""
         return self._work(self.segmentId, volume, stack) if self.segmentId else None
 
     def works(self, volume: VolumeInUse, stack: SliceStack) -> list[SegmentWork]:
-        """Return all segments that have prompts, or slices somebody edited."""
+        """Return all segments that have prompts, or slices somebody edited, each on the slices of its own stack."""
         prompted = promptedSegments(self.segmentationNode)
         ids = [one for one in self.segmentIds() if one in prompted or one in self._works]
         works = [self._work(one, volume, stack) for one in ids]
         return [work for work in works if work.segmentId in prompted or work.states.kept()]
 
-    def sentBeside(self, works: Sequence[SegmentWork]) -> list[RunObject]:
-        """Return the objects of segments other than `works` that the worker's session has."""
-        return [other.sent for other in self._beside(works) if other.sent is not None]
+    def turned(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:
+        """Return the segment on slices of this stack; unless something comes of that, it goes back to its own ones."""
+        self._settle()
+        work = self.work(volume, stack)
+        if work is None or work.stack == stack:
+            return work
+        self._own = work
+        return self._make(self.segmentId, volume, stack)
 
-    def neighboursStack(self) -> SliceStack | None:
-        """Return the slices that another segment was worked on in this session; None if none was."""
-        others = [work for segmentId, work in self._works.items() if segmentId != self.segmentId and work.states]
-        return others[-1].states.stack if others else None
+    def sentBeside(self, works: Sequence[SegmentWork], stack: SliceStack) -> list[RunObject]:
+        """Return the objects of segments other than `works` that the worker's session along a stack has."""
+        return [one.sent for one in self._beside(works) if one.sent is not None and one.stack == stack]
 
     def noticeOthers(self, works: Sequence[SegmentWork]) -> None:
-        """Look for edits in segments other than `works`, before these may overwrite them."""
+        """Look for edits in segments other than `works`, before these may overwrite them, on their own slices each."""
         for other in self._beside(works):
             other.noticeEdits()
 
@@ -92,16 +110,21 @@ class Target:
         for work in (*works, *gaveWay):
             work.remember()
 
-    def noteGonePrompts(self, work: SegmentWork, placer: PromptPlacer, stack: SliceStack) -> None:
-        """Another segment may have lost a prompt to `work`."""
-        for other in self._beside([work]):
-            if other.states.stack == stack:
-                other.noteGonePrompts(placer)
+    def noteGonePrompts(self, volume: VolumeInUse) -> None:
+        """Prompts may be gone since the worker got them, or belong to another segment."""
+        for work in self._beside(()):
+            work.noteGonePrompts(volume.placer(work.stack))
 
     def noteNewSession(self) -> None:
         """The worker forgets what it has drawn."""
         for work in self._works.values():
             work.noteNewSession()
+
+    def noteClosedSessions(self, volume: VolumeInUse) -> None:
+        """The worker may have forgotten the sessions along some stacks."""
+        for work in self._works.values():
+            if not volume.holds(work.stack):
+                work.noteClosedSession()
 
     def window(self, chosen: Window | str, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Window | str:
         """Return what `chosen` stands for once the segmentation was propagated: "auto" is the window it was done in.
@@ -159,14 +182,34 @@ class Target:
         present = self.segmentIds()
         return [other for other in self._works.values() if other not in works and other.segmentId in present]
 
-    def _work(self, segmentId: str, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
+    def _stackOf(self, segmentId: str) -> SliceStack | None:
         work = self._works.get(segmentId)
-        if work is None:
-            numbers = [other.objectId for other in self._works.values()]
-            work = SegmentWork(self.segmentationNode, segmentId, max(numbers, default=0) + 1)
-            self._works[segmentId] = work
-        work.follow(volume.masks(self.segmentationNode, segmentId, stack), stack)
+        if work is not None:
+            return work.stack if work.isSettled else None
+        states, _prints = storedSlices(self.segmentationNode, segmentId) or (None, {})
+        known = states is not None and (bool(states) or segmentId in promptedSegments(self.segmentationNode))
+        return states.stack if states is not None and known else None
+
+    def _work(self, segmentId: str, volume: VolumeInUse, otherwise: SliceStack) -> SegmentWork:
+        stack, work = self._stackOf(segmentId) or otherwise, self._works.get(segmentId)
+        if work is None or work.stack != stack:
+            return self._make(segmentId, volume, stack)
+        work.follow(volume.masks(self.segmentationNode, segmentId, stack))
         return work
+
+    def _make(self, segmentId: str, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
+        before, node = self._works.get(segmentId), self.segmentationNode
+        objectId = max((one.objectId for one in self._works.values()), default=0) + 1
+        prompts = PromptSet(node, segmentId) if before is None else before.prompts
+        masks = volume.masks(node, segmentId, stack)
+        self._works[segmentId] = SegmentWork(node, prompts, objectId, stack, masks)
+        return self._works[segmentId]
+
+    def _settle(self) -> None:
+        """A look at slices of another stack is over: the segment keeps its own if nothing came of it."""
+        if self._own is not None and not self._works[self.segmentId].states:
+            self._works[self.segmentId] = self._own
+        self._own = None
 
 
 def editorNodeOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -16,66 +17,96 @@ from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.geometry import volumeToWorld
 from MedSAM2SlicerLib.layers import Bools
-from MedSAM2SlicerLib.oblique import ObliqueSliceMasks, ObliqueWriter, obliqueKey, preparedOblique
+from MedSAM2SlicerLib.oblique import ObliqueSliceMasks, ObliqueWriter, preparedOblique
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.segments import SegmentWriter
 from MedSAM2SlicerLib.slicemasks import SliceMasks, SliceWriter, StoredSliceMasks
 from MedSAM2SlicerLib.volumes import PreparedVolume, arrayHash, checkedGeometry, prepareVolume, volumeKey, windowOf
 
+_OBLIQUE = 3  # stacks that are kept ready: of a chest CT 35 to 90 MB each, here and in the worker
 _hashing = ThreadPoolExecutor(1, "voxel hash")  # hashlib lets the interface's thread run meanwhile
 
 
 class VolumeInUse:
     """A volume node and its windowed copy, which is made anew only when voxels, grid or window have changed.
 
+    The worker gets it once for its stored slices, and once more for each of the last `_OBLIQUE` oblique stacks.
     Every method raises VolumeError for what cannot be segmented, also where there is no volume (None).
     """
 
     def __init__(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         self.node = node
         self._prepared: PreparedVolume | None = None
-        self._resampled: PreparedVolume | None = None
+        self._resampled: dict[SliceStack, PreparedVolume] = {}  # the one used last comes last
         self._window: tuple[object, Window] | None = None
-        self._opened: str | None = None
-        self._sent: dict[str, str] = {}  # by session
+        self._opened: set[str] = set()  # keys of the forms that the client knows
+        self._sessions: dict[str, set[SliceStack]] = {}  # by owner
+        self._seen: dict[str, str] = {}  # by owner
         self._hash: tuple[int, Future[str]] | None = None
 
     def prepared(self, window: Window | str, stack: SliceStack) -> PreparedVolume:
         """Return the volume as the worker gets it; `window` as in `volumes.windowOf`."""
-        geometry, chosen = checkedGeometry(self.node), self._chosen(window)
-        if self._prepared is None or self._prepared.key != volumeKey(self.node, chosen):
-            self._prepared = prepareVolume(self.node, chosen)
-        oblique = stack.oblique(geometry)
+        whole, oblique = self._whole(window), stack.oblique(checkedGeometry(self.node))
         if oblique is None:
-            self._resampled = None
-            return self._prepared
-        if self._resampled is None or self._resampled.key != obliqueKey(self._prepared, oblique):
-            self._resampled = preparedOblique(self._prepared, oblique)
-        return self._resampled
+            return whole
+        shown = self._resampled.pop(stack, None) or preparedOblique(whole, oblique)
+        self._resampled[stack] = shown
+        while len(self._resampled) > _OBLIQUE:
+            self._resampled.pop(next(iter(self._resampled)))
+        return shown
 
-    def openSession(self, client: WorkerClient, key: str, options: RunOptions) -> bool:
-        """Have the client know the model, the volume and a session on it, called `key`.
+    def window(self, window: Window | str) -> Window:
+        """Return what `window` stands for now; looked for anew, 10 ms for a chest CT, only when something changed."""
+        checkedGeometry(self.node)
+        display = self.node.GetDisplayNode()
+        state = (window, self.node.GetImageData().GetMTime(), display and (display.GetID(), display.GetMTime()))
+        if self._window is None or self._window[0] != state:
+            self._window = state, windowOf(self.node, window)
+        return self._window[1]
 
-        An earlier form of the volume, such as in another window, is closed: 35 MB in both processes for a chest CT.
-        Returns whether it showed other voxels or another window: what was drawn on it belongs to that.
+    def isOther(self, owner: str, window: Window | str) -> bool:
+        """Whether voxels or window are others than when this was last asked for this owner of sessions."""
+        whole = self._whole(window).key
+        before, self._seen[owner] = self._seen.get(owner, whole), whole
+        return before != whole
+
+    def openSession(
+        self, client: WorkerClient, owner: str, options: RunOptions, inUse: Collection[SliceStack] = ()
+    ) -> str:
+        """Have the client know the model, the volume and a session of `owner` on it; returns the session's key.
+
+        There is one for each stack. The owner's sessions along others than those `inUse` are closed, and so are forms
+        of the volume that are not kept ready any more, such as in another window: see `holds`.
         """
-        prepared = self.prepared(options.window, options.stack)
-        if self._opened != prepared.key:
-            self.close(client)
-        whole = self._prepared.key
-        isOther = self._sent.get(key, whole) != whole
-        self._sent[key], self._opened = whole, prepared.key
+        stack, prepared = options.stack, self.prepared(options.window, options.stack)
+        ready = {self._whole(options.window).key, *(one.key for one in self._resampled.values())}
+        for key in self._opened - ready:
+            client.closeVolume(key)
+        self._opened = (self._opened & ready) | {prepared.key}
+        self._closeSessions(client, owner, {stack, *inUse})
+        self._sessions[owner] = self._sessions.get(owner, set()) | {stack}
         client.setModel(options.model, options.device)
         client.setVolume(prepared.key, prepared)
-        client.openSession(key, prepared.key, options.stack.axis, options.memoryRule(), options.fieldOfView)
-        return isOther
+        key = _sessionKey(owner, stack)
+        client.openSession(key, prepared.key, stack.axis, options.memoryRule(), options.fieldOfView)
+        return key
+
+    def holds(self, stack: SliceStack) -> bool:
+        """Whether the client has the volume as it is seen along a stack, and with it the sessions there."""
+        form = self._prepared if stack.plane is None else self._resampled.get(stack)
+        return form is not None and form.key in self._opened
+
+    def closeSessions(self, client: WorkerClient, owner: str) -> None:
+        """Have the client forget the sessions of `owner`."""
+        self._closeSessions(client, owner, set())
 
     def close(self, client: WorkerClient) -> None:
         """Have the client forget the volume and all sessions on it."""
-        if self._opened is not None:
-            client.closeVolume(self._opened)
-            self._opened = None
+        for key in self._opened:
+            client.closeVolume(key)
+        self._opened.clear()
+        self._sessions.clear()
 
     def voxelsSha256(self) -> Future[str]:
         """Return the hash of the voxels, taken anew only when they have changed, on a thread: 0.1 s for a chest CT."""
@@ -126,10 +157,21 @@ class VolumeInUse:
         view: npt.NDArray[np.uint8] = turned[sliceIndex]
         return view
 
-    def _chosen(self, window: Window | str) -> Window:
-        """The window to use; looked for anew, 10 ms for a chest CT, only when voxels or display have changed."""
-        display = self.node.GetDisplayNode()
-        state = (window, self.node.GetImageData().GetMTime(), display and (display.GetID(), display.GetMTime()))
-        if self._window is None or self._window[0] != state:
-            self._window = state, windowOf(self.node, window)
-        return self._window[1]
+    def _whole(self, window: Window | str) -> PreparedVolume:
+        """The stored slices in a window."""
+        chosen = self.window(window)
+        if self._prepared is None or self._prepared.key != volumeKey(self.node, chosen):
+            self._prepared = prepareVolume(self.node, chosen)
+            self._resampled.clear()
+        return self._prepared
+
+    def _closeSessions(self, client: WorkerClient, owner: str, but: set[SliceStack]) -> None:
+        stacks = self._sessions.pop(owner, set())
+        for stack in stacks - but:
+            client.closeSession(_sessionKey(owner, stack))
+        if stacks & but:
+            self._sessions[owner] = stacks & but
+
+
+def _sessionKey(owner: str, stack: SliceStack) -> str:
+    return f"{owner}/{stack.name}"

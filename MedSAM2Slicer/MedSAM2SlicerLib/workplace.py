@@ -13,19 +13,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
-from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.stack import SliceStack
-from MedSAM2SlicerLib.attributes import storedStack
 from MedSAM2SlicerLib.fitting import whyNotUsable
 from MedSAM2SlicerLib.geometry import viewAxes
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.measures import Measures, measureSegment
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Pass, Redraw
+from MedSAM2SlicerLib.planning import Plan
 from MedSAM2SlicerLib.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptviews import promptViews
-from MedSAM2SlicerLib.regions import regionMask
 from MedSAM2SlicerLib.running import tellEmptied
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
 from MedSAM2SlicerLib.scenewatch import EditWatch
@@ -102,18 +100,21 @@ class Workplace:
 
     @property
     def options(self) -> RunOptions:
-        """How the next propagation runs."""
+        """How the next propagation runs; its stack is for segments that have none of their own yet."""
         return self._options
 
     @property
     def stack(self) -> SliceStack:
-        """The slices that are worked on."""
-        return self._options.stack
+        """The slices that are worked on: the segment's own, which its first prompt decides, else those chosen."""
+        return self._target.stack() or self._options.stack
 
-    def usualStack(self) -> SliceStack | None:
-        """The slices that the segment was worked on last, else those of its neighbours; None where there are none."""
-        stored = storedStack(self.segmentationNode, self.segmentId) if self.segmentId else None
-        return stored or self._target.neighboursStack()
+    def ownStack(self) -> SliceStack | None:
+        """The slices that the segment keeps to, None while its first prompt is still to decide that."""
+        return self._target.stack()
+
+    def stacks(self) -> list[SliceStack]:
+        """The stacks that segments keep to, as far as they were worked on here; the latest one last."""
+        return self._target.stacks()
 
     def sliceCount(self) -> int:
         """Number of slices along the axis; 0 without a usable volume."""
@@ -149,9 +150,12 @@ class Workplace:
 
     def intervals(self) -> list[tuple[int, int]]:
         """List the slices, half-open, that a propagation would go through; nothing if that is the whole range."""
-        work, span = self._work(), self._options.range(self.sliceCount())
-        affected = [span] if work is None else work.states.intervals(*span)
-        return [] if affected == [span] else affected
+        work = self._work()
+        if work is None:
+            return []
+        plan = self._plan()
+        affected = plan.intervals(work)
+        return [] if affected == [plan.span(work.stack)] else affected
 
     def slices(self) -> Mapping[int, SliceReview]:
         """What is known of each slice, by index."""
@@ -230,9 +234,27 @@ class Workplace:
             return ""
         return _("Propagate this segment again first: what the model had kept of it to draw from is gone.")
 
+    def _plan(self) -> Plan:
+        return Plan(self._target, self._volume, self._options)
+
     def _goingOn(self) -> RunOptions:
-        """The options, with the window that the segmentation's propagations go on with."""
-        return replace(self._options, window=self._target.window(self._options.window, self._volume.node))
+        """How the segment's next propagation runs."""
+        return self._plan().options(self.stack)
+
+    def _owner(self) -> str:
+        """Whose sessions in the worker these are."""
+        return f"{self._number}/{self.segmentationNode.GetID()}"
+
+    def _lookAtVolume(self) -> None:
+        """Notice other voxels than before, or another window, with which all sessions are new. Raises VolumeError."""
+        if self._volume.isOther(self._owner(), self._goingOn().window):
+            self._target.noteNewSession()
+
+    def _useVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Look at another volume; a range belongs to the one it was chosen on."""
+        if self._volume.node is not None:
+            self._options = replace(self._options, first=None, last=None)
+        self._volume = VolumeInUse(volumeNode)
 
     def _placer(self) -> PromptPlacer:
         return self._volume.placer(self.stack)
@@ -241,7 +263,7 @@ class Workplace:
         """The segment at work; None where there is none, or no usable volume."""
         if not self.segmentId or not self.sliceCount():
             return None
-        return self._target.work(self._volume, self.stack)
+        return self._target.work(self._volume, self._options.stack)
 
     def _ensured(self) -> SegmentWork:
         """The segment at work, which is made where none is chosen. Raises VolumeError."""
@@ -249,7 +271,7 @@ class Workplace:
         ensured = self._target.ensured(self._volume.node)
         if ensured is not self._target:
             self._moveTo(ensured)
-        return self._target.work(self._volume, self.stack)
+        return self._target.work(self._volume, self._options.stack)
 
     def _addPoint(self, positionRas: Sequence[float], include: bool) -> int:
         """Make a point prompt; returns its slice. Raises MedSAM2Error where there cannot be one."""
@@ -271,7 +293,7 @@ class Workplace:
         placer = self._placer()
         placed, work = placer.line(lineNode), self._ensured()
         work.prompts.takeLine(lineNode)
-        self._target.noteGonePrompts(work, placer, self.stack)
+        self._target.noteGonePrompts(self._volume)
         return placed.prompt.slice_index
 
     def _mark(self, sliceIndex: int, mark: str) -> None:
@@ -320,20 +342,7 @@ class Workplace:
         return bool(bases)
 
     def _prompted(self) -> list[SegmentWork]:
-        return [] if self.segmentationNode is None else self._target.works(self._volume, self.stack)
-
-    def _objects(self, works: Sequence[SegmentWork], opened: int | None = None) -> list[RunObject]:
-        """The session's objects: those of `works` as they are now, the others as they were sent last."""
-        placer = self._placer()
-        return [work.runObject(placer, opened) for work in works] + self._target.sentBeside(works)
-
-    def _whyEmpty(self, sliceIndex: int, writer: SliceWriter) -> str:
-        """Say why the segment marks nothing on a slice after its preview was written."""
-        if writer.written.maskedOut:
-            return _("The mask lies outside the editable area ({area}).").format(area=writer.restriction)
-        window = self._volume.prepared(self._goingOn().window, self.stack).window.name
-        text = _("Nothing found here on slice {index}. Try a box, or another window (now: {window}).")
-        return text.format(index=sliceIndex, window=window)
+        return [] if self.segmentationNode is None else self._target.works(self._volume, self._options.stack)
 
     def _record(self) -> RunRecord:
         work = self._work()
@@ -348,13 +357,6 @@ class Workplace:
         if record is None:
             raise PromptError(_("There is no run to repeat yet: propagate first."))
         return record
-
-    def _inside(self) -> npt.NDArray[np.bool_] | None:
-        """The region that a propagation is to stay in, on the slices' grid."""
-        if not self._options.inside:
-            return None
-        marked = regionMask(self._options.inside, self.segmentationNode, self._volume.node)
-        return self._volume.regionOnSlices(marked, self.stack)
 
     def _followWhyNot(self) -> None:
         """Tell when there is another reason, or none any more: grids and transforms change without a word."""

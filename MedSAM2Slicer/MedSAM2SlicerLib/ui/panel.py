@@ -68,7 +68,7 @@ class Panel:
         self.ui = ui
         self.controller = controller
         self.changed = Signal()
-        self._stack: SliceStack | None = None  # of the view of the first prompt, where the axis is automatic
+        self._axis = AUTO  # that the controller was told last
         self.source, self.prompts = source, prompts
         self.line = MessageLine(ui, controller)
         self.banner = Banner(ui, services)
@@ -121,6 +121,8 @@ class Panel:
     def show(self, source: Source, choices: Choices) -> None:
         """Show nodes and choices, of a scene just loaded for example, and use them."""
         # Choices that come after the segment would be a change of settings, which makes all that it has stale.
+        if source != self.source.source():
+            self._axis = choices.axis  # which is no wish to turn the segment before, or this one
         self._showChoices(choices)
         self.source.select(source)
         self._showChoices(choices)  # the range and the regions to choose from are the volume's
@@ -236,7 +238,6 @@ class Panel:
             self._timer.stop()
 
     def _onSource(self) -> None:
-        self._stack = self.controller.usualStack()
         self._apply()
         self.prompts.refresh()
         self.review.refresh()
@@ -249,11 +250,8 @@ class Panel:
         self.changed.emit()
 
     def _onPrompts(self) -> None:
-        if not self.controller.prompts() and not self.controller.slices():
-            usual = self.controller.usualStack()
-            if self._stack != usual:
-                self._stack = usual
-                self._apply()
+        if self.controller.stack != self._stackFor(self.choices()):  # the last prompt is gone
+            self._apply()
         self.update()
 
     def _onPlacing(self, kind: str) -> None:
@@ -269,27 +267,34 @@ class Panel:
 
     def _onFirstPlaced(self, view: Any) -> None:
         """Go across the view that the first prompt was placed in."""
-        stack = views.stackOfView(self.controller.volumeNode, view)
-        if stack != self.controller.stack and not self.controller.slices():
-            self._stack = stack
-            self._apply()
+        stack = views.stackOfView(self.controller, view)
+        if self.choices().axis == AUTO and stack != self.controller.stack and not self.controller.slices():
+            self._apply(stack)
 
     def _onWorker(self) -> None:
         self.banner.refresh()
         self.update()
 
-    def _apply(self) -> None:
+    def _apply(self, stack: SliceStack | None = None) -> None:
         """Tell the controller the choices; their range first gets as long as there are slices along their axis."""
-        self._tell(self.choices())
+        self._tell(self.choices(), stack)
         self.options.setSliceCount(self.controller.sliceCount())
-        self._tell(self.choices())
+        self._tell(self.choices(), stack)
         self.review.showSlices()
 
-    def _tell(self, choices: Choices) -> None:
-        volume = self.controller.volumeNode
-        isAuto = choices.axis == AUTO or not volume
-        stack = self._stack or SliceStack() if isAuto else views.stackOfPlane(volume, choices.axis)
-        self.controller.setOptions(choices.options(stack))
+    def _tell(self, choices: Choices, stack: SliceStack | None = None) -> None:
+        self.controller.setOptions(choices.options(stack or self._stackFor(choices)))
+        self._axis = choices.axis
+
+    def _stackFor(self, choices: Choices) -> SliceStack:
+        """The segment's own slices, unless somebody turned it by choosing an axis; else as its neighbours lie."""
+        volume, own = self.controller.volumeNode, self.controller.ownStack()
+        isTurned = choices.axis not in (AUTO, self._axis)
+        if own is not None and not isTurned:
+            return own
+        if volume and choices.axis != AUTO:
+            return views.stackOfPlane(volume, choices.axis)
+        return next(reversed(self.controller.stacks()), SliceStack())
 
     def _offerRegions(self) -> None:
         """Offer to stay inside the other segments, and the ROIs of the scene as they are named now."""

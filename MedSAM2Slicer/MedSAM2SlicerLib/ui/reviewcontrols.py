@@ -79,7 +79,9 @@ class ReviewControls(Part):
             self._showThumbnail()
 
     def refresh(self) -> None:
-        """Show all there is to review."""
+        """Show all there is to review; the slice in view is another one where the slices are."""
+        self.shown = views.shownSlice(self.controller)
+        self.strip.setCurrent(self.shown)
         self.showSlices()
         self._showThumbnail()
         self._measuring.soon()

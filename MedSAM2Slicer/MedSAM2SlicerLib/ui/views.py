@@ -24,10 +24,15 @@ def clickedView() -> Any:
     return crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) if crosshair else None
 
 
-def stackOfView(volumeNode: Any, view: Any) -> SliceStack:
-    """Return the slices that a view goes through; the default if the volume cannot be used."""
+def stackOfView(controller: Controller, view: Any) -> SliceStack:
+    """Return the slices that a view goes through; the default if the volume cannot be used.
+
+    Oblique ones that a segment has already are preferred to those that lie between them.
+    """
     try:
-        return viewStack(volumeNode, view)
+        stack = viewStack(controller.volumeNode, view)
+        known = [one for one in controller.stacks() if stack.plane is not None and one.plane is not None]
+        return next((one for one in known if isAlong(controller.volumeNode, view, one)), stack)
     except VolumeError:
         return SliceStack()
 

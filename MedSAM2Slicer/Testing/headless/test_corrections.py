@@ -247,7 +247,7 @@ def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis
     done.click(4, 3, 3)
     done.propagate().finish()
     controller.setSegment(controller.segmentationNode, first)
-    assert controller.usualStack() == SliceStack()
+    assert controller.ownStack() == SliceStack()
     controller.setOptions(RunOptions())
     assert done.states() == states
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,12 @@ class SliceStack:
 
     axis: int = 0
     plane: Plane | None = None
+
+    @property
+    def name(self) -> str:
+        """The axis, for oblique slices with 16 hexadecimal digits: short, and the same for equal stacks anywhere."""
+        digits = "" if self.plane is None else f"-{hashlib.sha256(repr(self.plane).encode()).hexdigest()[:16]}"
+        return f"{self.axis}{digits}"
 
     def to_json(self) -> dict[str, Any]:
         """Return "axis" and, if there is one, "plane", in JSON's own types; as `from_json` reads them."""
