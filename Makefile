@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
 
-.PHONY: help demo accuracy corrections oblique ablation pictures test lint clean
+.PHONY: help demo accuracy corrections oblique ablation pictures test slicer-test lint clean
 .NOTPARALLEL:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make ablation    compare memory banks (writes docs/memory-ablation.md)"
 	@echo "make pictures    draw what Slicer's views show (writes docs/pictures)"
 	@echo "make test        check style, types and behaviour"
+	@echo "make slicer-test SLICER=/path/to/Slicer   self tests and tutorial in a real Slicer (see slicer-test/)"
 	@echo "make lint        check style and types only"
 	@echo "make clean       remove what the commands above wrote, but not $(VENV) and downloads"
 	@echo "PYTHON=...       the Python (3.10 or newer) that $(VENV) is made with"
@@ -43,6 +44,10 @@ test: lint
 	@sh .ci/headless 5.13.31053.0
 	$(BIN) -m pytest
 
+slicer-test: $(VENV)/ready-dev
+	@test -n "$(SLICER)" || { echo "Say which Slicer: make slicer-test SLICER=/path/to/Slicer"; exit 2; }
+	$(BIN) benchmarks/slicer_test.py --slicer "$(SLICER)" $(if $(CT),--ct "$(CT)")
+
 lint: $(VENV)/ready-dev
 	$(BIN) -m ruff check
 	$(BIN) -m ruff format --check
@@ -58,5 +63,5 @@ $(VIEWS)/ready:
 	@touch $@
 
 clean:
-	rm -rf demo dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo slicer-test dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find MedSAM2Slicer benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

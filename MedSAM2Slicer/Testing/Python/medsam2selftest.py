@@ -126,15 +126,17 @@ class FakeServices:
 
 
 class FaultLog(logging.Handler):
-    """Collects the tracebacks of exceptions that ended in a handler of ours."""
+    """Collects what the log is told of MedSAM2Slicer, and the tracebacks of all exceptions there."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, level: int = logging.ERROR) -> None:
+        super().__init__(level)
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
             self.texts.append("".join(traceback.format_exception(*record.exc_info)))
+        elif "MedSAM2" in record.name + record.pathname + record.getMessage():
+            self.texts.append(f"{record.levelname}: {record.getMessage()}")
 
 
 class PanelTestCase(unittest.TestCase):

@@ -16,7 +16,8 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtWidgets
 
-from standin import parameternode, pythonqt, scripted, segmenteditor, widgets
+from standin import parameternode, pythonqt, scenefiles, scripted, segmenteditor, widgets
+from standin.editormodule import SegmentEditorModule
 from standin.sliceviews import LayoutManager
 
 MODULE_FILE = Path(__file__).resolve().parents[2] / "MedSAM2Slicer.py"
@@ -39,6 +40,8 @@ class Application:
         self.mainWindow: Any = None
         self.views: Any = None
         self.restarted = False
+        self.exitCode = 0
+        self._options = types.SimpleNamespace(runPythonAndExit=True)
         self.logic = slicer.vtkMRMLApplicationLogic()
         self._listeners: dict[str, list[Any]] = {signature: [] for signature in _SIGNALS}
         qtApplication.focusChanged.connect(self._onFocus)
@@ -81,6 +84,12 @@ class Application:
 
     def restart(self) -> None:
         self.restarted = True
+
+    def commandOptions(self) -> Any:
+        return self._options
+
+    def exit(self, code: int) -> None:
+        self.exitCode = code
 
 
 class ModuleWidget(widgets.qMRMLWidget):
@@ -132,21 +141,27 @@ class Module:
 
 
 class ModuleManager:
-    """Knows the module, and another one to go to."""
+    """Knows the module, Segment Editor, and names to go to."""
 
-    def __init__(self, module: Module) -> None:
-        self._module = module
+    def __init__(self, module: Module, editorModule: SegmentEditorModule) -> None:
+        self._module, self._editorModule = module, editorModule
         self.selectedModule = ""
 
     def module(self, name: str) -> Module | None:
         return self._module if name == self._module.name else None
 
     def selectModule(self, name: str) -> None:
-        widget = self._module.widgetRepresentation()
+        widget, isEditor = self._module.widgetRepresentation(), name == self._editorModule.name
         self.selectedModule = name
-        slicer.app.mainWindow.setCentralWidget(widget)
+        if self._editorModule.isOpen and not isEditor:
+            self._editorModule.self().setEntered(False)
         widget.setEntered(name == self._module.name)
-        widget.setVisible(name == self._module.name)
+        slicer.app.mainWindow.takeCentralWidget()
+        shown = self._editorModule.self().editor if isEditor else widget
+        slicer.app.mainWindow.setCentralWidget(shown)
+        shown.setVisible(isEditor or name == self._module.name)
+        if isEditor:
+            self._editorModule.self().setEntered(True)
 
     def disconnect(self, *_signal: Any) -> None:
         """Nothing was connected."""
@@ -172,8 +187,10 @@ def install() -> None:
     _installPackages()
     segmenteditor.install()
     _installScene(Application(application, folder))
+    scenefiles.install()
     slicer.modules.medsam2slicer = Module(MODULE_FILE)
-    slicer.modules.manager = ModuleManager(slicer.modules.medsam2slicer)
+    slicer.modules.segmenteditor = SegmentEditorModule()
+    slicer.modules.manager = ModuleManager(slicer.modules.medsam2slicer, slicer.modules.segmenteditor)
     sys.modules["MedSAM2Slicer"].registerEffect()  # as at the end of Slicer's start
 
 

@@ -152,6 +152,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._effects = [effect.call("clone") for effect in qSlicerSegmentEditorEffectFactory.instance().effects]
         layout = QtWidgets.QVBoxLayout(self)
         layout.addWidget(self._help)
+        addButton = QtWidgets.QPushButton("Add", self)
+        addButton.setObjectName("AddSegmentButton")
+        addButton.clicked.connect(self._onAddSegment)
+        layout.addWidget(addButton)
         slicer.app.layoutManager().layoutChanged.connect(self._onLayoutChanged)
         for effect in self._effects:
             effect.editor = self
@@ -230,6 +234,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             self._volume = volume
             for effect in self._effects:
                 effect.call("sourceVolumeNodeChanged")
+
+    def _onAddSegment(self) -> None:
+        segmentation = self._node.GetSegmentationNode().GetSegmentation()
+        self._node.SetSelectedSegmentID(segmentation.AddEmptySegment())
 
     def _checkMask(self) -> None:
         """Edit everywhere where the segment to stay inside is not there, or not named yet."""
