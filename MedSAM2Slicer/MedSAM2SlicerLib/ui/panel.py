@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.ui.source import Source, SourceControls
 
 _TICK_MILLISECONDS = 50
+_FAULT_MILLISECONDS = 100
 _ICON_NAMES = {
     "includeButton": "Include",
     "excludeButton": "Exclude",
@@ -89,7 +90,7 @@ class Panel:
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MILLISECONDS)
         self._timer.connect("timeout()", guarded(self.tick))
-        self._faultShowing = Later(self._showFault, 0)  # after what the handlers that go on may say
+        self._faultShowing = Later(self._showFault, _FAULT_MILLISECONDS)
         faults.listen(self._onFault)
         self._onSource()
 
@@ -230,6 +231,10 @@ class Panel:
         self._faultShowing.soon()
 
     def _showFault(self) -> None:
+        """Say what went wrong, once those that go on have said what they have to: a run says so at its end."""
+        if self.controller.busy:
+            self._faultShowing.soon()
+            return
         self.line.warn(text.faultText(self._fault))
 
     def _onBusy(self, busy: bool) -> None:
