@@ -12,6 +12,7 @@ import vtk
 
 from MedSAM2SlicerLib import promptlooks
 from MedSAM2SlicerLib.attributes import dropStrayAttributes
+from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.promptnodes import PromptNode, promptNodes
 
 
@@ -88,12 +89,15 @@ class PromptViews(slicer.util.VTKObservationMixin):
         tags = [segmentation.AddObserver(event, self._onChanged) for event in told]
         self._watched[segmentationNode.GetID()] = segmentation, tags
 
+    @guarded
     def _onChanged(self, _caller: object, _event: str) -> None:
         self.refresh()
 
+    @guarded
     def _onImporting(self, _caller: object, _event: str) -> None:
         self._before = {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode", self.scene)}
 
+    @guarded
     def _onImported(self, _caller: object, _event: str) -> None:
         """Drop what a file still had of segments that were removed before it was saved: no undo brings them back."""
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", self.scene):
@@ -104,6 +108,7 @@ class PromptViews(slicer.util.VTKObservationMixin):
                 prompt.drop()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
+    @guarded
     def _onRemoving(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:
         segmentation, tags = self._watched.pop(node.GetID(), (None, []))
         for tag in tags:
@@ -114,11 +119,13 @@ class PromptViews(slicer.util.VTKObservationMixin):
             self._parted[node.GetID()] = [one.node for one in promptNodes(self.scene) if one.segmentationNode is node]
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
+    @guarded
     def _onRemoved(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:
         if node.IsA("vtkMRMLSegmentationNode"):
             self.refresh()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
+    @guarded
     def _onAdded(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:
         """A segmentation that was removed before gets its prompts back, and a new prompt is shown or not."""
         for markup in self._parted.pop(node.GetID(), []):
