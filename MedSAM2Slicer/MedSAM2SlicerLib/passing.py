@@ -222,7 +222,7 @@ class Redraw:
         leg = self._left.pop(0)
         (work,) = leg.works
         for record in result.objects:
-            work.noteAreas(self._running.runs[work.objectId].settle(record, *leg.span))
+            work.noteCut(self._running.runs[work.objectId].settle(record, *leg.span), self._cut)
         noteCut(self._target.segmentationNode, work.segmentId, *self._cut)
         if result.cancelled:
             self._left.clear()

@@ -45,6 +45,11 @@ class PromptViews(slicer.util.VTKObservationMixin):
         self._inUse[owner] = segmentationNode, segmentId
         self.refresh()
 
+    def move(self, owner: object, segmentationNode: slicer.vtkMRMLSegmentationNode | None, segmentId: str) -> None:
+        """Note that `owner` works on another segment; one that is not in use shows nothing."""
+        if owner in self._inUse:
+            self.use(owner, segmentationNode, segmentId)
+
     def rest(self, owner: object) -> None:
         """Note that `owner` is in use no more."""
         if owner in self._inUse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.runrecord import restoreRun, runText
 from MedSAM2SlicerLib.slicemasks import SliceMasks
-from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview, SliceStates
+from MedSAM2SlicerLib.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
 _REMEMBERED = 20  # contents of the segment, of which Slicer can undo ten
@@ -33,10 +34,13 @@ _FEW_SLICES = 12
 
 @dataclass(frozen=True)
 class _Known:
-    """What goes with a content of the segment: the states of its slices in JSON, and the record of its run."""
+    """What goes with a content of the segment: the states of its slices in JSON, the record of its run, and by slice
+    the number of the worker's answer that it shows.
+    """
 
     states: dict[str, Any]
     run: str | None
+    shown: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ class SegmentWork:
         self._prints: dict[int, str] = {}
         self._bases: dict[int, _Base] = {}
         self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
-        self._drawnHere: set[int] = set()
+        self._answers: dict[int, int] = {}  # by slice: the worker's latest answer there, and the one that is shown
+        self._shown: dict[int, int] = {}
+        self._numbers = itertools.count()
         self._remembered: dict[str, _Known] = {}
         self._load()
 
@@ -102,6 +108,11 @@ class SegmentWork:
         propagated = [index for index, one in self.states.slices.items() if one.origin == PROPAGATED]
         return bool(propagated) and self._drawnHere.issuperset(propagated)
 
+    @property
+    def _drawnHere(self) -> set[int]:
+        """The slices that show what the worker's session has there."""
+        return {index for index, number in self._shown.items() if self._answers.get(index) == number}
+
     def follow(self, masks: SliceMasks) -> None:
         """Read the slices through `masks` from now on, as of another volume."""
         self._masks = masks
@@ -125,7 +136,9 @@ class SegmentWork:
         if known is not None:
             self.states = SliceStates.fromJson(known.states)
             restoreRun(self._segmentationNode, self.segmentId, known.run)
-            self._drawnHere -= changed  # the worker has there what was undone
+            # The worker has there what was undone, or the same answers if these were only drawn otherwise.
+            self._shown = {index: number for index, number in self._shown.items() if index not in changed}
+            self._shown |= {index: known.shown[index] for index in changed & known.shown.keys()}
         else:
             self._forgetBases(changed)
             self.states.noteEdits(changed)
@@ -145,17 +158,17 @@ class SegmentWork:
     def notePreview(self, review: SliceReview) -> None:
         """The worker drew a slice from its prompts."""
         self.states.notePreview(review)
-        self._drawnHere.add(review.sliceIndex)
+        self._noteAnswers([review.sliceIndex])
 
     def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """The worker drew slices first <= index < last."""
         self.states.noteRun(reviews, first, last)
-        self._drawnHere |= reviews.keys()
+        self._noteAnswers(reviews)
 
     def noteSteps(self, reviews: Mapping[int, SliceReview]) -> None:
         """The worker drew these slices, and did not come to the end."""
         self.states.noteSteps(reviews)
-        self._drawnHere |= reviews.keys()
+        self._noteAnswers(reviews)
 
     def noteBrokenOff(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """The worker drew slices on its way through first <= index < last; how far it came is not known."""
@@ -163,9 +176,9 @@ class SegmentWork:
             self.noteSteps(reviews)
             self.states.noteUntold(range(first, last))
 
-    def noteAreas(self, reviews: Mapping[int, SliceReview]) -> None:
+    def noteCut(self, reviews: Mapping[int, SliceReview], cut: Cut) -> None:
         """Slices were drawn otherwise from the same answers of the worker."""
-        self.states.noteAreas({index: one.areaMm2 for index, one in reviews.items()})
+        self.states.noteCut({index: one.areaMm2 for index, one in reviews.items()}, cut)
 
     def noteCleared(self, index: int, hasBase: bool) -> None:
         """A slice lost its prompts; with a base it is again as somebody had edited it."""
@@ -223,7 +236,7 @@ class SegmentWork:
 
     def noteClosedSession(self) -> None:
         """The worker knows nothing of the segment any more."""
-        self._drawnHere.clear()
+        self._answers.clear()
         self.sent = None
 
     def noteNewSession(self) -> None:
@@ -286,6 +299,11 @@ class SegmentWork:
         if review is not None and review.isKept:
             self.states.release(index)
 
+    def _noteAnswers(self, indexes: Iterable[int]) -> None:
+        answered = dict.fromkeys(indexes, next(self._numbers))
+        self._answers |= answered
+        self._shown |= answered
+
     def _forgetBases(self, indexes: set[int]) -> None:
         self._bases = {index: base for index, base in self._bases.items() if index not in indexes}
 
@@ -312,7 +330,8 @@ class SegmentWork:
         """For the day that undo or redo bring this content back."""
         key = _key(self._prints)
         self._remembered.pop(key, None)
-        self._remembered[key] = _Known(self.states.toJson(), runText(self._segmentationNode, self.segmentId))
+        run = runText(self._segmentationNode, self.segmentId)
+        self._remembered[key] = _Known(self.states.toJson(), run, dict(self._shown))
         while len(self._remembered) > _REMEMBERED:
             self._remembered.pop(next(iter(self._remembered)))
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from medsam2_core.errors import PromptError
+from medsam2_core.run.report import RunSettings
 from medsam2_core.run.stack import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord
 
@@ -20,6 +21,11 @@ PROMPTED, EDITED, PROPAGATED = "prompted", "edited", "propagated"
 ACCEPTED, LOCKED = "accepted", "locked"
 STALE = "stale"
 STATES = (PROMPTED, EDITED, PROPAGATED, ACCEPTED, LOCKED, STALE)
+
+Cut = tuple[float, float]
+"""How masks are drawn from what was propagated: threshold (probability) and smoothing across slices (mm)."""
+
+PLAIN: Cut = (RunSettings.threshold, RunSettings.smoothing_mm)
 
 _ORIGINS, _MARKS = (PROMPTED, EDITED, PROPAGATED), ("", ACCEPTED, LOCKED)
 
@@ -84,6 +90,7 @@ class SliceStates:
     def __init__(self, stack: SliceStack | None = None) -> None:
         self.stack = stack or SliceStack()
         self.sources: set[str] = set()  # IDs of segments that slices were taken from
+        self.cut: Cut | None = None  # of what was propagated
         self._slices: dict[int, SliceReview] = {}
         self._changed: set[int] = set()
         self._untold: set[int] = set()
@@ -145,6 +152,7 @@ class SliceStates:
 
     def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """A propagation through slices first <= index < last gave `reviews`; kept slices stay as they are."""
+        self.cut = PLAIN
         kept = {index: self._slices[index] for index in self.kept()}
         outside = {index: one for index, one in self._slices.items() if not first <= index < last}
         within = {index: one for index, one in reviews.items() if first <= index < last}
@@ -154,6 +162,7 @@ class SliceStates:
 
     def noteSteps(self, reviews: Mapping[int, SliceReview]) -> None:
         """Slices were drawn, by a propagation that did not come to its end for example; kept slices stay."""
+        self.cut = PLAIN
         self._slices |= {index: one for index, one in reviews.items() if index not in self.kept()}
         self._untold -= reviews.keys()
 
@@ -164,8 +173,9 @@ class SliceStates:
         self._slices |= {index: replace(self._slices[index], stale=True) for index in untold & self._slices.keys()}
         self._untold |= untold
 
-    def noteAreas(self, areas: Mapping[int, float | None]) -> None:
-        """Slices were cut from the same answers at another threshold."""
+    def noteCut(self, areas: Mapping[int, float | None], cut: Cut) -> None:
+        """Slices were cut otherwise from the same answers."""
+        self.cut = cut
         for index, area in areas.items():
             if index in self._slices and not self._slices[index].isKept:
                 self._slices[index] = replace(self._slices[index], areaMm2=area)
@@ -215,7 +225,7 @@ class SliceStates:
         """Return all of it in JSON's own types."""
         slices = [asdict(self._slices[index]) for index in sorted(self._slices)]
         sets = {"changed": sorted(self._changed), "untold": sorted(self._untold)}
-        return {**self.stack.to_json(), "slices": slices, "sources": sorted(self.sources), **sets}
+        return {**self.stack.to_json(), "slices": slices, "sources": sorted(self.sources), "cut": self.cut, **sets}
 
     @staticmethod
     def fromJson(stored: Any) -> SliceStates:
@@ -226,6 +236,7 @@ class SliceStates:
             states._changed = {_checked(index, isinstance(index, int)) for index in stored["changed"]}
             states._untold = {_checked(index, isinstance(index, int)) for index in stored.get("untold", ())}
             states.sources = {_checked(one, isinstance(one, str)) for one in stored.get("sources", ())}
+            states.cut = _readCut(stored.get("cut"))
         except (TypeError, KeyError, AttributeError, PromptError) as error:
             raise ValueError(f"not the states of slices: {error}") from error
         return states
@@ -271,6 +282,13 @@ def _readReview(stored: Any) -> SliceReview:
         and (review.areaMm2 is None or isinstance(review.areaMm2, int | float))
     )
     return _checked(review, fine)
+
+
+def _readCut(stored: Any) -> Cut | None:
+    if stored is None:
+        return None
+    threshold, smoothingMm = (_checked(value, isinstance(value, int | float)) for value in stored)
+    return float(threshold), float(smoothingMm)
 
 
 def _checked(value: Any, fine: bool) -> Any:

@@ -32,7 +32,7 @@ from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicemasks import SliceWriter
-from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, SliceReview
+from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, Cut, SliceReview
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 from MedSAM2SlicerLib.volumes import checkedGeometry
@@ -61,7 +61,6 @@ class Workplace:
         self._volume, self._target, self._options, self._number = kept.volume, kept.target, kept.options, kept.number
         self._pass: Pass | Redraw | None = None
         self._reason = ""  # `whyNot` at the last look
-        self._isInUse = False
         self._edits = EditWatch()
         self._edits.follow(self.segmentationNode)
 
@@ -182,8 +181,10 @@ class Workplace:
 
     def setInUse(self, isInUse: bool) -> None:
         """Say whether somebody works with this now: the segment's prompts are seen then, and can be grabbed."""
-        self._isInUse = isInUse
-        self._showPrompts()
+        if isInUse:
+            promptViews().use(self, self.segmentationNode, self.segmentId)
+        else:
+            promptViews().rest(self)
 
     def removeSegment(self) -> None:
         """Remove the segment; undo brings it back, and its prompts with it."""
@@ -209,6 +210,11 @@ class Workplace:
         """Return why threshold and smoothing have nothing to draw from, nothing if they have."""
         work = self._work()
         return "" if work is None else self._whyNotRedraw([work])
+
+    def cut(self) -> Cut | None:
+        """Return how the segment is drawn from what was propagated; None if nothing was, as far as that is known."""
+        work = self._work()
+        return None if work is None else work.states.cut
 
     def measures(self) -> Measures | None:
         """Volume and axes of the segment; None where there is none."""
@@ -369,15 +375,9 @@ class Workplace:
         if target.segmentationNode is not self.segmentationNode:
             self._edits.follow(target.segmentationNode)
         self._target = target
-        self._showPrompts()
+        promptViews().move(self, self.segmentationNode, self.segmentId)
         self.segmentChanged.emit()
         self._tellAll()
-
-    def _showPrompts(self) -> None:
-        if self._isInUse:
-            promptViews().use(self, self.segmentationNode, self.segmentId)
-        else:
-            promptViews().rest(self)
 
     def _lookForEdits(self) -> None:
         """Notice what other tools have done to the segment."""

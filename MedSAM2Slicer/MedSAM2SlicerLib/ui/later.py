@@ -18,6 +18,11 @@ class Later:
         self._timer.setInterval(milliseconds)
         self._timer.connect("timeout()", guarded(function))
 
+    @property
+    def isDue(self) -> bool:
+        """Whether the function is going to be called."""
+        return bool(self._timer.active)
+
     def soon(self) -> None:
         """Count from the first request: the function is called now and then while they go on."""
         if not self._timer.active:

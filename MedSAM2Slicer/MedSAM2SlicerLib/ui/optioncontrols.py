@@ -75,6 +75,12 @@ class OptionControls:
         finally:
             self._quiet = False
 
+    def showCut(self, threshold: float, smoothingMm: float) -> None:
+        """Show how a segment is drawn, without drawing it."""
+        self._quiet, quiet = True, self._quiet
+        self.ui.thresholdSlider.value, self.ui.smoothingSlider.value = threshold, smoothingMm
+        self._quiet = quiet
+
     def setSliceCount(self, count: int) -> None:
         """Let the range go over this many slices; what ended at the volume's end still does."""
         first, last = self._range() if count and self.ui.rangeWidget.enabled else (END, END)

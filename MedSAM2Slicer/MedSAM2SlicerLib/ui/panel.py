@@ -212,6 +212,7 @@ class Panel:
         self.prompts.placing.connect(self._onPlacing)
         self.run.starting.connect(self.line.forget)
         self.run.starting.connect(self.redrawing.awaitRun)
+        self.redrawing.show.connect(self._showCut)
         self.run.stopping.connect(self.line.showStopping)
         self.review.measured.connect(self._showState)
         self.replay.said.connect(self.line.say)
@@ -252,6 +253,10 @@ class Panel:
     def _onOption(self) -> None:
         self._apply()
         self.update()
+        self.changed.emit()
+
+    def _showCut(self, threshold: float, smoothingMm: float) -> None:
+        self.options.showCut(threshold, smoothingMm)
         self.changed.emit()
 
     def _onPrompts(self) -> None:

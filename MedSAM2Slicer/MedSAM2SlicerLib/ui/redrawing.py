@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from MedSAM2SlicerLib.ui.choices import Choices
+from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.slicestates import PLAIN
 from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.part import Part, explain, whyNoRun
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.slicestates import Cut
 
 _PAUSE = 250  # ms without a change: a slider that is dragged draws where it rests, as one step to undo
 
 
 class Redrawing(Part):
-    """Draws with the values of the sliders when they change, and after a propagation that was `awaited`."""
+    """Draws with the values of the sliders when they change, and after a propagation that was awaited.
+
+    show(threshold, smoothing): the segment is drawn with these, after undo or when another one was chosen.
+    """
 
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)
+        self.show = Signal()
         self._later = Later(self.redraw, _PAUSE)
-        self._awaiting = False
+        self._awaited: Cut | None = None
+        self._shown: tuple[str, Cut | None] = "", None  # of a segment
         self.hear(controller.finished, lambda _summary: self._onFinished())
 
     def onChanged(self) -> None:
@@ -29,7 +36,7 @@ class Redrawing(Part):
 
     def awaitRun(self) -> None:
         """Draw what the propagation that starts now will leave, unless both values are the usual ones."""
-        self._awaiting = True
+        self._awaited = self._values()
 
     def redraw(self) -> None:
         """Draw what was propagated with these values; nothing happens if nothing was."""
@@ -37,7 +44,8 @@ class Redrawing(Part):
             self.controller.redraw(*self._values())
 
     def update(self) -> None:
-        """Enable the sliders if there is something to draw."""
+        """Enable the sliders if there is something to draw, and let them show how it is drawn now."""
+        self._follow()
         whyNot = self.controller.whyBusy() or whyNoRun(self.controller) or self.controller.whyNotRedraw()
         explain(self.ui.thresholdSlider, whyNot)
         explain(self.ui.smoothingSlider, whyNot)
@@ -49,9 +57,17 @@ class Redrawing(Part):
 
     def _onFinished(self) -> None:
         # Only once a propagation: drawing anew may itself end with this signal.
-        awaited, self._awaiting = self._awaiting, False
-        if awaited and self._values() != (Choices.threshold, Choices.smoothingMm):
-            self.controller.redrawRun(*self._values())
+        awaited, self._awaited = self._awaited, None
+        if awaited not in (None, PLAIN):
+            self.controller.redrawRun(*awaited)
 
-    def _values(self) -> tuple[float, float]:
+    def _follow(self) -> None:
+        drawn = self.controller.segmentId, self.controller.cut()
+        if drawn == self._shown or self._later.isDue:
+            return
+        self._shown, cut = drawn, drawn[1]
+        if cut is not None and cut != self._values():
+            self.show.emit(*cut)
+
+    def _values(self) -> Cut:
         return round(self.ui.thresholdSlider.value, 2), round(self.ui.smoothingSlider.value, 1)

@@ -201,6 +201,38 @@ class RedrawTest(PanelTestCase):
             process()
         self.assertEqual(self.redraws(), [(0.7, 0.0)] * 2)
 
+    def test_undo_takes_the_values_back_and_redo_brings_them(self) -> None:
+        self.propagate()
+        self.client.mask = lambda _index: np.ones(self.client.shape, bool)
+        self.ui.thresholdSlider.value = 0.7
+        self.wait(lambda: self.redraws() and not self.controller.busy)
+        for button, value in ((self.ui.undoButton, 0.5), (self.ui.redoButton, 0.7), (self.ui.undoButton, 0.5)):
+            button.click()
+            self.wait(lambda value=value: round(self.ui.thresholdSlider.value, 2) == value)
+            self.assertTrue(self.ui.thresholdSlider.enabled)
+            self.assertEqual(self.widget.logic.getParameterNode().threshold, value)
+        self.ui.propagateButton.click()
+        self.wait(lambda: not self.controller.busy)
+        time.sleep(0.3)
+        process()
+        self.assertEqual(self.redraws(), [(0.7, 0.0)], "Nothing is drawn with what was taken back.")
+
+    def test_each_segment_has_its_values(self) -> None:
+        self.propagate()
+        self.ui.thresholdSlider.value = 0.7
+        self.wait(lambda: self.redraws() and not self.controller.busy)
+        first = self.controller.segmentId
+        self.ui.addSegmentButton.click()
+        self.propagate()
+        self.wait(lambda: len(self.redraws()) == 2 and not self.controller.busy)
+        self.ui.thresholdSlider.value = 0.6
+        self.wait(lambda: len(self.redraws()) == 3 and not self.controller.busy)
+        self.ui.segmentSelector.setCurrentSegmentID(first)
+        self.assertEqual(round(self.ui.thresholdSlider.value, 2), 0.7)
+        time.sleep(0.3)
+        process()
+        self.assertEqual(len(self.redraws()), 3)
+
     def test_leaving_draws_nothing_any_more(self) -> None:
         self.propagate()
         self.ui.thresholdSlider.value = 0.7

@@ -9,6 +9,7 @@ import pytest
 from controllerbench import ControllerBench, finish, notice, segmentEditor
 
 from medsam2_core.errors import WorkerError
+from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.segments import segmentMask
 
@@ -159,6 +160,51 @@ def test_what_follows_a_run_goes_with_its_undo_and_takes_all_its_segments(bench:
     bench.controller.undo()
     for mask, earlier in zip(masks(), before, strict=True):
         np.testing.assert_array_equal(mask, earlier)
+
+
+def test_undo_of_a_redraw_takes_its_values_back_too_and_redo_brings_them(done: ControllerBench) -> None:
+    assert done.controller.cut() == (0.5, 0.0)
+    before = done.mask()
+    done.controller.redraw(0.3, 2.0)
+    done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
+    assert done.controller.cut() == (0.3, 2.0)
+    drawn = done.mask()
+    done.controller.undo()
+    np.testing.assert_array_equal(done.mask(), before)
+    assert done.controller.cut() == (0.5, 0.0)
+    assert done.record()["settings"]["threshold"] == 0.5
+    assert done.controller.whyNotRedraw() == ""
+    done.controller.redo()
+    np.testing.assert_array_equal(done.mask(), drawn)
+    assert done.controller.cut() == (0.3, 2.0)
+    assert done.record()["settings"]["threshold"] == 0.3
+    assert done.controller.whyNotRedraw() == ""
+
+
+def test_undo_of_a_propagation_leaves_nothing_to_redraw_until_redo(done: ControllerBench) -> None:
+    done.controller.undo()
+    assert "Propagate this segment again first" in done.controller.whyNotRedraw() or not done.controller.slices()
+    assert done.controller.cut() is None
+    done.controller.redo()
+    assert done.controller.whyNotRedraw() == ""
+    assert done.controller.cut() == (0.5, 0.0)
+    done.click(4, 4, 3)
+    finish(done.propagate(0))
+    done.client.gone = {5}
+    done.click(4, 4, 4)
+    finish(done.propagate(0))
+    done.controller.undo()
+    assert "Propagate this segment again first" in done.controller.whyNotRedraw()
+
+
+def test_how_a_segment_is_drawn_is_known_in_another_session(done: ControllerBench) -> None:
+    done.controller.redraw(0.3, 2.0)
+    done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
+    later = Controller(done.client)
+    later.setVolume(done.volume)
+    later.setSegment(done.controller.segmentationNode, done.controller.segmentId)
+    assert later.cut() == (0.3, 2.0)
+    later.close()
 
 
 def test_a_redraw_of_what_is_not_kept_says_what_to_do(done: ControllerBench) -> None:
