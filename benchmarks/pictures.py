@@ -209,7 +209,7 @@ def _middle(controller: Any, height: float) -> Point:
 
 def _resultCaption(controller: Any) -> str:
     drawn = sum(one.areaMm2 != 0 for one in controller.slices().values())
-    return f"After Propagate: {drawn} slices, {controller.volumeMl():.0f} mL, from the prompts on one slice"
+    return f"After Propagate: {drawn} slices, {controller.measures().volumeMl:.0f} mL, from the prompts on one slice"
 
 
 def _startAnew(controller: Any) -> None:

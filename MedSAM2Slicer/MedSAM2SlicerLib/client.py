@@ -56,8 +56,7 @@ class WorkerClient:
     Methods return at once; callbacks come from `pump` or the event loop of the transport, on the thread that uses the
     client, never while another of them runs; only `cancel` and `stop` end calls at once. Errors come as `MedSAM2Error`
     to `onError`. A worker that dies is started again, gets back what it had, and repeats its request, up to three
-    times; steps may come again then.
-    Call `tick` about once a second where nothing calls `pump`, else time-outs are not noticed.
+    times; steps may come again then. Call `tick` about once a second, else time-outs are not noticed.
     """
 
     def __init__(
@@ -88,6 +87,11 @@ class WorkerClient:
     def state(self) -> State:
         """What the worker is doing."""
         return self._state
+
+    @property
+    def isReady(self) -> bool:
+        """Whether the worker has the chosen model open; until then it is being started, or will be."""
+        return self._openings.isModelOpen
 
     @property
     def modelFacts(self) -> Header | None:
@@ -382,7 +386,7 @@ class WorkerClient:
             self._advance()
 
     def _start(self) -> None:
-        self.log.restart()
+        self.log.restart(self._command)
         self._connection = Connection(self._makeTransport(self.log), self._timeouts, self._clock)
         self._connection.start(self._command, self._environment, self)
 

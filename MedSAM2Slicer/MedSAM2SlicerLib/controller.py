@@ -16,7 +16,6 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.conversation import Conversation
 from MedSAM2SlicerLib.history import EditHistory, History
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Pass, Redraw
@@ -51,7 +50,6 @@ class Controller(Workplace):
         self.finished, self.failed = Signal(), Signal()  # one sentence
         self._client = client
         client.noticed.connect(self.noticed.emit)
-        self._talk = Conversation()
         self._ran: Sequence[SegmentWork] = ()  # of the last pass that came to its end
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
         if self.segmentId in self._target.segmentIds():
@@ -163,7 +161,7 @@ class Controller(Workplace):
     def preview(self, sliceIndex: int) -> None:
         """Draw the prompts' answer on a slice. While the worker is busy only the latest slice waits."""
         self.promptsChanged.emit()
-        if self.busy or self._talk.waits:
+        if self.busy or self.waits:
             self._talk.later = sliceIndex
             return
         with self._telling():
@@ -217,7 +215,7 @@ class Controller(Workplace):
         """Watch the worker's time-outs, the user's edits and `whyNot`; from a timer, about every 50 ms."""
         self._client.tick()
         self._followWhyNot()
-        if self._edits.settled and not self.busy and not self._talk.waits:
+        if self._edits.settled and not self.busy and not self.waits:
             self._lookForEdits()
 
     def close(self, isForGood: bool = True) -> None:

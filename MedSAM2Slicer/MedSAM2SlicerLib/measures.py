@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from medsam2_core.image.measure import largest_axes
 from MedSAM2SlicerLib.layers import bounds, boxOf, isEmpty, labelOf, layerOf, voxels
+
+_SPACE = "\u00a0"  # between thousands, where a line must not break
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,13 @@ class Measures:
     longAxisMm: float = 0.0
     shortAxisMm: float = 0.0
     sliceIndex: int | None = None
+
+
+def milliliters(volume: float) -> str:
+    """Return a volume in mL, to three digits or whole milliliters."""
+    if volume < 100:
+        return _("{volume} mL").format(volume=f"{volume:.3g}")
+    return _("{volume} mL").format(volume=f"{volume:,.0f}".replace(",", _SPACE))
 
 
 def measureSegment(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, axis: int) -> Measures:

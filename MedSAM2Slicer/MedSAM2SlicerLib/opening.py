@@ -46,6 +46,11 @@ class Openings:
         self._openVolumes: dict[str, Volume] = {}
         self._openSessions: dict[str, SessionWish] = {}
 
+    @property
+    def isModelOpen(self) -> bool:
+        """Whether the worker has the chosen model open."""
+        return self.model is not None and self._openModel == self.model
+
     def forgetWorker(self) -> None:
         """Note that the worker is gone, and with it all that was open."""
         self._openModel = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from MedSAM2SlicerLib.slicestates import SliceReview
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
+_PLACE = re.compile(r"stopped at slice (\d+)")  # as the model's side says it
 Span = tuple[int, int]
 """Slices first <= index < last."""
 
@@ -67,6 +69,7 @@ class Pass:
     def __init__(self, target: Target, volume: VolumeInUse, legs: Sequence[Leg]) -> None:
         self._target, self._volume = target, volume
         self._legs, self._results = list(legs), list[Propagated]()
+        self._stops = set[str]()  # of this pass
         self._works = {work.objectId: work for leg in legs for work in leg.works}
         lanes = {leg.lane.options.stack: leg.lane for leg in legs}
         self._recordings = {stack: Recording(volume, one.options, one.stop) for stack, one in lanes.items()}
@@ -128,7 +131,7 @@ class Pass:
         """Keep what is drawn; returns what came of it in a line."""
         self._running.end()
         self._remember()
-        return self._running.summary(self._results, self._volumeMl())
+        return self._running.summary(self._results, self._volumeMl(), self._stops)
 
     def breakOff(self) -> None:
         """Keep what is drawn; no record can tell of it, since the worker may have gone further."""
@@ -148,6 +151,7 @@ class Pass:
             work.noteSteps(run.reviews)
         else:
             work.noteRun(reviews, *span)
+        self._stops |= _stopsWithin(span, record.stopped, work.stops)
         work.stops.update(record.stopped)
         recording, thing = self._recordings[work.stack], leg.lane.object(work.objectId)
         self._target.noteWindow(self._volume.node, recording.window)
@@ -166,6 +170,16 @@ class Pass:
     def _volumeMl(self) -> float:
         node = self._target.segmentationNode
         return sum(segmentVolumeMl(node, work.segmentId) for work in self.works)
+
+
+def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapping[str, str]) -> set[str]:
+    """Why directions ended on slices span[0] <= index < span[1]; `stopped` tells of earlier propagations too."""
+    places = {way: _PLACE.search(sentence) for way, sentence in stopped.items()}
+    return {
+        stopped[way]
+        for way, place in places.items()
+        if (span[0] <= int(place[1]) < span[1] if place else before.get(way) != stopped[way])
+    }
 
 
 class Redraw:

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from medsam2_core.run.stack import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.layers import Bools
+from MedSAM2SlicerLib.measures import milliliters
 from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.slicestates import SliceReview, reviewAnswer, reviewRecord
 
@@ -140,14 +141,12 @@ class Running:
         for run in self.runs.values():
             run.end()
 
-    def summary(self, results: Sequence[Propagated], volumeMl: float) -> str:
-        """What came of it in a line."""
+    def summary(self, results: Sequence[Propagated], volumeMl: float, stops: Collection[str]) -> str:
+        """What came of it in a line; `stops` are the reasons why directions ended."""
         drawn = {(run.stack, index) for run in self.runs.values() for index in run.reviews}
-        text = _("{count} slices, {volume:.1f} mL, {seconds:.1f} s.").format(
-            count=len(drawn), volume=volumeMl, seconds=sum(result.seconds for result in results)
+        text = _("{count} slices, {volume}, {seconds:.1f} s.").format(
+            count=len(drawn), volume=milliliters(volumeMl), seconds=sum(result.seconds for result in results)
         )
-        latest = {record.object_id: record for result in results for record in result.objects}
-        stops = {sentence for record in latest.values() for sentence in record.stopped.values()}
         cancelled = any(result.cancelled for result in results)
         ends = [_("Cancelled.")] if cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
         emptied = tellEmptied(name for run in self.runs.values() for name in run.emptied)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 _MAX_BYTES = 1 << 20
@@ -29,8 +32,9 @@ class WorkerLog:
         lines = self._tail.decode("utf-8", errors="replace").split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
-    def restart(self) -> None:
-        """Forget the last line: another worker begins."""
+    def restart(self, command: Sequence[str]) -> None:
+        """Begin anew with another worker, whose command the file tells: there is a log even if it never says a word."""
+        self.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(command)}\n".encode())
         self._tail = b""
 
     def write(self, data: bytes) -> None:

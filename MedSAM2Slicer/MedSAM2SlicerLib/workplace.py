@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.run.stack import SliceStack
+from MedSAM2SlicerLib.conversation import Conversation
 from MedSAM2SlicerLib.fitting import whyNotUsable
 from MedSAM2SlicerLib.geometry import viewAxes
 from MedSAM2SlicerLib.layers import Bools
@@ -28,7 +29,6 @@ from MedSAM2SlicerLib.running import tellEmptied
 from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
 from MedSAM2SlicerLib.scenewatch import EditWatch
 from MedSAM2SlicerLib.script import pythonScript
-from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicemasks import SliceWriter
@@ -60,6 +60,7 @@ class Workplace:
         self.noticed = Signal()  # one sentence
         self._volume, self._target, self._options, self._number = kept.volume, kept.target, kept.options, kept.number
         self._pass: Pass | Redraw | None = None
+        self._talk = Conversation()
         self._reason = ""  # `whyNot` at the last look
         self._edits = EditWatch()
         self._edits.follow(self.segmentationNode)
@@ -77,6 +78,11 @@ class Workplace:
     def whyNot(self) -> str:
         """Return why the chosen volume and segmentation cannot be worked on, nothing if they can."""
         return whyNotUsable(self.volumeNode, self.segmentationNode)
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer of the worker is still to come."""
+        return self._talk.waits
 
     def whyBusy(self) -> str:
         """Return why to wait while a propagation runs, nothing if none does."""
@@ -230,10 +236,6 @@ class Workplace:
     def saveRun(self, path: Path) -> None:
         """Write a file for `medsam2 propagate --prompts`. Raises MedSAM2Error if that cannot be done."""
         writeRun(self._record(), path)
-
-    def volumeMl(self) -> float:
-        """Volume of the segment in mL; 0 where there is none."""
-        return segmentVolumeMl(self.segmentationNode, self.segmentId) if self.segmentId else 0.0
 
     def _whyNotRedraw(self, works: Sequence[SegmentWork]) -> str:
         if all(work.isKeptToRedraw for work in works):

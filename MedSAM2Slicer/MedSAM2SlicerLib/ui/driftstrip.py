@@ -13,7 +13,7 @@ from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STALE, SliceReview
 from MedSAM2SlicerLib.ui import text
 
-_HEIGHT = 60
+_HEIGHT = 50
 _LANE = 8  # above and below the columns, for the marks that tell states apart without color
 _SIDE = 5  # of the marks
 _GREEN = "#009e73"  # this and the next tell from each other and from Qt's highlight also with red-green blindness

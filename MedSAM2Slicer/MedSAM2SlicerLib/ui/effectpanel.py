@@ -91,7 +91,7 @@ class GestureControls(PromptControls):
 
     def _add(self, add: Callable[[], None], view: Any) -> None:
         """Add a prompt; the first one decides on the axis, and so on the slice that it lies on."""
-        self._announcing = True
+        self._announcing, self.view = True, view
         try:
             if not self.controller.prompts():
                 self.firstPlaced.emit(view)

@@ -13,6 +13,11 @@ from MedSAM2SlicerLib.ui.part import Part
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
     from MedSAM2SlicerLib.running import Progress
+    from MedSAM2SlicerLib.ui.services import Services
+
+
+_LONG = 8  # turns of the panel's timer, of 50 ms: a warm worker draws a slice sooner
+_STARTING, _LOOKING = _("Starting the model…"), _("The model looks at the slice…")
 
 
 class MessageLine(Part):
@@ -22,11 +27,12 @@ class MessageLine(Part):
     a click, takes it away. said(message): there is a new one.
     """
 
-    def __init__(self, ui: Any, controller: Controller) -> None:
+    def __init__(self, ui: Any, controller: Controller, services: Services) -> None:
         super().__init__(ui, controller)
+        self._services = services
         self.said = Signal()
         self._message = self._state = self._progress = ""
-        self._isStopping = False
+        self._isStopping, self._waited = False, 0
         self.hear(controller.promptsChanged, self.forget)
         self.hear(controller.segmentChanged, self.forget)
         self.hear(controller.progressed, self._onProgress)
@@ -60,6 +66,23 @@ class MessageLine(Part):
         self._isStopping = self.controller.busy
         self._show()
 
+    def follow(self) -> None:
+        """Say what an answer that takes long waits for; called often, so that it does little."""
+        before, self._waited = self._waited, self._waited + 1 if self.controller.waits else 0
+        if not self.controller.busy and (before or self._waited):
+            self._showBusy(self._isLong)
+            self._show()
+            if self._isStarting and not before:
+                self.said.emit(_STARTING)
+
+    @property
+    def _isStarting(self) -> bool:
+        return self.controller.waits and not self._services.isModelOpen
+
+    @property
+    def _isLong(self) -> bool:
+        return self._isStarting or self._waited > _LONG
+
     def _show(self) -> None:
         label, line = self.ui.messageLabel, self._line()
         if label.text != line:
@@ -69,8 +92,10 @@ class MessageLine(Part):
         if self._isStopping:
             return _("Stopping…")
         if self.controller.busy:
-            return " · ".join(filter(None, [self._progress or _("Propagating…"), self._message]))
-        return self._message or self._state
+            done = _STARTING if self._isStarting else self._progress or _("Working…")
+            return " · ".join(filter(None, [done, self._message]))
+        waits = _STARTING if self._isStarting else _LOOKING if self._isLong else ""
+        return self._message or waits or self._state
 
     def _onProgress(self, progress: Progress) -> None:
         bar = self.ui.progressBar
@@ -80,8 +105,13 @@ class MessageLine(Part):
         self._show()
 
     def _onBusy(self, busy: bool) -> None:
-        self._progress, self._isStopping = "", False
-        self.ui.progressBar.visible = busy
-        if busy:
-            self.ui.progressBar.setRange(0, 0)  # moves until the first slice is there
+        self._progress, self._isStopping, self._waited = "", False, 0
+        self._showBusy(busy)
         self._show()
+
+    def _showBusy(self, busy: bool) -> None:
+        """Show a bar that moves, until it gets to know how far it is."""
+        bar = self.ui.progressBar
+        if busy and not bar.visible:
+            bar.setRange(0, 0)
+        bar.visible = busy

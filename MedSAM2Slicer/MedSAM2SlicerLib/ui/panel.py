@@ -28,6 +28,7 @@ from MedSAM2SlicerLib.ui.replaycontrols import ReplayControls
 from MedSAM2SlicerLib.ui.reviewcontrols import ReviewControls
 from MedSAM2SlicerLib.ui.runcontrols import RunControls
 from MedSAM2SlicerLib.ui.support import SupportControls
+from MedSAM2SlicerLib.ui.viewmessage import ViewMessage
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
@@ -68,10 +69,12 @@ class Panel:
     ) -> None:
         self.ui = ui
         self.controller = controller
+        self._services = services
         self.changed = Signal()
         self._axis = AUTO  # that the controller was told last
         self.source, self.prompts = source, prompts
-        self.line = MessageLine(ui, controller)
+        self.line = MessageLine(ui, controller, services)
+        self.inView = ViewMessage()
         self.banner = Banner(ui, services)
         self.models = ModelControls(ui, services)
         self.options = OptionControls(ui)
@@ -145,6 +148,7 @@ class Panel:
         self.banner.refresh()
         self.update()
         self._timer.start()
+        self._warm()
 
     def rest(self) -> None:
         """Be out of use: place nothing. A propagation goes on, and with it the timer."""
@@ -162,7 +166,7 @@ class Panel:
         self._timer.deleteLater()  # which keeps the panel alive, with its controller and the volume's copy
         for part in (self.source, self.prompts, self.line, self.review):
             part.close()
-        for part in (self.redrawing, self.replay, self.models, self.support):
+        for part in (self.redrawing, self.replay, self.models, self.support, self.inView):
             part.close()
         for signal, slot in self._heard():
             signal.disconnect(slot)
@@ -172,6 +176,7 @@ class Panel:
         self.controller.tick()
         self.source.follow()
         self.review.follow()
+        self.line.follow()
         self.prompts.list.follow()
         self._offerRegions()
 
@@ -216,7 +221,9 @@ class Panel:
         self.run.stopping.connect(self.line.showStopping)
         self.review.measured.connect(self._showState)
         self.replay.said.connect(self.line.say)
+        self.line.said.connect(lambda message: self.inView.show(message, self.prompts.view))
         self.banner.changed.connect(self.update)
+        self.banner.changed.connect(self._warm)
         self.banner.otherPython.connect(self.support.askForPython)
         self.support.changed.connect(self._onWorker)
         for part in (self.banner, self.support, self.source, self.prompts, self.replay):
@@ -284,6 +291,12 @@ class Panel:
     def _onWorker(self) -> None:
         self.banner.refresh()
         self.update()
+        self._warm()
+
+    def _warm(self) -> None:
+        """Let the model be opened before it is needed, if nothing is missing for that."""
+        if not (self.banner.whyNot() or self.models.whyNot()):
+            self._services.warm(self.models.model())
 
     def _apply(self, stack: SliceStack | None = None) -> None:
         """Tell the controller the choices; their range first gets as long as there are slices along their axis."""

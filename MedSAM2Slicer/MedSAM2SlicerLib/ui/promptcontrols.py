@@ -30,6 +30,8 @@ class PromptControls(Part):
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)
         self.firstPlaced, self.changed, self.placing, self.failed = Signal(), Signal(), Signal(), Signal()
+        self.view: Any = None
+        """The slice node of the view that was clicked last."""
         self.placer = Placer(self._onPlaced, self._showPlacing)
         self._buttons = {"include": ui.includeButton, "exclude": ui.excludeButton, "box": ui.boxButton}
         for kind, button in self._buttons.items():
@@ -100,6 +102,7 @@ class PromptControls(Part):
             self.refresh()
 
     def _onPlaced(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
+        self.view = view or self.view
         if view and isNewBox:
             views.flatten(node, view, self.controller)
             self.controller.keepBox(node.GetID())

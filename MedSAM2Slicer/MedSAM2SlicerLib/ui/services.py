@@ -71,6 +71,24 @@ class Services:
             self._client = None
             _worker.leave()
 
+    @property
+    def isModelOpen(self) -> bool:
+        """Whether the worker has started and opened the model."""
+        return self.client().isReady
+
+    def warm(self, model: str) -> None:
+        """Start the worker and open the model ahead of the first prompt; what goes wrong is told when that comes.
+
+        A command that was typed waits for it: that may ask a cluster for a GPU.
+        """
+        try:
+            isHere = self._command(self.workerText).origin is not Origin.TYPED
+        except WorkerError:
+            return
+        if isHere:
+            self.client().setModel(model)
+            self.client().prepare()
+
     def missingText(self) -> str:
         """Say what must be set up, nothing if Slicer's Python has it all.
 

@@ -10,8 +10,9 @@ import slicer
 
 from MedSAM2SlicerLib.faults import guarded
 
-_ENTER = ("Return", "Enter")
-_TAKERS = ("QLineEdit", "QAbstractSpinBox", "QComboBox", "QAbstractItemView")  # of Enter
+# What takes text, or selects by letter; Slicer's own selectors are combo boxes and lists in other widgets.
+_TAKERS = ("QLineEdit", "QTextEdit", "QPlainTextEdit", "QAbstractSpinBox", "QComboBox", "QAbstractItemView")
+_ESCAPE = "Esc"  # of no use to them
 _FOCUS = "focusChanged(QWidget*,QWidget*)"
 
 
@@ -19,7 +20,7 @@ class Shortcuts:
     """Keys that act in the window of `widget` while that is on the screen; none of Slicer's own is among them.
 
     They belong to the widget and not to the main window, so that Qt itself silences them when the widget is hidden.
-    Enter is left to the widget with the focus if that uses it.
+    All but Esc are left to the widget with the focus if that takes text or selects by letter.
     """
 
     def __init__(self, widget: Any, actions: Mapping[str, Callable[[], object]]) -> None:
@@ -47,13 +48,11 @@ class Shortcuts:
         self._installed.clear()
 
     def follow(self, focused: Any) -> None:
-        """Leave Enter to the widget with the focus, if it uses it."""
-        # A text field, as of the Python console, keeps Enter from shortcuts by itself.
+        """Leave the keys to the widget with the focus, if it takes text or selects by letter."""
         # PythonQt's classes do not derive from each other as Qt's do, so that `isinstance` would know no subclass.
         taken = focused is not None and any(focused.inherits(name) for name in _TAKERS)
-        for key in _ENTER:
-            if key in self._installed:
-                self._installed[key].enabled = not taken
+        for key, shortcut in self._installed.items():
+            shortcut.enabled = not taken or key == _ESCAPE
 
     @guarded
     def _onFocus(self, _before: Any, focused: Any) -> None:

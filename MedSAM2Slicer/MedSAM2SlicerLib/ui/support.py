@@ -27,13 +27,16 @@ class SupportControls:
         self.page: DoctorPage | None = None
         ui.workerCommandEdit.text = services.workerText
         ui.workerCommandEdit.connect("editingFinished()", guarded(self.onCommand))
+        ui.advancedSection.connect("contentsCollapsed(bool)", guarded(self.update))  # the model may have run meanwhile
         ui.logButton.connect("clicked()", guarded(self._openLog))
         ui.doctorButton.connect("clicked()", guarded(self._openDoctor))
 
     def askForPython(self) -> None:
-        """Bring the worker command into view, ready to type."""
-        self.ui.advancedSection.collapsed = False
-        self.ui.workerCommandEdit.setFocus()
+        """Let the person choose a Python that has PyTorch."""
+        chosen = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Choose a Python that has PyTorch"))
+        if chosen:
+            self.ui.workerCommandEdit.text = chosen
+            self.onCommand()
 
     def onCommand(self) -> None:
         """Use the worker command that a person typed."""
@@ -76,6 +79,9 @@ class DoctorPage:
         self.text = qt.QPlainTextEdit()
         self.text.readOnly = True
         self.text.setAccessibleName(_("Report"))
+        font = qt.QFont("monospace")  # the page has columns
+        font.setStyleHint(qt.QFont.Monospace)
+        self.text.setFont(font)
         self.copyButton = qt.QPushButton(_("Copy"))
         self.copyButton.toolTip = _("Copy the page, to paste it into a bug report.")
         self.copyButton.connect("clicked()", guarded(self.copy))

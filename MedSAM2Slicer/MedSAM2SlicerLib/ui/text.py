@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.measures import milliliters
 from MedSAM2SlicerLib.slicestates import (
     ACCEPTED,
     EDITED,
@@ -31,7 +32,6 @@ _MINUTE = 60
 _NAMED_INTERVALS = 2  # more would widen the panel
 _NAME = 24  # characters of a segment's name
 _STOPPED = re.compile(r"stopped at slice (\d+): (.+)")  # as the model's side says it
-_SPACE = "\u00a0"  # between thousands, where a line must not break
 
 
 def megabytes(size: float | None) -> str:
@@ -39,13 +39,6 @@ def megabytes(size: float | None) -> str:
     if size is None:
         return _("unknown size")
     return _("{size} MB").format(size=round(size / 1e6))
-
-
-def milliliters(volume: float) -> str:
-    """Return a volume in mL, to three digits or whole milliliters."""
-    if volume < 100:
-        return _("{volume} mL").format(volume=f"{volume:.3g}")
-    return _("{volume} mL").format(volume=f"{volume:,.0f}".replace(",", _SPACE))
 
 
 def millimeters(length: float) -> str:

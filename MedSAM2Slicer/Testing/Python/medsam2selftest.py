@@ -93,6 +93,8 @@ class FakeServices:
         self.store = WeightsStore(folder / "models")
         self.logPath = folder / "worker.log"
         self.workerText = ""
+        self.isModelOpen = True
+        self.warmed: list[str] = []
         self.missing = ""
         self.questions: list[str] = []
         self.error: Exception | None = None
@@ -107,6 +109,9 @@ class FakeServices:
 
     def missingText(self) -> str:
         return self.missing
+
+    def warm(self, model: str) -> None:
+        self.warmed.append(model)
 
     def setUp(self, ask: Callable[[str], bool]) -> bool:
         if self.error:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import slicer
 from medsam2selftest import PanelTestCase
 
+from MedSAM2SlicerLib.measures import milliliters
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.choices import Choices
 from MedSAM2SlicerLib.ui.source import Source
@@ -132,8 +133,8 @@ class TextTest(unittest.TestCase):
     def test_numbers(self) -> None:
         self.assertEqual(text.megabytes(None), "unknown size")
         self.assertEqual(text.megabytes(156_008_466), "156 MB")
-        self.assertEqual(text.milliliters(1432.4), "1\u00a0432 mL")
-        self.assertEqual(text.milliliters(3.14159), "3.14 mL")
+        self.assertEqual(milliliters(1432.4), "1\u00a0432 mL")
+        self.assertEqual(milliliters(3.14159), "3.14 mL")
 
     def test_progress(self) -> None:
         progress = SimpleNamespace(done=48, planned=84, slicesPerSecond=12.0, secondsLeft=3.0)

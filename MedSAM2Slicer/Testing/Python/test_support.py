@@ -59,8 +59,13 @@ class SetUpTest(PanelTestCase):
 
     def test_other_python_leads_to_the_worker_command(self) -> None:
         self.lack()
-        self.ui.otherPythonButton.click()
-        self.assertFalse(self.ui.advancedSection.collapsed)
+        with mock.patch("qt.QFileDialog.getOpenFileName", return_value=""):
+            self.ui.otherPythonButton.click()
+        self.assertEqual(self.services.workerText, "")
+        with mock.patch("qt.QFileDialog.getOpenFileName", return_value="/opt/with torch/bin/python3"):
+            self.ui.otherPythonButton.click()
+        self.assertEqual(self.services.workerText, "/opt/with torch/bin/python3")
+        self.assertEqual(self.ui.workerCommandEdit.text, "/opt/with torch/bin/python3")
 
 
 class ModelTest(PanelTestCase):
@@ -165,7 +170,8 @@ class WorkerTest(PanelTestCase):
     def test_log(self) -> None:
         self.assertFalse(self.ui.logButton.enabled)
         self.services.logPath.write_text("Started.", encoding="utf-8")
-        self.panel.update()
+        self.ui.advancedSection.collapsed = False
+        self.assertTrue(self.ui.logButton.enabled)
         with mock.patch("qt.QDesktopServices.openUrl") as openUrl:
             self.ui.logButton.click()
         self.assertEqual(openUrl.call_args.args[0].toLocalFile(), str(self.services.logPath))
@@ -174,6 +180,7 @@ class WorkerTest(PanelTestCase):
         self.ui.doctorButton.click()
         page = self.panel.support.page
         self.assertEqual(page.text.plainText, "MedSAM2Slicer 0.1.0")
+        self.assertTrue(qt.QFontInfo(page.text.font).fixedPitch())
         page.copyButton.click()
         self.assertEqual(slicer.app.clipboard().text(), "MedSAM2Slicer 0.1.0")
 

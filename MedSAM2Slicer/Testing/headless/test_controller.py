@@ -49,7 +49,7 @@ def test_a_propagation_draws_slice_by_slice_and_sums_up(bench: ControllerBench) 
     assert "Reached the end." in summary
     assert bench.said["progressed"][-1][0].done == 7
     volume = float(bench.mask().sum()) * abs(np.prod(bench.volume.GetSpacing())) / 1000
-    assert bench.controller.volumeMl() == pytest.approx(volume)
+    assert bench.controller.measures().volumeMl == pytest.approx(volume)
 
 
 def test_a_finished_run_is_recorded_on_the_segmentation(bench: ControllerBench) -> None:

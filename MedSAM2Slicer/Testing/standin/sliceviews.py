@@ -34,6 +34,7 @@ class SliceWidget:
         self._interactor = vtk.vtkGenericRenderWindowInteractor()
         self._interactor.Enable()
         self.renderer = vtk.vtkRenderer()
+        self._annotation = vtk.vtkCornerAnnotation()
         self._handles = MarkupHandles(scene, self._node, self.renderer)
         self._observe("MouseMoveEvent", self._onMove)
         self._observe("LeftButtonPressEvent", self._onPress)
@@ -51,6 +52,9 @@ class SliceWidget:
 
     def interactor(self) -> Any:
         return self._interactor
+
+    def cornerAnnotation(self) -> Any:
+        return self._annotation
 
     def scheduleRender(self) -> None:
         """Nobody looks."""

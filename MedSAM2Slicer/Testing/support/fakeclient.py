@@ -71,6 +71,7 @@ class FakeClient:
             "device": "cpu",
             "field_of_view": "whole",
         }
+        self.stops: dict[str, str] = {}
         self.ticks = 0
         self._drawn: dict[int, str] = {}
 
@@ -147,7 +148,8 @@ class FakeClient:
             SliceRecord(index, self.answers(index)[0].confidence, 3.0, direction, float(self.mask(index).sum()))
             for index, direction in sorted(self._drawn.items())
         )
-        records = tuple(ObjectRecord(one, {"forward": "reached the end"}, slices) for one in self.only)
+        stopped = {"forward": "reached the end", **self.stops}
+        records = tuple(ObjectRecord(one, stopped, slices) for one in self.only)
         return Propagated(cancelled, 0.5, records)
 
     def redraw(
