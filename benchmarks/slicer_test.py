@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 import open_data
 
@@ -48,27 +50,29 @@ class Slicer:
         results.unlink(missing_ok=True)
         base = {"testing": str(TESTING), "results": str(results), "python": sys.executable, "size": SIZE}
         orders.write_text(json.dumps(base | order), encoding="utf-8")
-        code, log = self._start(os.environ | {"MEDSAM2_SLICER_TEST": str(orders)})
-        (self._out / f"{name}.log").write_text(log, encoding="utf-8")
+        log = self._out / f"{name}.log"
+        code = self._start(os.environ | {"MEDSAM2_SLICER_TEST": str(orders)}, log)
         found = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
-        wrong = list(problems(log))
-        if not found:
-            wrong.insert(0, f"Slicer ended with code {code} before its results; see {self._out / name}.log")
-        elif code:
-            wrong.append(f"Slicer ended with code {code}; see {self._out / name}.log")
+        wrong = list(problems(log.read_text(encoding="utf-8", errors="replace")))
+        if code or not found:
+            wrong.insert(0, f"Slicer ended with code {code}{'' if found else ' before its results'}; see {log}")
         return found, wrong
 
-    def _start(self, environment: dict[str, str]) -> tuple[int, str]:
+    def _start(self, environment: dict[str, str], log: Path) -> int:
+        """Run the program to its end; returns its exit code, -1 if it took too long."""
         script = TESTING / "Python" / "inslicer.py"
         options = ["--testing", "--no-splash", "--additional-module-paths", str(TESTING.parent)]
         command = [*_display(), *self._program.split(), *options, "--python-script", str(script)]
-        try:
-            done = subprocess.run(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS, check=False
+        with log.open("wb") as stream:
+            # In a session of its own, since Slicer's launcher, and xvfb-run, would leave Slicer behind.
+            running = subprocess.Popen(
+                command, env=environment, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
             )
-        except subprocess.TimeoutExpired as error:
-            return -1, (error.stdout or b"").decode("utf-8", "replace")
-        return done.returncode, done.stdout.decode("utf-8", "replace")
+            try:
+                return running.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL) if hasattr(os, "killpg") else running.kill()
+                return -1
 
 
 def _display() -> list[str]:
@@ -147,10 +151,12 @@ def places(ct: Volume, masks: Sequence[np.ndarray]) -> dict[str, Any]:
         return [float(one) for one in ct.geometry.ijk_to_ras([ijk])[0]]
 
     def inside(mask: np.ndarray, k: int) -> list[float]:
-        """The marked pixel of a slice that is nearest to the mean of all."""
-        rows, columns = np.nonzero(mask[k])
-        nearest = int(np.hypot(rows - rows.mean(), columns - columns.mean()).argmin())
-        return ras(columns[nearest], rows[nearest], k)
+        """Of the marked pixels of a slice that lie deep in the object, the one farthest from the handle of its box."""
+        depth = distance_transform_edt(mask[k])
+        rows, columns = np.nonzero(depth >= depth.max() / 2)
+        middle = [(one.min() + one.max()) / 2 for one in np.nonzero(mask[k])]
+        farthest = int(np.hypot(rows - middle[0], columns - middle[1]).argmax())
+        return ras(columns[farthest], rows[farthest], k)
 
     largest = [int(mask.sum(axis=(1, 2)).argmax()) for mask in masks]
     rows, columns = np.nonzero(masks[0][largest[0]])

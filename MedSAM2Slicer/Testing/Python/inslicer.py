@@ -53,9 +53,14 @@ def main() -> None:
     """Do what was asked, write the results, and leave Slicer."""
     from MedSAM2SlicerLib.ui.services import WORKER_COMMAND
 
-    qt.QSettings().setValue(WORKER_COMMAND, ORDER["python"])
     asked = {key: ORDER[key] for key in ("names", "ct", "places", "folder") if key in ORDER}
-    results = (tests if "names" in ORDER else tutorial)(**asked)
+    settings = qt.QSettings()
+    before = settings.value(WORKER_COMMAND, "")
+    settings.setValue(WORKER_COMMAND, ORDER["python"])
+    try:
+        results = (tests if "names" in ORDER else tutorial)(**asked)
+    finally:  # they are the user's own
+        settings.setValue(WORKER_COMMAND, before)
     Path(ORDER["results"]).write_text(json.dumps(results, indent=1), encoding="utf-8")
     slicer.util.exit(0)
 

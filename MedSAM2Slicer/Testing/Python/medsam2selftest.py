@@ -150,6 +150,7 @@ class PanelTestCase(unittest.TestCase):
     def setUp(self) -> None:
         self.faults = FaultLog()
         logging.getLogger("MedSAM2Slicer").addHandler(self.faults)
+        logging.getLogger("MedSAM2Slicer").propagate = False  # what a test expects is no error in Slicer's log
         self.addCleanup(self.checkFaults)
         slicer.mrmlScene.Clear()
         self.folder = tempfile.TemporaryDirectory()
@@ -176,6 +177,7 @@ class PanelTestCase(unittest.TestCase):
     def checkFaults(self) -> None:
         """Fail if a handler raised, and the test did not expect it by clearing `faults.texts`."""
         logging.getLogger("MedSAM2Slicer").removeHandler(self.faults)
+        logging.getLogger("MedSAM2Slicer").propagate = True
         self.assertEqual(self.faults.texts, [])
 
     def reopen(self) -> None:
