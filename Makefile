@@ -52,6 +52,8 @@ lint: $(VENV)/ready-dev
 	$(BIN) -m ruff check
 	$(BIN) -m ruff format --check
 	$(BIN) -m mypy
+	$(BIN) -m codespell_lib
+	@sh .ci/schemas $(BIN)
 
 $(VENV)/ready-%: pyproject.toml .ci/setup
 	@sh .ci/setup $*

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -68,6 +69,25 @@ def test_versions_agree() -> None:
     assert citation["version"] == version
     assert _version(r'^__version__ = "(.+)"$', "MedSAM2Slicer/medsam2_core/__init__.py") == version
     assert _version(r"^## \[(.+?)\]", "CHANGELOG.md") == version  # the newest entry
+
+
+def test_a_release_is_refused_where_versions_differ_or_the_changelog_has_no_date() -> None:
+    wrong_versions = runpy.run_path(str(ROOT / ".ci/release.py"))["wrong_versions"]
+    files = {"pyproject.toml", "MedSAM2Slicer/medsam2_core/__init__.py", "CITATION.cff", "CHANGELOG.md"}
+    assert {problem.split()[0] for problem in wrong_versions("0.0.0")} == files
+    newest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version = _version(r'^version = "(.+)"$', "pyproject.toml")
+    undated = f"## [{version}] - unreleased" in newest
+    assert wrong_versions(version) == ([f"CHANGELOG.md has no dated version, not {version}"] if undated else [])
+
+
+def test_workflows_run_commands_that_are_there() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    workflows = list((ROOT / ".github/workflows").glob("*.yml"))
+    assert len(workflows) == 3
+    used = {name for path in workflows for name in re.findall(r"\bmake ([\w-]+)", path.read_text(encoding="utf-8"))}
+    assert "test" in used
+    assert used <= targets
 
 
 def test_licences_agree() -> None:
