@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
 
-.PHONY: help demo accuracy corrections oblique ablation pictures test slicer-test lint clean
+.PHONY: help demo accuracy corrections oblique ablation fuzz pictures test slicer-test lint clean
 .NOTPARALLEL:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make corrections measure what corrections change (writes docs/corrections.md)"
 	@echo "make oblique     compare tilted slices with axial ones (writes docs/oblique.md)"
 	@echo "make ablation    compare memory banks (writes docs/memory-ablation.md)"
+	@echo "make fuzz        give 10,000 damaged files to the command line"
 	@echo "make pictures    draw what Slicer's views show (writes docs/pictures)"
 	@echo "make test        check style, types and behaviour"
 	@echo "make slicer-test SLICER=/path/to/Slicer   self tests and tutorial in a real Slicer (see slicer-test/)"
@@ -36,6 +37,9 @@ oblique: $(VENV)/ready-dev
 
 ablation: $(VENV)/ready-dev
 	$(BIN) benchmarks/ablation.py
+
+fuzz: $(VENV)/ready-dev
+	$(BIN) benchmarks/fuzz.py
 
 pictures: $(VENV)/ready-dev $(VIEWS)/ready
 	$(VIEWS)/bin/python benchmarks/pictures.py --worker $(BIN)

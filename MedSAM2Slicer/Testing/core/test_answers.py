@@ -31,6 +31,7 @@ def test_two_directions_are_blended_by_distance_confidence_and_evidence() -> Non
     assert blended(drawn(6, 1, 0.8), drawn(-2, 3, 0.8)) == mean(0.75, 6, -2)
     assert blended(drawn(6, 2, 0.9), drawn(-2, 2, 0.3)) == mean(0.75, 6, -2)
     assert blended(drawn(6, 2, 0.8, 90.0), drawn(-2, 2, 0.8, 30.0)) == mean(0.75, 6, -2)
+    assert blended(drawn(6, 2, 0.8, 90e-12), drawn(-2, 2, 0.8, 30e-12)) == mean(0.75, 6, -2)
     assert blended(drawn(6, 2, 0.8, 0.0), drawn(-2, 2, 0.8, 0.0)) == mean(0.5, 6, -2)
     assert blended(drawn(8, 1, 0.9), drawn(-1024, 3, 0.9)) == mean(0.75, 8, -1024)
     answer = Answer((drawn(6, 1, 0.8), drawn(-2, 3, 0.4)))

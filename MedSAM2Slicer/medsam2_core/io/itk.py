@@ -9,8 +9,9 @@ Images are numpy arrays here; what ITK gets wrong is put right (the locale) or r
 from __future__ import annotations
 
 import locale
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def read_image(path: Path) -> Image:
             image.GetSize(),
             image.GetNumberOfComponentsPerPixel(),
             image.GetPixelIDTypeAsString(),
-            {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()},
+            dict(_metadata(image)),
         )
 
 
@@ -78,6 +79,15 @@ def _read(path: Path) -> sitk.Image:
     image = reader.Execute()
     one_step = image.GetDimension() == 4 and image.GetSize()[3] == 1
     return image[:, :, :, 0] if one_step else image
+
+
+def _metadata(image: sitk.Image) -> Iterator[tuple[str, str]]:
+    """The entries of the header; those that are no text are left out."""
+    for key in image.GetMetaDataKeys():
+        with suppress(TypeError, UnicodeError):  # of bytes that are no UTF-8, SimpleITK makes no valid text
+            value = image.GetMetaData(key)
+            value.encode()
+            yield key, value
 
 
 def _grid(image: sitk.Image) -> Geometry:
@@ -114,13 +124,32 @@ def _refusing() -> Iterator[None]:
 
 @contextmanager
 def _guarded() -> Iterator[None]:
-    """Decimal points whatever the locale (Qt sets the user's, and ITK reads 1.5 as 1 then), and no warnings of ITK."""
+    """Decimal points whatever the locale (Qt sets the user's, and ITK reads 1.5 as 1 then), and a quiet ITK."""
     numbers = locale.setlocale(locale.LC_NUMERIC)
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     locale.setlocale(locale.LC_NUMERIC, "C")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        yield
+        with _silent():
+            yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
         locale.setlocale(locale.LC_NUMERIC, numbers)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Let what libraries write to the stream of errors themselves go nowhere; MetaIO does for each damaged file."""
+    try:
+        shown = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        os.close(nowhere)

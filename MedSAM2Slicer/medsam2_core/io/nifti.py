@@ -39,6 +39,7 @@ _TYPES = {
 }
 _COLOR = (32, 128, 1792, 2048, 2304)
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # by the unit code: none, meters, mm, microns
+_STARTS = {1: 352, 2: 544}  # of the voxels, by the version of the format
 _RIGHT_ANGLES = 2e-3
 _LARGEST_SHIFT = 0.1  # voxels between two places of one corner
 _NIFTI1 = np.dtype(
@@ -116,7 +117,7 @@ def read_nifti(path: Path) -> tuple[Array, Geometry, Forms]:
     version = 1 if header.dtype.itemsize == _NIFTI1.itemsize else 2
     forms = Forms({name: header[name].tolist() for name in _PLACE}, version)
     grid = _grid(shape, forms)
-    offset = int(header["vox_offset"]) if image_path == header_path else max(0, int(header["vox_offset"]))
+    offset = _offset(header, version) if image_path == header_path else max(0, int(header["vox_offset"]))
     stored = _voxels(image_path, offset, shape, kind)
     return _meant(stored, float(header["scl_slope"]), float(header["scl_inter"])), grid, forms
 
@@ -200,6 +201,14 @@ def _kind(header: Any) -> np.dtype[Any]:
     order = str(header.dtype["datatype"].str[0])
     kind: np.dtype[Any] = np.dtype(order + _TYPES[code])
     return kind
+
+
+def _offset(header: Any, version: int) -> int:
+    """Where the voxels begin in a file with both; some programs leave it at 0 and mean right after the header."""
+    offset, first = int(header["vox_offset"]), _STARTS[version]
+    if offset and offset < first:
+        raise VolumeError(_NO_NIFTI)
+    return offset or first
 
 
 def _voxels(path: Path, offset: int, shape: tuple[int, int, int], kind: np.dtype[Any]) -> Array:
@@ -340,7 +349,7 @@ def header_bytes(shape: tuple[int, ...], kind: np.dtype[Any], place: Place) -> b
     fields = _own_fields(place) if place.forms is None else place.forms.fields
     for name, value in fields.items():
         header[name] = value
-    start = 352 if first else 544
+    start = _STARTS[1 if first else 2]
     header["sizeof_hdr"] = layout.itemsize
     header["dim"] = (3, *shape[::-1], 1, 1, 1, 1)
     header["pixdim"][4:] = 0
