@@ -96,13 +96,13 @@ class Tutorial:
         started = time.perf_counter()
         self._ui.propagateButton.click()
         self._wait(lambda: not self._controller.busy)
-        slices = len(self._controller.slices())
+        seconds, slices = time.perf_counter() - started, len(self._controller.slices())
         assert slices > 1, f"only {slices} slices were propagated"
-        return f"{slices} slices, {slices / (time.perf_counter() - started):.1f}/s; {self._marked()}"
+        return f"{slices} slices in {seconds:.1f} s; {self._marked()}"
 
     def paint(self) -> str:
         """Paint on a slice with Slicer's own tool, and come back to the effect."""
-        before = self._mask().copy()
+        before = self._mask()
         drawn, prompted = self._slicesUnlike(None), self._controller.prompts()[0].sliceIndex
         index = (prompted + drawn[-1]) // 2
         place = [*self.places.inside[:2], self._controller.sliceCentreRas(index)[2]]
@@ -115,13 +115,13 @@ class Tutorial:
             for step in range(-20, 25, 5):  # a patch of 4 x 4 cm
                 self._drag("Red", (r - 20, a + step, s), (r + 20, a + step, s))
             self._activate(EFFECT)
-        assert (self._mask() != before).any(), "nothing was painted"
+        assert self._slicesUnlike(before), "nothing was painted"
         self._wait(lambda: index in self._controller.edited())
         return f"slice {index} edited"
 
     def propagateAgain(self) -> str:
         """Propagate what the edit touches."""
-        self._before = self._mask().copy()
+        self._before = self._mask()
         says = str(self._ui.propagateButton.text)
         assert self._controller.intervals(), f"the edit touches no interval: the button says {says!r}"
         text = self.propagate()
@@ -140,7 +140,7 @@ class Tutorial:
 
     def save(self) -> str:
         """Save the scene."""
-        self._before, self._prompts = self._mask().copy(), len(self._controller.prompts())
+        self._before, self._prompts = self._mask(), len(self._controller.prompts())
         assert slicer.util.saveScene(str(self.folder / "scene.mrb")), "the scene could not be saved"
         return ""
 
@@ -155,7 +155,7 @@ class Tutorial:
         self._openEditor()
         self.editor.setCurrentSegmentID(self.segmentation.GetSegmentation().GetNthSegmentID(0))
         self._activate(EFFECT)
-        assert (self._mask() == self._before).all(), "the mask is another one after loading"
+        assert not self._slicesUnlike(self._before), "the mask is another one after loading"
         found = len(self._controller.prompts())
         assert found == self._prompts, f"{found} prompts were loaded of {self._prompts}"
         return f"{found} prompts"
@@ -198,15 +198,15 @@ class Tutorial:
 
     def _do(self, step: Callable[[], str]) -> None:
         self._gaps.start()
-        started = time.perf_counter()
         try:
             text = step()
+            timed = self._gaps.stop(step.__name__, text)
         except Exception as error:
             error.add_note(f"at step {step.__name__}; {self._said()}") if hasattr(error, "add_note") else None
             raise
         finally:
             self._picture(step.__name__)
-        self.steps.append(self._gaps.stop(step.__name__, time.perf_counter() - started, text))
+        self.steps.append(timed)
 
     def _picture(self, name: str) -> None:
         process()
@@ -301,12 +301,14 @@ class Tutorial:
 
     def _mask(self) -> npt.NDArray[np.bool_]:
         segmentId = self.editor.mrmlSegmentEditorNode().GetSelectedSegmentID()
-        return segmentMask(self.segmentation, segmentId, self.volume) > 0
+        with self._gaps.leftOut():
+            return segmentMask(self.segmentation, segmentId, self.volume) > 0
 
     def _slicesUnlike(self, other: npt.NDArray[np.bool_] | None) -> list[int]:
         """Axial slices on which the mask differs from another one; from none, those that it marks."""
         mask = self._mask()
-        found: list[int] = np.flatnonzero((mask if other is None else mask != other).any(axis=(1, 2))).tolist()
+        with self._gaps.leftOut():
+            found: list[int] = np.flatnonzero((mask if other is None else mask != other).any(axis=(1, 2))).tolist()
         return found
 
     def _marked(self) -> str:

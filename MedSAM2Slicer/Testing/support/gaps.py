@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,20 +32,33 @@ class Gaps:
     """Notes gaps from `start` to `stop`; `tick` is what the timer is to call."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock, self._last = clock, 0.0
+        self._clock, self._last, self._began, self._out = clock, 0.0, 0.0, 0.0
         self._gaps: list[float] = []
 
     def start(self) -> None:
-        self._gaps, self._last = [], self._clock()
+        self._gaps, self._out = [], 0.0
+        self._began = self._last = self._clock()
 
     def tick(self) -> None:
         now = self._clock()
         self._gaps.append(1000 * (now - self._last))
         self._last = now
 
-    def stop(self, name: str, seconds: float, text: str) -> Timed:
+    @contextmanager
+    def leftOut(self) -> Iterator[None]:
+        """Count nothing of what is done meanwhile: it is the test's own work."""
+        self.tick()
+        began = self._last
+        try:
+            yield
+        finally:
+            self._last = self._clock()
+            self._out += self._last - began
+
+    def stop(self, name: str, text: str) -> Timed:
         """Return the step that ends now; a gap that is still open counts."""
         self.tick()
+        seconds = self._last - self._began - self._out
         late = [gap - INTERVAL for gap in self._gaps]
         onTime = sum(one <= LATE for one in late) / len(late)
         over100 = sum(gap > 100 for gap in self._gaps)
