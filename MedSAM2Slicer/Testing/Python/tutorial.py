@@ -25,7 +25,7 @@ from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
 
 EFFECT = "MedSAM-2"
 TILT = 25.0  # degrees
-WAIT = 180.0  # seconds: a cold worker on a busy machine
+WAIT = 600.0  # seconds: a cold worker, or 512 slices, on a busy machine
 Ras = Sequence[float]
 
 
