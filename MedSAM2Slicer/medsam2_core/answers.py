@@ -11,10 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medsam2_core.image.region import Region
+from medsam2_core.image.region import Mask, Region
 from medsam2_core.propagation import DrawnSlice
-
-Mask = npt.NDArray[np.bool_]
 
 LOGIT_LIMIT = 10.0
 """Logits of two directions, and those averaged over slices, stay within this: probabilities of 0.00005 to 0.99995."""

@@ -61,9 +61,9 @@ def _slice(propagator: Propagator, index: int) -> tuple[int, int, tuple[float, f
 
 def _region(propagator: Propagator, index: int, prompt: SlicePrompt, before: Sequence[Region]) -> Region:
     if prompt.mask is not None:
-        box: Box | None = mask_box(torch.from_numpy(prompt.mask))
+        box: Box | None = mask_box(prompt.mask)
     elif prompt.box is None and prompt.before is not None:
-        box = mask_box(prompt.before > 0)
+        box = mask_box((prompt.before > 0).cpu().numpy())
     elif prompt.box is None:
         return Region.whole(*propagator.stack.shape(index))
     else:
@@ -79,7 +79,7 @@ def _adopt(propagator: Propagator, index: int, region: Region, mask: Tensor) -> 
     conditioning = _conditioning(propagator, index, region, features, output)
     # What is remembered is the model's rendering of the mask; what is drawn is the mask, pixel for pixel.
     area = int(mask.sum()) * math.prod(propagator.stack.spacing(index))
-    drawn = replace(conditioning.drawn, given=mask.to(model.device), area_mm2=area, box=mask_box(mask))
+    drawn = replace(conditioning.drawn, given=mask.to(model.device), area_mm2=area, box=mask_box(mask.numpy()))
     return replace(conditioning, drawn=drawn)
 
 
@@ -108,5 +108,7 @@ def _corrected(config: ModelConfig, region: Region, before: Tensor, prompts: Sli
 def _conditioning(
     propagator: Propagator, index: int, region: Region, features: ImageFeatures, output: SliceOutput
 ) -> Conditioning:
-    (memory,) = propagator.memories([index], features, output, prompted=True)
-    return Conditioning(propagator.drawn(index, region, output, row=0), memory)
+    encoded = propagator.encoded(features, output, prompted=True)
+    (drawn,), _, _ = propagator.read([(index, region)], output)
+    memory = Memory(index, encoded[0], features.embedding[0], output.pointer[0], drawn.confidence)
+    return Conditioning(drawn, memory)

@@ -50,8 +50,8 @@ class ImageSetSession(Session):
             raise PromptError("There is nothing to look for: add a point, a box or a mask on one image first.")
         self._condition_all()
         tracks = [self._track(number) for number in prompted]
-        for track, index, drawn in self._propagator.run(tracks, cancel or CancelToken()):
-            self._objects[track.object_id].tracked[index] = Answer((drawn,))
+        for new in self._propagator.run(tracks, cancel or CancelToken()):
+            self._objects[new.track.object_id].tracked[new.index] = Answer((new.drawn,))
         return [self.predict_slice(index) for index in range(len(self._stack))]
 
     def _track(self, object_id: int) -> Track:

@@ -8,6 +8,7 @@ released 2D code errs, the docstrings say what is done here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
@@ -50,8 +51,11 @@ class Course:
 class MemoryBank(Protocol):
     """Remembers tracked slices beside the prompted ones it was made with."""
 
-    def add(self, memory: Memory) -> None:
-        """Offer the memory of the slice just tracked."""
+    def likeness(self, features: Tensor) -> Tensor:
+        """How much the features of a memory are like those of the ones kept, float32 (n,), as `add` wants to know."""
+
+    def add(self, memory: Memory, likeness: Sequence[float] | None = None) -> None:
+        """Offer the memory of the slice just tracked; its likeness is read from the device if it is not given."""
 
     def recall(self, slice_index: int, embedding: Tensor) -> Recall:
         """Hand out what counts for this slice, whose image embedding is (hidden_dim, g, g)."""
@@ -114,7 +118,10 @@ class _RecencyBank:
         self._config, self._course, self._prompted = config, course, list(prompted)
         self._recent: list[Memory] = []
 
-    def add(self, memory: Memory) -> None:
+    def likeness(self, features: Tensor) -> Tensor:
+        return features.new_zeros(0, dtype=torch.float32)
+
+    def add(self, memory: Memory, likeness: Sequence[float] | None = None) -> None:
         self._recent.insert(0, memory)
         del self._recent[self._config.object_pointers - 1 :]
 
@@ -132,21 +139,33 @@ class _SelfSortingBank:
     def __init__(self, rule: SelfSorting, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> None:
         self._rule, self._config, self._course, self._prompted = rule, config, course, list(prompted)
         self._kept: list[Memory] = []
+        self._alike: list[list[float]] = []  # each of the kept ones and the ones before it
         self._random = None if rule.seed is None else torch.Generator().manual_seed(rule.seed)
 
-    def add(self, memory: Memory) -> None:
+    def likeness(self, features: Tensor) -> Tensor:
+        if not self._kept:
+            return features.new_zeros(0, dtype=torch.float32)
+        return _cosine(features[None], torch.stack([memory.features for memory in self._kept]))[0]
+
+    def add(self, memory: Memory, likeness: Sequence[float] | None = None) -> None:
         if memory.confidence < self._rule.min_confidence:
             return
+        self._alike.append(list(self.likeness(memory.features).tolist() if likeness is None else likeness))
         self._kept.append(memory)
         if len(self._kept) > self._rule.size:
-            del self._kept[_most_alike(self._kept)]
+            self._drop(_most_alike(self._alike))
+
+    def _drop(self, place: int) -> None:
+        del self._kept[place], self._alike[place]
+        for row in self._alike[place:]:
+            del row[place]
 
     def recall(self, slice_index: int, embedding: Tensor) -> Recall:
         kept = sorted(self._kept, key=lambda memory: abs(memory.slice_index - slice_index))
         weights = self._weights(kept, embedding)
-        drawn = (weights > -torch.inf).tolist()
-        kept = [memory for memory, taken in zip(kept, drawn, strict=True) if taken]
-        weights = weights[weights > -torch.inf]
+        if self._random is not None:
+            taken = [place for place, weight in enumerate(weights.tolist()) if weight > -math.inf]
+            kept, weights = [kept[place] for place in taken], weights[taken]
         ages = self._ages(kept, slice_index)
         return _recall(self._config, self._course, slice_index, self._prompted, kept, ages, weights, kept)
 
@@ -170,10 +189,10 @@ class _SelfSortingBank:
         return torch.bincount(drawn, minlength=len(kept)).to(share).log()
 
 
-def _most_alike(memories: list[Memory]) -> int:
-    """Return which memory differs least from all the others together, comparing mask-memory features."""
-    features = torch.stack([memory.features for memory in memories])
-    return int((1 - _cosine(features, features)).sum(dim=1).argmin())
+def _most_alike(alike: Sequence[Sequence[float]]) -> int:
+    """Which memory is most like all the others together; `alike` has the likeness of each to the ones before it."""
+    total = [sum(row) + sum(later[place] for later in alike[place + 1 :]) for place, row in enumerate(alike)]
+    return total.index(max(total))
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:

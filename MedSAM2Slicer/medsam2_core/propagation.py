@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medsam2_core.embeddings import EmbeddingCache
-from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
+from medsam2_core.embeddings import EmbeddingCache, View
+from medsam2_core.image.region import Box, FieldOfView, Mask, Region, mask_box
 from medsam2_core.image.stack import SliceStack
 from medsam2_core.memory_bank import Memory, MemoryBank
 from medsam2_core.model import SAM2, ImageFeatures, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
 from medsam2_core.prompts import SURE_LOGIT
+from medsam2_core.readback import read_back
 from medsam2_core.stopping import SMALLEST_SHARE_INSIDE, CancelToken, StopRules
 
 
@@ -50,11 +51,6 @@ class DrawnSlice:
         """The same as the answer of a track, of whose predicted IoU the share `trust` is believed."""
         confidence = self.confidence * trust
         return replace(self, direction=direction, distance=distance, evidence_mm2=evidence_mm2, confidence=confidence)
-
-    def share_inside(self, region: npt.NDArray[np.bool_]) -> float:
-        """How much of the mask, which must not be empty, lies in a region (rows, columns) of the slice: 0 to 1."""
-        mask = (self.region.paste(self.logits, *region.shape) > 0).cpu().numpy()
-        return float((mask & region).sum() / mask.sum())
 
 
 @dataclass
@@ -105,24 +101,24 @@ class Track:
         """The slice to go to."""
         return self.indexes[self.position]
 
-    def accept(self, drawn: DrawnSlice) -> bool:
-        """Judge a new slice by the stop rules; False if it is to be left empty."""
+    def accept(self, drawn: DrawnSlice, mask: Mask) -> bool:
+        """Judge a new slice and its mask by the stop rules; False if it is to be left empty."""
         index, self.position = self.index, self.position + 1
-        reason, keep = self._judge(index, drawn)
+        reason, keep = self._judge(index, drawn, mask)
         if reason is not None:
             self.stopped = f"stopped at slice {index}: {reason}"
         self.last = drawn
         self.box = drawn.box or self.box
         return keep
 
-    def _judge(self, index: int, drawn: DrawnSlice) -> tuple[str | None, bool]:
+    def _judge(self, index: int, drawn: DrawnSlice, mask: Mask) -> tuple[str | None, bool]:
         rules, area = self.stop, drawn.area_mm2
         self._absent = 0 if area > 0 else self._absent + 1
         if rules is None:
             return None, True
         if rules.absent_slices is not None and self._absent >= rules.absent_slices:
             return f"object absent on {self._absent} slices", True
-        wrong = _what_is_wrong(rules, index, drawn, self.last.area_mm2) if area else None
+        wrong = _what_is_wrong(rules, index, mask, area, self.last.area_mm2) if area else None
         if wrong is not None:
             return wrong, False
         if self.position == self.planned < len(self.indexes):
@@ -130,10 +126,10 @@ class Track:
         return None, True
 
 
-def _what_is_wrong(rules: StopRules, index: int, drawn: DrawnSlice, area_before: float) -> str | None:
-    """Which rule the mask of a slice breaks, in words."""
-    area, change = drawn.area_mm2, abs(drawn.area_mm2 / area_before - 1) if area_before else 0.0
-    if rules.inside is not None and drawn.share_inside(rules.inside[index]) < SMALLEST_SHARE_INSIDE:
+def _what_is_wrong(rules: StopRules, index: int, mask: Mask, area: float, area_before: float) -> str | None:
+    """Which rule the mask of a slice, which must not be empty, breaks, in words."""
+    change = abs(area / area_before - 1) if area_before else 0.0
+    if rules.inside is not None and (mask & rules.inside[index]).sum() / mask.sum() < SMALLEST_SHARE_INSIDE:
         return "outside the given region"
     if rules.min_area_mm2 is not None and area < rules.min_area_mm2:
         return f"area {area:.0f} mm2 is under {rules.min_area_mm2:.0f} mm2"
@@ -142,38 +138,50 @@ def _what_is_wrong(rules: StopRules, index: int, drawn: DrawnSlice, area_before:
     return None
 
 
+@dataclass(frozen=True)
+class Tracked:
+    """What a track drew on a slice; the mask (rows, columns) is of this answer alone."""
+
+    track: Track
+    index: int
+    drawn: DrawnSlice
+    mask: Mask
+
+
 class Propagator:
     """Runs the model on slices of one stack: prompted ones by themselves, tracked ones in batches."""
 
     def __init__(self, model: SAM2, stack: SliceStack, cache: EmbeddingCache, view: FieldOfView) -> None:
         self.model, self.stack, self.cache, self.view = model, stack, cache, view
 
-    def run(self, tracks: Sequence[Track], cancel: CancelToken) -> Iterator[tuple[Track, int, DrawnSlice]]:
-        """Advance all tracks, one slice each per round; yields track, slice index and answer as they come."""
+    def run(self, tracks: Sequence[Track], cancel: CancelToken) -> Iterator[Tracked]:
+        """Advance all tracks, one slice each per round; yields the answers as they come."""
         while not cancel.cancelled and (running := [track for track in tracks if track.running]):
             yield from self._round(running)
 
     @torch.inference_mode()
-    def _round(self, tracks: list[Track]) -> list[tuple[Track, int, DrawnSlice]]:
-        regions = [self._next_region(track) for track in tracks]
-        features = self.cache.get([(track.index, region) for track, region in zip(tracks, regions, strict=True)])
+    def _round(self, tracks: list[Track]) -> list[Tracked]:
+        """The device is waited for once, in `read`; what comes before it needs no value of this round's."""
+        views = [(track.index, self._next_region(track)) for track in tracks]
+        features = self.cache.get(views)
         recalls = [
             track.bank.recall(track.places[track.position], embedding)
             for track, embedding in zip(tracks, features.embedding, strict=True)
         ]
         fused = self.model.recall(features.embedding, recalls)
-        prompts = self._carried(tracks, regions)
-        output = self.model.decode(fused, features, prompts, self.model.config.multimask_tracking)
-        memories = self.memories([track.places[track.position] for track in tracks], features, output, prompted=False)
+        output = self.model.decode(fused, features, self._carried(tracks, views), self.model.config.multimask_tracking)
+        encoded = self.encoded(features, output, prompted=False)
+        likeness = [track.bank.likeness(memory) for track, memory in zip(tracks, encoded, strict=True)]
+        drawn, masks, likenesses = self.read(views, output, likeness)
         answers = []
-        for row, (track, region, memory) in enumerate(zip(tracks, regions, memories, strict=True)):
-            index = track.index
-            drawn = self.drawn(index, region, output, row)
-            distance = track.position + 1
-            drawn = drawn.tracked(track.direction, distance, track.last.evidence_mm2, self._trust(track, distance))
-            if track.accept(drawn):
-                track.bank.add(memory)
-                answers.append((track, index, drawn))
+        for row, (track, answer, mask) in enumerate(zip(tracks, drawn, masks, strict=True)):
+            index, place, distance = track.index, track.places[track.position], track.position + 1
+            memory = Memory(place, encoded[row], features.embedding[row], output.pointer[row], answer.confidence)
+            trust = self._trust(track, distance)
+            answer = answer.tracked(track.direction, distance, track.last.evidence_mm2, trust)
+            if track.accept(answer, mask):
+                track.bank.add(memory, likenesses[row].tolist())
+                answers.append(Tracked(track, index, answer, mask))
         return answers
 
     def _trust(self, track: Track, distance: int) -> float:
@@ -188,15 +196,15 @@ class Propagator:
         encoded = [one.region for one in track.seen(track.index)]
         return self.view.around(track.box, *shape, spacing, track.last.region, encoded)
 
-    def _carried(self, tracks: list[Track], regions: list[Region]) -> SlicePrompts:
+    def _carried(self, tracks: list[Track], views: list[View]) -> SlicePrompts:
         """Prompts of tracked slices: none, or for models trained so, the mask of the neighbour before."""
         device = self.model.device
         prompts = SlicePrompts.none(len(tracks), device)
         if not (self.model.config.dense_prompts and self.stack.ordered):
             return prompts
         before = [
-            self._look_again(track.index, track.last.logits, track.last.region, region)
-            for track, region in zip(tracks, regions, strict=True)
+            self._look_again(index, track.last.logits, track.last.region, region)
+            for track, (index, region) in zip(tracks, views, strict=True)
         ]
         return SlicePrompts(prompts.points, prompts.labels, carry_mask(torch.stack(before)))
 
@@ -206,23 +214,33 @@ class Propagator:
             return logits
         return region.cut(seen.paste(logits, *self.stack.shape(index)), self.model.config.mask_size)
 
-    def memories(
-        self, places: Sequence[int], features: ImageFeatures, output: SliceOutput, prompted: bool
-    ) -> list[Memory]:
-        """Encode a batch of answers as memories."""
+    def encoded(self, features: ImageFeatures, output: SliceOutput, prompted: bool) -> Tensor:
+        """Encode a batch of answers as memories (B, memory_dim, g, g)."""
         encoded = self.model.memorise(features.embedding, output.logits, output.object_score, prompted)
         # bfloat16, as the reference keeps them: half the memory, and equal numbers.
-        encoded = encoded.to(torch.bfloat16)
-        confidence = output.iou.tolist()
-        return [
-            Memory(place, encoded[row], features.embedding[row], output.pointer[row], confidence[row])
-            for row, place in enumerate(places)
-        ]
+        return encoded.to(torch.bfloat16)
 
-    def drawn(self, index: int, region: Region, output: SliceOutput, row: int) -> DrawnSlice:
-        """Take one answer, as of a prompted slice, out of a batch and measure it on the slice."""
-        mask = region.paste(output.logits[row], *self.stack.shape(index)) > 0
-        area = int(mask.sum()) * math.prod(self.stack.spacing(index))
-        confidence, score = float(output.iou[row]), float(output.object_score[row])
-        logits = output.logits[row].clone()  # a row of the batch would keep the whole batch alive
-        return DrawnSlice(logits, region, confidence, score, "prompt", 0, area, mask_box(mask), area)
+    def read(
+        self, views: Sequence[View], output: SliceOutput, more: Sequence[Tensor] = ()
+    ) -> tuple[list[DrawnSlice], list[Mask], list[npt.NDArray[np.float32]]]:
+        """Wait for the answers to views: as of prompted slices, and their masks (rows, columns).
+
+        `more` float32 tensors are brought along.
+        """
+        pasted = [
+            region.paste(logits, *self.stack.shape(index)) > 0
+            for (index, region), logits in zip(views, output.logits, strict=True)
+        ]
+        confidence, score, *rest = read_back([output.iou.float(), output.object_score.float(), *more, *pasted])
+        masks: list[Mask] = rest[len(more) :]
+        drawn = [
+            self._drawn(view, logits.clone(), mask, float(confidence[row]), float(score[row]))
+            for row, (view, logits, mask) in enumerate(zip(views, output.logits, masks, strict=True))
+        ]
+        return drawn, masks, rest[: len(more)]
+
+    def _drawn(self, view: View, logits: Tensor, mask: Mask, confidence: float, score: float) -> DrawnSlice:
+        """Measure an answer on its slice. The logits are its own: a row of a batch would keep the whole batch alive."""
+        index, region = view
+        area, box = int(mask.sum()) * math.prod(self.stack.spacing(index)), mask_box(mask)
+        return DrawnSlice(logits, region, confidence, score, "prompt", 0, area, box, area)

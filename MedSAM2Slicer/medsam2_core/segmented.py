@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from medsam2_core.answers import Answer, Mask
+from medsam2_core.answers import Answer
 from medsam2_core.conditioning import Conditioning
+from medsam2_core.image.region import Mask
 from medsam2_core.prompts import SlicePrompt
 from medsam2_core.propagation import DrawnSlice
 

@@ -9,24 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.answers import Answer, Mask, SlicePrediction, SliceResult
+from medsam2_core.answers import Answer, SlicePrediction, SliceResult
 from medsam2_core.conditioning import condition
 from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.errors import PromptError, VolumeError
-from medsam2_core.image.region import FieldOfView, WholeView, ZoomView
+from medsam2_core.image.region import Mask, view_called
 from medsam2_core.image.stack import SliceStack, VolumeStack
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import Course, MemoryRule, memory_rule
 from medsam2_core.model import SAM2
 from medsam2_core.prompts import SlicePrompt, mask_prompt
-from medsam2_core.propagation import DrawnSlice, Propagator, Track
+from medsam2_core.propagation import Propagator, Track, Tracked
 from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
 from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.segmented import SegmentedObject
 from medsam2_core.stopping import CancelToken, StopRules
 
 _STEPS = {"forward": 1, "backward": -1}
-_VIEWS: dict[str, FieldOfView] = {"whole": WholeView(), "zoom": ZoomView()}
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Session:
         self.model = model
         self._stack = stack
         self._memory = memory_rule(memory)
-        self._view = _field_of_view(field_of_view, model)
+        self._view = view_called(model.config.field_of_view if field_of_view == "auto" else field_of_view)
         self._cache = EmbeddingCache(model, stack)
         self._propagator = Propagator(model, stack, self._cache, self._view)
         self._objects: dict[int, SegmentedObject] = {}
@@ -157,14 +156,18 @@ class Session:
                 if index not in known.conditioning:
                     known.conditioning[index] = condition(self._propagator, index, prompt, known.seen(index))
 
-    def _step(self, index: int, direction: str, object_ids: Sequence[int]) -> PropagationStep:
+    def _step(self, index: int, direction: str, object_ids: Sequence[int], mask: Mask | None = None) -> PropagationStep:
+        """The answers on a slice. Their mask is taken from the device, unless it is here already."""
         shape = self._stack.shape(index)
         answers = {object_id: self._objects[object_id].answer(index) for object_id in object_ids}
         present = {object_id: answer for object_id, answer in answers.items() if answer is not None}
         return PropagationStep(
             index,
             direction,
-            {object_id: (answer.logits(*shape) > 0).cpu().numpy() for object_id, answer in present.items()},
+            {
+                object_id: (answer.logits(*shape) > 0).cpu().numpy() if mask is None else mask
+                for object_id, answer in present.items()
+            },
             {object_id: answer.confidence for object_id, answer in present.items()},
             {object_id: answer.object_score for object_id, answer in present.items()},
         )
@@ -348,27 +351,34 @@ class VolumeSession(Session):
         fresh: set[tuple[int, int]] = set()
         try:
             yield from self._prompt_steps(span, object_ids)
-            for track, index, drawn in self._propagator.run(tracks, cancel):
-                self._keep(track, index, drawn, fresh)
+            for tracked in self._propagator.run(tracks, cancel):
+                self._keep(tracked, fresh)
                 if progress is not None:
                     progress(sum(t.position for t in tracks), sum(t.planned for t in tracks))
-                yield self._step(index, track.direction, [track.object_id])
+                yield self._tracked_step(tracked)
         finally:  # also if the iterator is closed early
             self._finish(tracks, fresh)
+
+    def _tracked_step(self, tracked: Tracked) -> PropagationStep:
+        index, object_id = tracked.index, tracked.track.object_id
+        answer = self._objects[object_id].answer(index)
+        alone = answer is not None and all(one is tracked.drawn for one in answer.drawn)
+        return self._step(index, tracked.track.direction, [object_id], tracked.mask if alone else None)
 
     def _prompt_steps(self, span: range, object_ids: list[int]) -> Iterator[PropagationStep]:
         prompts = {object_id: self._objects[object_id].prompts for object_id in object_ids}
         for index in sorted({index for places in prompts.values() for index in places if index in span}):
             yield self._step(index, "prompt", [object_id for object_id in object_ids if index in prompts[object_id]])
 
-    def _keep(self, track: Track, index: int, drawn: DrawnSlice, fresh: set[tuple[int, int]]) -> None:
+    def _keep(self, new: Tracked, fresh: set[tuple[int, int]]) -> None:
         """Store an answer: in place of an earlier propagation's, beside the other direction's."""
+        track, index = new.track, new.index
         tracked = self._objects[track.object_id].tracked
         earlier = tracked.get(index, Answer(()))
         if (track.object_id, index) not in fresh:
             earlier = earlier.without(track.direction) if track.beside else Answer(())
             fresh.add((track.object_id, index))
-        tracked[index] = earlier.with_other(drawn)
+        tracked[index] = earlier.with_other(new.drawn)
 
     def _finish(self, tracks: list[Track], fresh: set[tuple[int, int]]) -> None:
         """Note why tracks ended; slices one of them gave up on lose what an earlier propagation drew."""
@@ -388,10 +398,3 @@ def _steps(direction: str) -> tuple[str, ...]:
     if direction not in _STEPS:
         raise PromptError(f"Direction '{direction}' is unknown: choose both, forward or backward.")
     return (direction,)
-
-
-def _field_of_view(name: str, model: SAM2) -> FieldOfView:
-    name = model.config.field_of_view if name == "auto" else name
-    if name not in _VIEWS:
-        raise PromptError(f"Field of view '{name}' is unknown: choose auto, whole or zoom.")
-    return _VIEWS[name]

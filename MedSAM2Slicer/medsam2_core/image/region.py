@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch.nn.functional as F
 from torch import Tensor
 
+from medsam2_core.errors import PromptError
+
 OUTSIDE_LOGIT = -1024.0
 """Mask logit of pixels the model did not see."""
+
+Mask = npt.NDArray[np.bool_]
+"""Pixels of an object on a slice (rows, columns)."""
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels, both corners included."""
@@ -148,11 +155,19 @@ class ZoomView:
 
 
 FieldOfView = WholeView | ZoomView
+_VIEWS: dict[str, FieldOfView] = {"whole": WholeView(), "zoom": ZoomView()}
 
 
-def mask_box(mask: Tensor) -> Box | None:
+def view_called(name: str) -> FieldOfView:
+    """Return the field of view called whole or zoom. Raises PromptError for other names."""
+    if name not in _VIEWS:
+        raise PromptError(f"Field of view '{name}' is unknown: choose auto, whole or zoom.")
+    return _VIEWS[name]
+
+
+def mask_box(mask: Mask) -> Box | None:
     """Smallest box around the true pixels of (rows, columns), or None if there are none."""
-    rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None
     return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])

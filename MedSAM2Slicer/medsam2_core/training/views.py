@@ -56,12 +56,12 @@ def _follow(rng: Generator, masks: Tensor) -> list[Region]:
     """A region for each slice, chosen by what the slice before shows; the first lies somewhat beside its object."""
     factor = rng.uniform(*_ZOOM)
     view = ZoomView(factor, _SMALLEST_SIDE, margin=(1 - 1 / factor) / 5, sparse=0.6 / factor)
-    shape, box = (masks.shape[1], masks.shape[2]), mask_box(masks[0])
+    shape, box = (masks.shape[1], masks.shape[2]), mask_box(masks[0].cpu().numpy())
     first = view.around(box, *shape, (1, 1))
     aside = np.rint(rng.uniform(-0.12, 0.12, 2) * first.width).astype(int)
     regions = [Region(first.x0 + int(aside[0]), first.y0 + int(aside[1]), first.width, first.height)]
     for mask in masks[:-1]:
-        box = mask_box(mask) or box
+        box = mask_box(mask.cpu().numpy()) or box
         regions.append(view.around(box, *shape, (1, 1), regions[-1]))
     return regions
 

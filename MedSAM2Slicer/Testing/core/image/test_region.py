@@ -163,7 +163,7 @@ def test_the_first_view_that_serves_is_used_again() -> None:
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.02))
 def test_the_box_of_a_mask_is_the_smallest_around_it(seed: int, share: float) -> None:
     mask = torch.rand((ROWS, COLUMNS), generator=torch.Generator().manual_seed(seed)) < share
-    box = mask_box(mask)
+    box = mask_box(mask.numpy())
     if not mask.any():
         assert box is None
         return
