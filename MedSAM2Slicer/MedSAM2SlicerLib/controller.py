@@ -58,13 +58,15 @@ class Controller(Workplace):
     # What is worked on
 
     def setVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        """Look at another volume; a running propagation ends."""
-        if volumeNode is not self._volume.node:
+        """Look at another volume, or at other voxels of this one; a running propagation ends."""
+        if (isOther := volumeNode is not self._volume.node) or self._volume.hasOtherVoxels:
             self._abandon()
             self._volume.close(self._client)
             self._useVolume(volumeNode)
             self._target.noteNewSession()
             self._tellAll()
+            if not isOther:
+                self.noticed.emit(_("The volume's voxels have changed: propagate again."))
 
     def setSegment(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None, segmentId: str = "") -> None:
         """Work on another segment; a running propagation ends, and the prompts are those of that segment."""

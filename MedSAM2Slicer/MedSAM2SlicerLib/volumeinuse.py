@@ -37,6 +37,7 @@ class VolumeInUse:
 
     def __init__(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         self.node = node
+        self._changedAt = _changedAt(node)
         self._prepared: PreparedVolume | None = None
         self._resampled: dict[SliceStack, PreparedVolume] = {}  # the one used last comes last
         self._window: tuple[object, Window] | None = None
@@ -44,6 +45,11 @@ class VolumeInUse:
         self._sessions: dict[str, set[SliceStack]] = {}  # by owner
         self._seen: dict[str, str] = {}  # by owner
         self._hash: tuple[int, Future[str]] | None = None
+
+    @property
+    def hasOtherVoxels(self) -> bool:
+        """Whether the node has got other voxels since, such as another frame of a sequence."""
+        return _changedAt(self.node) != self._changedAt
 
     def prepared(self, window: Window | str, stack: SliceStack) -> PreparedVolume:
         """Return the volume as the worker gets it; `window` as in `volumes.windowOf`."""
@@ -171,6 +177,11 @@ class VolumeInUse:
             client.closeSession(_sessionKey(owner, stack))
         if stacks & but:
             self._sessions[owner] = stacks & but
+
+
+def _changedAt(node: slicer.vtkMRMLScalarVolumeNode | None) -> int:
+    image = node and node.GetImageData()
+    return int(image.GetMTime()) if image else 0
 
 
 def _sessionKey(owner: str, stack: SliceStack) -> str:

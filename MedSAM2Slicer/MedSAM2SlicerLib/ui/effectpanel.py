@@ -35,7 +35,8 @@ class EditorSource(SourceControls):
         return reason or ("" if self._selected.segmentId else _("Select a segment in the table above first."))
 
     def follow(self) -> None:
-        """The editor tells what is selected."""
+        """Notice other voxels in the volume; what is selected the editor tells."""
+        self.controller.setVolume(self._selected.volume)
 
     def _show(self, source: Source) -> None:
         self._selected = source

@@ -35,6 +35,7 @@ class MessageLine(Part):
         self._isStopping, self._waited = False, 0
         self.hear(controller.promptsChanged, self.forget)
         self.hear(controller.segmentChanged, self.forget)
+        self.hear(controller.previewed, lambda _slice: self.follow())
         self.hear(controller.progressed, self._onProgress)
         self.hear(controller.busyChanged, self._onBusy)
         self.hear(controller.finished, self.say)

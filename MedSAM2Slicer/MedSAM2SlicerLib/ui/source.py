@@ -89,7 +89,8 @@ class SourceControls(Part):
         self._onChosen()
 
     def follow(self) -> None:
-        """Take up a segment that undo brought back: the selector, which has its ID still, does not tell."""
+        """Notice other voxels in the volume; take up a segment that undo brought back, of which no selector tells."""
+        self.controller.setVolume(self.source().volume)
         if self.source().segmentId and not self.controller.segmentId:
             self._onChosen()
 

@@ -7,6 +7,7 @@ from unittest import mock
 
 import qt
 import slicer
+import slicer.util
 import vtk
 from effectselftest import EffectTestCase
 from medsam2selftest import MIDDLE, PanelTestCase, process
@@ -141,6 +142,14 @@ class MessageTest(EffectTestCase):
         self.wait(lambda: self.panel.review.summary.endswith("stopped at 3: object absent on 3 slices"))
         self.panel.line.forget()
         self.assertEqual(self.said(), self.panel.review.summary)
+
+    def test_other_voxels_make_slices_stale_and_say_so(self) -> None:
+        self.run_()
+        voxels = slicer.util.arrayFromVolume(self.volume)
+        slicer.util.updateVolumeFromArray(self.volume, voxels[::-1].copy())  # as another frame of a sequence does
+        self.wait(lambda: self.said() == "The volume's voxels have changed: propagate again.")
+        states = {one.state for one in self.controller.slices().values()}
+        self.assertEqual(states, {"prompted", "stale"})
 
     def test_stopping_says_so(self) -> None:
         self.start(2)
