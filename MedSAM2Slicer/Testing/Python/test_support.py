@@ -206,6 +206,16 @@ class ServicesTest(unittest.TestCase):
         self.assertEqual(self.services.workerText, "ssh gpu-host medsam2 worker")
         self.services.close()
 
+    def test_the_model_is_opened_ahead_but_not_by_a_command_that_was_typed(self) -> None:
+        with mock.patch.object(self.services, "client") as client:
+            self.services.warm("starter")
+            client.return_value.setModel.assert_called_once_with("starter")
+            client.return_value.prepare.assert_called_once_with()
+            client.return_value.reset_mock()
+            self.services.setWorkerText("srun --gres=gpu:1 medsam2 worker")
+            self.services.warm("starter")
+            client.return_value.prepare.assert_not_called()
+
     def test_what_is_missing(self) -> None:
         setup = mock.Mock()
         setup.missing.return_value = []

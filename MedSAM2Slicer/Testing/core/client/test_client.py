@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import shlex
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -98,6 +100,24 @@ def test_prepare_opens_ahead_of_need(make_client, block) -> None:
     assert facts == [client.modelFacts]
     client.prepare("s").wait()
     assert client.status().wait()["sessions"] == ["s"]
+
+
+def test_it_is_ready_once_the_model_is_open_and_there_is_a_log_from_the_start(make_client) -> None:
+    client = make_client()
+    assert not client.isReady
+    call = client.prepare()
+    assert (
+        client.log.path.read_text(encoding="utf-8")
+        .rstrip()
+        .endswith(shlex.quote(str(Path(__file__).with_name("fake_worker.py"))))
+    )
+    assert client.log.lastLine == ""
+    call.wait()
+    assert client.isReady
+    client.setModel("another")
+    assert not client.isReady
+    client.stop()
+    assert not client.isReady
 
 
 def test_callbacks_come_from_pump_only_and_in_order(make_client, block) -> None:
