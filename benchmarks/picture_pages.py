@@ -73,6 +73,21 @@ def panelPage(panel: Any, caption: str) -> Figure:
     return figure
 
 
+def screenPage(window: Any) -> Figure:
+    """Put a whole window on a page of its own size."""
+    import slicer
+
+    window.show()
+    for _ in range(3):
+        slicer.app.processEvents()
+    image = _grabbed(window)
+    height, width = image.shape[:2]
+    figure = plt.figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure.figimage(image, 0, 0)
+    _text(figure, width * 0.45, 10, f"{_NOTE} Slicer is sketched around the panel.", size=7, ha="left")
+    return figure
+
+
 def stripPage(controller: Any, current: int, caption: str) -> Figure:
     """Draw the strip with slice `current` in view, and below it a column for each state."""
     slices, doubtful = controller.slices(), controller.doubtful()

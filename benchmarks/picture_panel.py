@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from picture_pages import panelPage, stripPage, writePage
+from picture_pages import panelPage, screenPage, stripPage, writePage
+from picture_screen import screen
 from picture_user import (
     CORRECTED,
     OUT,
     Bools,
     Wait,
+    drawn,
     fail,
     largest,
     paint,
@@ -30,11 +32,12 @@ from picture_user import (
 )
 
 MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
-PANEL = 540  # pixels: width
+PANEL = 480  # pixels: width
+SCREENS = {(1366, 768): 420, (1920, 1080): 500}  # pixels: of the window, and its panel's width
 
 
 def main() -> None:
-    """Draw the panel, without and with what is under Advanced, and its strip."""
+    """Draw the panel, folded and unfolded, its strip, and where it is on two screens."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worker", default=sys.executable, help="Python with torch, for the model")
     options = parser.parse_args()
@@ -59,10 +62,16 @@ def main() -> None:
         face.controller.failed.connect(fail)
         wait = waiting(lambda: (slicer.app.processEvents(), time.sleep(0.005)))
         clicked = _correct(face, organs[CORRECTED], wait)
-        caption = f"Slice {clicked} was clicked on: the button says what will be drawn anew"
+        caption = f"Slice {clicked} was clicked: the button names what is redrawn"
         writePage(panelPage(_panel(face, wait), caption), OUT / "panel.png")
+        mask = drawn(face.controller)
+        for size, width in SCREENS.items():
+            window = screen(face, width, size, [CORRECTED, "spleen", "left kidney"], mask, clicked)
+            writePage(screenPage(window), OUT / f"screen-{size[0]}x{size[1]}.png")
+            face.uiWidget.setParent(None)  # or it would go with the window
+        face.ui.workerCommandEdit.text = ""  # where it is on this computer is nobody's business
         face.ui.advancedSection.collapsed = False
-        caption = "The panel with Advanced open, and what the model sees"
+        caption = "The last line unfolded, with what the model sees"
         writePage(panelPage(_panel(face, wait), caption), OUT / "advanced.png")
         caption = f"The strip of the {CORRECTED}, slice {clicked} in view, and each state's column"
         writePage(stripPage(face.controller, clicked, caption), OUT / "strip.png")
@@ -79,8 +88,8 @@ def _correct(face: Any, organ: Bools, wait: Wait) -> int:
     paint(controller, organ, worst, wait)
     propagate(controller, wait)
     away = -1 if worst > start else 1  # from the box, on the side that was not painted
-    drawn = [index for index, one in controller.slices().items() if one.areaMm2 and organ[index].any()]
-    end = max(drawn, key=lambda index: away * index)
+    shown = [index for index, one in controller.slices().items() if one.areaMm2 and organ[index].any()]
+    end = max(shown, key=lambda index: away * index)
     accepted, locked, clicked = (start + round(share * (end - start)) for share in (0.25, 0.5, 0.8))
     controller.accept(accepted)
     controller.lock(locked)
