@@ -37,7 +37,7 @@ def run_at_edge(command: Callable[[], int]) -> int:
         except KeyboardInterrupt:
             _say("Interrupted; nothing more was written.")
             return INTERRUPTED
-        except (MedSAM2Error, OSError, MemoryError, ImportError, UnicodeError, RuntimeError) as error:
+        except (MedSAM2Error, OSError, MemoryError, ImportError, UnicodeError, RuntimeError, SystemError) as error:
             sentence = _sentence(error)
             if sentence is None:
                 raise
@@ -47,10 +47,10 @@ def run_at_edge(command: Callable[[], int]) -> int:
 
 
 def _sentence(error: BaseException) -> str | None:
-    """What to tell; None for a mistake of ours."""
+    """What to tell; None for a mistake of ours. SystemError is how libraries in C fail where memory ran out."""
     if isinstance(error, MedSAM2Error):
         return str(error)
-    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _MEMORY_WORDS):
+    if isinstance(error, MemoryError | SystemError) or any(words in str(error).lower() for words in _MEMORY_WORDS):
         return _NO_MEMORY
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else "The output: "

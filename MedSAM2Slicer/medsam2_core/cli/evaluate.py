@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import VolumeError
 from medsam2_core.run.memory import DEFAULT_MEMORY
 
@@ -67,6 +68,7 @@ def add_parser(subparsers: SubParsers) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure, print a table, write a CSV file if asked for; returns the exit code."""
+    require_address_space()
     from medsam2_core.training.evaluation import Settings
     from medsam2_core.training.policies import Policy
 

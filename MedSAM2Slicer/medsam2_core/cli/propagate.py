@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INTERRUPTED
 from medsam2_core.cli.prompt_options import add_prompt_options
+from medsam2_core.cli.room import require_address_space
 from medsam2_core.cli.stop_options import add_drawing_options, add_stop_options
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def propagate(arguments: argparse.Namespace) -> int:
     """Check everything, run the model, write the segmentation and the report; returns the exit code."""
+    require_address_space()
     from medsam2_core.cli.execute import execute, open_drafts, write
     from medsam2_core.cli.plan import make_plan
     from medsam2_core.cli.signals import stopping

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def add_parser(subparsers: SubParsers) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train, or go on training, and print the checkpoint's path; returns the exit code."""
+    require_address_space()
     from medsam2_core.training.config import load_config
     from medsam2_core.training.loop import train as run_training
     from medsam2_core.weights.loading import find_device

@@ -313,7 +313,7 @@ def _rotation(forms: Forms) -> Float:
     """The affine of the qform, whose quaternion has its first part left out."""
     b, c, d = forms.fields["quaternion"]
     rest = 1 - (b * b + c * c + d * d)
-    rounding = 3 * np.finfo(np.float32 if forms.version == 1 else np.float64).eps  # as nibabel has it
+    rounding = 3 * float(np.finfo(np.float32 if forms.version == 1 else np.float64).eps)  # as nibabel has it
     if not rest > -rounding:  # NaN too
         raise VolumeError("The header's rotation (qform) is damaged: correct it, or export the volume again.")
     parts = np.array([0.0 if rest < rounding else math.sqrt(rest), b, c, d])

@@ -97,6 +97,11 @@ def test_folders_that_may_not_be_looked_at(tmp_path: Path, ct: Path) -> None:
         done = subprocess.run([*drop, *COMMAND, *map(str, words)], capture_output=True, text=True, env=environment)
         assert done.returncode == 2, done.stderr
         assert done.stderr.count("\n") == 1
+    locked.chmod(0o555)  # a home that may be read only
+    words = [str(ct), *BOX, "--model", "starter", "--output", str(tmp_path / "a.nii"), "--quiet"]
+    for command in (["models", "list"], ["propagate", *words]):
+        done = subprocess.run([*drop, *COMMAND, *command], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
     locked.chmod(0o700)
 
 
@@ -171,6 +176,19 @@ def test_what_the_system_refuses_is_one_sentence(run, capsys, monkeypatch, error
 
     monkeypatch.setattr(models, "_open_store", fail)
     assert words in assert_sentence(run, capsys, "models", "list")
+
+
+def test_a_limit_below_what_torch_takes_is_said_before_it_is_loaded(tmp_path: Path, ct: Path) -> None:
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (900_000_000,) * 2)
+
+    code, _, err = medsam2("propagate", ct, *BOX, "--output", tmp_path / "a.nii", before=limit)
+    assert code == 2
+    assert err == (
+        "medsam2: The limit on memory is 900 MB and PyTorch alone takes 1250 MB of addresses: raise it (ulimit -v).\n"
+    )
 
 
 def test_memory_for_the_result_is_looked_for_first(run, capsys, monkeypatch, ct: Path, checkpoint: Path) -> None:
