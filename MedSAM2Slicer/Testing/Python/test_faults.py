@@ -42,6 +42,11 @@ def signals(panel: Any) -> Iterator[tuple[str, Signal]]:
 class Faulty:
     """What the tests of module and effect share."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.told: list[str] = []
+        self.panel.line.said.connect(self.told.append)  # the next click takes a message away
+
     def clickBeside(self, count: int) -> None:
         """Click where no point is near that was clicked before."""
         self.click(4 + 7 * (count % 5), 4 + 7 * (count // 5 % 5), MIDDLE)
@@ -58,9 +63,10 @@ class Faulty:
     def expect(self, name: str) -> None:
         """Check that a fault was told, and take it for known."""
         with self.subTest(name):
-            self.wait(lambda: SENTENCE in self.said())
+            self.wait(lambda: SENTENCE in " ".join([*self.told, self.said()]))
             self.assertTrue(self.faults.texts)
         self.faults.texts.clear()
+        self.told.clear()
 
     def eachFailing(self) -> Iterator[tuple[str, Boom]]:
         """Let slot after slot of each signal fail, the others in their places; only one at a time."""
