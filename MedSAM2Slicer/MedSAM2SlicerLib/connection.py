@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from medsam2_core.errors import WorkerError
-from medsam2_core.worker.wire import PROTOCOL, Buffer, Decoder, Frame, Header, encode
-from MedSAM2SlicerLib.transports import Transport
+from medsam2_core.worker.wire import PROTOCOL, Decoder, Frame, Header, encode, encode_head
+from MedSAM2SlicerLib.transports import Payload, Transport, sizeOf
 
 _BLOCKED_SECONDS = 5.0
+_DELIVERY_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,19 @@ class Connection:
         self._transport.received, self._transport.ended = self._onReceived, self._onEnded
         self._transport.start(command, environment)
 
-    def send(self, header: Header, payloads: Sequence[Buffer] = ()) -> None:
+    def send(self, header: Header, payloads: Sequence[Payload] = ()) -> None:
         """Send a message. Raises WorkerError if it is too large."""
-        self._transport.write(encode(header, payloads))
+        self._transport.write([encode_head(header, [sizeOf(payload) for payload in payloads]), *payloads])
         self._heard = self._clock()
 
     def pump(self, seconds: float) -> None:
         """Deliver what has come; if nothing has, wait for it up to so many seconds."""
-        self._transport.pump(seconds)
+        self._transport.pump(0.0 if self._waiting else seconds)
+        self._deliver()
 
     def tick(self, isBusy: bool) -> None:
         """Look at the clock: a worker that should have said something by now is lost."""
+        self._deliver()
         now = self._clock()
         if now - self._ticked > _BLOCKED_SECONDS:
             self._heard = now  # nobody looked for so long; what came meanwhile may still wait to be delivered
@@ -104,16 +109,24 @@ class Connection:
         self._deliver()
 
     def _onEnded(self, reason: str) -> None:
+        self._deliver(math.inf)
         self.lose(reason)
 
-    def _deliver(self) -> None:
-        """Hand messages over one by one; those that come while one is being handled wait for their turn."""
+    def _deliver(self, seconds: float = _DELIVERY_SECONDS) -> None:
+        """Hand messages over one by one; those that come while one is being handled wait for their turn.
+
+        After a short time the rest waits for the next tick or message: on a busy machine many come at once, and an
+        event loop must not stand for all of them.
+        """
         if self._delivering:
             return
         self._delivering = True
+        end = time.perf_counter() + seconds
         try:
             while self._waiting and self._listener is not None:
                 self._handOver(self._waiting.pop(0))
+                if time.perf_counter() > end:
+                    break
         finally:
             self._delivering = False
 

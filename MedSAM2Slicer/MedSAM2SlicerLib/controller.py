@@ -45,8 +45,7 @@ class Controller(Workplace):
     ) -> None:
         super().__init__(kept or Kept(Target(editorNode=editorNode, history=history)))
         self.previewed, self.sliceDrawn = Signal(), Signal()  # slice index
-        self.progressed = Signal()  # Progress
-        self.busyChanged = Signal()  # bool
+        self.progressed, self.busyChanged = Signal(), Signal()  # Progress; bool
         self.finished, self.failed = Signal(), Signal()  # one sentence
         self._client = client
         client.noticed.connect(self.noticed.emit)
@@ -216,6 +215,7 @@ class Controller(Workplace):
     def tick(self) -> None:
         """Watch the worker's time-outs, the user's edits and `whyNot`; from a timer, about every 50 ms."""
         self._client.tick()
+        self._volume.work()
         self._followWhyNot()
         if self._edits.settled and not self.busy and not self.waits:
             self._lookForEdits()

@@ -8,7 +8,7 @@ the volume is moved to; `SliceStack.plane` is all that has to be kept for that.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import slicer
@@ -19,6 +19,7 @@ from medsam2_core.image.geometry import Float
 from medsam2_core.image.oblique import ObliqueSlices, Voxels
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.geometry import viewAxis, volumeToWorldMatrix
+from MedSAM2SlicerLib.growing import GrowingArray
 from MedSAM2SlicerLib.layers import Bools, Box, bounds, boxOf, isEmpty, labelOf, labelsIn, layerOf, shifted
 from MedSAM2SlicerLib.layers import voxels as valuesOf
 from MedSAM2SlicerLib.segments import SegmentWriter, Written
@@ -53,9 +54,19 @@ def isAlong(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRM
 
 
 def preparedOblique(prepared: PreparedVolume, slices: ObliqueSlices) -> PreparedVolume:
-    """Return a volume as the model sees it on oblique slices, along axis 0; black outside. 0.8 s for a chest CT."""
+    """Return a volume as the model sees it on oblique slices, along axis 0; black outside."""
     key = f"{prepared.key}:{hashlib.sha256(slices.plane.tobytes()).hexdigest()[:16]}"
-    return PreparedVolume(slices.resample(prepared.grey), slices.geometry, prepared.window, key)
+    shown = np.zeros(slices.geometry.shape_kji, dtype=np.uint8)
+
+    def steps() -> Iterator[int]:
+        yield from (0 for _ in prepared.growing.pieces())
+        grey = prepared.grey
+        for index in range(len(shown)):
+            slices.show(index, grey, shown[index])
+            yield index + 1
+
+    growing = GrowingArray(shown, steps())
+    return PreparedVolume(growing, slices.geometry, prepared.window, key)
 
 
 class ObliqueWriter:

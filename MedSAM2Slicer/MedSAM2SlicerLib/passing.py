@@ -109,6 +109,7 @@ class Pass:
 
     def write(self, step: Step) -> Progress:
         """Write a step into its segments. Raises VolumeError if one is gone."""
+        self._volume.work()
         return self._running.write(step, ahead=sum(leg.size for leg in self._legs[1:]))
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:

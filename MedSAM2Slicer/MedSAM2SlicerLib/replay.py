@@ -26,7 +26,7 @@ from MedSAM2SlicerLib.segments import ensureSegmentation
 from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
-from MedSAM2SlicerLib.volumes import PreparedVolume, checkedGeometry, prepareVolume, voxelHash
+from MedSAM2SlicerLib.volumes import PreparedVolume, prepareVolume
 
 Run = str | Path | Mapping[str, Any]
 Progress = Callable[[int, int], object]
@@ -52,15 +52,16 @@ def replay(
     if oblique is not None:
         prepared = preparedOblique(prepared, oblique)
     runs = record.runs(Slicing(prepared.geometry, stack.axis))
-    _noteOtherVolume(record, volumeNode)
+    volume = VolumeInUse(volumeNode)
+    _noteOtherVolume(record, volumeNode, _hashed(client, volume))
     names = [item.segment.name for item in runs[-1].objects]
     targets = [_target(volumeNode, segmentationNode, names[0])]
     targets += [_target(volumeNode, targets[0].segmentationNode, name) for name in names[1:]]
     segments = {
-        item.segment.label: _Segment(target, target.writer(VolumeInUse(volumeNode), stack))
+        item.segment.label: _Segment(target, target.writer(volume, stack))
         for item, target in zip(runs[-1].objects, targets, strict=True)
     }
-    session = _Session(client, volumeNode, prepared, record, segments, model)
+    session = _Session(client, volume, prepared, record, segments, model)
     try:
         session.repeat(runs, progress)
     finally:
@@ -85,13 +86,13 @@ class _Session:
     def __init__(
         self,
         client: WorkerClient,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        volume: VolumeInUse,
         prepared: PreparedVolume,
         record: RunRecord,
         segments: Mapping[int, _Segment],
         model: str | None,
     ) -> None:
-        self._client, self._volumeNode, self._prepared, self._record = client, volumeNode, prepared, record
+        self._client, self._volume, self._prepared, self._record = client, volume, prepared, record
         self._segments = segments
         settings = record.run.settings
         self._stack, self._memory = settings.stack or SliceStack(), settings.memory or DEFAULT_MEMORY
@@ -168,11 +169,12 @@ class _Session:
         """Empty the slices that runs gave up, and those that held something else before."""
         for record in result.objects:
             drawn = {one.slice_index for one in record.slices}
-            others = set(range(self._prepared.geometry.shape_kji[self._stack.axis])) - drawn
-            self._segments[record.object_id].writer.writeSlices(dict.fromkeys(sorted(others)), self._stack.axis)
+            segment = self._segments[record.object_id]
+            masks = self._volume.masks(segment.target.segmentationNode, segment.target.segmentId, self._stack)
+            segment.writer.writeSlices(dict.fromkeys(sorted(masks.prints().keys() - drawn)), self._stack.axis)
 
     def _save(self, runs: list[PlacedRun], results: list[Propagated]) -> None:
-        voxelsSha256 = voxelHash(self._volumeNode)
+        voxelsSha256 = _hashed(self._client, self._volume)
         _noteOtherModel(self._record.run.settings, self._client.modelFacts or {})
         for place, (run, result) in enumerate(zip(runs, results, strict=True)):
             for item in run.objects:
@@ -180,7 +182,7 @@ class _Session:
                 saveRun(
                     target.segmentationNode,
                     target.segmentId,
-                    self._volumeNode,
+                    self._volume.node,
                     self._settings(run),
                     item.prompts,
                     result,
@@ -243,9 +245,16 @@ def _look(settings: FileSettings) -> tuple[float, float]:
     return threshold, RunSettings.smoothing_mm if settings.smoothing_mm is None else settings.smoothing_mm
 
 
-def _noteOtherVolume(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-    checkedGeometry(volumeNode)
-    if "volume" in record.report and not record.isOf(volumeNode):
+def _hashed(client: WorkerClient, volume: VolumeInUse) -> str:
+    """The hash of the voxels, while the application goes on."""
+    voxelHash = volume.voxelsSha256()
+    while volume.work():
+        client.pump(0)
+    return voxelHash.result()
+
+
+def _noteOtherVolume(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode, voxelsSha256: str) -> None:
+    if "volume" in record.report and not record.isOf(volumeNode, voxelsSha256):
         logging.warning("The run was made on another volume than %r, so the mask will differ.", volumeNode.GetName())
 
 

@@ -19,6 +19,7 @@ from medsam2_core.worker.prompts import objects_to_wire
 from medsam2_core.worker.results import Grid
 from medsam2_core.worker.rules import rules_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
+from MedSAM2SlicerLib.transports import Growing, Payload
 
 
 class Volume(Protocol):
@@ -37,7 +38,7 @@ class Request:
     """A message to the worker but for its id, and what becomes of the result."""
 
     header: Header
-    payloads: Sequence[Buffer] = ()
+    payloads: Sequence[Payload] = ()
     read: Callable[[Frame], Any] = field(default=lambda frame: frame.header)
 
 
@@ -50,7 +51,7 @@ def openModel(name: str, device: str, imageSize: int | None) -> Request:
 
 
 def openVolume(key: str, volume: Volume) -> Request:
-    """A volume; its voxels are not copied."""
+    """A volume; its voxels are not copied, and made while they are sent where that is how it has them."""
     geometry, window = volume.geometry, volume.window
     header = {
         "request": "open_volume",
@@ -61,7 +62,8 @@ def openVolume(key: str, volume: Volume) -> Request:
         "direction_lps": [list(row) for row in geometry.direction_lps],
         "window": {"lower": float(window.lower), "upper": float(window.upper), "name": window.name},
     }
-    return Request(header, [memoryview(np.ascontiguousarray(volume.grey)).cast("B")])
+    growing: Growing | None = getattr(volume, "growing", None)
+    return Request(header, [growing or memoryview(np.ascontiguousarray(volume.grey)).cast("B")])
 
 
 def predict(key: str, sliceIndex: int, objects: Sequence[RunObject]) -> Request:

@@ -58,9 +58,12 @@ class RunRecord:
         """Return the runs in a volume, the last one last. Raises PromptError if they do not fit `slicing`."""
         return place_runs(self.run, slicing)
 
-    def isOf(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
-        """Whether the run was made on this volume: the same voxels on the same grid, whatever node holds them."""
-        return self._isOf(checkedGeometry(volumeNode), voxelHash(volumeNode))
+    def isOf(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, voxelsSha256: str | None = None) -> bool:
+        """Whether the run was made on this volume: the same voxels on the same grid, whatever node holds them.
+
+        `voxelsSha256` is its `voxelHash`, for those who have it.
+        """
+        return self._isOf(checkedGeometry(volumeNode), voxelsSha256 or voxelHash(volumeNode))
 
     def leadsTo(self, report: Mapping[str, Any], geometry: Geometry) -> bool:
         """Whether a run on a volume of `geometry` could follow in the same session."""

@@ -36,6 +36,7 @@ from MedSAM2SlicerLib.layers import (
     parted,
     sharing,
     shifted,
+    voxels,
     writeLabels,
 )
 from MedSAM2SlicerLib.masking import EditRules
@@ -318,8 +319,9 @@ def segmentVolumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId:
     layer = layerOf(segmentationNode, segmentId)
     if layer is None or isEmpty(boxOf(layer)):
         return 0.0
-    marked = labelsIn(layer, boxOf(layer)) == labelOf(segmentationNode, segmentId)
-    return int(np.count_nonzero(marked)) * math.prod(layer.GetSpacing()) / 1000
+    held = bounds(voxels(layer))  # while a run writes, a layer may be far larger than what it holds
+    marked = 0 if held is None else np.count_nonzero(voxels(layer)[held] == labelOf(segmentationNode, segmentId))
+    return int(marked) * math.prod(layer.GetSpacing()) / 1000
 
 
 def _resampled(

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import IO, Any, Protocol
@@ -16,7 +16,33 @@ from medsam2_core.worker.wire import Buffer
 from MedSAM2SlicerLib.workerlog import WorkerLog
 
 _READ_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 20  # as many as a slab of a volume; copying them takes 0.2 ms
 _EXIT_SECONDS = 2.0  # for a process that has closed its stdout, before it is killed
+
+
+class Growing(Protocol):
+    """Bytes that are made piece by piece while they are sent; a piece may be empty."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def pieces(self) -> Iterator[Buffer]: ...
+
+
+Payload = Buffer | Growing
+
+
+def sizeOf(payload: Payload) -> int:
+    """Return how many bytes a payload has."""
+    return payload.nbytes if isinstance(payload, memoryview) or hasattr(payload, "pieces") else len(payload)
+
+
+def piecesOf(payloads: Sequence[Payload]) -> Iterator[memoryview]:
+    """Give the bytes of payloads in pieces small enough for an event loop."""
+    for payload in payloads:
+        for piece in payload.pieces() if hasattr(payload, "pieces") else [payload]:
+            rest = memoryview(piece).cast("B")
+            yield from (rest[start : start + _PIECE_BYTES] for start in range(0, max(1, len(rest)), _PIECE_BYTES))
 
 
 class Transport(Protocol):
@@ -36,7 +62,7 @@ class Transport(Protocol):
     def start(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Start a program with arguments, no shell; None is this process's environment. Failure is told by `ended`."""
 
-    def write(self, buffers: Sequence[Buffer]) -> None:
+    def write(self, payloads: Sequence[Payload]) -> None:
         """Send bytes, in order, without waiting; they are lost if the process is gone."""
 
     def kill(self, grace: float = 0.0) -> None:
@@ -73,7 +99,7 @@ class SubprocessTransport:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
-        self._outgoing: SimpleQueue[Sequence[Buffer] | None] = SimpleQueue()
+        self._outgoing: SimpleQueue[Sequence[Payload] | None] = SimpleQueue()
         self._incoming: SimpleQueue[bytes | str] = SimpleQueue()  # bytes received, or why it ended
         self._over = False
 
@@ -103,8 +129,8 @@ class SubprocessTransport:
         logger = self._run(self._copyToLog, self._process.stderr)
         self._run(self._read, self._process, logger)
 
-    def write(self, buffers: Sequence[Buffer]) -> None:
-        self._outgoing.put(buffers)
+    def write(self, payloads: Sequence[Payload]) -> None:
+        self._outgoing.put(payloads)
 
     def kill(self, grace: float = 0.0) -> None:
         self._over = True
@@ -144,9 +170,9 @@ class SubprocessTransport:
     def _write(self, pipe: IO[bytes]) -> None:
         try:
             with pipe:
-                while (buffers := self._outgoing.get()) is not None:
-                    for buffer in buffers:
-                        _writeAll(pipe.fileno(), memoryview(buffer).cast("B"))
+                while (payloads := self._outgoing.get()) is not None:
+                    for piece in piecesOf(payloads):
+                        _writeAll(pipe.fileno(), piece)
         except OSError:
             return  # the process is gone; the reader finds out why
 

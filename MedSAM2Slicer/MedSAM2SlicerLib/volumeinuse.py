@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +15,17 @@ from medsam2_core.run.prompts import Slicing
 from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.geometry import volumeToWorld
+from MedSAM2SlicerLib.growing import VoxelHash
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.oblique import ObliqueSliceMasks, ObliqueWriter, preparedOblique
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.segments import SegmentWriter
 from MedSAM2SlicerLib.slicemasks import SliceMasks, SliceWriter, StoredSliceMasks
-from MedSAM2SlicerLib.volumes import PreparedVolume, arrayHash, checkedGeometry, prepareVolume, volumeKey, windowOf
+from MedSAM2SlicerLib.volumes import PreparedVolume, checkedGeometry, prepareVolume, volumeKey, windowOf
 
 _OBLIQUE = 3  # stacks that are kept ready: of a chest CT 35 to 90 MB each, here and in the worker
-_hashing = ThreadPoolExecutor(1, "voxel hash")  # hashlib lets the interface's thread run meanwhile
+_HASHING_SECONDS = 0.01  # at a time
 
 
 class VolumeInUse:
@@ -44,7 +44,7 @@ class VolumeInUse:
         self._opened: set[str] = set()  # keys of the forms that the client knows
         self._sessions: dict[str, set[SliceStack]] = {}  # by owner
         self._seen: dict[str, str] = {}  # by owner
-        self._hash: tuple[int, Future[str]] | None = None
+        self._hash: tuple[int, VoxelHash] | None = None
 
     @property
     def hasOtherVoxels(self) -> bool:
@@ -92,6 +92,7 @@ class VolumeInUse:
         self._opened = (self._opened & ready) | {prepared.key}
         self._closeSessions(client, owner, {stack, *inUse})
         self._sessions[owner] = self._sessions.get(owner, set()) | {stack}
+        self.voxelsSha256()
         client.setModel(options.model, options.device)
         client.setVolume(prepared.key, prepared)
         key = _sessionKey(owner, stack)
@@ -114,13 +115,17 @@ class VolumeInUse:
         self._opened.clear()
         self._sessions.clear()
 
-    def voxelsSha256(self) -> Future[str]:
-        """Return the hash of the voxels, taken anew only when they have changed, on a thread: 0.1 s for a chest CT."""
+    def voxelsSha256(self) -> VoxelHash:
+        """Return the hash of the voxels, taken anew only when they have changed; `work` takes it bit by bit."""
         checkedGeometry(self.node)
         changed = self.node.GetImageData().GetMTime()
         if self._hash is None or self._hash[0] != changed:
-            self._hash = changed, _hashing.submit(arrayHash, slicer.util.arrayFromVolume(self.node))
+            self._hash = changed, VoxelHash(slicer.util.arrayFromVolume(self.node))
         return self._hash[1]
+
+    def work(self) -> bool:
+        """Go on with the hash, once it was asked for, for 10 ms; whether there is more to do."""
+        return self._hash is not None and self._hash[1].work(_HASHING_SECONDS)
 
     def masks(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, stack: SliceStack) -> SliceMasks:
         """Return a segment as masks of slices."""
@@ -159,8 +164,10 @@ class VolumeInUse:
     def modelView(self, window: Window | str, stack: SliceStack, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it: windowed and upright."""
         prepared = self.prepared(window, stack)
-        turned = SliceOrientation.upright(prepared.geometry, stack.axis).turn(prepared.grey)
-        view: npt.NDArray[np.uint8] = turned[sliceIndex]
+        turn = SliceOrientation.upright(prepared.geometry, stack.axis).turn
+        if prepared is self._prepared:  # which may not be windowed yet
+            return prepared.window.to_uint8(turn(slicer.util.arrayFromVolume(self.node))[sliceIndex])
+        view: npt.NDArray[np.uint8] = turn(prepared.grey)[sliceIndex]
         return view
 
     def _whole(self, window: Window | str) -> PreparedVolume:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.geometry import volumeGeometry
+from MedSAM2SlicerLib.growing import GrowingArray, VoxelHash
 
 _COLOUR_COMPONENTS = (3, 4)
 # What a display node starts with. With automatic windowing off it means that nobody has chosen anything yet.
@@ -28,22 +28,28 @@ _UNTOUCHED = (256.0, 128.0)
 class PreparedVolume:
     """A volume ready for the worker; another one with the same key is equal to it.
 
-    grey: uint8 (k, j, i), C-contiguous, windowed; its own copy. geometry: of the volume's own grid, without parent
+    growing: what `grey` is made of, on its way to the worker. geometry: of the volume's own grid, without parent
     transforms. key: equal as long as voxels, grid and window are, so that the worker keeps its embeddings.
     """
 
-    grey: npt.NDArray[np.uint8] = field(compare=False)
+    growing: GrowingArray = field(compare=False)
     geometry: Geometry = field(compare=False)
     window: Window = field(compare=False)
     key: str
 
+    @property
+    def grey(self) -> npt.NDArray[np.uint8]:
+        """The voxels: uint8 (k, j, i), C-contiguous, windowed; their own copy. Up to 1 s if it is not made yet."""
+        return self.growing.whole()
+
 
 def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | str = "auto") -> PreparedVolume:
-    """Window a volume; `window` as in `windowOf`. Raises VolumeError for what is no scalar 3D volume."""
+    """Window a volume, once it is needed; `window` as in `windowOf`. Raises VolumeError for what is no scalar one."""
     geometry = checkedGeometry(volumeNode)
     chosen = windowOf(volumeNode, window)
-    grey = np.ascontiguousarray(chosen.to_uint8(slicer.util.arrayFromVolume(volumeNode)))
-    return PreparedVolume(grey, geometry, chosen, volumeKey(volumeNode, chosen))
+    grey = np.empty(geometry.shape_kji, dtype=np.uint8)
+    growing = GrowingArray(grey, chosen.fill_uint8(slicer.util.arrayFromVolume(volumeNode), grey))
+    return PreparedVolume(growing, geometry, chosen, volumeKey(volumeNode, chosen))
 
 
 def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geometry:
@@ -93,15 +99,7 @@ def volumeKey(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window) -> str
 
 def voxelHash(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
     """SHA-256 of the voxels and their type, in hexadecimal: the same volume in any scene. About 1 s per GB."""
-    return arrayHash(slicer.util.arrayFromVolume(volumeNode))
-
-
-def arrayHash(array: npt.NDArray[Any]) -> str:
-    """`voxelHash` of a volume's array, on any thread."""
-    voxels = np.ascontiguousarray(array)
-    digest = hashlib.sha256(f"{voxels.dtype.newbyteorder('<').str} {voxels.shape}".encode())
-    digest.update(voxels.astype(voxels.dtype.newbyteorder("<"), copy=False).data)
-    return digest.hexdigest()
+    return VoxelHash(slicer.util.arrayFromVolume(volumeNode)).result()
 
 
 def _displayWindow(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Window | None:

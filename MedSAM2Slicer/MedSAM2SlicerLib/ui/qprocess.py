@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import qt
 
-from medsam2_core.worker.wire import Buffer
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.transports import exitText, nothing, startFailure
+from MedSAM2SlicerLib.transports import Payload, exitText, nothing, piecesOf, startFailure
 from MedSAM2SlicerLib.workerlog import WorkerLog
 
 _TURN_SECONDS = 0.02  # between two looks at the application's events
 _KILL_MILLISECONDS = 2000
+_AHEAD_BYTES = 4 << 20  # that Qt keeps for the process
+_SEND_SECONDS = 0.01  # of this thread at a time
 
 
 class QProcessTransport:
@@ -26,9 +28,12 @@ class QProcessTransport:
         self._program = ""
         self._over = False
         self._deliveries = 0
+        self._outgoing: deque[Iterator[memoryview]] = deque()
+        self._waitsToSend = self._isFull = False
         self._process = qt.QProcess()
         self._process.connect("readyReadStandardOutput()", guarded(self._readOutput))
         self._process.connect("readyReadStandardError()", guarded(self._readErrors))
+        self._process.connect("bytesWritten(qint64)", guarded(self._onWritten))
         self._process.connect("finished(int,QProcess::ExitStatus)", guarded(self._onFinished))
         self._process.connect("errorOccurred(QProcess::ProcessError)", guarded(self._onError))
 
@@ -45,13 +50,16 @@ class QProcessTransport:
             self._process.setProcessEnvironment(variables)
         self._process.start(self._program, arguments)
 
-    def write(self, buffers: Sequence[Buffer]) -> None:
+    def write(self, payloads: Sequence[Payload]) -> None:
         if self.running:
-            for buffer in buffers:
-                self._process.write(bytes(buffer))
+            self._outgoing.append(piecesOf(payloads))
+            if not self._waitsToSend:
+                self._send()
 
     def kill(self, grace: float = 0.0) -> None:
         self._over = True
+        grace = 0.0 if self._outgoing else grace  # with half a message it cannot end by itself
+        self._outgoing.clear()
         if grace and self._process.state() != qt.QProcess.NotRunning:
             self._process.waitForFinished(round(grace * 1000))
         if self._process.state() != qt.QProcess.NotRunning:
@@ -66,11 +74,29 @@ class QProcessTransport:
             left = deadline - time.monotonic()
             if self._deliveries != before or left <= 0 or self._over:
                 return
-            turn = min(left, _TURN_SECONDS)
+            turn = min(left, 0.0 if self._waitsToSend else _TURN_SECONDS)
             if not self.running:  # there is nothing to wait for but the event that says so
                 time.sleep(turn)
             else:
                 self._process.waitForReadyRead(max(1, round(turn * 1000)))
+
+    def _send(self) -> None:
+        """Make and send for a short time, no more than the process takes, and come again for the rest."""
+        end = time.thread_time() + _SEND_SECONDS
+        while self._outgoing and time.thread_time() < end and self._process.bytesToWrite() < _AHEAD_BYTES:
+            piece = next(self._outgoing[0], None)
+            if piece is None:
+                self._outgoing.popleft()
+            else:
+                self._process.write(bytes(piece))
+        self._waitsToSend, self._isFull = bool(self._outgoing), self._process.bytesToWrite() >= _AHEAD_BYTES
+        if self._waitsToSend and not self._isFull:
+            qt.QTimer.singleShot(0, guarded(self._send))
+
+    def _onWritten(self, _count: int) -> None:
+        """Go on where Qt had enough."""
+        if self._isFull and self._process.bytesToWrite() < _AHEAD_BYTES:
+            self._send()
 
     def _readOutput(self) -> None:
         data = self._process.readAllStandardOutput().data()

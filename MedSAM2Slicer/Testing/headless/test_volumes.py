@@ -12,6 +12,7 @@ import slicer.util
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib import volumes
+from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 
 def ct(nodes: Any) -> Any:
@@ -108,3 +109,15 @@ def test_the_voxel_hash_is_that_of_the_content(nodes: Any) -> None:
     assert volumes.voxelHash(first) != volumes.voxelHash(second)
     wider = nodes.volume(slicer.util.arrayFromVolume(first).astype(np.int32))
     assert volumes.voxelHash(first) != volumes.voxelHash(wider)
+
+
+def test_the_hash_is_taken_bit_by_bit(nodes: Any) -> None:
+    large = nodes.volume(np.random.default_rng(0).integers(0, 99, (200, 128, 128)).astype(np.int16))
+    used = VolumeInUse(large)
+    assert not used.work()
+    hashed = used.voxelsSha256()
+    while used.work():
+        assert used.voxelsSha256() is hashed
+    assert hashed.result() == volumes.voxelHash(large)
+    large.GetImageData().Modified()
+    assert used.voxelsSha256() is not hashed

@@ -60,7 +60,7 @@ class ObliqueSlices:
         """Show a stored volume (k, j, i) on the slices: linear between voxels, 0 outside, (slices, rows, columns)."""
         shown = np.zeros(self.geometry.shape_kji, dtype=np.uint8)
         with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter, so slices share the processor
-            for _ in pool.map(lambda index: self._show(index, grey, shown[index]), range(len(shown))):
+            for _ in pool.map(lambda index: self.show(index, grey, shown[index]), range(len(shown))):
                 pass
         return shown
 
@@ -150,8 +150,8 @@ class ObliqueSlices:
         nearest = np.rint(crossing).astype(np.intp)
         return nearest, nearest + np.where(crossing < nearest, -1, 1)
 
-    def _show(self, index: int, grey: Grey, shown: Grey) -> None:
-        """Interpolate one slice."""
+    def show(self, index: int, grey: Grey, shown: Grey) -> None:
+        """As `resample` for one slice, into `shown` (rows, columns), which holds zeros."""
         matrix = self._to_stored.astype(np.float32)
         x = np.arange(shown.shape[1], dtype=np.float32)
         for top in range(0, len(shown), _ROWS):

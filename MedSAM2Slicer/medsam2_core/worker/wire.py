@@ -35,14 +35,18 @@ class Frame:
 
 def encode(header: Header, payloads: Sequence[Buffer] = ()) -> list[Buffer]:
     """Buffers that make up a frame, payloads uncopied. Raises WorkerError if they exceed the limits."""
-    sizes = [memoryview(payload).nbytes for payload in payloads]
-    text = json.dumps({**header, "payloads": sizes}, separators=(",", ":"), allow_nan=False).encode()
+    return [encode_head(header, [memoryview(payload).nbytes for payload in payloads]), *payloads]
+
+
+def encode_head(header: Header, sizes: Sequence[int]) -> bytes:
+    """What of a frame comes before payloads of these sizes. Raises WorkerError if they exceed the limits."""
+    text = json.dumps({**header, "payloads": list(sizes)}, separators=(",", ":"), allow_nan=False).encode()
     if len(text) > MAX_HEADER_BYTES or sum(sizes) > MAX_PAYLOAD_BYTES:
         raise WorkerError(
             f"A message of {len(text)} + {sum(sizes)} bytes is too large for the worker "
             f"(limits: {MAX_HEADER_BYTES} + {MAX_PAYLOAD_BYTES}): use fewer prompts or a smaller volume."
         )
-    return [_PREFIX.pack(MAGIC, len(text)) + text, *payloads]
+    return _PREFIX.pack(MAGIC, len(text)) + text
 
 
 class Decoder:

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from patience import CEILING
 
 from medsam2_core.errors import WorkerError
 from MedSAM2SlicerLib.client import State, WorkerClient
+from MedSAM2SlicerLib.growing import GrowingArray
 
 QtCore = pytest.importorskip("PySide6.QtCore", reason="needs PySide6: pip install PySide6-Essentials")
 
@@ -90,6 +92,39 @@ def test_a_large_volume_goes_through(make, volume, block) -> None:
     client.openSession("large", "large", 0)
     (answer,) = client.predict("large", 5, [block]).wait()
     assert np.array_equal(answer.mask.full((512, 512)), grey[5] > 100)
+
+
+class Slow:
+    """A volume of which each slice takes a while to make; it counts the event loop's turns at each."""
+
+    def __init__(self, volume: Any) -> None:
+        self.geometry, self.window = volume.geometry, volume.window
+        self.turns, self.seen = 0, []
+        array = np.empty_like(volume.grey)
+        self.growing = GrowingArray(array, self._steps(array, volume.grey))
+        self._timer = QtCore.QTimer()
+        self._timer.timeout.connect(self._count)
+        self._timer.start(0)
+
+    def _count(self) -> None:
+        self.turns += 1
+
+    def _steps(self, array: np.ndarray, grey: np.ndarray) -> Iterator[int]:
+        for index in range(len(array)):
+            start = time.thread_time()
+            while time.thread_time() - start < 0.011:
+                array[index] = grey[index]
+            self.seen.append(self.turns)
+            yield index + 1
+
+
+def test_a_volume_is_made_while_the_event_loop_runs(make, volume, block) -> None:
+    slow, client = Slow(volume), make()
+    client.setVolume("slow", slow)
+    client.openSession("slow", "slow", 0)
+    (answer,) = client.predict("slow", 5, [block]).wait()
+    assert np.array_equal(answer.mask.full((20, 30)), volume.grey[5] > 100)
+    assert len(set(slow.seen)) >= len(volume.grey) - 1  # the first may go with the turn in which it was asked for
 
 
 def test_killed_it_comes_back(make, block) -> None:

@@ -182,3 +182,12 @@ def test_an_unknown_preset_lists_the_choices() -> None:
 def test_impossible_percentiles_are_refused(low: float, high: float) -> None:
     with pytest.raises(VolumeError, match="give 0 <= low < high <= 100"):
         Window.percentiles(np.arange(8), low, high)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16])
+def test_short_integers_are_windowed_as_any_other_number(kind: type) -> None:
+    limits = np.iinfo(kind)
+    values = np.arange(limits.min, limits.max + 1, dtype=kind).reshape(16, -1)
+    window = Window(limits.min / 3 - 7.4, limits.max / 5 + 0.3, "test")
+    for volume in (values, values.T, np.asfortranarray(values)):
+        np.testing.assert_array_equal(window.to_uint8(volume), window.to_uint8(volume.astype(np.float64)))

@@ -1,0 +1,238 @@
+"""How long the interface stands while the model works: gaps of a 5 ms timer in Qt's event loop.
+
+A Segment Editor with the effect, under Testing/standin, with the real worker and the starter: on the demo's CT
+(512 x 512 x 133; evaluation only) the liver, and on a synthetic volume of 512 x 512 x 600 an ellipsoid. What Slicer's
+views take to draw is not in it. A gap is the time from one tick to the next; "processor" is the longest time that this
+thread itself computed between two ticks, which other programs do not add to.
+
+    make mainthread
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
+LIVER = "liver"
+TICK_MS = 5
+LATE_MS = 20.0
+SHAPE = (600, 512, 512)  # k, j, i
+RADII = (150, 90, 110)  # voxels, of the ellipsoid
+TILT = 25.0  # degrees, of the oblique view
+STOP_AFTER = 20  # slices drawn
+HEAD = "| what | seconds | ticks on time | median | 95 % | longest gap | processor |\n|---|---|---|---|---|---|---|"
+
+Corners = tuple[list[float], list[float]]
+
+
+class Tick(NamedTuple):
+    """A moment by the clock and by this thread's processor time, in seconds."""
+
+    clock: float
+    processor: float
+
+
+class Gaps:
+    """A timer of Qt's that notes when it comes, and how long the thread stood between."""
+
+    def __init__(self) -> None:
+        from PySide6 import QtCore
+
+        self._ticks: list[Tick] = []
+        self._timer = QtCore.QTimer()
+        self._timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self._tick)
+
+    @contextmanager
+    def table_row(self, what: str) -> Iterator[None]:
+        """Print a line about what happens inside."""
+        self._ticks = []
+        self._tick()
+        self._timer.start()
+        yield
+        self._timer.stop()
+        self._tick()
+        print(_row(what, np.array(self._ticks)), flush=True)
+
+    def _tick(self) -> None:
+        self._ticks.append(Tick(time.perf_counter(), time.thread_time()))
+
+
+def _row(what: str, ticks: np.ndarray) -> str:
+    gaps, processor = 1000 * np.diff(ticks, axis=0).T
+    on_time = np.mean(gaps - TICK_MS <= LATE_MS)
+    figures = [*np.percentile(gaps, [50, 95]), gaps.max(), processor.max()]
+    times = " | ".join(f"{one:.0f} ms" for one in figures)
+    return f"| {what} | {(ticks[-1] - ticks[0])[0]:.1f} | {100 * on_time:.1f} % | {times} |"
+
+
+class Bench:
+    """A Segment Editor with the effect on a volume, and what a user does there, measured."""
+
+    def __init__(self, gaps: Gaps, volume: Any, name: str) -> None:
+        from picture_panel import _editor
+
+        self._gaps, self._name, self._volume = gaps, name, volume
+        self._editor = _editor(volume, name)
+        self._editor.setActiveEffectByName("MedSAM-2")
+        self._effect = self._editor.effectByName("MedSAM-2").self()
+        self.controller = self._effect.face.controller
+        self._failures: list[str] = []
+        self.controller.failed.connect(self._failures.append)
+
+    def first_prompt(self, corners: Corners, view: Any = None, what: str = "first prompt") -> None:
+        drawn: list[int] = []
+        self.controller.previewed.connect(drawn.append)
+        with self._row(what):
+            self.controller.addBox(*corners, view)
+            self._until(lambda: drawn)
+        self.controller.previewed.disconnect(drawn.append)
+
+    def propagate(self) -> None:
+        with self._row("propagation to its end"):
+            self.controller.propagate()
+            self._until(lambda: not self.controller.busy)
+
+    def propagate_and_stop(self) -> None:
+        drawn: list[int] = []
+
+        def count(index: int) -> None:
+            drawn.append(index)
+            if len(drawn) == STOP_AFTER:
+                self.controller.stop()
+
+        self.controller.sliceDrawn.connect(count)
+        with self._row(f"propagation stopped after {STOP_AFTER} slices"):
+            self.controller.propagate()
+            self._until(lambda: not self.controller.busy)
+        self.controller.sliceDrawn.disconnect(count)
+
+    def replay(self) -> None:
+        import slicer
+
+        from MedSAM2SlicerLib.runrecord import loadRun
+
+        record = loadRun(self.controller.segmentationNode, self.controller.segmentId)
+        with self._row("replay"):
+            again = slicer.util.getModuleLogic("MedSAM2Slicer").replay(self._volume, record.report)
+        slicer.mrmlScene.RemoveNode(again)
+
+    def close(self) -> None:
+        self._effect.cleanup()
+        self._editor.hide()
+
+    def _row(self, what: str) -> Any:
+        return self._gaps.table_row(f"{self._name}: {what}")
+
+    def _until(self, done: Callable[[], Any]) -> None:
+        """Leave it to the event loop."""
+        from PySide6 import QtCore
+
+        loop, look = QtCore.QEventLoop(), QtCore.QTimer()
+        look.timeout.connect(lambda: loop.quit() if done() or self._failures else None)
+        look.start(20)
+        loop.exec()
+        if self._failures:
+            raise RuntimeError(self._failures[0])
+
+
+def main() -> None:
+    """Measure and print a table."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    sys.path[:0] = [str(MODULE), str(MODULE / "Testing")]
+    from standin import application
+
+    application.install()
+    import slicer
+
+    gaps = Gaps()
+    print(HEAD)
+    for name, make in ((LIVER, _liver), (" x ".join(map(str, SHAPE[::-1])), _ellipsoid)):
+        volume, corners = make()
+        _measure(Bench(gaps, volume, name), corners)
+        _measure_oblique(Bench(gaps, volume, name), corners)
+        slicer.mrmlScene.Clear()
+
+
+def _measure(bench: Bench, corners: Corners) -> None:
+    """What a user does, one after the other."""
+    try:
+        bench.first_prompt(corners)
+        bench.propagate_and_stop()
+        if bench.controller.volumeNode.GetName() == LIVER:
+            bench.propagate()
+        bench.replay()
+    finally:
+        bench.close()
+
+
+def _measure_oblique(bench: Bench, corners: Corners) -> None:
+    try:
+        bench.first_prompt(*_tilted(corners), "first prompt in an oblique view")
+    finally:
+        bench.close()
+
+
+def _tilted(corners: Corners) -> tuple[Corners, Any]:
+    """A box, and the red view, turned about the patient's left-right axis through the box's middle."""
+    import slicer
+    import vtk
+
+    node = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    turn = vtk.vtkTransform()
+    turn.Translate(*np.mean(corners, axis=0))
+    turn.RotateX(TILT)
+    node.GetSliceToRAS().DeepCopy(turn.GetMatrix())
+    node.UpdateMatrices()
+    low, high = ([*turn.TransformPoint(*half)] for half in (np.subtract(*corners) / 2, np.subtract(*corners[::-1]) / 2))
+    return (low, high), node
+
+
+def _liver() -> tuple[Any, Corners]:
+    """The demo's CT, and a box around the liver where it is largest."""
+    from picture_user import largest, scan
+
+    volume, organs = scan()
+    volume.SetName(LIVER)
+    index = largest(organs[LIVER])
+    rows, columns = np.nonzero(organs[LIVER][index])
+    return volume, _corners(volume, (columns.min(), rows.min()), (columns.max(), rows.max()), index)
+
+
+def _ellipsoid() -> tuple[Any, Corners]:
+    """A bright ellipsoid in noise, and a box around it in its middle."""
+    import slicer.util
+
+    middle = [size // 2 for size in SHAPE]
+    k, j, i = np.ogrid[tuple(slice(0, size) for size in SHAPE)]
+    distance = sum(((one - at) / radius) ** 2 for one, at, radius in zip((k, j, i), middle, RADII, strict=True))
+    array = np.random.default_rng(0).integers(-60, 0, SHAPE, np.int16)
+    array[distance < 1] += 100
+    volume = slicer.util.addVolumeFromArray(array, name="ellipsoid")
+    display = volume.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(400, 40)
+    (left, right), (top, bottom) = ((middle[axis] - RADII[axis], middle[axis] + RADII[axis]) for axis in (2, 1))
+    return volume, _corners(volume, (left, top), (right, bottom), middle[0])
+
+
+def _corners(volume: Any, low: tuple[int, int], high: tuple[int, int], index: int) -> Corners:
+    from MedSAM2SlicerLib.geometry import ijkToWorld
+
+    first, second = ijkToWorld(volume, [[*low, index], [*high, index]]).tolist()
+    return first, second
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # without the interpreter's own end, in which Qt's objects may go before those that use them
