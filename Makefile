@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
 
-.PHONY: help demo accuracy corrections oblique ablation fuzz pictures test slicer-test lint clean
+.PHONY: help demo accuracy corrections oblique ablation mainthread fuzz pictures test slicer-test lint clean
 .NOTPARALLEL:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make oblique     compare tilted slices with axial ones (writes docs/oblique.md)"
 	@echo "make ablation    compare memory banks (writes docs/memory-ablation.md)"
 	@echo "make fuzz        give 10,000 damaged files to the command line"
+	@echo "make mainthread  measure how long the interface stands while the model works (prints a table)"
 	@echo "make pictures    draw what Slicer's views show (writes docs/pictures)"
 	@echo "make test        check style, types and behaviour"
 	@echo "make slicer-test SLICER=/path/to/Slicer   self tests and tutorial in a real Slicer (see slicer-test/)"
@@ -40,6 +41,9 @@ ablation: $(VENV)/ready-dev
 
 fuzz: $(VENV)/ready-dev
 	$(BIN) benchmarks/fuzz.py
+
+mainthread: $(VENV)/ready-dev
+	$(BIN) benchmarks/mainthread.py
 
 pictures: $(VENV)/ready-dev $(VIEWS)/ready
 	$(VIEWS)/bin/python benchmarks/pictures.py --worker $(BIN)

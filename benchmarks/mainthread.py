@@ -97,6 +97,12 @@ class Bench:
             self._until(lambda: drawn)
         self.controller.previewed.disconnect(drawn.append)
 
+    def follow(self, view: Any) -> None:
+        """Work along a view, as the panel does at its first click."""
+        from MedSAM2SlicerLib.oblique import viewStack
+
+        self.controller.setOptions(self.controller.options.along(viewStack(self._volume, view)))
+
     def propagate(self) -> None:
         with self._row("propagation to its end"):
             self.controller.propagate()
@@ -176,8 +182,10 @@ def _measure(bench: Bench, corners: Corners) -> None:
 
 
 def _measure_oblique(bench: Bench, corners: Corners) -> None:
+    tilted, view = _tilted(corners)
     try:
-        bench.first_prompt(*_tilted(corners), "first prompt in an oblique view")
+        bench.follow(view)
+        bench.first_prompt(tilted, view, "first prompt in an oblique view")
     finally:
         bench.close()
 
