@@ -49,8 +49,7 @@ class RoomTest(EffectTestCase):
         self.assertLessEqual(self.layOut(), HIGHEST)
         self.run_()
         self.click(24, 20, 12)
-        self.wait(lambda: all(call.isFinished for call in self.client.calls))
-        self.wait(lambda: self.panel.review.summary)
+        self.wait(lambda: self.controller.intervals() and self.panel.review.summary)
         self.assertLessEqual(self.layOut(), HIGHEST)
         widget = self.face.uiWidget
         for name in NEEDED:
@@ -133,7 +132,8 @@ class MessageTest(EffectTestCase):
         self.run_()
         self.assertIn("Stopped at slice 3", self.said())
         self.controller.accept(MIDDLE)
-        self.point(12)
+        self.click(20, 20, 12)
+        self.wait(lambda: self.controller.intervals() == [(MIDDLE, 20)])
         self.panel.actions()["p"]()
         self.wait(lambda: not self.controller.busy)
         self.assertEqual(self.client.spans[-1], (MIDDLE, 20))
