@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +103,11 @@ class Geometry:
         k, j, i = self.shape_kji
         corners = np.array(list(itertools.product((0, i - 1), (0, j - 1), (0, k - 1))), dtype=np.float64)
         return float(np.abs(self.ras_to_ijk(other.ijk_to_ras(corners)) - corners).max())
+
+    def part(self, start_kji: npt.ArrayLike, shape_kji: tuple[int, int, int]) -> Geometry:
+        """The grid of a box of its voxels: the first one, and how many along the array's axes."""
+        x, y, z = (self.ijk_to_ras([np.asarray(start_kji)[::-1]]) @ _RAS_FROM_LPS)[0].tolist()
+        return replace(self, shape_kji=shape_kji, origin_lps=(x, y, z))
 
     @property
     def columns_lps(self) -> Float:

@@ -80,7 +80,6 @@ def _layers(path: Path) -> tuple[Array, list[LayeredSegment], Geometry]:
 
 def _segment_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArray[np.bool_]:
     layers, found, grid = _layers(path)
-    _require_grid(grid, geometry, PromptError)
     names = [item.segment.name for item in found]
     chosen = [item for item in found if name is None or item.segment.name == name]
     if len(chosen) != 1:
@@ -88,8 +87,18 @@ def _segment_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArr
     layer = chosen[0].layer
     if not 0 <= layer < len(layers):
         raise VolumeError(f"Segment {chosen[0].segment.name!r} has no image data: save the segmentation again.")
-    mask: npt.NDArray[np.bool_] = layers[layer] == chosen[0].segment.label
-    return mask
+    return _on_grid(layers[layer] == chosen[0].segment.label, grid, geometry)
+
+
+def _on_grid(mask: npt.NDArray[np.bool_], grid: Geometry, wanted: Geometry) -> npt.NDArray[np.bool_]:
+    """The mask on the volume's grid, of which Slicer may have written a part. Raises PromptError for another grid."""
+    start = np.rint(wanted.lps_to_ijk([grid.origin_lps])[0]).astype(int)[::-1]
+    stop = start + grid.shape_kji
+    if (start < 0).any() or (stop > wanted.shape_kji).any() or not wanted.part(start, grid.shape_kji).same_grid(grid):
+        _require_grid(grid, wanted, PromptError)
+    whole = np.zeros(wanted.shape_kji, dtype=bool)
+    whole[tuple(slice(first, last) for first, last in zip(start, stop, strict=True))] = mask
+    return whole
 
 
 def _label_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArray[np.bool_]:

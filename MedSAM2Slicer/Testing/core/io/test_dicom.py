@@ -279,6 +279,14 @@ def test_volumes_in_the_same_place_are_told_apart(tmp_path: Path, mark: dict, pa
     np.testing.assert_array_equal(io.read_volume(tmp_path, series=chosen.number).array, ARRAY[1::2])
 
 
+def test_the_planes_of_a_localizer_are_told_apart(tmp_path: Path) -> None:
+    across = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+    axial = save_series(tmp_path / "a", ARRAY[:3])
+    save_series(tmp_path / "b", ARRAY[3:], lambda k: (0, 2.5 * k, 0), orientation=across)
+    assert "1: plane axial, 3 slices; 2: plane coronal, 3 slices" in refusal(tmp_path)
+    np.testing.assert_array_equal(io.read_volume(tmp_path, series=1).array, io.read_volume(axial).array)
+
+
 # Enhanced files
 
 

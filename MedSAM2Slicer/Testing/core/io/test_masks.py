@@ -19,7 +19,12 @@ FIRST[1, :2] = 1
 SECOND[1, 1:] = 1
 
 
-def slicer_file(path: Path, layers: list[np.ndarray], segments: list[tuple[str, int, int]]) -> Path:
+def slicer_file(
+    path: Path,
+    layers: list[np.ndarray],
+    segments: list[tuple[str, int, int]],
+    origin: tuple[float, ...] = GRID.origin_lps,
+) -> Path:
     """A segmentation as Slicer writes it: segments are name, label and layer."""
     array = np.stack(layers) if len(layers) > 1 else layers[0]
     directions = [[0.5, 0, 0], [0, 1.5, 0], [0, 0, 2.5]]
@@ -27,7 +32,7 @@ def slicer_file(path: Path, layers: list[np.ndarray], segments: list[tuple[str, 
         "space": "left-posterior-superior",
         "kinds": ["list"] * (array.ndim - 3) + ["domain"] * 3,
         "space directions": np.array([[np.nan] * 3] * (array.ndim - 3) + directions),
-        "space origin": [-7.0, 8.0, 9.0],
+        "space origin": list(origin),
     }
     for place, (name, label, layer) in enumerate(segments):
         header |= {f"Segment{place}_{key}": str(value) for key, value in
@@ -66,6 +71,16 @@ def test_two_segments_of_one_name_cannot_be_told_apart(tmp_path: Path) -> None:
 def test_the_only_segment_needs_no_name(tmp_path: Path) -> None:
     path = slicer_file(tmp_path / "a.seg.nrrd", [FIRST], [("tumor", 1, 0)])
     np.testing.assert_array_equal(io.read_mask(path, GRID), FIRST > 0)
+
+
+def test_a_segmentation_that_slicer_cropped_is_put_in_its_place(tmp_path: Path) -> None:
+    path = slicer_file(tmp_path / "a.seg.nrrd", [SECOND[1:, 1:, 2:]], [("a", 1, 0)], (-7.0 + 1.0, 8.0 + 1.5, 9.0 + 2.5))
+    expected = SECOND > 0
+    expected[:, :, :2] = False
+    np.testing.assert_array_equal(io.read_mask(path, GRID), expected)
+    for origin in ((-7.0 + 1.3, 9.5, 11.5), (-7.0 + 1.5, 9.5, 11.5), (-7.0 - 0.5, 9.5, 11.5)):
+        path = slicer_file(tmp_path / "b.seg.nrrd", [SECOND[1:, 1:, 2:]], [("a", 1, 0)], origin)
+        assert "resample it to the volume's grid" in refusal(path)
 
 
 def test_labels_of_a_label_map_are_not_joined(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def _frame(path: Path, index: int, data: Any, places: Sequence[Any]) -> Frame:
         _number(places, "RescaleSlope", 1.0, path),
         _number(places, "RescaleIntercept", 0.0, path),
         _number(places, "SpacingBetweenSlices", 0.0, path) or _number(places, "SliceThickness", 0.0, path) or None,
-        {name: _mark(places, keywords) for name, keywords in _MARKS},
+        {"plane": _plane(cosines), **{name: _mark(places, keywords) for name, keywords in _MARKS}},
     )
 
 
@@ -222,6 +222,14 @@ def _unit_vectors(cosines: Sequence[float], path: Path) -> tuple[Triple, Triple]
     if max(abs(math.hypot(*row) - 1), abs(math.hypot(*column) - 1), abs(across)) > 1e-3:
         raise _damaged(path, f"ImageOrientationPatient {list(cosines)} is no pair of unit vectors at right angles")
     return row, column
+
+
+def _plane(cosines: Sequence[float] | None) -> str:
+    """The anatomical plane nearest to a slice's, by which the stacks of a localizer are told apart."""
+    if cosines is None:
+        return ""
+    normal = [abs(part) for part in cross(cosines[:3], cosines[3:])]
+    return ("sagittal", "coronal", "axial")[normal.index(max(normal))]
 
 
 def _mark(places: Sequence[Any], keywords: Sequence[str]) -> str:
