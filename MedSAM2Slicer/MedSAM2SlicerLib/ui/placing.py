@@ -96,8 +96,7 @@ class Placer(VTKObservationMixin):
     def _tell(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
         if node.GetScene() and (_isEmptyList(node) or not _unfinished(node)):
             self._onPlaced(node, pointId, view, isNewBox)
-            if node is not self._node:
-                _removeUnfinished(node)
+            self._removeUnfinished(node)
 
     @guarded
     def _onModeChanged(self, interaction: Any, _event: Any) -> None:
@@ -106,8 +105,13 @@ class Placer(VTKObservationMixin):
         self.removeObserver(interaction, interaction.InteractionModeChangedEvent, self._onModeChanged)
         node, self._node, self.kind = self._node, None, ""
         # Later, because the node's own widget is still at work.
-        qt.QTimer.singleShot(0, guarded(lambda: _removeUnfinished(node)))
+        qt.QTimer.singleShot(0, guarded(lambda: self._removeUnfinished(node)))
         self._onEnded()
+
+    def _removeUnfinished(self, node: Any) -> None:
+        """Remove what was given up before it had all its points, a list before its first, unless it is being placed."""
+        if node is not self._node and node.GetScene() and _unfinished(node):
+            node.GetScene().RemoveNode(node)
 
 
 def _applicationNodes() -> tuple[Any, Any]:
@@ -122,12 +126,6 @@ def _lastDefined(node: Any) -> str:
         if node.GetNthControlPointPositionStatus(index) == _Node.PositionDefined:
             return str(node.GetNthControlPointID(index))
     return ""
-
-
-def _removeUnfinished(node: Any) -> None:
-    """Remove a box, line or outline that was given up before it had all its points, or a list without any."""
-    if node.GetScene() and _unfinished(node):
-        node.GetScene().RemoveNode(node)
 
 
 def _unfinished(node: Any) -> bool:
