@@ -96,6 +96,7 @@ class MedSAM2SlicerParameterNode:
     inside: str = Choices.inside
     threshold: float = Choices.threshold
     smoothingMm: float = Choices.smoothingMm
+    rangeOf: str = Choices.rangeOf
 
 
 class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -54,6 +54,11 @@ class EditWatch(slicer.util.VTKObservationMixin):
         return self._written
 
     @property
+    def isTravel(self) -> bool:
+        """Whether there was undo or redo alone, which brings back any of the segments."""
+        return self._editedAt is not None and not self._written
+
+    @property
     def settled(self) -> bool:
         """Whether there are edits, all of which are over."""
         return self._editedAt is not None and time.monotonic() - self._editedAt > self.SETTLED

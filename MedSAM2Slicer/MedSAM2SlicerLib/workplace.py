@@ -246,7 +246,6 @@ class Workplace:
         return Plan(self._target, self._volume, self._options)
 
     def _goingOn(self) -> RunOptions:
-        """How the segment's next propagation runs."""
         return self._plan().options(self.stack)
 
     def _owner(self) -> str:
@@ -383,9 +382,11 @@ class Workplace:
 
     def _lookForEdits(self) -> None:
         """Notice what other tools have done to the segment."""
-        written = self._edits.written
+        written, isTravel = self._edits.written, self._edits.isTravel
         self._edits.forget()
         work = self._work()
+        if isTravel:
+            self._target.noticeOthers([] if work is None else [work])
         if work is not None and work.noticeEdits(written):
             self._tellAll()
 

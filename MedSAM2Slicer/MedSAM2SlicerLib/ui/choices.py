@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.run.stack import SliceStack
@@ -16,8 +16,9 @@ END = -1  # a range that goes to the volume's end, however many slices it has
 class Choices:
     """All choices but the nodes.
 
-    `axis` is auto, axial, coronal or sagittal. `first` and `last` are slices, both included. In the stop rules 0 means
-    off; `maxAreaChange` is in percent; `inside` is the ID of a segment or an ROI node, empty for anywhere. `threshold`
+    `axis` is auto, axial, coronal or sagittal. `first` and `last` are slices, both included, of the volume and stack
+    that `rangeOf` names, of any if that is empty; on other ones the range is whole. In the stop rules 0 means off;
+    `maxAreaChange` is in percent; `inside` is the ID of a segment or an ROI node, empty for anywhere. `threshold`
     is a probability; it and `smoothingMm`, the smoothing across slices, draw anew what was propagated.
     """
 
@@ -36,6 +37,7 @@ class Choices:
     inside: str = ""
     threshold: float = 0.5
     smoothingMm: float = 0.0
+    rangeOf: str = field(default="", compare=False)
 
     def options(self, stack: SliceStack) -> RunOptions:
         """Return the options of a run through the slices of `stack`."""

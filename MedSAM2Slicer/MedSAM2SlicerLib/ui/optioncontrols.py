@@ -26,9 +26,10 @@ class OptionControls:
         self.ui = ui
         self.changed, self.drawingChanged = Signal(), Signal()
         self._quiet = True
+        self._rangeOf = ""
         self._offered: list[tuple[str, str]] = []
         self._fill()
-        self.setSliceCount(0)
+        self.setSlices(0, "")
         self.show(Choices())
         self._connect()
 
@@ -52,6 +53,7 @@ class OptionControls:
             inside=ui.insideComboBox.currentData,
             threshold=round(ui.thresholdSlider.value, 2),
             smoothingMm=round(ui.smoothingSlider.value, 1),
+            rangeOf=self._rangeOf,
         )
 
     def show(self, choices: Choices) -> None:
@@ -62,7 +64,8 @@ class OptionControls:
             _select(ui.directionComboBox, choices.direction)
             _select(ui.memoryComboBox, choices.memory)
             self._showWindow(choices.window)
-            self._showRange(choices.first, choices.last)
+            isOwn = choices.rangeOf in ("", self._rangeOf)
+            self._showRange(*((choices.first, choices.last) if isOwn else (END, END)))
             ui.bankSizeSpinBox.value = choices.bankSize
             ui.absentSlicesSpinBox.value = choices.absentSlices
             ui.minAreaSpinBox.value = choices.minAreaMm2
@@ -81,10 +84,10 @@ class OptionControls:
         self.ui.thresholdSlider.value, self.ui.smoothingSlider.value = threshold, smoothingMm
         self._quiet = quiet
 
-    def setSliceCount(self, count: int) -> None:
-        """Let the range go over this many slices; what ended at the volume's end still does."""
-        first, last = self._range() if count and self.ui.rangeWidget.enabled else (END, END)
-        self._quiet, quiet = True, self._quiet
+    def setSlices(self, count: int, of: str) -> None:
+        """Let the range go over this many slices of a volume and stack; of others than before it begins whole."""
+        first, last = self._range() if of == self._rangeOf else (END, END)
+        self._quiet, quiet, self._rangeOf = True, self._quiet, of
         self.ui.rangeWidget.setRange(0, max(count - 1, 0))
         explain(self.ui.rangeWidget, "" if count else _("Choose a volume first."))
         self._showRange(first, last)

@@ -135,7 +135,7 @@ class Panel:
         if choices != self.choices():
             self.models.show(choices.model)
             self._tell(choices)
-            self.options.setSliceCount(self.controller.sliceCount())
+            self._offerSlices()
             self._offerRegions()
             self.options.show(choices)
             self._apply()
@@ -301,7 +301,7 @@ class Panel:
     def _apply(self, stack: SliceStack | None = None) -> None:
         """Tell the controller the choices; their range first gets as long as there are slices along their axis."""
         self._tell(self.choices(), stack)
-        self.options.setSliceCount(self.controller.sliceCount())
+        self._offerSlices()
         self._tell(self.choices(), stack)
         self.review.showSlices()
 
@@ -318,6 +318,11 @@ class Panel:
         if volume and choices.axis != AUTO:
             return views.stackOfPlane(volume, choices.axis)
         return next(reversed(self.controller.stacks()), SliceStack())
+
+    def _offerSlices(self) -> None:
+        """Let the range be of the slices that are worked on."""
+        count, volume = self.controller.sliceCount(), self.controller.volumeNode
+        self.options.setSlices(count, f"{volume.GetID()}/{self.controller.stack.name}" if count else "")
 
     def _offerRegions(self) -> None:
         """Offer to stay inside the other segments, and the ROIs of the scene as they are named now."""

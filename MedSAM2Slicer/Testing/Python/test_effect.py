@@ -117,6 +117,21 @@ class GestureTest(EffectTestCase):
         process()
         self.assertEqual(self.controller.slices(), states, "Nothing is stale.")
 
+    def test_another_segment_can_go_another_way(self) -> None:
+        self.ui.advancedSection.collapsed = False  # with the slice in view as the model sees it
+        self.click(20, 30, 8, view="Green")
+        self.wait(lambda: self.controller.slices())
+        self.editor.setCurrentSegmentID(self.otherId)
+        process()
+        self.click(20, 20, MIDDLE)
+        self.wait(lambda: self.controller.slices())
+        self.assertEqual((self.controller.stack.axis, self.kinds()), (0, [("include", MIDDLE)]))
+        self.assertEqual(self.ui.rangeWidget.maximum, SHAPE[0] - 1)
+        self.editor.setCurrentSegmentID(self.segmentId)
+        process()
+        self.assertEqual((self.controller.stack.axis, self.kinds()), (1, [("include", 30)]))
+        self.assertEqual({index: one.state for index, one in self.controller.slices().items()}, {30: "prompted"})
+
     def test_an_oblique_view_is_worked_in(self) -> None:
         view = self.tilt("Red", 30)
         self.client.mask = lambda _index: np.ones(self.client.shape, bool)
@@ -185,6 +200,15 @@ class ChoicesTest(EffectTestCase):
         self.assertEqual(
             (choices.direction, choices.minAreaMm2, choices.first, choices.last), ("backward", 12.5, 4, 12)
         )
+
+    def test_a_range_is_not_taken_to_another_volume(self) -> None:
+        self.ui.rangeWidget.setValues(4, 12)
+        self.leave()
+        other = self.addVolume("MR")
+        self.editor.setSourceVolumeNode(other)
+        self.activate()
+        self.assertEqual((self.panel.choices().first, self.panel.choices().last), (-1, -1))
+        self.assertEqual((self.controller.options.first, self.controller.options.last), (None, None))
 
     def test_a_script_can_set_them(self) -> None:
         self.effect.setParameter("direction", "forward")

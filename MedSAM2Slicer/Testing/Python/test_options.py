@@ -117,6 +117,18 @@ class ChoicesTest(PanelTestCase):
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.assertEqual(self.ui.rangeWidget.maximumValue, 39)
 
+    def test_a_range_belongs_to_its_volume_and_direction(self) -> None:
+        self.ui.rangeWidget.setValues(4, 12)
+        self.assertEqual((self.controller.options.first, self.controller.options.last), (4, 13))
+        other = self.addVolume("MR")
+        self.ui.volumeSelector.setCurrentNode(other)
+        self.assertEqual((self.ui.rangeWidget.minimumValue, self.ui.rangeWidget.maximumValue), (0, 19))
+        self.assertEqual((self.controller.options.first, self.controller.options.last), (None, None))
+        self.ui.rangeWidget.setValues(5, 9)
+        self.pick("axisComboBox", "coronal")
+        self.assertEqual((self.panel.choices().first, self.panel.choices().last), (-1, -1))
+        self.assertEqual((self.controller.options.first, self.controller.options.last), (None, None))
+
     def test_an_unknown_choice_of_another_version_becomes_the_default(self) -> None:
         node = self.widget.logic.getParameterNode()
         node.direction = "sideways"
