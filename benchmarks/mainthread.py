@@ -89,19 +89,28 @@ class Bench:
         self._failures: list[str] = []
         self.controller.failed.connect(self._failures.append)
 
-    def first_prompt(self, corners: Corners, view: Any = None, what: str = "first prompt") -> None:
+    def first_prompt(self, corners: Corners) -> None:
         drawn: list[int] = []
         self.controller.previewed.connect(drawn.append)
-        with self._row(what):
-            self.controller.addBox(*corners, view)
+        with self._row("first prompt"):
+            self.controller.addBox(*corners)
             self._until(lambda: drawn)
         self.controller.previewed.disconnect(drawn.append)
 
-    def follow(self, view: Any) -> None:
-        """Work along a view, as the panel does at its first click."""
-        from MedSAM2SlicerLib.oblique import viewStack
+    def first_click(self, point: list[float], view: Any) -> None:
+        """As the effect does it: the point is set, the panel turns to the view, and the slice is drawn."""
+        import vtk
 
-        self.controller.setOptions(self.controller.options.along(viewStack(self._volume, view)))
+        drawn: list[int] = []
+        self.controller.previewed.connect(drawn.append)
+        with self._row("first click in an oblique view"):
+            self.controller.promptNode("include").AddControlPointWorld(vtk.vtkVector3d(*point))
+            self._effect.face.panel._onFirstPlaced(view)
+            self.controller.preview(self.controller.prompts()[0].sliceIndex)
+            self._until(lambda: drawn)
+        self.controller.previewed.disconnect(drawn.append)
+        if self.controller.stack.plane is None:
+            raise RuntimeError("The slices were not those of the oblique view.")
 
     def propagate(self) -> None:
         with self._row("propagation to its end"):
@@ -182,27 +191,25 @@ def _measure(bench: Bench, corners: Corners) -> None:
 
 
 def _measure_oblique(bench: Bench, corners: Corners) -> None:
-    tilted, view = _tilted(corners)
+    middle = np.mean(corners, axis=0).tolist()
     try:
-        bench.follow(view)
-        bench.first_prompt(tilted, view, "first prompt in an oblique view")
+        bench.first_click(middle, _tilted(middle))
     finally:
         bench.close()
 
 
-def _tilted(corners: Corners) -> tuple[Corners, Any]:
-    """A box, and the red view, turned about the patient's left-right axis through the box's middle."""
+def _tilted(middle: list[float]) -> Any:
+    """The red view, turned about the patient's left-right axis through a point."""
     import slicer
     import vtk
 
     node = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     turn = vtk.vtkTransform()
-    turn.Translate(*np.mean(corners, axis=0))
+    turn.Translate(*middle)
     turn.RotateX(TILT)
     node.GetSliceToRAS().DeepCopy(turn.GetMatrix())
     node.UpdateMatrices()
-    low, high = ([*turn.TransformPoint(*half)] for half in (np.subtract(*corners) / 2, np.subtract(*corners[::-1]) / 2))
-    return (low, high), node
+    return node
 
 
 def _liver() -> tuple[Any, Corners]:
