@@ -124,7 +124,7 @@ class Controller(Workplace):
             work, drawn = self._addSegment(segmentId, sliceIndex)
             self._remember(work)
             self._tellAll()
-            self._previewLater(self._corrected(drawn))
+            self._preview(self._corrected(drawn))
 
     def addLinePrompt(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
         """Take a line of the scene along the object's longest diameter, and draw the slice; moved, it still counts."""
@@ -162,19 +162,7 @@ class Controller(Workplace):
     def preview(self, sliceIndex: int) -> None:
         """Draw the prompts' answer on a slice. While the worker is busy only the latest slice waits."""
         self.promptsChanged.emit()
-        if self.busy or self.waits:
-            self._talk.later = sliceIndex
-            return
-        with self._telling():
-            work = self._ensured()
-            self._lookAtVolume()
-            session = self._session(self._goingOn())
-            work.noticeEdits(self._edits.written)
-            work.keepStack()
-            objects = self._plan().objects([work], work.stack, opened=sliceIndex)
-            onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
-            onError = self._talk.current(self._onError)
-            self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
+        self._preview(sliceIndex)
 
     def propagate(self) -> None:
         """Carry the segment through its intervals; the signals tell how it goes."""
@@ -242,11 +230,7 @@ class Controller(Workplace):
                     self._drawPreview(work, sliceIndex, answer)
             self.previewed.emit(sliceIndex)
             self.reviewed.emit()
-        self._previewLater(self._talk.takeLater())
-
-    def _previewLater(self, sliceIndex: int | None) -> None:
-        if sliceIndex is not None:
-            self.preview(sliceIndex)
+        self._preview(self._talk.takeLater())
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
         mask = answer.mask.full(self._volume.slicing(work.stack).shape)
@@ -283,7 +267,7 @@ class Controller(Workplace):
         self.reviewed.emit()
         if summary:
             self.finished.emit(summary)
-        self._previewLater(later)
+        self._preview(later)
 
     def _onError(self, error: MedSAM2Error) -> None:
         self._talk.leave()
@@ -300,6 +284,22 @@ class Controller(Workplace):
             yield
         except MedSAM2Error as error:
             self.failed.emit(str(error))
+
+    def _preview(self, sliceIndex: int | None) -> None:
+        """As `preview`, of prompts that were told of when they changed; None is nothing to draw."""
+        if self.busy or self.waits or sliceIndex is None:
+            self._talk.later = sliceIndex
+            return
+        with self._telling():
+            work = self._ensured()
+            self._lookAtVolume()
+            session = self._session(self._goingOn())
+            work.noticeEdits(self._edits.written)
+            work.keepStack()
+            objects = self._plan().objects([work], work.stack, opened=sliceIndex)
+            onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
+            onError = self._talk.current(self._onError)
+            self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def _start(self, works: Sequence[SegmentWork]) -> None:
         """Propagate these segments. Raises MedSAM2Error if there is nothing to go from."""

@@ -29,13 +29,14 @@ _TAKEN = "MedSAM2.Taken"  # of a markup that somebody drew for another purpose: 
 
 @dataclass(frozen=True)
 class PromptItem:
-    """A prompt as a list shows it. `nodeId` and `pointId` say what to remove; both None for a segment's mask."""
+    """A prompt as a list shows it. `nodeId` and `pointId` say what to remove, `sourceId` for a segment's mask."""
 
     kind: str
     sliceIndex: int
     text: str
     nodeId: str | None = None
     pointId: str | None = None
+    sourceId: str | None = None
 
 
 class PromptNodes:

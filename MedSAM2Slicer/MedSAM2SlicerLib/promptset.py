@@ -30,6 +30,10 @@ class _Taken:
     slicing: Slicing
     placed: list[PlacedPrompt]
 
+    def isOf(self, item: PromptItem) -> bool:
+        """Whether a prompt in the list is this one, or a slice of it."""
+        return self.segmentId == item.sourceId and self.sliceIndex in (None, item.sliceIndex)
+
 
 class PromptSet:
     """The prompts of a segment. Nodes are saved with the scene, segments taken as masks are not."""
@@ -93,7 +97,7 @@ class PromptSet:
     def remove(self, item: PromptItem) -> None:
         """Remove a prompt; of a segment taken on all its slices, all of them."""
         if item.kind == "segment":
-            self._segments = [one for one in self._segments if one.sliceIndex not in (None, item.sliceIndex)]
+            self._segments = [one for one in self._segments if not one.isOf(item)]
         else:
             self._nodes.remove(item)
 
@@ -133,5 +137,5 @@ class PromptSet:
 
 
 def _item(kind: str, placed: PlacedPrompt) -> PromptItem:
-    index = placed.prompt.slice_index
-    return PromptItem(kind, index, itemText(kind, index), placed.source.nodeId, placed.source.controlPointId)
+    index, source = placed.prompt.slice_index, placed.source
+    return PromptItem(kind, index, itemText(kind, index), source.nodeId, source.controlPointId, source.segmentId)

@@ -216,6 +216,22 @@ def test_a_click_during_a_run_is_drawn_when_it_is_over(bench: ControllerBench) -
     assert not bench.said["failed"]
 
 
+def test_what_a_run_says_at_its_end_outlives_the_drawing_of_a_click_meanwhile(bench: ControllerBench) -> None:
+    """The message line forgets with the signal that the prompts changed."""
+    bench.click(4, 4, 3)
+    call = bench.propagate(steps=2)
+    bench.click(2, 2, 5)
+    bench.controller.preview(5)
+    told: list[str] = []
+    bench.controller.finished.connect(lambda _summary: told.append("finished"))
+    bench.controller.promptsChanged.connect(lambda: told.append("prompts"))
+    while call.steps:
+        call.step()
+    call.finish()
+    bench.client.answer(5)
+    assert told == ["finished"]
+
+
 def test_a_preview_that_masking_keeps_out_says_so(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     editor = segmentEditor(bench.controller.segmentationNode)

@@ -52,6 +52,16 @@ def test_another_segment_counts_beside_an_edit(done: ControllerBench) -> None:
     assert done.controller.intervals() == [(0, 3), (4, 7)]
 
 
+def test_a_segment_that_was_taken_goes_without_another_one(done: ControllerBench) -> None:
+    first, second = other(done, 4), other(done, 6)
+    done.controller.addSegmentPrompt(first)
+    done.controller.addSegmentPrompt(second)
+    (item,) = [one for one in done.controller.prompts() if one.sourceId == first]
+    done.controller.removePrompt(item)
+    assert [one.sliceIndex for one in done.controller.prompts() if one.kind == "segment"] == [6]
+    assert done.states()[6] == "prompted"
+
+
 def test_a_segment_taken_on_several_slices_goes_from_all_of_them(done: ControllerBench) -> None:
     done.controller.addSegmentPrompt(other(done, 4, 5, 6))
     assert [done.states()[index] for index in (4, 5, 6)] == ["prompted"] * 3
@@ -101,6 +111,17 @@ def test_the_source_of_a_prompt_stays_whole_in_another_session_too(overwriting: 
     later.addPoint(ijkToWorld(overwriting.volume, [[4, 4, 4]])[0])
     overwriting.client.answer(4)
     assert of(overwriting, segmentId)[4].sum() == np.tri(8, 9).sum()
+    later.close()
+
+
+def test_a_segment_that_somebody_only_painted_is_carried_too_in_another_session(done: ControllerBench) -> None:
+    segmentation, first = done.controller.segmentationNode, done.controller.segmentId
+    done.controller.setSegment(segmentation, other(done, 5))
+    done.controller.accept(5)
+    later = Controller(done.client)
+    later.setVolume(done.volume)
+    later.setSegment(segmentation, first)
+    assert later.segmentsWithPrompts() == 2
     later.close()
 
 

@@ -42,14 +42,14 @@ def stopping(token: CancelToken) -> Iterator[None]:
 
 @contextmanager
 def _handled(numbers: tuple[int, ...], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Handle signals otherwise for a while; those that are ignored, as under nohup, stay so."""
+    """Handle signals otherwise for a while; those that are ignored, as under nohup, or that C handles, stay so."""
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: earlier for number, earlier in before.items() if earlier not in (None, signal.SIG_IGN)}
     try:
-        for number, earlier in before.items():
-            if earlier is not signal.SIG_IGN:
-                signal.signal(number, handler)
+        for number in before:
+            signal.signal(number, handler)
         yield
     finally:
         for number, earlier in before.items():
