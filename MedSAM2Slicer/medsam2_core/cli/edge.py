@@ -28,9 +28,7 @@ def run_at_edge(command: Callable[[], int]) -> int:
     with _robust_streams():
         try:
             with told(_note), interruptible():
-                code = command()
-                sys.stdout.flush()  # while what goes wrong can still be answered
-                return code
+                return _flushed(command)
         except BrokenPipeError:
             _abandon_stdout()
             return 0
@@ -44,6 +42,17 @@ def run_at_edge(command: Callable[[], int]) -> int:
             _abandon_stdout() if isinstance(error, OSError) else None
             _say(sentence)
             return REFUSED
+
+
+def _flushed(command: Callable[[], int]) -> int:
+    """Run a command, and have its output out while what goes wrong with that can still be answered."""
+    try:
+        code = command()
+    except SystemExit:  # argparse has shown its help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
 
 
 def _sentence(error: BaseException) -> str | None:

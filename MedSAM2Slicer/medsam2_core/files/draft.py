@@ -123,6 +123,8 @@ def _require_possible(target: Path) -> None:
 
 
 def _refusal(target: Path, error: OSError) -> VolumeError:
+    if isinstance(error, FileNotFoundError):
+        return VolumeError(f"{target}: The folder {target.parent} does not exist: create it or choose another.")
     return VolumeError(
         f"{target}: The folder {target.parent} cannot be written ({error.strerror or error}): "
         "change its permissions, make room or choose another."

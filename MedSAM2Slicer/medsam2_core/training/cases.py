@@ -113,7 +113,7 @@ def _read_names(folder: Path) -> dict[int, str]:
                 return read(path)
             except (OSError, ValueError, AttributeError, IndexError) as error:
                 raise VolumeError(
-                    f'{path} names no labels ({error}): write {{"1": "liver"}} as JSON or lines such as 1,liver as CSV.'
+                    f'{path} names no labels: write {{"1": "liver"}} as JSON or lines such as 1,liver as CSV.'
                 ) from error
     return {}
 

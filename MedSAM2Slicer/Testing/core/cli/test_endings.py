@@ -135,7 +135,9 @@ def test_letters_that_the_output_cannot_show(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_is_no_fault() -> None:
     for words in ("models list", "--help"):
-        process = subprocess.Popen([*COMMAND, *words.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        command = [*COMMAND, *words.split()]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered)
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

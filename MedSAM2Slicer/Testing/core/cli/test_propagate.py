@@ -249,7 +249,7 @@ REFUSED = [
     ((*POINT, "--model", "startr"), "'startr' is not a known model"),
     ((*POINT, "--model", "nope.pt"), "nope.pt does not exist"),
     ((*POINT, "--model", "."), "is a folder"),
-    ((*POINT, "--report", "no/r.json"), "The report cannot be written"),
+    ((*POINT, "--report", "no/r.json"), "The folder no does not exist"),
     ((*POINT, "--report", "r.txt"), "end its name with .json"),
     ((*POINT, "--output", "no/a.nrrd"), "The folder no does not exist"),
     ((*POINT, "--output", "a.png"), "Unknown extension"),
@@ -337,8 +337,10 @@ def test_ctrl_c_keeps_the_slices_done(run, checkpoint: Path, tmp_path: Path, nam
     many = tmp_path / "many.nrrd"
     image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 200, (3000, 24, 24)).astype(np.int16))
     sitk.WriteImage(image, str(many))
+    # A test run in the background ignores Ctrl+C, and so would what it starts.
+    heeding = "import signal as s; s.signal(s.SIGINT, s.default_int_handler)"
     command = [
-        sys.executable, "-c", "import sys; from medsam2_core.cli.main import run; sys.exit(run())",
+        sys.executable, "-c", f"{heeding}; import sys; from medsam2_core.cli.main import run; sys.exit(run())",
         "propagate", str(many), "--output", str(OUT), "--report", str(REPORT), "--model", str(checkpoint),
         "--box", "2,2,20,20@0", "--window", "100/200",
     ]  # fmt: skip

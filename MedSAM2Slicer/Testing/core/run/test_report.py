@@ -265,7 +265,7 @@ def test_a_mask_that_does_not_fit(tmp_path: Path, mask: dict, problem: str) -> N
 def test_where_a_report_cannot_be_written(tmp_path: Path) -> None:
     for name, problem in (
         ("r.txt", "end its name with .json"),
-        ("no/r.json", "cannot be written"),
+        ("no/r.json", "does not exist"),
         ("d.json", "folder"),
     ):
         (tmp_path / "d.json").mkdir(exist_ok=True)
