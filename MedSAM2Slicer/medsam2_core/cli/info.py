@@ -46,14 +46,16 @@ def _lines(path: Path, arguments: argparse.Namespace) -> Iterator[_Line]:
 
     with naming(path):
         is_dicom = is_dicom_path(path)
-    if is_dicom or arguments.series is not None or arguments.resample:
+    if is_dicom:
         return _series(path, arguments.series, arguments.resample)
+    if arguments.series is not None or arguments.resample:
+        return _image(path, arguments.series, arguments.resample)  # which says that there is no series
     return _describer(path)(path)
 
 
 def _series(path: Path, wanted: str | None, resample: bool) -> Iterator[_Line]:
     """The series there are; of the one that is chosen, or the only one, what it holds."""
-    from medsam2_core.io import list_series
+    from medsam2_core.io import list_series, read_series
     from medsam2_core.io.dicom.grid import step_mm
 
     found = list_series(path)
@@ -65,7 +67,7 @@ def _series(path: Path, wanted: str | None, resample: bool) -> Iterator[_Line]:
         yield f"series {one.number}", ", ".join([*facts, " x ".join(sizes) + " mm"])
         yield "", one.uid
     if len(found) == 1 or wanted is not None:
-        yield from _image(path, wanted, resample)
+        yield from _voxels(read_series(path, found, wanted, resample))
 
 
 def _describer(path: Path) -> Callable[[Path], Iterator[_Line]]:
@@ -78,12 +80,16 @@ def _describer(path: Path) -> Callable[[Path], Iterator[_Line]]:
 
 
 def _image(path: Path, series: str | None = None, resample: bool = False) -> Iterator[_Line]:
+    from medsam2_core.io import read_volume
+
+    return _voxels(read_volume(path, series, resample))
+
+
+def _voxels(volume: Volume) -> Iterator[_Line]:
     import numpy as np
 
     from medsam2_core.image.window import Window
-    from medsam2_core.io import read_volume
 
-    volume = read_volume(path, series, resample)
     yield from _grid(volume.geometry, str(volume.array.dtype))
     finite = volume.array[np.isfinite(volume.array)]
     yield "values", f"{finite.min():g} to {finite.max():g}{_not_finite(volume, finite.size)}"

@@ -364,8 +364,8 @@ def header_bytes(shape: tuple[int, ...], kind: np.dtype[Any], place: Place) -> b
 
 def _own_fields(place: Place) -> dict[str, Any]:
     """Both forms, which agree; the sform alone where axes are not at right angles, which a rotation cannot say."""
-    columns = np.diag([-1.0, -1.0, 1.0]) @ place.columns
-    origin = np.diag([-1.0, -1.0, 1.0]) @ place.origin
+    rows = place.affine_ijk_to_ras[:3]
+    columns, origin = rows[:, :3], rows[:, 3]
     spacing = np.linalg.norm(columns, axis=0)
     unit = columns / spacing
     turned = bool(np.abs(unit.T @ unit - np.eye(3)).max() <= _RIGHT_ANGLES)
@@ -376,7 +376,7 @@ def _own_fields(place: Place) -> dict[str, Any]:
         "sform_code": 1,
         "quaternion": _quaternion(unit * (1, 1, flip)) if turned else (0, 0, 0),
         "qoffset": origin,
-        "srow": np.column_stack([columns, origin]),
+        "srow": rows,
         "xyzt_units": 2,
     }
 

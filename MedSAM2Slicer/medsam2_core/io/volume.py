@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +52,18 @@ def read_volume(path: str | Path, series: str | int | None = None, resample: boo
     path = Path(path)
     with naming(path):
         if is_dicom_path(path):
-            volume = _read_series(path, None if series is None else str(series), resample)
-        elif series is not None or resample:
+            return _chosen_series(path, find_series(path), series, resample)
+        if series is not None or resample:
             raise VolumeError("This is no DICOM, so there is no series to choose or resample: leave that option out.")
-        else:
-            volume = Volume(*_read_file(path))
-        _require_finite_voxel(volume.array)
-    return volume
+        return _with_finite_voxel(Volume(*_read_file(path)))
+
+
+def read_series(
+    path: str | Path, found: Sequence[Series], series: str | int | None = None, resample: bool = False
+) -> Volume:
+    """As `read_volume`, of the series that `list_series` found there, whose headers are not read again."""
+    with naming(Path(path)):
+        return _chosen_series(Path(path), found, series, resample)
 
 
 def list_series(path: str | Path) -> list[Series]:
@@ -121,15 +126,16 @@ def _read_file(path: Path) -> tuple[Array, Geometry, Path, Forms | None]:
     return array, grid, path, forms
 
 
-def _read_series(path: Path, wanted: str | None, resample: bool) -> Volume:
-    slices = arrange(choose(find_series(path), wanted).frames)
+def _chosen_series(path: Path, found: Sequence[Series], series: str | int | None, resample: bool) -> Volume:
+    slices = arrange(choose(found, None if series is None else str(series)).frames)
     if not resample:
         grid = regular_geometry(slices)  # before the pixels, which take longer
-        return Volume(read_values(slices.frames), grid, path)
+        return _with_finite_voxel(Volume(read_values(slices.frames), grid, path))
     array, grid, stored = put_on_grid(slices, read_values(slices.frames))
-    return Volume(array, grid, path, stored=stored)
+    return _with_finite_voxel(Volume(array, grid, path, stored=stored))
 
 
-def _require_finite_voxel(array: Array) -> None:
-    if array.dtype.kind == "f" and not np.isfinite(array).any():
+def _with_finite_voxel(volume: Volume) -> Volume:
+    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).any():
         raise VolumeError("All voxels are NaN or infinite: export it again.")
+    return volume

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.io.dicom import headers, series
 from medsam2_core.io.volume import read_scalar
 
 nibabel = pytest.importorskip("nibabel")
@@ -40,6 +41,18 @@ def test_info_lists_series(run, capsys, cd: Path) -> None:
     assert "32 x 30 x 4 voxels (i, j, k) of int16" in capsys.readouterr().out
     assert run("info", cd, "--series", "7") == 2
     assert "No series is '7'; there are 2 series (1: Abdomen 2.5, 6 slices; 2:" in capsys.readouterr().err
+
+
+def test_info_reads_each_header_once(run, monkeypatch: pytest.MonkeyPatch, cd: Path) -> None:
+    read: list[Path] = []
+
+    def counting(path: Path) -> headers.Header | None:
+        read.append(path)
+        return headers.read_header(path)
+
+    monkeypatch.setattr(series, "read_header", counting)
+    assert run("info", cd, "--series", "2") == 0
+    assert len(read) == len(set(read)) == 10
 
 
 def test_propagate_takes_the_series_that_is_named(run, capsys, cd: Path, checkpoint: Path) -> None:
@@ -72,4 +85,6 @@ def test_a_file_has_no_series(run, capsys, ct: Path) -> None:
     assert isinstance(read_scalar(ct)[1], Geometry)
     for option in (("--series", "1"), ("--resample",)):
         assert run("propagate", ct, *option, "--box", "8,8,36,30@5", "--output", "a.nii") == 2
+        assert "no DICOM" in capsys.readouterr().err
+        assert run("info", ct, *option) == 2
         assert "no DICOM" in capsys.readouterr().err

@@ -49,6 +49,29 @@ class Slices:
         """Rows and columns."""
         return self.frames[0].shape
 
+    @property
+    def line(self) -> tuple[Float, Float]:
+        """The straight line nearest to all slices: where it has the first one, and the step to the next, LPS mm.
+
+        Raises VolumeError for a single slice without thickness.
+        """
+        step = _step(self)
+        origin: Float = (self.positions - np.arange(len(self.frames))[:, None] * step).mean(axis=0)
+        return origin, step
+
+    @property
+    def columns(self) -> Float:
+        """The vectors (as columns) from a pixel to the next along i and j, and along the line of slices, LPS mm."""
+        _, step = self.line
+        return np.column_stack([self.row * self.spacing[1], self.column * self.spacing[0], step])
+
+    @property
+    def deviation(self) -> float:
+        """How far, in mm, a slice lies from where the line has it, at most."""
+        origin, step = self.line
+        on_line = origin + np.arange(len(self.frames))[:, None] * step
+        return float(np.linalg.norm(self.positions - on_line, axis=1).max())
+
     def tolerance(self, step: float) -> float:
         """How far, in mm, a slice may lie from where a grid of that step says."""
         return min(_LARGEST_ERROR_MM, _LARGEST_ERROR * min(*self.spacing, step))
@@ -89,23 +112,18 @@ def step_mm(frames: Sequence[Frame]) -> float | None:
 
 def regular_geometry(slices: Slices) -> Geometry:
     """The grid the slices lie on. Raises VolumeError, with the tilt or the gaps, if they lie on none."""
-    step = _step(slices)
+    origin, step = slices.line
     size = float(np.linalg.norm(step))
-    along = step / size
-    count = np.arange(len(slices.frames))[:, None]
-    start = (slices.positions - count * step).mean(axis=0)
-    error = np.linalg.norm(slices.positions - (start + count * step), axis=1).max()
-    tilt = math.acos(min(1.0, float(along @ slices.normal)))
+    tilt = math.acos(min(1.0, float(step / size @ slices.normal)))
     if tilt > _SMALLEST_TILT:
         _refuse_tilt(tilt)
-    if error > slices.tolerance(size):
+    if slices.deviation > slices.tolerance(size):
         _refuse_uneven(slices)
-    columns = np.column_stack([slices.row * slices.spacing[1], slices.column * slices.spacing[0], step])
-    return grid_from_columns((len(slices.frames), *slices.shape), columns, start)
+    return grid_from_columns((len(slices.frames), *slices.shape), slices.columns, origin)
 
 
 def _step(slices: Slices) -> Float:
-    """From slice to slice, LPS mm: the straight line nearest to all positions; for a single slice its thickness."""
+    """From slice to slice, LPS mm; for a single slice its thickness."""
     count = len(slices.frames)
     if count == 1:
         thickness = slices.frames[0].thickness

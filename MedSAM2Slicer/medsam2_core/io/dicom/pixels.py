@@ -58,20 +58,26 @@ def read_values(frames: Sequence[Frame]) -> Array:
     """
     slices: list[Array] = [np.empty(0)] * len(frames)
     padding: dict[int, npt.NDArray[np.bool_]] = {}
-    for path in dict.fromkeys(frame.path for frame in frames):
+    for path, places in _places_by_path(frames).items():
         with parsing(path):
             data = pydicom.dcmread(path, force=True)
             stored, table, padded = _stored(data, path), _table(data), _padded(data)
-            for place, frame in enumerate(frames):
-                if frame.path == path:
-                    pixels = _one(stored, frame)
-                    meant = scaled(pixels, frame.slope, frame.intercept) if table is None else table.apply(pixels)
-                    slices[place] = narrowed(meant)
-                    if padded is not None:
-                        padding[place] = (pixels >= padded[0]) & (pixels <= padded[1])
+            for place in places:
+                frame, pixels = frames[place], _one(stored, frames[place])
+                meant = scaled(pixels, frame.slope, frame.intercept) if table is None else table.apply(pixels)
+                slices[place] = narrowed(meant)
+                if padded is not None:
+                    padding[place] = (pixels >= padded[0]) & (pixels <= padded[1])
     values = np.stack(slices)
     _lower_padding(values, padding)
     return values
+
+
+def _places_by_path(frames: Sequence[Frame]) -> dict[Path, list[int]]:
+    found: dict[Path, list[int]] = {}
+    for place, frame in enumerate(frames):
+        found.setdefault(frame.path, []).append(place)
+    return found
 
 
 def _lower_padding(values: Array, padding: Mapping[int, npt.NDArray[np.bool_]]) -> None:

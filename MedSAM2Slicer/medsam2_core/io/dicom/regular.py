@@ -42,11 +42,8 @@ class StoredSlices:
     @cached_property
     def place(self) -> Place:
         """The straight line nearest to all slices, which for a tilted gantry is where they lie."""
-        count = np.arange(len(self.heights)) - (len(self.heights) - 1) / 2
-        step = count @ self.slices.positions / (count @ count)
-        origin = self.slices.positions.mean(axis=0) + count[0] * step
-        rows, columns = self.slices.spacing
-        return Place(np.column_stack([self.slices.row * columns, self.slices.column * rows, step]), origin)
+        origin, _ = self.slices.line
+        return Place(self.slices.columns, origin)
 
     def to_lps(self, ijk: npt.ArrayLike) -> Float:
         """Points (n, 3) in stored voxels, which are columns, rows and slices, in LPS mm."""
@@ -75,12 +72,11 @@ class StoredSlices:
 
     def tell_deviation(self) -> None:
         """Tell how far slices lie from the one line that a file can say, if that is more than a hundredth of a mm."""
-        line = self.place.origin + np.arange(len(self.heights))[:, None] * self.place.columns[:, 2]
-        farthest = float(np.linalg.norm(self.slices.positions - line, axis=1).max())
-        if farthest > self.slices.tolerance(float(np.linalg.norm(self.place.columns[:, 2]))):
+        _, step = self.slices.line
+        if self.slices.deviation > self.slices.tolerance(float(np.linalg.norm(step))):
             tell(
                 "The series is unevenly spaced, which the file cannot say: its slices are the stored ones in order, "
-                f"but up to {farthest:.3g} mm from where its header has them."
+                f"but up to {self.slices.deviation:.3g} mm from where its header has them."
             )
 
 
