@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from medsam2_core.run.prompts import RunObject
-from medsam2_core.stopping import StopRules
+from medsam2_core.stopping import StopRules, read_stop
 from medsam2_core.worker.results import ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.calls import Call
 from MedSAM2SlicerLib.client import WorkerClient
@@ -23,7 +22,6 @@ from MedSAM2SlicerLib.slicestates import SliceReview
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
-_PLACE = re.compile(r"stopped at slice (\d+)")  # as the model's side says it
 Span = tuple[int, int]
 """Slices first <= index < last."""
 
@@ -175,11 +173,11 @@ class Pass:
 
 def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapping[str, str]) -> set[str]:
     """Why directions ended on slices span[0] <= index < span[1]; `stopped` tells of earlier propagations too."""
-    places = {way: _PLACE.search(sentence) for way, sentence in stopped.items()}
+    stops = {way: read_stop(sentence) for way, sentence in stopped.items()}
     return {
         stopped[way]
-        for way, place in places.items()
-        if (span[0] <= int(place[1]) < span[1] if place else before.get(way) != stopped[way])
+        for way, stop in stops.items()
+        if (span[0] <= stop[0] < span[1] if stop else before.get(way) != stopped[way])
     }
 
 

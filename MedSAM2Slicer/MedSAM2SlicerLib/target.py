@@ -82,9 +82,9 @@ class Target:
     def works(self, volume: VolumeInUse, stack: SliceStack) -> list[SegmentWork]:
         """Return all segments that have prompts, or slices somebody edited, each on the slices of its own stack."""
         prompted = promptedSegments(self.segmentationNode)
-        stored = {one for one in self.segmentIds() if storedSlices(self.segmentationNode, one) is not None}
-        known = {*prompted, *self._works, *stored}
-        works = [self._work(one, volume, stack) for one in self.segmentIds() if one in known]
+        known = {*prompted, *self._works}
+        ids = [one for one in self.segmentIds() if one in known or storedSlices(self.segmentationNode, one) is not None]
+        works = [self._work(one, volume, stack) for one in ids]
         return [work for work in works if work.segmentId in prompted or work.states.kept()]
 
     def turned(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:

@@ -23,7 +23,7 @@ from medsam2_core.model import SAM2, ImageFeatures, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
 from medsam2_core.prompts import SURE_LOGIT
 from medsam2_core.readback import read_back
-from medsam2_core.stopping import SMALLEST_SHARE_INSIDE, CancelToken, StopRules
+from medsam2_core.stopping import SMALLEST_SHARE_INSIDE, CancelToken, StopRules, stop_sentence
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Track:
         index, self.position = self.index, self.position + 1
         reason, keep = self._judge(index, drawn, mask)
         if reason is not None:
-            self.stopped = f"stopped at slice {index}: {reason}"
+            self.stopped = stop_sentence(index, reason)
         self.last = drawn
         self.box = drawn.box or self.box
         return keep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +14,20 @@ Region = npt.NDArray[np.bool_]
 
 SMALLEST_SHARE_INSIDE = 0.5
 """A mask that lies outside by more than this has left; one that only brims over at the region's edge has not."""
+
+
+_STOPPED = re.compile(r"stopped at slice (\d+): (.+)")
+
+
+def stop_sentence(slice_index: int, reason: str) -> str:
+    """Say at which slice a track ended before its time, and why; `read_stop` reads it."""
+    return f"stopped at slice {slice_index}: {reason}"
+
+
+def read_stop(sentence: str) -> tuple[int, str] | None:
+    """Return slice and reason of a `stop_sentence`; None for another end, such as that of the range."""
+    found = _STOPPED.fullmatch(sentence)
+    return None if found is None else (int(found[1]), found[2])
 
 
 class CancelToken:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
+from medsam2_core.stopping import read_stop
 from MedSAM2SlicerLib.measures import milliliters
 from MedSAM2SlicerLib.slicestates import (
     ACCEPTED,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _MINUTE = 60
 _NAMED_INTERVALS = 2  # more would widen the panel
 _NAME = 24  # characters of a segment's name
-_STOPPED = re.compile(r"stopped at slice (\d+): (.+)")  # as the model's side says it
 
 
 def megabytes(size: float | None) -> str:
@@ -79,11 +78,11 @@ def segmentText(name: str, measures: Measures, stops: Mapping[str, str]) -> str:
 
 def stopsText(stops: Mapping[str, str]) -> str:
     """Return why the directions of a propagation ended, in few words; nothing of one that came to the end."""
-    found: dict[str, list[str]] = {}
-    for match in filter(None, map(_STOPPED.fullmatch, stops.values())):
-        found.setdefault(match[2], []).append(match[1])
+    found: dict[str, list[int]] = {}
+    for index, reason in filter(None, map(read_stop, stops.values())):
+        found.setdefault(reason, []).append(index)
     texts = [
-        _("stopped at {slices}: {reason}").format(slices=_(" and ").join(sorted(slices, key=int)), reason=reason)
+        _("stopped at {slices}: {reason}").format(slices=_(" and ").join(map(str, sorted(slices))), reason=reason)
         for reason, slices in found.items()
     ]
     return "; ".join(texts)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import medsam2_core as m2
+from medsam2_core.stopping import read_stop, stop_sentence
 
 Make = Callable[..., m2.VolumeSession]
 
@@ -114,3 +115,10 @@ def test_a_region_of_another_grid_is_refused(make: Make, discs: Any) -> None:
     session = prompted(make, discs)
     with pytest.raises(m2.VolumeError, match=r"shape \(3, 4, 5\) but the volume \(11, 64, 64\)"):
         run(session, stop=m2.StopRules(inside=np.ones((3, 4, 5), bool)))
+
+
+def test_what_is_said_of_a_stop_can_be_read() -> None:
+    sentence = stop_sentence(66, "object absent on 3 slices")
+    assert sentence == "stopped at slice 66: object absent on 3 slices"
+    assert read_stop(sentence) == (66, "object absent on 3 slices")
+    assert read_stop("reached the end") is None
