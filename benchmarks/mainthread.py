@@ -16,73 +16,56 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
 LIVER = "liver"
-TICK_MS = 5
-LATE_MS = 20.0
 SHAPE = (600, 512, 512)  # k, j, i
 RADII = (150, 90, 110)  # voxels, of the ellipsoid
 TILT = 25.0  # degrees, of the oblique view
 STOP_AFTER = 20  # slices drawn
-HEAD = "| what | seconds | ticks on time | median | 95 % | longest gap | processor |\n|---|---|---|---|---|---|---|"
+HEAD = "| what | seconds | ticks on time | longest gap | processor |\n|---|---|---|---|---|"
 
 Corners = tuple[list[float], list[float]]
 
 
-class Tick(NamedTuple):
-    """A moment by the clock and by this thread's processor time, in seconds."""
-
-    clock: float
-    processor: float
-
-
-class Gaps:
-    """A timer of Qt's that notes when it comes, and how long the thread stood between."""
+class Ticks:
+    """A timer of Qt's, and how long the thread stood between its ticks: by the clock, and by its own processor time."""
 
     def __init__(self) -> None:
+        from gaps import INTERVAL, Gaps
         from PySide6 import QtCore
 
-        self._ticks: list[Tick] = []
+        self._gaps, self._computed = Gaps(), Gaps(time.thread_time)
         self._timer = QtCore.QTimer()
         self._timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
-        self._timer.setInterval(TICK_MS)
-        self._timer.timeout.connect(self._tick)
+        self._timer.setInterval(INTERVAL)
+        for gaps in (self._gaps, self._computed):
+            self._timer.timeout.connect(gaps.tick)
 
     @contextmanager
     def table_row(self, what: str) -> Iterator[None]:
         """Print a line about what happens inside."""
-        self._ticks = []
-        self._tick()
+        self._gaps.start()
+        self._computed.start()
         self._timer.start()
         yield
         self._timer.stop()
-        self._tick()
-        print(_row(what, np.array(self._ticks)), flush=True)
-
-    def _tick(self) -> None:
-        self._ticks.append(Tick(time.perf_counter(), time.thread_time()))
-
-
-def _row(what: str, ticks: np.ndarray) -> str:
-    gaps, processor = 1000 * np.diff(ticks, axis=0).T
-    on_time = np.mean(gaps - TICK_MS <= LATE_MS)
-    figures = [*np.percentile(gaps, [50, 95]), gaps.max(), processor.max()]
-    times = " | ".join(f"{one:.0f} ms" for one in figures)
-    return f"| {what} | {(ticks[-1] - ticks[0])[0]:.1f} | {100 * on_time:.1f} % | {times} |"
+        step, computed = self._gaps.stop(what, ""), self._computed.stop(what, "")
+        row = f"| {what} | {step.seconds:.1f} | {step.onTime:.1%} | {step.worst:.0f} ms | {computed.worst:.0f} ms |"
+        print(row, flush=True)
 
 
 class Bench:
     """A Segment Editor with the effect on a volume, and what a user does there, measured."""
 
-    def __init__(self, gaps: Gaps, volume: Any, name: str) -> None:
-        from picture_panel import _editor
+    def __init__(self, ticks: Ticks, volume: Any, name: str) -> None:
+        from picture_panel import new_editor
 
-        self._gaps, self._name, self._volume = gaps, name, volume
-        self._editor = _editor(volume, name)
+        self._ticks, self._name, self._volume = ticks, name, volume
+        self._editor = new_editor(volume, name)
         self._editor.setActiveEffectByName("MedSAM-2")
         self._effect = self._editor.effectByName("MedSAM-2").self()
         self.controller = self._effect.face.controller
@@ -146,7 +129,7 @@ class Bench:
         self._editor.hide()
 
     def _row(self, what: str) -> Any:
-        return self._gaps.table_row(f"{self._name}: {what}")
+        return self._ticks.table_row(f"{self._name}: {what}")
 
     def _until(self, done: Callable[[], Any]) -> None:
         """Leave it to the event loop."""
@@ -163,18 +146,18 @@ class Bench:
 def main() -> None:
     """Measure and print a table."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    sys.path[:0] = [str(MODULE), str(MODULE / "Testing")]
+    sys.path[:0] = [str(MODULE), str(MODULE / "Testing"), str(MODULE / "Testing" / "support")]
     from standin import application
 
     application.install()
     import slicer
 
-    gaps = Gaps()
+    ticks = Ticks()
     print(HEAD)
     for name, make in ((LIVER, _liver), (" x ".join(map(str, SHAPE[::-1])), _ellipsoid)):
         volume, corners = make()
-        _measure(Bench(gaps, volume, name), corners)
-        _measure_oblique(Bench(gaps, volume, name), corners)
+        _measure(Bench(ticks, volume, name), corners)
+        _measure_oblique(Bench(ticks, volume, name), corners)
         slicer.mrmlScene.Clear()
 
 

@@ -51,7 +51,7 @@ def main() -> None:
     import slicer
 
     ct, organs = scan()
-    editor = _editor(ct, CORRECTED)
+    editor = new_editor(ct, CORRECTED)
     effect = editor.effectByName("MedSAM-2").self()
     services = effect.makeServices()
     services.setWorkerText(options.worker)
@@ -99,7 +99,7 @@ def _correct(face: Any, organ: Bools, wait: Wait) -> int:
     return clicked
 
 
-def _editor(ct: Any, name: str) -> Any:
+def new_editor(ct: Any, name: str) -> Any:
     """A Segment Editor on an empty segment of the CT."""
     import slicer
 

@@ -54,6 +54,18 @@ def no_faults(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert not faults, caplog.text
 
 
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A client of the real worker, which a file of tests shares."""
+    from MedSAM2SlicerLib.client import WorkerClient
+    from MedSAM2SlicerLib.transports import SubprocessTransport
+
+    log = tmp_path_factory.mktemp("log") / "worker.log"
+    worker = WorkerClient(SubprocessTransport, [sys.executable, "-m", "medsam2_core.worker"], log)
+    yield worker
+    worker.stop()
+
+
 @pytest.fixture
 def scene() -> Iterator[Any]:
     """An empty scene with module logics, as `slicer.mrmlScene` and `slicer.modules` in the application."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +22,9 @@ from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.runrecord import loadRun
 from MedSAM2SlicerLib.segments import segmentMask
-from MedSAM2SlicerLib.transports import SubprocessTransport
 
 SPLEEN = 1
 COMMAND = [sys.executable, "-m", "medsam2_core.worker"]
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
-    worker = WorkerClient(
-        SubprocessTransport,
-        [sys.executable, "-m", "medsam2_core.worker"],
-        tmp_path_factory.mktemp("log") / "worker.log",
-    )
-    yield worker
-    worker.stop()
 
 
 class Abdomen:

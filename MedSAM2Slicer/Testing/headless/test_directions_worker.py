@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from patientbench import Patient
 
 from medsam2_core.run.stack import SliceStack
@@ -18,15 +15,6 @@ from MedSAM2SlicerLib.geometry import volumeGeometry
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.runrecord import loadRun
 from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
-from MedSAM2SlicerLib.transports import SubprocessTransport
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
-    log = tmp_path_factory.mktemp("log") / "worker.log"
-    worker = WorkerClient(SubprocessTransport, [sys.executable, "-m", "medsam2_core.worker"], log)
-    yield worker
-    worker.stop()
 
 
 class Spleens:

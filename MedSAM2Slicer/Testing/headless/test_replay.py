@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,8 @@ from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.replay import replay
 from MedSAM2SlicerLib.runrecord import loadRun
 from MedSAM2SlicerLib.segments import segmentMask
-from MedSAM2SlicerLib.transports import SubprocessTransport
 
 NAME = "sp'leen \"1\" '''"
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
-    log = tmp_path_factory.mktemp("log") / "worker.log"
-    worker = WorkerClient(SubprocessTransport, [sys.executable, "-m", "medsam2_core.worker"], log)
-    yield worker
-    worker.stop()
 
 
 @pytest.fixture
