@@ -47,8 +47,8 @@ def whyNoFit(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slice
             "choose a new segmentation."
         )
         return text.format(**names)
-    layers = {layerOf(segmentationNode, one) for one in segmentation.GetSegmentIDs()}
-    if all(isEmpty(boxOf(layer)) or _isOnGrid(volumeNode, layer) for layer in layers):
+    grid, layers = gridImage(volumeNode), {layerOf(segmentationNode, one) for one in segmentation.GetSegmentIDs()}
+    if all(isEmpty(boxOf(layer)) or _haveOneGrid(layer, grid) for layer in layers):
         return ""
     text = _(
         "{name} was drawn on another grid than that of {volume}: choose a new segmentation, or resample it to this "
@@ -75,7 +75,7 @@ def isOnGrid(
     layer: slicer.vtkOrientedImageData,
 ) -> bool:
     """Whether a layer's voxels are the volume's, in the world too."""
-    return _isOnGrid(volumeNode, layer) and sameFrame(volumeNode, segmentationNode)
+    return _haveOneGrid(layer, gridImage(volumeNode)) and sameFrame(volumeNode, segmentationNode)
 
 
 def gridImage(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkOrientedImageData:
@@ -92,9 +92,9 @@ def ijkToRas(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> vtk.vtkMatrix4x4:
 
 def _hasContent(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     segmentation = segmentationNode.GetSegmentation()
-    layers = [layerOf(segmentationNode, one) for one in segmentation.GetSegmentIDs()]
+    layers = (layerOf(segmentationNode, one) for one in segmentation.GetSegmentIDs())
     return any(layer is None or not isEmpty(boxOf(layer)) for layer in layers)
 
 
-def _isOnGrid(volumeNode: slicer.vtkMRMLScalarVolumeNode, layer: slicer.vtkOrientedImageData) -> bool:
-    return bool(slicer.vtkOrientedImageDataResample.DoGeometriesMatch(layer, gridImage(volumeNode)))
+def _haveOneGrid(layer: slicer.vtkOrientedImageData, grid: slicer.vtkOrientedImageData) -> bool:
+    return bool(slicer.vtkOrientedImageDataResample.DoGeometriesMatch(layer, grid))
