@@ -121,7 +121,9 @@ def _refuse_choice(path: Path, name: str | None, fitting: int, names: list[str])
         raise PromptError(f"The file holds {len(names)} objects ({shown}): say which one as {path.name}:NAME.")
     if fitting > 1:
         raise PromptError(f"{fitting} segments are called {name!r}: rename all but one of them.")
-    raise PromptError(f"The file holds no {name!r}: give one of {shown or 'none, for it is empty'}.")
+    if not names:
+        raise PromptError(f"The file holds no {name!r}, since it marks nothing: give another file.")
+    raise PromptError(f"The file holds no {name!r}: give one of {shown}.")
 
 
 def _require_grid(found: Geometry, wanted: Geometry | None, error: type[VolumeError] | type[PromptError]) -> None:

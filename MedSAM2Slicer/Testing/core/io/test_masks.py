@@ -88,6 +88,8 @@ def test_labels_of_a_label_map_are_not_joined(tmp_path: Path) -> None:
     assert "holds 2 objects (3, 255): say which one as a.nii.gz:NAME" in refusal(tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(io.read_mask(tmp_path / "a.nii.gz", GRID, "3"), FIRST > 0)
     assert "holds no '4': give one of 3, 255" in refusal(tmp_path / "a.nii.gz", "4")
+    io.write_labelmap(tmp_path / "empty.nii.gz", np.zeros(GRID.shape_kji, np.uint8), GRID)
+    assert "holds no '4', since it marks nothing: give another file" in refusal(tmp_path / "empty.nii.gz", "4")
 
 
 def test_file_and_name_are_split_at_the_file(tmp_path: Path) -> None:
