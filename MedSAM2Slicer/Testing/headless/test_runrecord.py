@@ -235,6 +235,6 @@ def test_a_run_made_otherwise_begins_the_record_anew(nodes: Any, randomGrid: Cal
 
 def test_a_record_that_cannot_be_written_says_so(nodes: Any, randomGrid: Callable, tmp_path: Path) -> None:
     _, segmentation, segmentId = recorded(nodes, randomGrid(2), name="liver")
-    for name, said in (("run.txt", r"end its name with \.json"), ("no/run.json", "cannot be written")):
+    for name, said in (("run.txt", r"end its name with \.json"), ("no/run.json", "does not exist: create it")):
         with pytest.raises(VolumeError, match=said):
             writeRun(loadRun(segmentation, segmentId), tmp_path / name)
