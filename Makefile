@@ -5,6 +5,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
+# The files of tests are shared among processes, one a core; each is as big as a program that has loaded torch.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 
 .PHONY: help demo accuracy corrections oblique ablation mainthread fuzz pictures test slicer-test lint clean
 .NOTPARALLEL:
@@ -49,8 +51,8 @@ pictures: $(VENV)/ready-dev $(VIEWS)/ready
 	$(VIEWS)/bin/python benchmarks/pictures.py --worker $(BIN)
 
 test: lint
-	@sh .ci/headless 5.13.31053.0
-	$(BIN) -m pytest
+	@sh .ci/headless 5.13.31053.0 $(PARALLEL)
+	$(BIN) -m pytest $(PARALLEL)
 
 slicer-test: $(VENV)/ready-dev
 	@test -n "$(SLICER)" || { echo "Say which Slicer: make slicer-test SLICER=/path/to/Slicer"; exit 2; }

@@ -288,7 +288,7 @@ def _obtain(package: Package, folder: Path) -> str | None:
 
 def _run(command: list[str], folder: Path, environment: dict[str, str] | None) -> str | None:
     try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
     except FileNotFoundError:
         return f"there is no {command[0]} on this machine"
     return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else None

@@ -34,7 +34,9 @@ def _imports(source: Path) -> Iterator[str]:
 
 def test_importing_the_core_leaves_slicer_and_its_libraries_out() -> None:
     command = [sys.executable, "-c", IMPORT_EVERYTHING]
-    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=CEILING, check=False)
+    done = subprocess.run(
+        command, cwd=PACKAGE.parent, capture_output=True, encoding="utf-8", timeout=CEILING, check=False
+    )
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert "medsam2_core" in loaded

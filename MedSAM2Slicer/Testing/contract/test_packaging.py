@@ -232,7 +232,7 @@ def test_cmake_configures_the_extension(tmp_path: Path, testing: str) -> None:
         (slicer / name).write_text(text, encoding="utf-8")
     options = [f"-DSlicer_DIR={slicer}", f"-DBUILD_TESTING={testing}", *NO_COMPILERS]
     command = [str(CMAKE), "-S", str(ROOT), "-B", str(tmp_path / "build"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=CEILING, check=False)
     assert done.returncode == 0, done.stderr
     scripts, resources = len(_cmake_list("MODULE_PYTHON_SCRIPTS")), len(_cmake_list("MODULE_PYTHON_RESOURCES"))
     assert f"module {NAME}: {scripts} scripts, {resources} resources" in done.stdout

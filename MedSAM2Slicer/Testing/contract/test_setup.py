@@ -20,7 +20,7 @@ def _set_up(folder: Path, python: str) -> str:
     command = [str(SHELL), ".ci/setup", "dev"]
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=CEILING, check=False
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=CEILING, check=False
     )
     assert done.returncode != 0
     assert not (folder / ".venv").exists()

@@ -87,7 +87,7 @@ def test_a_file_imports_only_what_slicer_has(source: Path) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("slicer") is None, reason="slicer-core is not installed")
 def test_importing_the_slicer_side_leaves_torch_out() -> None:
     command = [sys.executable, "-c", IMPORT_ALL, *map(_name, SOURCES)]
-    done = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, timeout=CEILING, check=False)
+    done = subprocess.run(command, cwd=MODULE, capture_output=True, encoding="utf-8", timeout=CEILING, check=False)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert {"MedSAM2SlicerLib", "medsam2_core"} <= loaded

@@ -19,7 +19,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         pytest.skip("hatchling, which builds the wheel, is not installed; make test installs it")
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=CEILING, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=CEILING, check=False)
     assert done.returncode == 0, done.stderr
     with ZipFile(next(folder.glob("*.whl"))) as wheel:
         return set(wheel.namelist())

@@ -109,11 +109,11 @@ QUOTAS = {
 @pytest.mark.parametrize("kind", QUOTAS)
 def test_the_quota_of_control_groups(kind: str, tmp_path: Path) -> None:
     own, files, cores = QUOTAS[kind]
-    (tmp_path / "own").write_text(own)
+    (tmp_path / "own").write_text(own, encoding="utf-8")
     for name, text in files.items():
         path = tmp_path / "root" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n")
+        path.write_text(f"{text}\n", encoding="utf-8")
     assert processor.quota_cores(tmp_path / "own", tmp_path / "root") == cores
 
 

@@ -173,14 +173,14 @@ def test_an_error_while_waiting_ends_the_program(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
 
     def failOnceItRuns() -> None:
-        if pid.exists() and pid.read_text():
+        if pid.exists() and pid.read_text(encoding="utf-8"):
             raise RuntimeError("closed")
 
     code = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep({2 * CEILING})"
     with pytest.raises(RuntimeError, match="closed"):
         runProgram([sys.executable, "-c", code], timeoutSeconds=CEILING, idle=failOnceItRuns)
     with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+        os.kill(int(pid.read_text(encoding="utf-8")), 0)
 
 
 def test_output_that_is_no_utf8() -> None:

@@ -272,7 +272,7 @@ def test_several_objects_of_the_command_line_become_segments(patient: Patient) -
         rows, columns = np.nonzero(patient.truth[index])
         words += ["--object", name, "--point", f"{columns[len(rows) // 2]},{rows[len(rows) // 2]},{index}"]
     assert commandLine([*words, "--report", str(patient.folder / "a.json")]) == 0
-    labels = json.loads((patient.folder / "a.json").read_text())["objects"]
+    labels = json.loads((patient.folder / "a.json").read_text(encoding="utf-8"))["objects"]
     segmentation = replay(patient.client, patient.node, patient.folder / "a.json")
     ids = segmentation.GetSegmentation().GetSegmentIDs()
     assert [segmentation.GetSegmentation().GetSegment(one).GetName() for one in ids] == ["one", "two"]

@@ -39,7 +39,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
     paths = [str(MODULE), str(TESTING), str(TESTING / "support")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "QT_QPA_PLATFORM": "offscreen"}
     command = [sys.executable, "-X", "faulthandler", "-m", "standin", str(results)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=CEILING, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=CEILING, check=False)
     if not results.is_file():
         pytest.fail(f"The stand-in ended with {done.returncode} before its results:\n{done.stderr[-8000:]}")
     found: dict[str, dict[str, str]] = json.loads(results.read_text(encoding="utf-8"))

@@ -45,7 +45,7 @@ def run(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     }
     slicer = f"{sys.executable} -m standin.slicer_program"
     command = [sys.executable, str(PROGRAM), "--slicer", slicer, "--out", str(out), *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False)
 
 
 @pytest.mark.timeout(SECONDS)

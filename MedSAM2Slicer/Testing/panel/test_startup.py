@@ -34,6 +34,6 @@ def test_nothing_heavy_is_loaded_before_the_effect_is_used() -> None:
         "QT_QPA_PLATFORM": "offscreen",
     }
     command = [sys.executable, "-c", START, *HEAVY]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=CEILING, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=CEILING, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""

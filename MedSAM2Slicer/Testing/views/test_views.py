@@ -60,4 +60,4 @@ def _can(code: str) -> bool:
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(PYTHON), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=CEILING, check=False)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=CEILING, check=False)

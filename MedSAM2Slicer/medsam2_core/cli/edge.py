@@ -20,14 +20,15 @@ _NO_MEMORY = (
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "can't start new thread")
 
 
-def run_at_edge(command: Callable[[], int]) -> int:
+def run_at_edge(command: Callable[[], int], *, is_last: bool) -> int:
     """Run a command and return its exit code: its own, 2 for what was refused, 130 for Ctrl+C.
 
     A reader of its output that leaves early, such as `head`, is no fault. Mistakes of ours are not hidden.
+    `is_last`: the process ends with it.
     """
     with _robust_streams():
         try:
-            with told(_note), interruptible():
+            with told(_note), interruptible(is_last=is_last):
                 return _flushed(command)
         except BrokenPipeError:
             _abandon_stdout()

@@ -40,7 +40,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(options)
         return code
 
-    return run_at_edge(command)
+    return run_at_edge(command, is_last=arguments is None)
 
 
 def _parser() -> argparse.ArgumentParser:

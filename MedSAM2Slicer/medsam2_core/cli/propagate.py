@@ -99,16 +99,16 @@ def propagate(arguments: argparse.Namespace) -> int:
     with open_drafts(plan) as drafts, stopping(stop):
         outcome = execute(plan, arguments.quiet, stop)
         write(plan, outcome, drafts)
-    if not arguments.quiet:
-        _print_summary(plan, outcome)
-    if outcome.interrupted:
-        kept = "1 slice is" if outcome.slices_done == 1 else f"{outcome.slices_done} slices are"
-        print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)
+        _tell(plan, outcome, arguments.quiet)
     return INTERRUPTED if outcome.interrupted else 0
 
 
-def _print_summary(plan: Plan, outcome: Outcome) -> None:
+def _tell(plan: Plan, outcome: Outcome, quiet: bool) -> None:
     from medsam2_core.cli.summary import summary_lines
 
-    print("\n".join(summary_lines(outcome.report)))
-    print(f"Written: {plan.output}" + (f" and {plan.report}" if plan.report else ""))
+    if not quiet:
+        print("\n".join(summary_lines(outcome.report)))
+        print(f"Written: {plan.output}" + (f" and {plan.report}" if plan.report else ""))
+    if outcome.interrupted:
+        kept = "1 slice is" if outcome.slices_done == 1 else f"{outcome.slices_done} slices are"
+        print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medsam2_core.stopping import CancelToken
 
-_OTHERS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _FINISHING = b"\nFinishing the slice at hand; press Ctrl+C again to leave at once without a result.\n"
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the statements inside for each of the signals, as Ctrl+C does."""
-    with _handled(_OTHERS, signal.default_int_handler):
+def interruptible(*, is_last: bool) -> Iterator[None]:
+    """Raise KeyboardInterrupt in the statements inside for each of the signals, as Ctrl+C does.
+
+    `is_last`: the process ends after them; a signal that comes again then, which may take a second, is ignored.
+    """
+    with _handled(signal.default_int_handler, afterwards=signal.SIG_IGN if is_last else None):
         yield
 
 
@@ -36,16 +39,16 @@ def stopping(token: CancelToken) -> Iterator[None]:
             with suppress(OSError):  # nobody reads it
                 os.write(2, _FINISHING)  # print is not safe here: the signal may have come in the middle of another one
 
-    with _handled((signal.SIGINT, *_OTHERS), ask):
+    with _handled(ask):
         yield
 
 
 @contextmanager
-def _handled(numbers: tuple[int, ...], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Handle signals otherwise for a while; those that are ignored, as under nohup, or that C handles, stay so."""
+def _handled(handler: Callable[[int, FrameType | None], Any], afterwards: Any = None) -> Iterator[None]:
+    """Handle the signals otherwise for a while; those that are ignored, as under nohup, or that C handles, stay so."""
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in numbers}
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: earlier for number, earlier in before.items() if earlier not in (None, signal.SIG_IGN)}
     try:
         for number in before:
@@ -53,4 +56,4 @@ def _handled(numbers: tuple[int, ...], handler: Callable[[int, FrameType | None]
         yield
     finally:
         for number, earlier in before.items():
-            signal.signal(number, earlier)
+            signal.signal(number, earlier if afterwards is None else afterwards)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.files.text import read_json, read_rows
+from medsam2_core.files.text import TextError, read_json, read_rows
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.io import read_labelmap, read_segments, read_volume
@@ -111,6 +111,8 @@ def _read_names(folder: Path) -> dict[int, str]:
         if path.exists():
             try:
                 return read(path)
+            except TextError as error:
+                raise VolumeError(f"{path} is no table of names: {error}.") from error
             except (OSError, ValueError, AttributeError, IndexError) as error:
                 raise VolumeError(
                     f'{path} names no labels: write {{"1": "liver"}} as JSON or lines such as 1,liver as CSV.'

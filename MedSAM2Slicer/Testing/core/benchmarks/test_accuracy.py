@@ -117,7 +117,7 @@ def results(row: MakeRow) -> Results:
 
 def test_the_document(results: Results, tmp_path: Path) -> None:
     path = accuracy_report.write(results, Heading("starter", "ab" * 32, True, False, 5.0), tmp_path)
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert "| box, recency, zoom | 2 | 0.550 | 0.550 | 0.300 |" in text
     assert all(f"50% of the structures ahead of {name}" in text for name in BASELINES)
     assert "Dice fell by more than 0.02 after 1 of 2 corrections, at most by 0.050" in text
@@ -133,8 +133,8 @@ def test_the_document(results: Results, tmp_path: Path) -> None:
 def test_another_volume_has_neither_source_nor_readers(results: Results, tmp_path: Path) -> None:
     without = Results(results.overall, results.axes, results.sizes)
     path = accuracy_report.write(without, Heading("starter", "ab" * 32, False, True, 5.0), tmp_path)
-    assert "LIDC" not in path.read_text()
-    assert "A quick look" in path.read_text()
+    assert "LIDC" not in path.read_text(encoding="utf-8")
+    assert "A quick look" in path.read_text(encoding="utf-8")
 
 
 def test_corrections_that_only_help_are_no_drop(row: MakeRow) -> None:

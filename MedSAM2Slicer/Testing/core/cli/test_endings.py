@@ -94,13 +94,15 @@ def test_folders_that_may_not_be_looked_at(tmp_path: Path, ct: Path) -> None:
     ]
     for words in (["info", locked / "ct.nrrd"], ["info", locked], ["models", "list"]):
         environment = {**os.environ, "MEDSAM2_HOME": str(locked)}
-        done = subprocess.run([*drop, *COMMAND, *map(str, words)], capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            [*drop, *COMMAND, *map(str, words)], capture_output=True, encoding="utf-8", env=environment
+        )
         assert done.returncode == 2, done.stderr
         assert done.stderr.count("\n") == 1
     locked.chmod(0o555)  # a home that may be read only
     words = [str(ct), *BOX, "--model", "starter", "--output", str(tmp_path / "a.nii"), "--quiet"]
     for command in (["models", "list"], ["propagate", *words]):
-        done = subprocess.run([*drop, *COMMAND, *command], capture_output=True, text=True, env=environment)
+        done = subprocess.run([*drop, *COMMAND, *command], capture_output=True, encoding="utf-8", env=environment)
         assert done.returncode == 0, done.stderr
     locked.chmod(0o700)
 
@@ -149,8 +151,10 @@ def test_a_reader_that_leaves_is_no_fault() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_an_output_that_is_full() -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*COMMAND, "models", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*COMMAND, "models", "list"], stdout=full, stderr=subprocess.PIPE, encoding="utf-8", check=False
+        )
     assert done.returncode == 2
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr

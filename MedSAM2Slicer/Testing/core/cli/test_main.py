@@ -69,5 +69,5 @@ from medsam2_core.cli import main
 main._parser().format_help()
 print([name for name in ("torch", "numpy", "SimpleITK") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "[]\n"

@@ -42,7 +42,7 @@ def test_two_objects_end_to_end(run, ct: Path, checkpoint: Path, capsys) -> None
     found, segments = io.read_segments(OUT, io.read_volume(ct).geometry)
     assert [(item.label, item.name) for item in segments] == [(1, "ball"), (2, "other")]
     assert {int(k) for k in np.argwhere(found)[:, 0]} <= set(range(2, 9))
-    report = json.loads(REPORT.read_text())
+    report = json.loads(REPORT.read_text(encoding="utf-8"))
     assert [item["name"] for item in report["objects"]] == ["ball", "other"]
     assert [slice_["slice_index"] for slice_ in report["objects"][0]["slices"]] == list(range(2, 9))
     assert report["objects"][0]["volume_ml"] == pytest.approx((found == 1).sum() * 0.0025, abs=1e-3)
@@ -80,7 +80,7 @@ def test_a_report_repeats_the_run_bit_for_bit(run, ct: Path, checkpoint: Path, a
     )
     assert OUT.read_bytes() == Path("b.seg.nrrd").read_bytes()
     assert np.any(labels(OUT, ct))
-    first, second = (json.loads(path.read_text()) for path in (REPORT, Path("b.json")))
+    first, second = (json.loads(path.read_text(encoding="utf-8")) for path in (REPORT, Path("b.json")))
     for report in (first, second):
         del report["seconds"], report["slices_per_second"]
     assert first == second
@@ -102,7 +102,7 @@ def test_options_win_over_the_run_file(run, ct: Path, checkpoint: Path) -> None:
         "9,9,6",
     )
     assert run(*command, "--prompts", REPORT, *options, "--report", "b.json") == 0
-    found = json.loads(Path("b.json").read_text())
+    found = json.loads(Path("b.json").read_text(encoding="utf-8"))
     assert found["settings"]["window"]["name"] == "lung"
     assert found["settings"]["direction"] == "backward"
     assert found["settings"]["range"] == [3, 8]
@@ -151,7 +151,7 @@ def test_points_correct_a_mask_on_their_slice_wherever_they_stand(run, ct: Path,
 def test_a_run_file_written_by_hand(run, ct: Path, checkpoint: Path) -> None:
     point = io.read_volume(ct).geometry.ijk_to_ras([(22, 18, 5)]).tolist()
     prompts = [{"kind": "points", "points_ras": point, "labels": [1]}]
-    REPORT.write_text(json.dumps({"objects": [{"name": "ball", "prompts": prompts}]}))
+    REPORT.write_text(json.dumps({"objects": [{"name": "ball", "prompts": prompts}]}), encoding="utf-8")
     assert run("propagate", ct, "--model", checkpoint, "--output", OUT, "--prompts", REPORT, "--quiet") == 0
     assert (
         run("propagate", ct, "--model", checkpoint, "--output", "b.seg.nrrd", "--object", "ball", "--point", "22,18,5")
@@ -166,13 +166,13 @@ def test_an_oblique_run_takes_no_prompts_on_stored_slices(run, ct: Path, checkpo
     prompts = [{"kind": "points", "points_ras": points, "labels": [1]}]
     plane = [[1, 0, 0, points[0][0]], [0, 0.8, -0.6, points[0][1]], [0, 0.6, 0.8, points[0][2]], [0, 0, 0, 1]]
     content = {"objects": [{"name": "ball", "prompts": prompts}], "settings": {"axis": 0, "plane": plane}}
-    REPORT.write_text(json.dumps(content))
+    REPORT.write_text(json.dumps(content), encoding="utf-8")
     words = ("propagate", ct, "--model", checkpoint, "--output", OUT, "--prompts", REPORT, "--quiet")
     assert run(*words, "--point", "22,18,5") == 2
     assert "give only one of both" in capsys.readouterr().err
     assert run(*words) == 0
     assert io.read_labelmap(OUT, grid).shape == grid.shape_kji
-    REPORT.write_text(json.dumps({**content, "settings": {"plane": [[0, 0, 0, 0]] * 4}}))
+    REPORT.write_text(json.dumps({**content, "settings": {"plane": [[0, 0, 0, 0]] * 4}}), encoding="utf-8")
     assert run(*words) == 2
     assert "give the run file another plane" in capsys.readouterr().err
 
@@ -223,7 +223,9 @@ def test_a_changed_model_is_noted(run, ct: Path, checkpoint: Path, capsys, monke
     point = io.read_volume(ct).geometry.ijk_to_ras([(22, 18, 5)]).tolist()
     prompts = [{"kind": "points", "points_ras": point, "labels": [1]}]
     settings = {"model": "starter", "model_sha256": "0" * 64}
-    REPORT.write_text(json.dumps({"objects": [{"name": "ball", "prompts": prompts}], "settings": settings}))
+    REPORT.write_text(
+        json.dumps({"objects": [{"name": "ball", "prompts": prompts}], "settings": settings}), encoding="utf-8"
+    )
     assert run("propagate", ct, "--output", OUT, "--prompts", REPORT, "--quiet") == 0
     assert capsys.readouterr().err == "Note: starter has other weights than the run had, so the mask may differ.\n"
 
@@ -313,7 +315,9 @@ def test_a_run_file_opens_no_checkpoint(run, ct: Path, checkpoint: Path, capsys)
     Path("local").write_bytes(checkpoint.read_bytes())
     for model in (str(checkpoint), "local"):
         prompts = [{"kind": "points", "points_ras": [[0, 0, 0]], "labels": [1]}]
-        REPORT.write_text(json.dumps({"objects": [{"name": "a", "prompts": prompts}], "settings": {"model": model}}))
+        REPORT.write_text(
+            json.dumps({"objects": [{"name": "a", "prompts": prompts}], "settings": {"model": model}}), encoding="utf-8"
+        )
         assert run("propagate", ct, "--output", OUT, "--prompts", REPORT) == 2
         assert "not in the catalogue: give its checkpoint with --model" in capsys.readouterr().err
 
@@ -358,12 +362,12 @@ def test_ctrl_c_keeps_the_slices_done(run, checkpoint: Path, tmp_path: Path, nam
             assert chunk, seen
             seen += chunk
         process.send_signal(getattr(signal, name))
-        if name != "SIGINT":  # clusters and systemd send more than one
-            time.sleep(0.05)
+        while name != "SIGINT" and process.poll() is None:  # clusters and systemd send more than one
+            time.sleep(0.002)
             process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=CEILING)
     assert process.returncode == 130, err
-    report = json.loads(REPORT.read_text())
+    report = json.loads(REPORT.read_text(encoding="utf-8"))
     kept = [facts["slice_index"] for facts in report["objects"][0]["slices"]]
     assert report["interrupted"]
     assert 1 < len(kept) < 3000

@@ -63,7 +63,7 @@ def write_runs(ct: Path, **last: Any) -> None:
     ]
     *earlier, final = described
     final["settings"] |= {"window": {"lower": 0, "upper": 200}, "axis": 0, **last}
-    REPORT.write_text(json.dumps({**final, "format": "medsam2-run/1", "earlier": earlier}))
+    REPORT.write_text(json.dumps({**final, "format": "medsam2-run/1", "earlier": earlier}), encoding="utf-8")
 
 
 def repeat(run: Any, ct: Path, checkpoint: Path, *words: object) -> np.ndarray:
@@ -78,16 +78,16 @@ def test_all_runs_are_repeated_in_one_session(run, ct: Path, checkpoint: Path, c
     np.testing.assert_array_equal(found, by_session(ct, checkpoint))
     np.testing.assert_array_equal(found[7] > 0, EDIT)
     assert "/18 [" in capsys.readouterr().err  # slices of all runs
-    last = json.loads(REPORT.read_text())
+    last = json.loads(REPORT.read_text(encoding="utf-8"))
     del last["earlier"]
-    REPORT.write_text(json.dumps(last))
+    REPORT.write_text(json.dumps(last), encoding="utf-8")
     assert not np.array_equal(repeat(run, ct, checkpoint), found)
 
 
 def test_the_report_of_a_sequence_repeats_it(run, ct: Path, checkpoint: Path) -> None:
     write_runs(ct)
     found = repeat(run, ct, checkpoint, "--report", "again.json", "--quiet")
-    again = json.loads(Path("again.json").read_text())
+    again = json.loads(Path("again.json").read_text(encoding="utf-8"))
     assert [one["settings"]["range"] for one in again["earlier"]] == [[0, 10], [5, 10]]
     assert again["earlier"][1]["objects"] == [{"name": "ball", "prompts": [0, 1]}]
     Path("again.json").replace(REPORT)
@@ -97,11 +97,11 @@ def test_the_report_of_a_sequence_repeats_it(run, ct: Path, checkpoint: Path) ->
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_a_run_that_was_stopped_goes_as_far_again(run, ct: Path, checkpoint: Path, rounds: int) -> None:
     write_runs(ct, rounds=rounds, range=[0, 10])
-    content = json.loads(REPORT.read_text())
+    content = json.loads(REPORT.read_text(encoding="utf-8"))
     del content["earlier"]
-    REPORT.write_text(json.dumps(content))
+    REPORT.write_text(json.dumps(content), encoding="utf-8")
     found = repeat(run, ct, checkpoint, "--report", "again.json", "--quiet")
-    again = json.loads(Path("again.json").read_text())
+    again = json.loads(Path("again.json").read_text(encoding="utf-8"))
     assert again["settings"]["rounds"] == rounds
     assert not again["interrupted"]
     drawn = {5, 7, 8} | ({4, 6, 9} if rounds else set())
@@ -113,7 +113,7 @@ def test_a_run_that_was_stopped_goes_as_far_again(run, ct: Path, checkpoint: Pat
 def test_typed_prompts_and_ranges_are_those_of_the_last_run(run, ct: Path, checkpoint: Path) -> None:
     write_runs(ct)
     repeat(run, ct, checkpoint, "--object", "ball", "--point", "22,18,9", "--range", "6:10", "--report", "b.json")
-    report = json.loads(Path("b.json").read_text())
+    report = json.loads(Path("b.json").read_text(encoding="utf-8"))
     assert report["settings"]["range"] == [6, 10]
     assert len(report["objects"][0]["prompts"]) == 4
     assert [one["settings"]["range"] for one in report["earlier"]] == [[0, 10], [5, 10]]
@@ -126,4 +126,4 @@ def test_the_threshold_of_a_run_is_kept(run, ct: Path, checkpoint: Path) -> None
     strict = repeat(run, ct, checkpoint, "--quiet", "--report", "b.json")
     assert strict.sum() < usual.sum()
     np.testing.assert_array_equal(strict[7] > 0, EDIT)
-    assert json.loads(Path("b.json").read_text())["settings"]["threshold"] == 0.999
+    assert json.loads(Path("b.json").read_text(encoding="utf-8"))["settings"]["threshold"] == 0.999

@@ -74,7 +74,7 @@ def test_tilted_slices_get_their_masks_where_they_lie(run, capsys, tmp_path: Pat
     for k in range(6):
         np.testing.assert_allclose(written.affine @ (0, 0, k, 1), (0, 0, 2.5 * k, 1), atol=1e-4)
     # The box of the record, in mm, is where the stored voxels of the prompt lie.
-    (prompt,) = json.loads(Path("r.json").read_text())["objects"][0]["prompts"]
+    (prompt,) = json.loads(Path("r.json").read_text(encoding="utf-8"))["objects"][0]["prompts"]
     expected = written.affine @ np.array([(8, 10, 2, 1), (24, 24, 2, 1)]).T
     np.testing.assert_allclose(np.sort(prompt["corners_ras"], axis=0), np.sort(expected[:3].T, axis=0), atol=1e-3)
     assert run("propagate", folder, "--resample", "--mask", "a.nii.gz", *words[2:4], "--output", "b.nii") == 2

@@ -25,7 +25,7 @@ def region(ct: Path, run) -> Path:
 
 
 def stored(path: Path = REPORT) -> dict:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def slices(path: Path = REPORT) -> list[int]:

@@ -36,19 +36,19 @@ def config(data: Path, **changes: object) -> Path:
     values = {"model": "starter", "image_size": 64, "data": {str(data): 1.0}, "phases": phases}
     values |= {"loader_workers": 0, "compile_encoder": False, "bfloat16": False, **changes}
     path = Path("config.json")
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(values), encoding="utf-8")
     return path
 
 
 def test_a_table_and_its_file(run, dataset: Path, checkpoint: Path, capsys) -> None:
-    (dataset / "patient" / "labels.json").write_text('{"1": "ball"}')
+    (dataset / "patient" / "labels.json").write_text('{"1": "ball"}', encoding="utf-8")
     code = run("evaluate", checkpoint, dataset, "--policy", "box+1", "--min-ml", 0.5, "--output", "table.csv")
     out, err = capsys.readouterr()
     assert code == 0, err
     lines = [line.split() for line in out.splitlines()]
     assert [line[:3] for line in lines[1:3]] == [["patient", "ball", "box"], ["patient", "ball", "box+1"]]
     assert [line[:4] for line in lines[3:]] == [["mean", "of", "1", "box"], ["mean", "of", "1", "box+1"]]
-    with Path("table.csv").open(newline="") as file:
+    with Path("table.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["policy"] for row in rows] == ["box", "box+1"]
     assert f"{float(rows[1]['dice']):.3f}" in out
@@ -95,9 +95,9 @@ def test_refusals_are_one_sentence(
 
 
 def test_a_refused_evaluation_leaves_an_older_table(run, dataset: Path, capsys) -> None:
-    Path("table.csv").write_text("older")
+    Path("table.csv").write_text("older", encoding="utf-8")
     assert run("evaluate", "no.pt", dataset, "--output", "table.csv") == 2
-    assert Path("table.csv").read_text() == "older"
+    assert Path("table.csv").read_text(encoding="utf-8") == "older"
 
 
 def test_an_empty_data_set_and_a_missing_model(run, dataset: Path, checkpoint: Path, tmp_path: Path, capsys) -> None:
@@ -129,7 +129,9 @@ def test_training_refusals(run, dataset: Path, capsys) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, timeout=CEILING, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT], capture_output=True, encoding="utf-8", timeout=CEILING, check=True
+    )
     assert not set(done.stdout.split()) & {"torch", "scipy", "SimpleITK"}
 
 

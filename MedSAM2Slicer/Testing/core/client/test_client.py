@@ -245,7 +245,7 @@ def test_the_log_is_private_and_holds_what_was_printed(make_client, block) -> No
     client = make_client()
     client.predict("s", 5, [block]).wait()
     client.stop()
-    assert "A library printed this to stdout." in client.log.path.read_text()
+    assert "A library printed this to stdout." in client.log.path.read_text(encoding="utf-8")
     assert client.log.path.stat().st_mode & 0o777 == 0o600
 
 

@@ -73,7 +73,7 @@ def test_it_propagates(make, volume, block) -> None:
         assert np.array_equal(step.answers[0].mask.full((20, 30)), volume.grey[step.slice_index] > 100)
     client.stop()
     assert client.state is State.STOPPED
-    assert "A library printed this" in (client.log.path).read_text()
+    assert "A library printed this" in (client.log.path).read_text(encoding="utf-8")
 
 
 def test_the_event_loop_is_enough(make, block) -> None:

@@ -64,12 +64,13 @@ def configure(folder: Path, port: int) -> Path:
     for name in ("host_key", "user_key"):
         subprocess.run([str(KEYGEN), "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-    host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    host_key = " ".join((folder / "host_key.pub").read_text(encoding="utf-8").split()[:2])
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n", encoding="utf-8")
     config = folder / "sshd_config"
     config.write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n"
-        "PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
+        "PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n",
+        encoding="utf-8",
     )
     return config
 
@@ -84,7 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=log)
 
     def wait_a_little() -> None:
-        assert process.poll() is None, (folder / "sshd.log").read_text()
+        assert process.poll() is None, (folder / "sshd.log").read_text(encoding="utf-8")
         time.sleep(0.05)
 
     wait_until(lambda: listening(port), wait_a_little)

@@ -247,7 +247,8 @@ time.sleep({forever})
 def babbler(folder: Path, body: str) -> list[str]:
     script = folder / "babbler.py"
     script.write_text(
-        textwrap.dedent(SCRIPT).format(folder=str(Path(__file__).parents[3]), body=body, forever=2 * CEILING)
+        textwrap.dedent(SCRIPT).format(folder=str(Path(__file__).parents[3]), body=body, forever=2 * CEILING),
+        encoding="utf-8",
     )
     return [sys.executable, str(script)]
 
@@ -309,7 +310,8 @@ def test_a_memory_limit_is_a_typed_error_and_the_next_request_works(make_client,
     limited.write_text(
         "import resource, runpy, sys\n"
         "resource.setrlimit(resource.RLIMIT_AS, (500 << 20, 500 << 20))\n"
-        "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')\n",
+        encoding="utf-8",
     )
     client = make_client()
     client.setCommand([sys.executable, str(limited), *client._command[1:]])

@@ -207,7 +207,7 @@ def test_a_truncated_compressed_file(tmp_path: Path) -> None:
 def test_files_without_a_suffix(tmp_path: Path) -> None:
     for index, pixels in enumerate(ARRAY):
         save(dataset(pixels, PLACES[index]), tmp_path / f"{'ABCDEF'[index]}7F")
-    (tmp_path / "README").write_text("Exported by a workstation.\n")
+    (tmp_path / "README").write_text("Exported by a workstation.\n", encoding="utf-8")
     assert io.read_volume(tmp_path).array.shape == ARRAY.shape
     (tmp_path / "FFFF").write_bytes(bytes(3000))
     assert "The file FFFF is no DICOM" in refusal(tmp_path)

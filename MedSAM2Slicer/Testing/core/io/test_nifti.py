@@ -185,5 +185,5 @@ def test_decimal_commas_change_nothing(tmp_path: Path) -> None:
     core = str(Path(io.__file__).parents[2])
     environment = {**os.environ, "LOCPATH": str(tmp_path), "LC_ALL": "de_DE.UTF-8", "PYTHONPATH": core}
     command = [sys.executable, "-c", COMMAS, str(tmp_path / "a")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
     assert done.returncode == 0, done.stderr

@@ -238,7 +238,7 @@ def test_a_sheared_grid(tmp_path: Path, shear: Callable[[Path], Path], name: str
 
 
 def test_a_folder_without_dicom(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no DICOM")
+    (tmp_path / "notes.txt").write_text("no DICOM", encoding="utf-8")
     assert "give an image file or a folder of DICOM slices" in refusal(io.read_volume, tmp_path)
 
 

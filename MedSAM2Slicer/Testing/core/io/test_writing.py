@@ -293,7 +293,9 @@ def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path: Path, suffix:
 def assert_nothing_kept(path: Path, limit: int, shape: tuple[int, ...]) -> None:
     command = [sys.executable, "-c", FULL_DISK, str(path), str(limit), *map(str, shape)]
     core = str(Path(io.__file__).parents[2])
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": core})
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", check=True, env={**os.environ, "PYTHONPATH": core}
+    )
     reason = "There is not enough room to write it (File too large)"
     assert done.stdout == f"{path}: {reason}: make room on the disk or choose another folder.\n"
     assert [item.name for item in path.parent.iterdir()] == [path.name]

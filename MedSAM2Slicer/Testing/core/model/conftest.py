@@ -74,7 +74,7 @@ def build_reference() -> Callable[[str, int], torch.nn.Module]:
 
     def build(name: str, image_size: int) -> torch.nn.Module:
         family, size = name.split("_hiera_")
-        text = (configs / family / f"{family}_hiera_{_YAML_SIZES[size]}.yaml").read_text()
+        text = (configs / family / f"{family}_hiera_{_YAML_SIZES[size]}.yaml").read_text(encoding="utf-8")
         config = yaml.safe_load(text)["model"] | _PREDICTOR | {"image_size": image_size}
         model: torch.nn.Module = _instantiate(config).eval()
         return model

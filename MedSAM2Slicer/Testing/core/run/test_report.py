@@ -256,7 +256,7 @@ def test_no_json_does_harm(tmp_path_factory: pytest.TempPathFactory, content: di
 )
 def test_a_mask_that_does_not_fit(tmp_path: Path, mask: dict, problem: str) -> None:
     path = tmp_path / "run.json"
-    path.write_text(json.dumps(with_prompt({"kind": "mask", "slice_index": 0, **mask})))
+    path.write_text(json.dumps(with_prompt({"kind": "mask", "slice_index": 0, **mask})), encoding="utf-8")
     (item,) = run_file.read_run_file(path).objects
     with pytest.raises(PromptError, match=problem):
         run_file.place_file_prompts(item, Slicing(GRID, 0), path)

@@ -24,7 +24,7 @@ def test_every_entry_is_explained_with_its_default() -> None:
 def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     (text,) = re.findall(r"<<'END'\n(.*?)\nEND", TEXT, re.DOTALL)
     path = tmp_path / "config.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     config = load_config(path)
     assert (config.steps, config.learning_rate) == (150, 2e-5)
     assert (Path(__file__).parents[4] / str(config.start_from)).is_file()

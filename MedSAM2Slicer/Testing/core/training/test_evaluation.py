@@ -215,7 +215,7 @@ def test_other_axes(folder: Path, axis: str, spacing: tuple[float, float, float]
      ("labels.csv", "1,large,red\n\n2, small\n")],
 )  # fmt: skip
 def test_names_beside_the_labels(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8")
     assert [structure.name for structure in read_case(folder).structures(0)] == ["large", "small", "3"]
 
 
@@ -223,7 +223,7 @@ def test_names_beside_the_labels(folder: Path, name: str, text: str) -> None:
     ("name", "text"), [("labels.json", "{"), ("labels.json", "[1]"), ("labels.csv", "1\n"), ("labels.csv", "a,b\nc,d")]
 )
 def test_names_that_cannot_be_read(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8")
     with pytest.raises(VolumeError, match="names no labels: write"):
         read_case(folder)
 

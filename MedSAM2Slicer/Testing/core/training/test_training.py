@@ -287,7 +287,7 @@ def test_only_the_best_of_the_ambiguous_masks_is_trained() -> None:
 
 
 def written(path: Path, values: Any) -> Path:
-    path.write_text(values if isinstance(values, str) else json.dumps(values))
+    path.write_text(values if isinstance(values, str) else json.dumps(values), encoding="utf-8")
     return path
 
 
