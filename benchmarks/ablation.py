@@ -35,16 +35,16 @@ Dice = Mapping[tuple[str, int], float]
 """Dice by structure and seed."""
 
 _INTRODUCTION = """Each bank is measured with one box on the largest slice, the whole volume as range and the field of
-view the model was trained with; the box is drawn anew, up to 3 % off on each edge, for every seed. The same structures
+view the model was trained with; the box is drawn again, up to 3 % off on each edge, for every seed. The same structures
 and boxes are given to all banks, so that the differences to the default mean something where the means themselves,
-over few structures spread evenly in size, do not. The default is SAM 2's bank of the most recent slices. Of the
-self-sorting bank one setting at a time differs from those in the second line: bank size K, the predicted IoU under
+over few structures spread evenly in size, do not. The default is SAM 2's bank of the most recent slices. For the
+self-sorting bank, one setting at a time differs from those in the second line: bank size K, the predicted IoU under
 which a slice is not admitted, the time codes (see `memory_bank.SelfSorting`), and memories drawn by chance as in the
 paper instead of weighted.
 
 Mean and worst: volumetric Dice over all structures and boxes. Worst box: the mean over structures of their lowest Dice.
 Spread: the mean over structures of the standard deviation over boxes. Difference: to the default, mean; +- its standard
-error over (structure, box) pairs, then over structures, whose boxes are no independent samples: go by the latter.
+error over (structure, box) pairs, then over structures, whose boxes are not independent samples: go by the latter.
 Better, worse: pairs that differ from the default by more than 0.01.
 """
 _HEADINGS = (

@@ -174,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "slicer-test", help="folder for logs and pictures")
     parser.add_argument("--only", nargs="+", default=[], help="self tests as unittest names them, or: tutorial")
     options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] (messages of Slicer's hold dashes)
     options.out.mkdir(parents=True, exist_ok=True)
     slicer = Slicer(options.slicer, options.out)
     names = [path.stem for path in sorted((TESTING / "Python").glob("test_*.py"))]

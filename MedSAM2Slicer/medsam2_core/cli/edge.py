@@ -20,7 +20,7 @@ _NO_MEMORY = (
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "can't start new thread")
 
 
-def run_at_edge(command: Callable[[], int], *, is_last: bool) -> int:
+def run_at_edge(command: Callable[[], int], *, is_last: bool = False) -> int:
     """Run a command and return its exit code: its own, 2 for what was refused, 130 for Ctrl+C.
 
     A reader of its output that leaves early, such as `head`, is no fault. Mistakes of ours are not hidden.

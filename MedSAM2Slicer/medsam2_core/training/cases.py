@@ -19,6 +19,7 @@ from medsam2_core.io import read_labelmap, read_segments, read_volume
 from medsam2_core.training.metrics import Mask
 
 _NAME_FILES = (".json", ".csv")
+_ADVICE = 'write {"1": "liver"} as JSON or lines such as 1,liver as CSV'
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,9 @@ def _read_names(folder: Path) -> dict[int, str]:
             try:
                 return read(path)
             except TextError as error:
-                raise VolumeError(f"{path} is no table of names: {error}.") from error
+                raise VolumeError(f"{path} names no labels: {error}: {_ADVICE}.") from error
             except (OSError, ValueError, AttributeError, IndexError) as error:
-                raise VolumeError(
-                    f'{path} names no labels: write {{"1": "liver"}} as JSON or lines such as 1,liver as CSV.'
-                ) from error
+                raise VolumeError(f"{path} names no labels: {_ADVICE}.") from error
     return {}
 
 

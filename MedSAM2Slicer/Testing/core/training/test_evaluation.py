@@ -224,7 +224,7 @@ def test_names_beside_the_labels(folder: Path, name: str, text: str) -> None:
 )
 def test_names_that_cannot_be_read(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text, encoding="utf-8")
-    with pytest.raises(VolumeError, match="names no labels: write"):
+    with pytest.raises(VolumeError, match=r"names no labels: .*write"):
         read_case(folder)
 
 
