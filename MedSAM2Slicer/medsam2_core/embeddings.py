@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from medsam2_core.image.pixels import SliceStack
 from medsam2_core.image.region import Region
-from medsam2_core.image.stack import SliceStack
 from medsam2_core.model import SAM2, ImageFeatures
 
 View = tuple[int, Region]

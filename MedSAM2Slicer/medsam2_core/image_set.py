@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from medsam2_core.answers import Answer, SlicePrediction
 from medsam2_core.errors import PromptError
+from medsam2_core.image.pixels import ImageStack
 from medsam2_core.image.region import Region
-from medsam2_core.image.stack import ImageStack
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import Course, MemoryRule
 from medsam2_core.model import SAM2

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from medsam2_core.config import ModelConfig
 from medsam2_core.errors import PromptError
+from medsam2_core.memory_name import parse_memory
 from medsam2_core.model import Recall
-from medsam2_core.run.memory import parse_memory
 
 TimeCodes = Literal["rank", "age", "same"]
 
@@ -106,7 +106,7 @@ MEMORY_RULES: dict[str, MemoryRule] = {"self-sorting": SelfSorting(), "recency":
 
 
 def memory_rule(rule: str | MemoryRule) -> MemoryRule:
-    """Turn a name as `run.memory` reads it into its rule; a rule stays itself. Raises `PromptError`."""
+    """Turn a name as `memory_name` reads it into its rule; a rule stays itself. Raises `PromptError`."""
     if not isinstance(rule, str):
         return rule
     name = parse_memory(rule)

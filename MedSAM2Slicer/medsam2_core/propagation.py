@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from medsam2_core.embeddings import EmbeddingCache, View
+from medsam2_core.image.pixels import SliceStack
 from medsam2_core.image.region import Box, FieldOfView, Mask, Region, mask_box
-from medsam2_core.image.stack import SliceStack
 from medsam2_core.memory_bank import Memory, MemoryBank
 from medsam2_core.model import SAM2, ImageFeatures, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask

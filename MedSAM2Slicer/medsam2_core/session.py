@@ -13,16 +13,16 @@ from medsam2_core.answers import Answer, SlicePrediction, SliceResult
 from medsam2_core.conditioning import condition
 from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.image.pixels import SliceStack, VolumeStack
 from medsam2_core.image.region import Mask, view_called
-from medsam2_core.image.stack import SliceStack, VolumeStack
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import Course, MemoryRule, memory_rule
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
 from medsam2_core.prompts import SlicePrompt, mask_prompt
 from medsam2_core.propagation import Propagator, Track, Tracked
 from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
-from medsam2_core.run.memory import DEFAULT_MEMORY
-from medsam2_core.segmented import SegmentedObject
+from medsam2_core.session_object import SegmentedObject
 from medsam2_core.stopping import CancelToken, StopRules
 
 _STEPS = {"forward": 1, "backward": -1}

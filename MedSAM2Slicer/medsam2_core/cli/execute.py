@@ -20,14 +20,14 @@ import medsam2_core as m2
 from medsam2_core.cli.plan import Plan
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
+from medsam2_core.free_memory import cache_budget, free_bytes
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import open_draft, write_labelmap
 from medsam2_core.model import SAM2
+from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.report import RunSettings, build_report, report_draft, write_report
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
-from medsam2_core.worker.applied import AppliedPrompts
-from medsam2_core.worker.memory import cache_budget, free_bytes
 
 # tqdm's own, but always slices per second, where it would turn slow rates into seconds per slice.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"

@@ -144,9 +144,9 @@ def _segmentation(path: Path) -> Iterator[_Line]:
 
 
 def _checkpoint(path: Path) -> Iterator[_Line]:
-    from medsam2_core.cli.model_file import catalogue_match
     from medsam2_core.weights.checkpoint import load_state, read_checkpoint
     from medsam2_core.weights.checksum import file_sha256
+    from medsam2_core.weights.model_file import catalogue_match
 
     checkpoint = read_checkpoint(path)
     model = load_state(checkpoint)
@@ -160,8 +160,8 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
 
 
 def _run(path: Path) -> Iterator[_Line]:
+    from medsam2_core.image.slicing import SliceStack
     from medsam2_core.run.file import read_json, read_run_file
-    from medsam2_core.run.stack import SliceStack
 
     run, content = read_run_file(path), read_json(path)
     settings = run.settings

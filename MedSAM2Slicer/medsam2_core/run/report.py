@@ -1,6 +1,6 @@
 """The report of a run: everything needed to judge it and to repeat it, as JSON.
 
-A report is also a prompts file: `run_file` reads it. Prompts are stored in RAS mm, so they keep their place in the
+A report is also a prompts file: `run.file` reads it. Prompts are stored in RAS mm, so they keep their place in the
 patient whatever the volume's axes; coordinates of voxels and slices are those of the volume that was segmented.
 """
 
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.cli.version import package_version
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
-from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
+from medsam2_core.version import package_version
 
 if TYPE_CHECKING:
     from medsam2_core.io import Volume  # brings SimpleITK, which a run in Slicer has no use for

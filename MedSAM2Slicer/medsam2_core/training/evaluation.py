@@ -16,8 +16,8 @@ import numpy as np
 
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import MemoryRule
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
-from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.session import VolumeSession
 from medsam2_core.training import metrics
 from medsam2_core.training.cases import Case, Structure

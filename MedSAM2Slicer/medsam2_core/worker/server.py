@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from medsam2_core.cli.version import package_version
 from medsam2_core.errors import MedSAM2Error, WorkerError
+from medsam2_core.version import package_version
 from medsam2_core.worker import fields
-from medsam2_core.worker.requests import Requests
-from medsam2_core.worker.seams import Backend
+from medsam2_core.worker.handler import Requests
+from medsam2_core.worker.interfaces import Backend
 from medsam2_core.worker.streams import Disconnected, Inbox, Outbox, claim_standard_streams
 from medsam2_core.worker.wire import PROTOCOL, Buffer, Frame, Header
 from medsam2_core.worker.workspace import Workspace

@@ -12,13 +12,13 @@ import numpy as np
 
 from medsam2_core.errors import DeviceError, WorkerError
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import RoundLimit
 from medsam2_core.stopping import CancelToken, StopRules
-from medsam2_core.worker.applied import AppliedPrompts
+from medsam2_core.worker.interfaces import Backend, GreyVolume, ModelSession, SessionSpec, SessionStep
 from medsam2_core.worker.masks import Mask, PackedMask
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
-from medsam2_core.worker.seams import Backend, GreyVolume, ModelSession, SessionSpec, SessionStep
 from medsam2_core.worker.wire import Header
 
 Value = TypeVar("Value")

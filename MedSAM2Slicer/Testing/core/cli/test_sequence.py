@@ -14,9 +14,9 @@ from medsam2_core import io
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
+from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
 from medsam2_core.run.report import describe_prompts
-from medsam2_core.worker.applied import AppliedPrompts
 
 OUT, REPORT = Path("out.nrrd"), Path("run.json")
 WINDOW = Window(0, 200, "own")

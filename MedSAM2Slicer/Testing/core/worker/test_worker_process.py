@@ -16,15 +16,15 @@ from patience import CEILING
 
 import medsam2_core as m2
 from medsam2_core.cli.execute import execute
-from medsam2_core.cli.model_file import find_model
 from medsam2_core.cli.plan import Plan
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, read_labelmap, read_volume
-from medsam2_core.run.memory import DEFAULT_MEMORY
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
 from medsam2_core.run.report import describe_rules
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.weights.model_file import find_model
 from medsam2_core.worker.wire import PROTOCOL, Decoder, encode
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.transports import SubprocessTransport
@@ -249,7 +249,7 @@ def test_it_says_what_it_cannot_read(raw: Raw) -> None:
 
 
 def test_windowed_voxels_are_used_in_place() -> None:
-    from medsam2_core.image.stack import VolumeStack
+    from medsam2_core.image.pixels import VolumeStack
 
     grey = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
     assert np.array_equal(AS_GIVEN.to_uint8(grey), grey)

@@ -14,9 +14,9 @@ from medsam2_core.errors import DeviceError, PromptError, WorkerError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
+from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
-from medsam2_core.worker.applied import AppliedPrompts
-from medsam2_core.worker.seams import GreyVolume, SessionSpec
+from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
 from medsam2_core.worker.workspace import Workspace
 
 GEOMETRY = Geometry((8, 16, 16), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))

@@ -12,10 +12,10 @@ from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry, Triple
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
-from medsam2_core.worker.prompts import objects_from_wire
+from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
+from medsam2_core.worker.objects import objects_from_wire
 from medsam2_core.worker.results import Step, answers_to_wire, step_to_wire
 from medsam2_core.worker.rules import rules_from_wire
-from medsam2_core.worker.seams import GreyVolume, SessionSpec
 from medsam2_core.worker.wire import Buffer, Frame, Header
 from medsam2_core.worker.workspace import Course, Look, Notify, Workspace
 

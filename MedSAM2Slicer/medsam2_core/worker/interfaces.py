@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.run.applied import ChangesPrompts
 from medsam2_core.stopping import CancelToken, StopRules
-from medsam2_core.worker.applied import ChangesPrompts
 from medsam2_core.worker.masks import Mask
 from medsam2_core.worker.wire import Header
 
