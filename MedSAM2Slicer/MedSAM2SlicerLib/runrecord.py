@@ -20,9 +20,10 @@ import slicer
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.run.file import RunFile, check_run
-from medsam2_core.run.prompts import Prompt, RunObject, Slicing
+from medsam2_core.run.prompts import Prompt, RunObject
 from medsam2_core.run.report import (
     RunSettings,
     SliceFacts,

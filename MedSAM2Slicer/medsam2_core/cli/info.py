@@ -13,8 +13,8 @@ from medsam2_core.errors import VolumeError
 
 if TYPE_CHECKING:
     from medsam2_core.image.geometry import Geometry
+    from medsam2_core.image.slicing import Slicing
     from medsam2_core.io import Volume
-    from medsam2_core.run.prompts import Slicing
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -103,7 +103,7 @@ def _not_finite(volume: Volume, finite: int) -> str:
 
 
 def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
-    from medsam2_core.run.prompts import Slicing
+    from medsam2_core.image.slicing import Slicing
 
     slicings = [Slicing(geometry, axis) for axis in (2, 1, 0)]  # i, j, k
     yield "size", " x ".join(str(slicing.count) for slicing in slicings) + f" voxels (i, j, k) of {voxel_type}"
@@ -118,7 +118,7 @@ def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
 
 def _letter(slicing: Slicing) -> str:
     """The anatomical direction in which the index of slices grows."""
-    from medsam2_core.run.prompts import PLANES
+    from medsam2_core.image.slicing import PLANES
 
     row = PLANES.index(slicing.plane)
     grows = slicing.geometry.affine_ijk_to_ras[row, 2 - slicing.axis] > 0

@@ -11,12 +11,12 @@ from typing import Any
 from medsam2_core.cli.place_options import check_range_holds_prompts, choose_axis, place_options, stop_rules
 from medsam2_core.cli.prompt_options import checked_range, mask_source, parse_prompts, parse_range
 from medsam2_core.errors import PromptError, VolumeError
-from medsam2_core.image.slicing import SliceStack
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, check_output_path, read_volume
 from medsam2_core.memory_name import DEFAULT_MEMORY, parse_memory
 from medsam2_core.run.file import FileSettings, place_rules, read_run_file
-from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects
+from medsam2_core.run.prompts import Prompt, RunObject, make_objects
 from medsam2_core.run.report import RunSettings, check_report_path
 from medsam2_core.run.sequence import PlacedRun, place_runs
 from medsam2_core.weights.catalogue import load_catalogue

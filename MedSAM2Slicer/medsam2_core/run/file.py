@@ -19,11 +19,11 @@ import numpy as np
 
 from medsam2_core.errors import PromptError
 from medsam2_core.files import text
-from medsam2_core.image.slicing import SliceStack
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.memory_name import parse_memory
 from medsam2_core.run.names import checked_name
-from medsam2_core.run.prompts import MaskPrompt, Prompt, Slicing, place_box, place_points
+from medsam2_core.run.prompts import MaskPrompt, Prompt, place_box, place_points
 from medsam2_core.run.report import FORMAT, decode_mask
 from medsam2_core.stopping import StopRules
 

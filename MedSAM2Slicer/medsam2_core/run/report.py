@@ -22,9 +22,9 @@ import numpy.typing as npt
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.slicing import SliceStack
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject
 from medsam2_core.stopping import StopRules
 from medsam2_core.version import package_version
 

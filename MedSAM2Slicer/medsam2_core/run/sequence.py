@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsam2_core.errors import PromptError
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.run.file import RunFile, place_file_prompts, place_rules
-from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects, merge_points
+from medsam2_core.run.prompts import Prompt, RunObject, make_objects, merge_points
 from medsam2_core.run.report import describe_prompts, describe_rules
 from medsam2_core.stopping import CancelToken, StopRules
 

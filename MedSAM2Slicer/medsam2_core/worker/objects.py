@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-import numpy as np
+from collections.abc import Iterable
 
 from medsam2_core.errors import PromptError, VolumeError, WorkerError
 from medsam2_core.image.segments import Segment
@@ -18,7 +16,7 @@ from medsam2_core.run.prompts import (
     palette_color,
 )
 from medsam2_core.worker import fields
-from medsam2_core.worker.masks import Mask, PackedMask
+from medsam2_core.worker.masks import Mask, PackedMask, mask_from_wire, mask_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
 Shape = tuple[int, int]
@@ -42,35 +40,6 @@ def objects_from_wire(frame: Frame, shape: Shape) -> list[RunObject]:
     if len(set(labels)) < len(labels):
         raise PromptError(f"An object comes twice (ids: {', '.join(map(str, labels))}): give each its own id.")
     return objects
-
-
-def mask_to_wire(mask: PackedMask, payloads: list[Buffer]) -> Header:
-    """A mask for a header; its pixels are added to `payloads`."""
-    payloads.append(mask.bits)
-    return {"box": mask.box, "payload": len(payloads) - 1}
-
-
-def mask_from_wire(header: Header, frame: Frame, shape: Shape) -> PackedMask:
-    """The mask that a part of a header describes. Raises WorkerError unless it fits a slice of `shape`."""
-    bits = fields.payload(frame, fields.whole(header, "payload"))
-    mask = PackedMask(None, bits)
-    if header.get("box") is not None:
-        row0, column0, row1, column1 = (int(place) for place in fields.numbers(header, "box", 4))
-        mask = PackedMask((row0, column0, row1, column1), bits)
-    mask.check(shape)
-    return mask
-
-
-def same_prompt(one: Prompt, other: Prompt) -> bool:
-    """Whether two prompts ask for the same."""
-    if isinstance(one, MaskPrompt) and isinstance(other, MaskPrompt):
-        return one.slice_index == other.slice_index and np.array_equal(one.mask, other.mask)
-    return one == other
-
-
-def starts_with(prompts: Sequence[Prompt], beginning: Sequence[Prompt]) -> bool:
-    """Whether `prompts` are those of `beginning`, and perhaps more after them."""
-    return len(prompts) >= len(beginning) and all(map(same_prompt, prompts, beginning))
 
 
 def _object(item: Header, frame: Frame, shape: Shape) -> RunObject:

@@ -8,8 +8,7 @@ import numpy.typing as npt
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker import fields
-from medsam2_core.worker.masks import PackedMask
-from medsam2_core.worker.objects import mask_from_wire, mask_to_wire
+from medsam2_core.worker.masks import PackedMask, mask_from_wire, mask_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
 Shape = tuple[int, int, int]

@@ -13,9 +13,10 @@ import medsam2_core as m2
 from medsam2_core import io
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.run.applied import AppliedPrompts
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject
 from medsam2_core.run.report import describe_prompts
 
 OUT, REPORT = Path("out.nrrd"), Path("run.json")

@@ -17,11 +17,11 @@ from runsamples import MASK, PROMPTS, SETTINGS
 from medsam2_core.cli import summary
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.slicing import SliceStack
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.io import Segment, Volume
 from medsam2_core.run import file as run_file
 from medsam2_core.run import report
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, RunObject, Slicing
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, RunObject
 from medsam2_core.stopping import StopRules
 
 OBLIQUE = ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0))

@@ -12,10 +12,10 @@ import pytest
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
-from medsam2_core.image.slicing import SliceStack
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.run.file import check_run
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, Slicing
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
 from medsam2_core.run.report import RunSettings, describe_run
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, place_runs, whole_runs, with_earlier
 from medsam2_core.stopping import CancelToken, StopRules
