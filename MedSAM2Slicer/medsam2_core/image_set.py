@@ -19,7 +19,7 @@ from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import Course, MemoryRule
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import Track
-from medsam2_core.session import Session
+from medsam2_core.session_base import Session
 from medsam2_core.stopping import CancelToken
 
 

@@ -50,7 +50,7 @@ class Prediction(Protocol):
 
 
 class SessionStep(Protocol):
-    """The objects that reached a slice; see `session.PropagationStep`."""
+    """The objects that reached a slice; see `session_base.PropagationStep`."""
 
     @property
     def slice_index(self) -> int: ...
