@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.answers import Answer
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.pixels import VolumeStack
-from medsam2_core.image.region import Mask
 from medsam2_core.image.window import Window
-from medsam2_core.memory_bank import Course, MemoryRule
+from medsam2_core.memory_bank import MemoryRule, Timeline
 from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import Track, Tracked
 from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
 from medsam2_core.session_base import PropagationStep, Session
-from medsam2_core.session_object import SegmentedObject
+from medsam2_core.session_object import SessionObject
 from medsam2_core.stopping import CancelToken, StopRules
 
 _STEPS = {"forward": 1, "backward": -1}
@@ -119,7 +119,7 @@ class VolumeSession(Session):
                 own = {object_id: mask}, {object_id: answer.confidence}, {object_id: answer.object_score}
                 yield PropagationStep(index, answer.direction, *own)
 
-    def _final(self, known: SegmentedObject, smoothing_mm: float) -> FinalSlices:
+    def _final(self, known: SessionObject, smoothing_mm: float) -> FinalSlices:
         return FinalSlices(known.answers(), known.given(), self._stack.shape(0), smoothing_mm / self._slice_mm)
 
     def _rules(self, stop: StopRules) -> StopRules:
@@ -186,7 +186,7 @@ class VolumeSession(Session):
         indexes = range(start + step, end, step)
         remembered = sorted(known.conditioning) if self.model.config.remember_all_prompts else [start]
         memories = [known.conditioning[index].memory for index in remembered]
-        bank = self._memory.bank(self.model.config, Course(step, len(self._stack)), memories)
+        bank = self._memory.bank(self.model.config, Timeline(step, len(self._stack)), memories)
         last = known.conditioning[start].drawn
         track = Track(object_id, direction, indexes, indexes, bank, last, known.seen, stop, self._slice_mm)
         track.beside = stop is None and known.stands(end, start)

@@ -9,16 +9,17 @@ from typing import Any
 import numpy.typing as npt
 
 from medsam2_core.answers import SlicePrediction, SliceResult
+from medsam2_core.arrays import Mask
 from medsam2_core.conditioning import condition
 from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.errors import PromptError
-from medsam2_core.image.pixels import SliceStack
-from medsam2_core.image.region import Mask, view_called
+from medsam2_core.image.pixels import PixelStack
+from medsam2_core.image.region import view_called
 from medsam2_core.memory_bank import MemoryRule, memory_rule
 from medsam2_core.model import SAM2
 from medsam2_core.prompts import SlicePrompt, mask_prompt
 from medsam2_core.propagation import Propagator
-from medsam2_core.session_object import SegmentedObject
+from medsam2_core.session_object import SessionObject
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,14 @@ class PropagationStep:
 class Session:
     """What volumes and image sets share: prompts of objects on slices, and the answers there."""
 
-    def __init__(self, model: SAM2, stack: SliceStack, memory: str | MemoryRule, field_of_view: str) -> None:
+    def __init__(self, model: SAM2, stack: PixelStack, memory: str | MemoryRule, field_of_view: str) -> None:
         self.model = model
         self._stack = stack
         self._memory = memory_rule(memory)
         self._view = view_called(model.config.field_of_view if field_of_view == "auto" else field_of_view)
         self._cache = EmbeddingCache(model, stack)
         self._propagator = Propagator(model, stack, self._cache, self._view)
-        self._objects: dict[int, SegmentedObject] = {}
+        self._objects: dict[int, SessionObject] = {}
 
     @property
     def field_of_view(self) -> str:
@@ -113,7 +114,7 @@ class Session:
         """Why each direction of an object's last propagation ended, as a sentence, by direction."""
         return dict(self._known(object_id).stops)
 
-    def _known(self, object_id: int) -> SegmentedObject:
+    def _known(self, object_id: int) -> SessionObject:
         if object_id not in self._objects:
             known = ", ".join(str(number) for number in self._objects) or "none yet"
             raise PromptError(f"Object {object_id} has no prompt: objects with prompts are {known}.")
@@ -122,7 +123,7 @@ class Session:
     def _prompt_at(self, object_id: int, index: int) -> SlicePrompt:
         """Return the prompts a new one is added to; on a tracked slice they start from what is drawn there."""
         self._check_place(object_id, index)
-        known = self._objects.get(object_id, SegmentedObject())
+        known = self._objects.get(object_id, SessionObject())
         if index in known.prompts:
             return known.prompts[index]
         answer = known.answer(index)
@@ -132,7 +133,7 @@ class Session:
         return SlicePrompt(before=logits if bool((logits > 0).any()) else None)
 
     def _set(self, object_id: int, index: int, prompt: SlicePrompt) -> None:
-        self._objects.setdefault(object_id, SegmentedObject()).set_prompt(index, prompt, self._stack.shape(index))
+        self._objects.setdefault(object_id, SessionObject()).set_prompt(index, prompt, self._stack.shape(index))
 
     def _check_place(self, object_id: int, index: int) -> None:
         if not 1 <= object_id <= 65535:

@@ -7,10 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
-Region = npt.NDArray[np.bool_]
+from medsam2_core.arrays import Mask
 
 SMALLEST_SHARE_INSIDE = 0.5
 """A mask that lies outside by more than this has left; one that only brims over at the region's edge has not."""
@@ -60,8 +57,8 @@ class StopRules:
     min_area_mm2: float | None = None
     max_area_change: float | None = None
     max_distance_mm: float | None = None
-    inside: Region | None = None
+    inside: Mask | None = None
 
-    def turned(self, turn: Callable[[Region], Region]) -> StopRules:
+    def turned(self, turn: Callable[[Mask], Mask]) -> StopRules:
         """The same rules for a volume that `turn` was applied to."""
         return self if self.inside is None else replace(self, inside=turn(self.inside))

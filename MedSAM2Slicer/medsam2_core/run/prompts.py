@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
-from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import XY, Slicing
 from medsam2_core.notices import tell
-
-Float = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 _DECIMALS = 3
 

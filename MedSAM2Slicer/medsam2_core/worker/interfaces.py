@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Mask
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.run.applied import ChangesPrompts
 from medsam2_core.stopping import CancelToken, StopRules
-from medsam2_core.worker.masks import Mask
 from medsam2_core.worker.wire import Header
 
 if TYPE_CHECKING:
@@ -36,6 +36,31 @@ class SessionSpec:
     axis: int
     memory: str
     field_of_view: str
+
+
+@dataclass(frozen=True)
+class PropagationSpec:
+    """Where a propagation goes: through slices first <= index < last, with `only` these objects (None: all).
+
+    The region of the stop rules is on the volume's grid (k, j, i). It ends after so many `rounds`, those of an earlier
+    run that was cancelled.
+    """
+
+    first: int | None
+    last: int | None
+    direction: str
+    stop: StopRules
+    only: Sequence[int] | None = None
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class RedrawSpec:
+    """How an object is drawn again; see `session.VolumeSession.redraw`."""
+
+    object_id: int
+    threshold: float
+    smoothing_mm: float
 
 
 class Prediction(Protocol):

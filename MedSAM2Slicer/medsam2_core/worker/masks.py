@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker import fields
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
-Mask = npt.NDArray[np.bool_]
 PixelBox = tuple[int, int, int, int]
 """row0, column0, row1, column1; half-open."""
 

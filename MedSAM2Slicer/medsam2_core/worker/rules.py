@@ -11,7 +11,7 @@ from medsam2_core.worker import fields
 from medsam2_core.worker.masks import PackedMask, mask_from_wire, mask_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
-Shape = tuple[int, int, int]
+VolumeShape = tuple[int, int, int]
 
 
 def rules_to_wire(rules: StopRules, payloads: list[Buffer]) -> Header:
@@ -25,7 +25,7 @@ def rules_to_wire(rules: StopRules, payloads: list[Buffer]) -> Header:
     }
 
 
-def rules_from_wire(header: Header, frame: Frame, shape_kji: Shape) -> StopRules:
+def rules_from_wire(header: Header, frame: Frame, shape_kji: VolumeShape) -> StopRules:
     """The rules that a part of a header describes, for a volume of that shape. Raises WorkerError or VolumeError."""
     return StopRules(
         fields.optional_whole(header, "absent_slices"),
@@ -45,7 +45,7 @@ def _region_to_wire(inside: npt.NDArray[np.bool_], payloads: list[Buffer]) -> He
     return {"shape_kji": list(inside.shape), "slices": slices}
 
 
-def _region(header: Header, frame: Frame, shape_kji: Shape) -> npt.NDArray[np.bool_]:
+def _region(header: Header, frame: Frame, shape_kji: VolumeShape) -> npt.NDArray[np.bool_]:
     shape = fields.numbers(header, "shape_kji", 3)
     if shape != shape_kji:
         raise VolumeError(
