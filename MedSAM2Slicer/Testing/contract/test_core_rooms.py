@@ -12,7 +12,8 @@ CORE = Path(__file__).parents[2] / "medsam2_core"
 # The files beside the folders: values that need nothing, the two doors, and the rest, which is what a session is.
 ROOMS_OF_FILES = {
     **dict.fromkeys(
-        ("arrays", "config", "errors", "memory_name", "notices", "processor", "stopping", "version"), "basics"
+        ("arrays", "config", "errors", "memory_name", "notices", "processor", "setting", "stopping", "version"),
+        "basics",
     ),
     **dict.fromkeys(("__init__", "api"), "api"),
 }
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "api": {"basics", "image", "session", "weights"},
     "training": {"basics", "files", "image", "io", "model", "session", "weights"},
     "worker": {"basics", "image", "model", "run", "session", "weights"},
-    "cli": {"api", "basics", "files", "image", "io", "model", "run", "session", "training", "weights", "worker"},
+    "cli": {"api", "basics", "files", "image", "io", "run", "session", "training", "weights", "worker"},
 }
 # `python -m medsam2_core.worker` is a command line too.
 ENTRANCE = "worker.__main__"

@@ -44,8 +44,7 @@ class TorchBackend:
             spacing=orientation.turn_spacing(volume.geometry.spacing_kji),
             axis=0,
             window=AS_GIVEN,
-            memory=spec.memory,
-            field_of_view=spec.field_of_view,
+            **spec.settings,
         )
 
     def cache_budget(self) -> int:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry, Triple
+from medsam2_core.run.settings import RunSettings
+from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
 from medsam2_core.worker.interfaces import GreyVolume, PropagationSpec, RedrawSpec, SessionSpec
@@ -66,9 +68,7 @@ class RequestHandler:
         axis = fields.whole(header, "axis")
         if axis not in (0, 1, 2):
             raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
-        spec = SessionSpec(
-            fields.text(header, "volume"), axis, fields.text(header, "memory"), fields.text(header, "field_of_view")
-        )
+        spec = SessionSpec(fields.text(header, "volume"), axis, _settings(header, "session"))
         return self._workspace.open_session(fields.text(header, "session"), spec, _notices(send)), []
 
     def _predict(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
@@ -97,9 +97,7 @@ class RequestHandler:
     def _redraw(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         header, key = frame.header, fields.text(frame.header, "session")
         objects = objects_from_wire(frame, self._workspace.slice_shape(key))
-        spec = RedrawSpec(
-            fields.whole(header, "object"), fields.number(header, "threshold"), fields.number(header, "smoothing_mm")
-        )
+        spec = RedrawSpec(fields.whole(header, "object"), _settings(header, "drawing"))
         done = self._workspace.work(
             key, lambda opened: opened.redraw(objects, spec, cancel, _steps(send)), _notices(send)
         )
@@ -126,6 +124,11 @@ def _steps(send: Send) -> Callable[[Step], None]:
         send("step", step_to_wire(step, payloads), payloads)
 
     return send_step
+
+
+def _settings(header: Header, part: str) -> Header:
+    """The settings of a part, by name."""
+    return {row.name: fields.setting(header, row) for row in plain_rows(RunSettings) if row.part == part}
 
 
 def _volume(frame: Frame) -> GreyVolume:

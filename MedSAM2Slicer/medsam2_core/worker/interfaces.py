@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +30,11 @@ class GreyVolume:
 
 @dataclass(frozen=True)
 class SessionSpec:
-    """What a session is opened with: a volume's key, the array axis, the memory rule and the field of view."""
+    """What a session is opened with: a volume's key, the array axis, and the settings of the part "session"."""
 
     volume: str
     axis: int
-    memory: str
-    field_of_view: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,10 @@ class PropagationSpec:
 
 @dataclass(frozen=True)
 class RedrawSpec:
-    """How an object is drawn again; see `session.VolumeSession.redraw`."""
+    """How an object is drawn again: with the settings of the part "drawing"; see `session.VolumeSession.redraw`."""
 
     object_id: int
-    threshold: float
-    smoothing_mm: float
+    drawing: Mapping[str, Any]
 
 
 class Prediction(Protocol):

@@ -78,7 +78,7 @@ class OpenSession:
         started = time.perf_counter()
         self._applied.change_to(objects)
         areas: dict[int, float] = {}
-        for step in self.session.redraw(spec.object_id, spec.threshold, spec.smoothing_mm):
+        for step in self.session.redraw(spec.object_id, **spec.drawing):
             if cancel.cancelled:
                 break
             areas[step.slice_index] = int(step.masks[spec.object_id].sum()) * self._pixel_mm2
@@ -137,7 +137,8 @@ class Workspace:
         self._sessions.pop(key, None)
         self._sessions[key] = self._with_room(lambda: OpenSession(self._backend, spec, volume), notify)
         self._share_memory()
-        return {"field_of_view": self._sessions[key].session.field_of_view, "memory": spec.memory, "axis": spec.axis}
+        seen = self._sessions[key].session.field_of_view
+        return {**spec.settings, "field_of_view": seen, "axis": spec.axis}
 
     def slice_shape(self, key: str) -> tuple[int, int]:
         """Rows and columns of a session's stored slices."""

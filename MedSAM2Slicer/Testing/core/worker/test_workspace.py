@@ -22,7 +22,7 @@ from medsam2_core.worker.workspace import Workspace
 GEOMETRY = Geometry((8, 16, 16), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 POINT, OTHER_POINT = PointsPrompt(2, ((5.0, 5.0),), (True,)), PointsPrompt(2, ((9.0, 9.0),), (True,))
 BOX = BoxPrompt(4, (2, 2, 9, 9))
-SPEC = SessionSpec("v", 0, "self-sorting", "auto")
+SPEC = SessionSpec("v", 0, {"memory": "self-sorting", "field_of_view": "auto"})
 
 
 @pytest.fixture(scope="module")
