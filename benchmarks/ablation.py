@@ -18,11 +18,11 @@ import numpy as np
 
 import training_data
 from measuring import MIN_ML, Job, Source, measure, open_case, spread
-from medsam2_core.cli.model_file import find_model
 from medsam2_core.memory_bank import MemoryRule, Recency, SelfSorting
 from medsam2_core.training.cases import Structure
 from medsam2_core.training.evaluation import Row, Settings
 from medsam2_core.training.policies import Policy
+from medsam2_core.weights.model_file import find_model
 from report_tables import table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -20,11 +20,11 @@ import accuracy_report
 import medsam2_core as m2
 import readers
 from measuring import MIN_ML, Job, Source, measure, open_case, single_thread, spread
-from medsam2_core.cli.model_file import find_model
-from medsam2_core.run.memory import DEFAULT_MEMORY
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.training.cases import Structure
 from medsam2_core.training.evaluation import Row, Settings
 from medsam2_core.training.policies import Policy
+from medsam2_core.weights.model_file import find_model
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _QUICK_STRUCTURES = 8

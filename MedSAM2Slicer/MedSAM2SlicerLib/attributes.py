@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import slicer
 
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.slicestates import SliceStates
 
 SLICES, _RUN = "Slices", "Run"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import Cancelled, MedSAM2Error, WorkerError
-from medsam2_core.run.memory import DEFAULT_MEMORY
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step

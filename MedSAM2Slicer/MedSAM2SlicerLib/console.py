@@ -8,8 +8,8 @@ from typing import Any
 import slicer
 
 from medsam2_core.errors import PromptError
-from medsam2_core.run.prompts import PLANES, make_objects
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import PLANES, SliceStack
+from medsam2_core.run.prompts import make_objects
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.layers import Bools

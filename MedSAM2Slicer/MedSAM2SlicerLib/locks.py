@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import slicer
 
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.attributes import storedSlices
 from MedSAM2SlicerLib.layers import Bools, Box, byLayer, labelsIn
 from MedSAM2SlicerLib.slicestates import LOCKED

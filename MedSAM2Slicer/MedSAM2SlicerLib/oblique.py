@@ -17,7 +17,7 @@ import slicer.util
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float
 from medsam2_core.image.oblique import ObliqueSlices, Voxels
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.geometry import viewAxis, volumeToWorldMatrix
 from MedSAM2SlicerLib.growing import GrowingArray
 from MedSAM2SlicerLib.layers import Bools, Box, bounds, boxOf, isEmpty, labelOf, labelsIn, layerOf, shifted

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
-from medsam2_core.run.memory import DEFAULT_MEMORY
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.stopping import StopRules
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import PromptError
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import RunObject
-from medsam2_core.run.stack import SliceStack
 from medsam2_core.stopping import StopRules
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Lane, Leg, Span

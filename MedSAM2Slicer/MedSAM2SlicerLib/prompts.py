@@ -16,10 +16,12 @@ import numpy.typing as npt
 import slicer
 import vtk.util.numpy_support
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float
 from medsam2_core.image.oblique import ObliqueSlices
-from medsam2_core.run.prompts import Mask, MaskPrompt, Prompt, Slicing, place_box, place_mask, place_points
+from medsam2_core.image.slicing import Slicing
+from medsam2_core.run.prompts import MaskPrompt, Prompt, place_box, place_mask, place_points
 from MedSAM2SlicerLib.geometry import volumeGeometry, worldToVolume
 from MedSAM2SlicerLib.segments import segmentMask
 

@@ -13,7 +13,8 @@ import vtk
 
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.image.geometry import Float
-from medsam2_core.run.prompts import Prompt, Slicing
+from medsam2_core.image.slicing import Slicing
+from medsam2_core.run.prompts import Prompt
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import PromptItem, PromptNodes, itemText, promptedSegments
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer

@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 
 from medsam2_core.run.prompts import RunObject
-from medsam2_core.run.report import RunSettings
+from medsam2_core.run.settings import RunSettings
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Propagated
 from MedSAM2SlicerLib.options import RunOptions

@@ -11,12 +11,12 @@ from typing import Any
 import slicer
 
 from medsam2_core.errors import PromptError
-from medsam2_core.run.file import FileSettings, check_run, read_json
-from medsam2_core.run.memory import DEFAULT_MEMORY
-from medsam2_core.run.prompts import RunObject, Slicing
-from medsam2_core.run.report import RunSettings
+from medsam2_core.image.slicing import SliceStack, Slicing
+from medsam2_core.memory_name import DEFAULT_MEMORY
+from medsam2_core.run.file import check_run, read_json
+from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import PlacedRun
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.settings import FileSettings, RunSettings
 from medsam2_core.weights.catalogue import load_catalogue
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from MedSAM2SlicerLib.client import WorkerClient

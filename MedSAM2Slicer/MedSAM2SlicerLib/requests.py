@@ -15,7 +15,7 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
-from medsam2_core.worker.prompts import objects_to_wire
+from medsam2_core.worker.objects import objects_to_wire
 from medsam2_core.worker.results import Grid
 from medsam2_core.worker.rules import rules_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.measures import milliliters

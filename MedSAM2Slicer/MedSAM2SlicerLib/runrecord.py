@@ -20,18 +20,13 @@ import slicer
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.run.file import RunFile, check_run
-from medsam2_core.run.prompts import Prompt, RunObject, Slicing
-from medsam2_core.run.report import (
-    RunSettings,
-    SliceFacts,
-    check_report_path,
-    describe_run,
-    own_versions,
-    write_report,
-)
+from medsam2_core.run.prompts import Prompt, RunObject
+from medsam2_core.run.report import SliceFacts, check_report_path, describe_run, own_versions, write_report
 from medsam2_core.run.sequence import PlacedRun, place_runs, whole_runs, with_earlier
+from medsam2_core.run.settings import RunSettings
 from medsam2_core.worker.results import ObjectRecord, Propagated
 from MedSAM2SlicerLib.attributes import attributeName, setAttribute
 from MedSAM2SlicerLib.segments import segmentVolumeMl

@@ -9,10 +9,9 @@ from typing import Any
 
 import slicer
 
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import CT_PRESETS, Window
-from medsam2_core.run.file import FileSettings
-from medsam2_core.run.report import RunSettings
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.settings import FileSettings, RunSettings
 from medsam2_core.stopping import StopRules
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.runrecord import RunRecord

@@ -14,8 +14,8 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects, masks_first, merge_points
-from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.attributes import SLICES, attributeName, setAttribute, storedSlices, storedStack
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import PromptItem

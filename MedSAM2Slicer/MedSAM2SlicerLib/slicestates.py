@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from medsam2_core.errors import PromptError
-from medsam2_core.run.report import RunSettings
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
+from medsam2_core.run.settings import RunSettings
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord
 
 PROMPTED, EDITED, PROPAGATED = "prompted", "edited", "propagated"

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import slicer
 
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
-from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.attributes import storedSlices
 from MedSAM2SlicerLib.fitting import fitSegmentation
 from MedSAM2SlicerLib.history import EditHistory, History, NoHistory

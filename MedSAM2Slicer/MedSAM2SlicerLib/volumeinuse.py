@@ -10,9 +10,8 @@ import slicer
 import slicer.util
 
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
-from medsam2_core.run.prompts import Slicing
-from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.geometry import volumeToWorld
 from MedSAM2SlicerLib.growing import VoxelHash

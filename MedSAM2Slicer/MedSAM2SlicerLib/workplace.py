@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.conversation import Conversation
 from MedSAM2SlicerLib.fitting import whyNotUsable
 from MedSAM2SlicerLib.geometry import viewAxes

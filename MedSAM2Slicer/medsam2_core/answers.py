@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medsam2_core.image.region import Mask, Region
+from medsam2_core.arrays import Mask
+from medsam2_core.image.region import Region
 from medsam2_core.propagation import DrawnSlice
 
 LOGIT_LIMIT = 10.0

@@ -16,7 +16,8 @@ from medsam2_core.errors import (
 from medsam2_core.image.window import Window
 from medsam2_core.image_set import ImageSetSession
 from medsam2_core.memory_bank import Recency, SelfSorting
-from medsam2_core.session import PropagationStep, VolumeSession
+from medsam2_core.session import VolumeSession
+from medsam2_core.session_base import PropagationStep
 from medsam2_core.stopping import CancelToken, StopRules
 from medsam2_core.weights.loading import build_model, load_model
 

@@ -40,7 +40,7 @@ class ModelConfig:
     pointer_time_codes: bool = True
 
     # The starter also sees each prompt, and on tracked slices the previous slice's mask, as a dense mask prompt:
-    # volume Dice 0.46 -> 0.51 in the pilot (shared/notes/training.md). Published models never saw this.
+    # volume Dice 0.46 -> 0.51 in the pilot. Published models never saw this.
     dense_prompts: bool = False
 
     # Tracked slices are answered by the best of three masks, and a mask that hangs on its threshold is replaced by

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Region
-from medsam2_core.image.stack import SliceStack
 from medsam2_core.model import SAM2, ImageFeatures
 
 View = tuple[int, Region]
@@ -20,7 +20,7 @@ _BATCH = 8  # views encoded together
 class EmbeddingCache:
     """Features of views of one stack by one model. The ones used longest ago go first when `max_bytes` is reached."""
 
-    def __init__(self, model: SAM2, stack: SliceStack, max_bytes: int = 1 << 30) -> None:
+    def __init__(self, model: SAM2, stack: PixelStack, max_bytes: int = 1 << 30) -> None:
         self._model, self._stack, self._max_bytes = model, stack, max_bytes
         self._kept: OrderedDict[View, ImageFeatures] = OrderedDict()
         self._bytes = 0

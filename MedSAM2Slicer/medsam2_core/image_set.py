@@ -13,13 +13,13 @@ import torch.nn.functional as F
 
 from medsam2_core.answers import Answer, SlicePrediction
 from medsam2_core.errors import PromptError
+from medsam2_core.image.pixels import ImageStack
 from medsam2_core.image.region import Region
-from medsam2_core.image.stack import ImageStack
 from medsam2_core.image.window import Window
-from medsam2_core.memory_bank import Course, MemoryRule
+from medsam2_core.memory_bank import MemoryRule, Timeline
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import Track
-from medsam2_core.session import Session
+from medsam2_core.session_base import Session
 from medsam2_core.stopping import CancelToken
 
 
@@ -62,7 +62,7 @@ class ImageSetSession(Session):
         memories = [
             replace(known.conditioning[index].memory, slice_index=place) for place, index in enumerate(prompted)
         ]
-        bank = self._memory.bank(self.model.config, Course(1, len(self._stack)), memories)
+        bank = self._memory.bank(self.model.config, Timeline(1, len(self._stack)), memories)
         places = range(len(prompted), len(self._stack))
         last = known.conditioning[prompted[-1]].drawn
         return Track(object_id, "forward", order, places, bank, last, known.seen, stop=None)

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from medsam2_core.config import ModelConfig
 from medsam2_core.errors import PromptError
+from medsam2_core.memory_name import parse_memory
 from medsam2_core.model import Recall
-from medsam2_core.run.memory import parse_memory
 
 TimeCodes = Literal["rank", "age", "same"]
 
@@ -37,14 +37,14 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Course:
-    """The way a track takes: `step` +1 or -1 per slice, through a stack of `slices` slices."""
+class Timeline:
+    """What makes slices moments of a track: it goes by `step`, +1 or -1, through a stack of `slices` slices."""
 
     step: int
     slices: int
 
     def age(self, memory: Memory, slice_index: int) -> int:
-        """Return how many slices ago, along this course, the memory was made; negative for slices still ahead."""
+        """Return how many slices ago, along this timeline, the memory was made; negative for slices still ahead."""
         return (slice_index - memory.slice_index) * self.step
 
 
@@ -64,7 +64,7 @@ class MemoryBank(Protocol):
 class MemoryRule(Protocol):
     """A kind of memory bank and its settings."""
 
-    def bank(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> MemoryBank:
+    def bank(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> MemoryBank:
         """Make an empty bank for one track. Prompted slices always stay in it."""
 
 
@@ -72,8 +72,8 @@ class MemoryRule(Protocol):
 class Recency:
     """SAM 2's rule: all prompted slices, the most recent tracked ones and the pointers of a few more."""
 
-    def bank(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> MemoryBank:
-        return _RecencyBank(config, course, prompted)
+    def bank(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> MemoryBank:
+        return _RecencyBank(config, timeline, prompted)
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,15 @@ class SelfSorting:
         if self.time_codes not in get_args(TimeCodes):
             raise PromptError(f"Time codes '{self.time_codes}' are unknown: choose {', '.join(get_args(TimeCodes))}.")
 
-    def bank(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> MemoryBank:
-        return _SelfSortingBank(self, config, course, prompted)
+    def bank(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> MemoryBank:
+        return _SelfSortingBank(self, config, timeline, prompted)
 
 
 MEMORY_RULES: dict[str, MemoryRule] = {"self-sorting": SelfSorting(), "recency": Recency()}
 
 
 def memory_rule(rule: str | MemoryRule) -> MemoryRule:
-    """Turn a name as `run.memory` reads it into its rule; a rule stays itself. Raises `PromptError`."""
+    """Turn a name as `memory_name` reads it into its rule; a rule stays itself. Raises `PromptError`."""
     if not isinstance(rule, str):
         return rule
     name = parse_memory(rule)
@@ -114,8 +114,8 @@ def memory_rule(rule: str | MemoryRule) -> MemoryRule:
 
 
 class _RecencyBank:
-    def __init__(self, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> None:
-        self._config, self._course, self._prompted = config, course, list(prompted)
+    def __init__(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> None:
+        self._config, self._timeline, self._prompted = config, timeline, list(prompted)
         self._recent: list[Memory] = []
 
     def likeness(self, features: Tensor) -> Tensor:
@@ -127,17 +127,17 @@ class _RecencyBank:
 
     def recall(self, slice_index: int, embedding: Tensor) -> Recall:
         def aged(limit: int) -> list[Memory]:
-            return [m for m in self._recent if self._course.age(m, slice_index) <= limit]
+            return [m for m in self._recent if self._timeline.age(m, slice_index) <= limit]
 
         maps = aged(self._config.recent_memories)
-        ages = [self._course.age(memory, slice_index) - 1 for memory in maps]
-        pointers = aged(_pointer_limit(self._config, self._course))
-        return _recall(self._config, self._course, slice_index, self._prompted, maps, ages, None, pointers)
+        ages = [self._timeline.age(memory, slice_index) - 1 for memory in maps]
+        pointers = aged(_pointer_limit(self._config, self._timeline))
+        return _recall(self._config, self._timeline, slice_index, self._prompted, maps, ages, None, pointers)
 
 
 class _SelfSortingBank:
-    def __init__(self, rule: SelfSorting, config: ModelConfig, course: Course, prompted: Sequence[Memory]) -> None:
-        self._rule, self._config, self._course, self._prompted = rule, config, course, list(prompted)
+    def __init__(self, rule: SelfSorting, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> None:
+        self._rule, self._config, self._timeline, self._prompted = rule, config, timeline, list(prompted)
         self._kept: list[Memory] = []
         self._alike: list[list[float]] = []  # each of the kept ones and the ones before it
         self._random = None if rule.seed is None else torch.Generator().manual_seed(rule.seed)
@@ -167,7 +167,7 @@ class _SelfSortingBank:
             taken = [place for place, weight in enumerate(weights.tolist()) if weight > -math.inf]
             kept, weights = [kept[place] for place in taken], weights[taken]
         ages = self._ages(kept, slice_index)
-        return _recall(self._config, self._course, slice_index, self._prompted, kept, ages, weights, kept)
+        return _recall(self._config, self._timeline, slice_index, self._prompted, kept, ages, weights, kept)
 
     def _ages(self, kept: list[Memory], slice_index: int) -> list[int]:
         """Time code of each memory, nearest first."""
@@ -204,14 +204,14 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
         return F.normalize(a.float().flatten(1), dim=1) @ F.normalize(b.float().flatten(1), dim=1).T
 
 
-def _pointer_limit(config: ModelConfig, course: Course) -> int:
+def _pointer_limit(config: ModelConfig, timeline: Timeline) -> int:
     """Return the largest distance, in slices, over which object pointers reach."""
-    return max(min(course.slices, config.object_pointers) - 1, 1)
+    return max(min(timeline.slices, config.object_pointers) - 1, 1)
 
 
 def _recall(
     config: ModelConfig,
-    course: Course,
+    timeline: Timeline,
     slice_index: int,
     prompted: list[Memory],
     maps: list[Memory],
@@ -220,10 +220,10 @@ def _recall(
     pointers: list[Memory],
 ) -> Recall:
     """Join prompted slices, which carry the last time code and full weight, with the tracked ones."""
-    limit = _pointer_limit(config, course)
-    past = [memory for memory in prompted if course.age(memory, slice_index) >= 0]
+    limit = _pointer_limit(config, timeline)
+    past = [memory for memory in prompted if timeline.age(memory, slice_index) >= 0]
     pointed = past + pointers
-    distances = [course.age(memory, slice_index) / limit for memory in pointed]
+    distances = [timeline.age(memory, slice_index) / limit for memory in pointed]
     device = prompted[0].pointer.device
     return Recall(
         memories=torch.stack([memory.features for memory in prompted + maps]),

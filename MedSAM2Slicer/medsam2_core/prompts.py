@@ -14,11 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 from medsam2_core.image.region import Box, Region
 from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLUDE
-
-Mask = npt.NDArray[np.bool_]
 
 SURE_LOGIT = 10.0  # logit of a pixel of a given mask, as the model takes it
 

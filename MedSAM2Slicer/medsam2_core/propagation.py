@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from medsam2_core.arrays import Mask
 from medsam2_core.embeddings import EmbeddingCache, View
-from medsam2_core.image.region import Box, FieldOfView, Mask, Region, mask_box
-from medsam2_core.image.stack import SliceStack
+from medsam2_core.image.pixels import PixelStack
+from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
 from medsam2_core.memory_bank import Memory, MemoryBank
 from medsam2_core.model import SAM2, ImageFeatures, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
@@ -151,7 +152,7 @@ class Tracked:
 class Propagator:
     """Runs the model on slices of one stack: prompted ones by themselves, tracked ones in batches."""
 
-    def __init__(self, model: SAM2, stack: SliceStack, cache: EmbeddingCache, view: FieldOfView) -> None:
+    def __init__(self, model: SAM2, stack: PixelStack, cache: EmbeddingCache, view: FieldOfView) -> None:
         self.model, self.stack, self.cache, self.view = model, stack, cache, view
 
     def run(self, tracks: Sequence[Track], cancel: CancelToken) -> Iterator[Tracked]:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from medsam2_core.answers import LOGIT_LIMIT, Answer
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
-from medsam2_core.image.region import Mask, Region
+from medsam2_core.image.region import Region
 
 _LOWEST, _HIGHEST = 0.001, 0.999  # thresholds; their logits, 6.9, stay well within the limit
 _REACH = 3.0  # standard deviations; a slice further away would count at most 1.1 % of the slice itself

@@ -6,11 +6,12 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+from medsam2_core.setting import Number, Option, Structure, Whole, setting
 
-Region = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from medsam2_core.arrays import Mask  # brings numpy, which the command line's help has no use for
 
 SMALLEST_SHARE_INSIDE = 0.5
 """A mask that lies outside by more than this has left; one that only brims over at the region's edge has not."""
@@ -56,12 +57,27 @@ class StopRules:
     slice that breaks a rule of area or region is left empty.
     """
 
-    absent_slices: int | None = 3
-    min_area_mm2: float | None = None
-    max_area_change: float | None = None
-    max_distance_mm: float | None = None
-    inside: Region | None = None
+    absent_slices: int | None = setting(
+        Whole(1), 3, optional=True,
+        option=Option("--stop-absent", "object absent on N slices in a row (default: {default})", "N"),
+    )  # fmt: skip
+    min_area_mm2: float | None = setting(
+        Number(), None, optional=True, unit="mm2", option=Option("--stop-area", "area smaller than this")
+    )
+    max_area_change: float | None = setting(
+        Number(), None, optional=True,
+        option=Option("--stop-change", "area changed by more than this from slice to slice", "PERCENT", per=100),
+    )  # fmt: skip
+    max_distance_mm: float | None = setting(
+        Number(), None, optional=True, unit="mm",
+        option=Option("--stop-distance", "further than this from the prompted slice"),
+    )  # fmt: skip
+    inside: Mask | None = setting(
+        Structure(), None, optional=True, option=Option(
+            "--stop-outside", "more than half of the mask outside a mask on the volume's grid", "FILE[:NAME]"
+        ),
+    )  # fmt: skip
 
-    def turned(self, turn: Callable[[Region], Region]) -> StopRules:
+    def turned(self, turn: Callable[[Mask], Mask]) -> StopRules:
         """The same rules for a volume that `turn` was applied to."""
         return self if self.inside is None else replace(self, inside=turn(self.inside))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from medsam2_core.run.memory import DEFAULT_MEMORY
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from MedSAM2SlicerLib.options import RunOptions
 
 AUTO = "auto"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 from slicer.i18n import tr as _
 
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib import faults
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.promptnodes import otherMarkups

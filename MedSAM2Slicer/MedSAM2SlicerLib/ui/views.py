@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.geometry import viewAxis, volumeGeometry
 from MedSAM2SlicerLib.oblique import isAlong, viewStack
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from medsam2_core.embeddings import EmbeddingCache
+from medsam2_core.image.pixels import VolumeStack
 from medsam2_core.image.region import Region
-from medsam2_core.image.stack import VolumeStack
 from medsam2_core.image.window import Window
 
 WHOLE = Region.whole(20, 24)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import medsam2_core as m2
 from medsam2_core.config import get_config
-from medsam2_core.memory_bank import Course, Memory, MemoryBank, memory_rule
+from medsam2_core.memory_bank import Memory, MemoryBank, Timeline, memory_rule
 
 CONFIG = get_config("sam2.1_hiera_tiny")  # 6 recent memories, 16 pointers
 SIDE = 2
@@ -37,8 +37,8 @@ def remembered(recall: m2.model.Recall, memories: list[Memory]) -> list[int]:
     return [next(m.slice_index for m in memories if torch.equal(m.features, row)) for row in recall.memories]
 
 
-def filled(rule: str | m2.SelfSorting, course: Course, prompted: list[Memory], tracked: list[Memory]) -> MemoryBank:
-    bank = memory_rule(rule).bank(CONFIG, course, prompted)
+def filled(rule: str | m2.SelfSorting, timeline: Timeline, prompted: list[Memory], tracked: list[Memory]) -> MemoryBank:
+    bank = memory_rule(rule).bank(CONFIG, timeline, prompted)
     for item in tracked:
         bank.add(item)
     return bank
@@ -54,11 +54,11 @@ EMBEDDING = memory(99).embedding
 @pytest.mark.parametrize("done", [0, 1, 6, 7, 30])
 def test_recency_hands_out_what_sam2_does(step: int, start: int, done: int) -> None:
     """Maps of the last 6 slices, time code 0 the newest; pointers of the last 15, signed distance over 15."""
-    course = Course(step, 101)
+    timeline = Timeline(step, 101)
     prompted = [memory(start)]
     tracked = [memory(start + step * n) for n in range(1, done + 1)]
     here = start + step * (done + 1)
-    recall = filled("recency", course, prompted, tracked).recall(here, EMBEDDING)
+    recall = filled("recency", timeline, prompted, tracked).recall(here, EMBEDDING)
     newest = tracked[::-1]
     assert remembered(recall, prompted + tracked) == [start, *(m.slice_index for m in newest[:6])]
     assert recall.ages.tolist() == [6, *range(len(newest[:6]))]
@@ -71,7 +71,7 @@ def test_recency_hands_out_what_sam2_does(step: int, start: int, done: int) -> N
 @pytest.mark.parametrize("step", [1, -1])
 def test_prompted_slices_ahead_are_seen_but_not_pointed_to(step: int) -> None:
     prompted = [memory(10 + step * ahead) for ahead in (-2, 3)]
-    recall = filled("recency", Course(step, 40), prompted, [memory(10 - step)]).recall(10, EMBEDDING)
+    recall = filled("recency", Timeline(step, 40), prompted, [memory(10 - step)]).recall(10, EMBEDDING)
     assert recall.memories.shape[0] == 3
     assert recall.ages.tolist() == [6, 6, 0]
     assert pointed(recall) == [10 - 2 * step, 10 - step]
@@ -79,13 +79,13 @@ def test_prompted_slices_ahead_are_seen_but_not_pointed_to(step: int) -> None:
 
 
 def test_slices_left_out_leave_a_gap() -> None:
-    bank = filled("recency", Course(1, 40), [memory(0)], [memory(k) for k in (1, 2, 3, 7)])
+    bank = filled("recency", Timeline(1, 40), [memory(0)], [memory(k) for k in (1, 2, 3, 7)])
     recall = bank.recall(8, EMBEDDING)
     assert recall.ages.tolist() == [6, 0, 4, 5]  # slice 7 one ago, 3 five ago, 2 six ago; 1 is too old
 
 
 def test_distances_are_divided_by_the_stack_if_it_is_short() -> None:
-    recall = filled("recency", Course(1, 5), [memory(0)], [memory(1)]).recall(2, EMBEDDING)
+    recall = filled("recency", Timeline(1, 5), [memory(0)], [memory(1)]).recall(2, EMBEDDING)
     assert recall.distances.tolist() == pytest.approx([2 / 4, 1 / 4])
 
 
@@ -101,7 +101,7 @@ def total_difference(memories: tuple[Memory, ...]) -> list[float]:
 @given(st.permutations(range(10)), st.integers(2, 6))
 def test_the_most_dissimilar_in_total_stay(order: list[int], size: int) -> None:
     prompted, tracked = [memory(50)], [memory(index) for index in order]
-    bank = filled(m2.SelfSorting(size=size), Course(1, 60), prompted, tracked)
+    bank = filled(m2.SelfSorting(size=size), Timeline(1, 60), prompted, tracked)
     wanted: tuple[Memory, ...] = ()
     for item in tracked:
         candidates = (*wanted, item)
@@ -117,7 +117,7 @@ def test_a_slice_like_the_others_is_the_one_to_go() -> None:
     tracked = [memory(1, seed=1), memory(2, seed=2), memory(3, seed=3), memory(4, seed=1)]
     tracked[3] = replace(tracked[3], features=tracked[0].features + 0.01)
     found = remembered(
-        filled(m2.SelfSorting(size=3), Course(1, 9), [memory(0)], tracked).recall(5, EMBEDDING), [memory(0), *tracked]
+        filled(m2.SelfSorting(size=3), Timeline(1, 9), [memory(0)], tracked).recall(5, EMBEDDING), [memory(0), *tracked]
     )
     assert len({1, 4} & set(found)) == 1
     assert {2, 3} <= set(found)
@@ -125,14 +125,14 @@ def test_a_slice_like_the_others_is_the_one_to_go() -> None:
 
 def test_unsure_slices_are_not_admitted() -> None:
     tracked = [memory(1, confidence=0.49), memory(2, confidence=0.5), memory(3, confidence=0.1)]
-    recall = filled(m2.SelfSorting(min_confidence=0.5), Course(1, 9), [memory(0)], tracked).recall(4, EMBEDDING)
+    recall = filled(m2.SelfSorting(min_confidence=0.5), Timeline(1, 9), [memory(0)], tracked).recall(4, EMBEDDING)
     assert remembered(recall, [memory(0), *tracked]) == [0, 2]
     assert pointed(recall) == [0, 2]
 
 
 def test_prompted_slices_always_stay() -> None:
     prompted = [memory(n, confidence=0.0) for n in range(9)]
-    bank = filled(m2.SelfSorting(size=2), Course(1, 60), prompted, [memory(n) for n in range(10, 30)])
+    bank = filled(m2.SelfSorting(size=2), Timeline(1, 60), prompted, [memory(n) for n in range(10, 30)])
     recall = bank.recall(30, EMBEDDING)
     assert pointed(recall)[:9] == list(range(9))
     assert recall.ages.tolist()[:9] == [6] * 9
@@ -142,7 +142,7 @@ def test_prompted_slices_always_stay() -> None:
 
 def test_time_codes_count_places_by_distance() -> None:
     tracked = [memory(n) for n in (1, 9, 4)]
-    recall = filled(m2.SelfSorting(), Course(1, 60), [memory(0)], tracked).recall(10, EMBEDDING)
+    recall = filled(m2.SelfSorting(), Timeline(1, 60), [memory(0)], tracked).recall(10, EMBEDDING)
     assert remembered(recall, [memory(0), *tracked]) == [0, 9, 4, 1]
     assert recall.ages.tolist() == [6, 0, 1, 2]
 
@@ -152,12 +152,12 @@ def test_time_codes_count_places_by_distance() -> None:
 def test_other_time_codes(codes: str, ages: list[int], step: int) -> None:
     tracked = [memory(10 - step * distance) for distance in (1, 3, 9)]  # the oldest code stands for six slices or more
     rule = m2.SelfSorting(time_codes=codes)
-    recall = filled(rule, Course(step, 60), [memory(0)], tracked).recall(10, EMBEDDING)
+    recall = filled(rule, Timeline(step, 60), [memory(0)], tracked).recall(10, EMBEDDING)
     assert recall.ages.tolist() == [6, *ages]
 
 
 def test_ranks_end_at_the_oldest_code() -> None:
-    recall = filled(m2.SelfSorting(size=8), Course(1, 60), [memory(0)], [memory(n) for n in range(1, 9)])
+    recall = filled(m2.SelfSorting(size=8), Timeline(1, 60), [memory(0)], [memory(n) for n in range(1, 9)])
     assert recall.recall(10, EMBEDDING).ages.tolist() == [6, 0, 1, 2, 3, 4, 5, 5, 5]
 
 
@@ -174,14 +174,14 @@ def shares(tracked: list[Memory]) -> torch.Tensor:
 
 def test_weights_are_how_often_each_would_be_drawn() -> None:
     tracked = [memory(n) for n in range(1, 6)]
-    recall = filled(m2.SelfSorting(), Course(1, 60), [memory(0)], tracked).recall(6, EMBEDDING)
+    recall = filled(m2.SelfSorting(), Timeline(1, 60), [memory(0)], tracked).recall(6, EMBEDDING)
     torch.testing.assert_close(recall.log_weights[1:], (5 * shares(tracked)).log())
     assert float(recall.log_weights.exp().sum()) == pytest.approx(6)
 
 
 def drawn_counts(seed: int, tracked: list[Memory], rounds: int) -> list[list[float]]:
     """How often each tracked slice counts, nearest first, in each of several recalls."""
-    bank = filled(m2.SelfSorting(seed=seed), Course(1, 60), [memory(0)], tracked)
+    bank = filled(m2.SelfSorting(seed=seed), Timeline(1, 60), [memory(0)], tracked)
     rows = []
     for _ in range(rounds):
         recall = bank.recall(6, EMBEDDING)
@@ -204,7 +204,7 @@ def test_weights_carry_no_gradient_but_memories_do() -> None:
     tracked = [
         replace(m, embedding=m.embedding.requires_grad_(), features=m.features.requires_grad_()) for m in tracked
     ]
-    recall = filled(m2.SelfSorting(size=1), Course(1, 9), [memory(0)], tracked).recall(3, EMBEDDING)
+    recall = filled(m2.SelfSorting(size=1), Timeline(1, 9), [memory(0)], tracked).recall(3, EMBEDDING)
     assert not recall.log_weights.requires_grad
     assert recall.memories.requires_grad
 
@@ -214,7 +214,7 @@ def test_weights_carry_no_gradient_but_memories_do() -> None:
 
 @pytest.mark.parametrize("rule", ["recency", "self-sorting"])
 def test_a_first_tracked_slice_has_the_prompted_ones_alone(rule: str) -> None:
-    recall = filled(rule, Course(1, 1), [memory(0)], []).recall(1, EMBEDDING)
+    recall = filled(rule, Timeline(1, 1), [memory(0)], []).recall(1, EMBEDDING)
     assert recall.memories.shape[0] == recall.pointers.shape[0] == recall.ages.shape[0] == 1
     assert torch.isfinite(recall.distances).all()
 

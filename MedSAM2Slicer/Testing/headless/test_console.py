@@ -16,7 +16,7 @@ from fakeclient import FakeClient
 import open_data
 from medsam2_core.cli.main import run
 from medsam2_core.errors import PromptError, VolumeError
-from medsam2_core.run.prompts import Slicing
+from medsam2_core.image.slicing import Slicing
 from MedSAM2SlicerLib import console
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry

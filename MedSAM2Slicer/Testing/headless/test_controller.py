@@ -11,7 +11,7 @@ from controllerbench import ControllerBench, segmentEditor
 from fakeclient import FakeClient
 
 from medsam2_core.errors import WorkerError
-from medsam2_core.run.prompts import Slicing
+from medsam2_core.image.slicing import Slicing
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.options import RunOptions

@@ -10,8 +10,8 @@ import pytest
 import slicer
 from controllerbench import ControllerBench, finish, notice
 
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
-from medsam2_core.run.stack import SliceStack
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.options import RunOptions

@@ -12,7 +12,7 @@ import pytest
 import slicer
 from ballroom import SHAPE, TO_ALL, Deed, Room
 
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.training.metrics import dice
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scenewatch import EditWatch

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from patientbench import Patient
 
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.training.metrics import dice
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.geometry import volumeGeometry

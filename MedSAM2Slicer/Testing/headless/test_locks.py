@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from controllerbench import ControllerBench, finish
 
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.segments import segmentMask
 

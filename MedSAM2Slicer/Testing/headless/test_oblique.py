@@ -13,8 +13,8 @@ import slicer.util
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.oblique import ObliqueSlices
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
-from medsam2_core.run.stack import SliceStack
 from medsam2_core.training.metrics import dice
 from MedSAM2SlicerLib import oblique, segments, volumes
 from MedSAM2SlicerLib.geometry import volumeToWorld, worldToVolume

@@ -16,7 +16,7 @@ from patientbench import Patient, assertAllEqual
 
 from medsam2_core.cli.main import run as commandLine
 from medsam2_core.errors import PromptError
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.training.metrics import dice
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry

@@ -15,10 +15,10 @@ import slicer.util
 from runsamples import MASK, PROMPTS, SETTINGS
 
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.run.file import place_file_prompts, read_run_file
-from medsam2_core.run.prompts import PointsPrompt, Slicing
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.prompts import PointsPrompt
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
 from MedSAM2SlicerLib import segments

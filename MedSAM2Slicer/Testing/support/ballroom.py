@@ -12,7 +12,7 @@ import slicer
 import slicer.util
 from knowingclient import KnowingClient, drawnOn
 
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.attributes import storedSlices
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.geometry import volumeGeometry, volumeToWorld

@@ -17,7 +17,8 @@ from fakeclient import FakeClient
 
 from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.run.prompts import MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
+from medsam2_core.image.slicing import Slicing
+from medsam2_core.run.prompts import MaskPrompt, PointsPrompt, Prompt, RunObject
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
-from medsam2_core.run.report import RunSettings
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.settings import RunSettings
 from medsam2_core.stopping import StopRules
 
 SETTINGS = RunSettings(

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from medsam2_core.cli.version import package_version
 from medsam2_core.errors import MedSAM2Error
+from medsam2_core.version import package_version
 
 if TYPE_CHECKING:
     from medsam2_core.weights.store import WeightsStore

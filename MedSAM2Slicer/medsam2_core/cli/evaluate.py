@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import VolumeError
-from medsam2_core.run.memory import DEFAULT_MEMORY
+from medsam2_core.memory_name import DEFAULT_MEMORY
 
 if TYPE_CHECKING:
     from medsam2_core.training.evaluation import Row, Settings
@@ -91,9 +91,9 @@ def _measure(arguments: argparse.Namespace, settings: Settings, table: _Table) -
     from tqdm import tqdm
 
     import medsam2_core as m2
-    from medsam2_core.cli.model_file import find_model
     from medsam2_core.training.cases import case_folders, read_case
     from medsam2_core.training.evaluation import evaluate as evaluate_case
+    from medsam2_core.weights.model_file import find_model
 
     folders = case_folders(arguments.dataset)
     if not folders:

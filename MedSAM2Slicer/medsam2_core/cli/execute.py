@@ -6,7 +6,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +20,13 @@ import medsam2_core as m2
 from medsam2_core.cli.plan import Plan
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
+from medsam2_core.free_memory import cache_budget, free_bytes
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import open_draft, write_labelmap
-from medsam2_core.model import SAM2
-from medsam2_core.run.report import RunSettings, build_report, report_draft, write_report
+from medsam2_core.run.applied import AppliedPrompts
+from medsam2_core.run.report import build_report, report_draft, write_report
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
-from medsam2_core.worker.applied import AppliedPrompts
-from medsam2_core.worker.memory import cache_budget, free_bytes
 
 # tqdm's own, but always slices per second, where it would turn slow rates into seconds per slice.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -70,7 +69,8 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outc
     sha256 = plan.model.sha256()
     if plan.expected_sha256 not in (None, sha256):
         print(f"Note: {plan.model.name} has other weights than the run had, so the mask may differ.", file=sys.stderr)
-    model = m2.load_model(plan.model.source, device=plan.device, image_size=plan.image_size)
+    settings = plan.settings
+    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
     slicing = plan.slicing
     orientation = SliceOrientation.upright(slicing.geometry, slicing.axis)
     spacing = orientation.turn_spacing(slicing.geometry.spacing_kji)
@@ -81,8 +81,7 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outc
         spacing=spacing,
         axis=0,
         window=window,
-        memory=plan.memory,
-        field_of_view=plan.field_of_view,
+        **settings.of("session"),
     )
     session.limit_cache(cache_budget(model.device))
     spare = _spare_memory(plan)
@@ -90,14 +89,13 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outc
     done = _propagate(plan, session, orientation, quiet, stop)
     seconds = time.perf_counter() - started
     del spare
-    labelmap = _on_voxels(plan, orientation.turn_back(session.labelmap(plan.threshold, plan.smoothing_mm)))
+    labelmap = _on_voxels(plan, orientation.turn_back(session.labelmap(**settings.of("drawing"))))
     *earlier, last = done.runs
-    settings = _settings(plan, last, model, sha256, session.field_of_view)
     report = build_report(
         plan.volume,
-        settings,
+        replace(settings.of_model(_facts(session, sha256)), **last.settings),
         last.objects,
-        _AsDrawn(session, plan.threshold, plan.smoothing_mm, math.prod(spacing[1:])),
+        _AsDrawn(session, settings.of("drawing"), math.prod(spacing[1:])),
         labelmap,
         seconds=seconds,
         interrupted=done.interrupted,
@@ -137,36 +135,23 @@ def _spare_memory(plan: Plan) -> npt.NDArray[np.uint8]:
 
 def _on_slices(plan: Plan) -> tuple[npt.NDArray[Any], Window]:
     """The volume on the plan's slices, and the window that is still to be applied."""
-    oblique = plan.stack.oblique(plan.volume.geometry)
+    oblique = plan.settings.stack.oblique(plan.volume.geometry)
     if oblique is None:
-        return plan.volume.array, plan.window
-    return oblique.resample(plan.window.to_uint8(plan.volume.array)), AS_GIVEN
+        return plan.volume.array, plan.settings.window
+    return oblique.resample(plan.settings.window.to_uint8(plan.volume.array)), AS_GIVEN
 
 
 def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A label map of the plan's slices on the volume's voxels (k, j, i)."""
-    oblique = plan.stack.oblique(plan.volume.geometry)
+    oblique = plan.settings.stack.oblique(plan.volume.geometry)
     return labelmap if oblique is None else oblique.stored_labels(labelmap)
 
 
-def _settings(plan: Plan, run: PlacedRun, model: SAM2, sha256: str, field_of_view: str) -> RunSettings:
-    return RunSettings(
-        model=plan.model.name,
-        model_sha256=sha256,
-        image_size=model.config.image_size,
-        stack=plan.stack,
-        window=plan.window,
-        first=run.first,
-        last=run.last,
-        direction=run.direction,
-        memory=plan.memory,
-        field_of_view=field_of_view,
-        stop=run.stop,
-        device=model.device.type,
-        rounds=run.rounds,
-        threshold=plan.threshold,
-        smoothing_mm=plan.smoothing_mm,
-    )
+def _facts(session: m2.VolumeSession, sha256: str) -> dict[str, Any]:
+    """What came of the settings; see `RunSettings.of_model`."""
+    config, device = session.model.config, session.model.device.type
+    view = session.field_of_view
+    return {"sha256": sha256, "image_size": config.image_size, "device": device, "field_of_view": view}
 
 
 @dataclass(frozen=True)
@@ -174,14 +159,13 @@ class _AsDrawn:
     """What a session knows, with the areas that another threshold or smoothing gives."""
 
     session: m2.VolumeSession
-    threshold: float
-    smoothing_mm: float
+    drawing: Mapping[str, Any]
     pixel_mm2: float
 
     def results(self, object_id: int) -> dict[int, m2.SliceResult]:
         """See `VolumeSession.results`."""
         known = self.session.results(object_id)
-        pixels = self.session.mask(object_id, self.threshold, self.smoothing_mm).sum(axis=(1, 2))
+        pixels = self.session.mask(object_id, **self.drawing).sum(axis=(1, 2))
         return {index: replace(one, area_mm2=int(pixels[index]) * self.pixel_mm2) for index, one in known.items()}
 
     def stops(self, object_id: int) -> dict[str, str]:

@@ -13,8 +13,8 @@ from medsam2_core.errors import VolumeError
 
 if TYPE_CHECKING:
     from medsam2_core.image.geometry import Geometry
+    from medsam2_core.image.slicing import Slicing
     from medsam2_core.io import Volume
-    from medsam2_core.run.prompts import Slicing
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -103,7 +103,7 @@ def _not_finite(volume: Volume, finite: int) -> str:
 
 
 def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
-    from medsam2_core.run.prompts import Slicing
+    from medsam2_core.image.slicing import Slicing
 
     slicings = [Slicing(geometry, axis) for axis in (2, 1, 0)]  # i, j, k
     yield "size", " x ".join(str(slicing.count) for slicing in slicings) + f" voxels (i, j, k) of {voxel_type}"
@@ -118,7 +118,7 @@ def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
 
 def _letter(slicing: Slicing) -> str:
     """The anatomical direction in which the index of slices grows."""
-    from medsam2_core.run.prompts import PLANES
+    from medsam2_core.image.slicing import PLANES
 
     row = PLANES.index(slicing.plane)
     grows = slicing.geometry.affine_ijk_to_ras[row, 2 - slicing.axis] > 0
@@ -144,9 +144,9 @@ def _segmentation(path: Path) -> Iterator[_Line]:
 
 
 def _checkpoint(path: Path) -> Iterator[_Line]:
-    from medsam2_core.cli.model_file import catalogue_match
     from medsam2_core.weights.checkpoint import load_state, read_checkpoint
     from medsam2_core.weights.checksum import file_sha256
+    from medsam2_core.weights.model_file import catalogue_match
 
     checkpoint = read_checkpoint(path)
     model = load_state(checkpoint)
@@ -160,8 +160,8 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
 
 
 def _run(path: Path) -> Iterator[_Line]:
+    from medsam2_core.image.slicing import SliceStack
     from medsam2_core.run.file import read_json, read_run_file
-    from medsam2_core.run.stack import SliceStack
 
     run, content = read_run_file(path), read_json(path)
     settings = run.settings

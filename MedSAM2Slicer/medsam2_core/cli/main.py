@@ -10,8 +10,8 @@ from typing import NoReturn
 from medsam2_core.cli import doctor, evaluate, info, models, propagate, train, worker
 from medsam2_core.cli.edge import REFUSED, run_at_edge
 from medsam2_core.cli.prompt_options import join_negative_values
-from medsam2_core.cli.version import package_version
 from medsam2_core.processor import share_cores
+from medsam2_core.version import package_version
 
 
 class _Parser(argparse.ArgumentParser):

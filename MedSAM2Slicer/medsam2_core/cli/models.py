@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from medsam2_core.errors import Cancelled, WeightsError
 from medsam2_core.weights.catalogue import ModelEntry, find_entry
-from medsam2_core.weights.download import Progress
+from medsam2_core.weights.download import ProgressCallback
 from medsam2_core.weights.store import ModelState, WeightsStore
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _licence_accepted(entry: ModelEntry) -> bool:
 
 
 @contextmanager
-def _progress_bar(name: str) -> Iterator[Progress]:
+def _progress_bar(name: str) -> Iterator[ProgressCallback]:
     # The delay keeps an empty bar off the screen when the download is refused at once.
     with tqdm(desc=name, unit="B", unit_scale=True, delay=0.2, file=sys.stderr) as bar:
 

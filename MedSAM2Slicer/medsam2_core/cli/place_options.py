@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PromptOption, mask_source
+from medsam2_core.cli.setting_options import given_settings
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.slicing import PLANES, Slicing, joined
 from medsam2_core.io import Volume, read_mask
 from medsam2_core.io.dicom.regular import StoredSlices
-from medsam2_core.run.prompts import PLANES, Prompt, RunObject, Slicing, joined, place_box, place_mask, place_points
+from medsam2_core.run.prompts import Prompt, RunObject, place_box, place_mask, place_points
 from medsam2_core.run.report import describe_region
+from medsam2_core.stopping import StopRules
 
 
 def choose_axis(text: str, geometry: Geometry) -> int:
@@ -58,17 +61,11 @@ def stop_rules(options: argparse.Namespace, saved: Mapping[str, Any] | None, vol
 
     Raises PromptError for a region on another grid, and VolumeError for a file that cannot be read.
     """
-    given = {
-        "absent_slices": options.stop_absent,
-        "min_area_mm2": options.stop_area,
-        "max_area_change": None if options.stop_change is None else options.stop_change / 100,
-        "max_distance_mm": options.stop_distance,
-    }
-    rules = dict(saved or {})
-    rules.update({name: value or None for name, value in given.items() if value is not None})
-    if options.stop_outside is not None:
+    given = given_settings(options, StopRules)
+    rules = {**(saved or {}), **{name: value or None for name, value in given.items()}}
+    if options.inside is not None:
         _require_grid(volume.stored, "--stop-outside")
-        region = mask_source(options.stop_outside)
+        region = mask_source(options.inside)
         rules["inside"] = describe_region(read_mask(region.path, volume.geometry, region.name))
     return rules
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from medsam2_core.cli.model_file import ModelFile, catalogue_match, find_model
 from medsam2_core.cli.place_options import check_range_holds_prompts, choose_axis, place_options, stop_rules
 from medsam2_core.cli.prompt_options import checked_range, mask_source, parse_prompts, parse_range
+from medsam2_core.cli.setting_options import given_settings
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, check_output_path, read_volume
-from medsam2_core.run.file import FileSettings, place_rules, read_run_file
-from medsam2_core.run.memory import DEFAULT_MEMORY, parse_memory
-from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects
-from medsam2_core.run.report import RunSettings, check_report_path
+from medsam2_core.run.file import read_run_file
+from medsam2_core.run.file_settings import place_rules
+from medsam2_core.run.prompts import Prompt, RunObject, make_objects
+from medsam2_core.run.report import check_report_path
 from medsam2_core.run.sequence import PlacedRun, place_runs
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
 from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.model_file import ModelFile, catalogue_match, find_model
 
 _NO_PROMPTS = (
     "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE or --prompts RUN."
@@ -32,43 +33,30 @@ _OBLIQUE = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that can start. `range` is half-open; `image_size` None means the model's own; `stop` holds rules by name.
+    """A run that can start. `earlier` are the runs before it in the same session.
 
-    `earlier` are the runs before it in the same session; `rounds`, `threshold` and `smoothing_mm` as in `RunSettings`.
+    `settings` lack what only the loaded model can tell, see `RunSettings`; image_size 0 means the model's own.
     `expected_sha256` is that of the model which a run file asks for, None where the user chose the model.
     """
 
     volume: Volume
-    stack: SliceStack
     objects: list[RunObject]
-    window: Window
-    range: tuple[int, int]
     model: ModelFile
     expected_sha256: str | None
-    image_size: int | None
-    direction: str
-    memory: str
-    field_of_view: str
-    device: str
-    stop: Mapping[str, Any]
+    settings: RunSettings
     output: Path
     report: Path | None
-    rounds: int | None = None
-    threshold: float = RunSettings.threshold
-    smoothing_mm: float = RunSettings.smoothing_mm
     earlier: tuple[PlacedRun, ...] = ()
 
     @property
     def slicing(self) -> Slicing:
         """The slices, and where their pixels lie."""
-        return self.stack.slicing(self.volume.geometry)
+        return self.settings.stack.slicing(self.volume.geometry)
 
     @property
     def runs(self) -> list[PlacedRun]:
         """All runs, the last one last."""
-        stop = place_rules(self.stop, self.slicing.geometry.shape_kji)
-        last = PlacedRun(tuple(self.objects), *self.range, self.direction, stop, self.rounds)
-        return [*self.earlier, last]
+        return [*self.earlier, PlacedRun(tuple(self.objects), **self.settings.of("run"))]
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
@@ -92,32 +80,20 @@ def make_plan(options: argparse.Namespace) -> Plan:
     objects = _objects(options, runs[-1].objects if runs else (), slicing, volume)
     first, last = _range(options.range, saved, slicing, volume)
     check_range_holds_prompts(objects, first, last)
-    return Plan(
-        volume=volume,
+    own = {
+        "model": model.name,
+        "image_size": RunSettings.image_size if options.model else saved.image_size or RunSettings.image_size,
+        "rounds": None if options.range else saved.rounds,
+    }
+    settings = RunSettings(
+        **{**plain_settings(given_settings(options, RunSettings), vars(saved)), **own},
         stack=stack,
-        objects=objects,
         window=_window(options.window, saved, volume),
-        range=(first, last),
-        model=model,
-        expected_sha256=expected_sha256,
-        image_size=None if options.model else saved.image_size,
-        direction=options.direction or saved.direction or "both",
-        memory=_memory(options.memory or saved.memory or DEFAULT_MEMORY),
-        field_of_view=options.field_of_view or saved.field_of_view or "auto",
-        device=options.device or saved.device or "auto",
-        stop=stop_rules(options, saved.stop, volume),
-        output=options.output,
-        report=options.report,
-        rounds=None if options.range else saved.rounds,
-        threshold=_first(options.threshold, saved.threshold, RunSettings.threshold),
-        smoothing_mm=_first(options.smooth, saved.smoothing_mm, RunSettings.smoothing_mm),
-        earlier=tuple(runs[:-1]),
+        first=first,
+        last=last,
+        stop=place_rules(stop_rules(options, saved.stop, volume), slicing.geometry.shape_kji),
     )
-
-
-def _first(*values: float | None) -> float:
-    """The first value that is given."""
-    return next(value for value in values if value is not None)
+    return Plan(volume, objects, model, expected_sha256, settings, options.output, options.report, tuple(runs[:-1]))
 
 
 def _check_paths(options: argparse.Namespace) -> None:
@@ -125,7 +101,7 @@ def _check_paths(options: argparse.Namespace) -> None:
     if options.report is not None:
         check_report_path(options.report)
     masks = [value for option, value in options.typed or [] if option == "--mask"]
-    region = [] if options.stop_outside is None else [options.stop_outside]
+    region = [] if options.inside is None else [options.inside]
     for source in (options.volume, *(mask_source(text).path for text in (*masks, *region))):
         if source.exists() and options.output.exists() and source.samefile(options.output):
             raise VolumeError(f"{options.output}: The output would replace an input: give --output another name.")
@@ -145,11 +121,6 @@ def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | No
             f"The run used the model {saved.model!r}, which is not in the catalogue: give its checkpoint with --model."
         )
     return find_model(entry.name), saved.model_sha256
-
-
-def _memory(name: str) -> str:
-    parse_memory(name)
-    return name
 
 
 def _stack(chosen: str | None, saved: FileSettings, volume: Volume) -> SliceStack:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from medsam2_core.cli.edge import INTERRUPTED
 from medsam2_core.cli.prompt_options import add_prompt_options
 from medsam2_core.cli.room import require_address_space
-from medsam2_core.cli.stop_options import add_drawing_options, add_stop_options
+from medsam2_core.cli.setting_options import add_setting_options
 
 if TYPE_CHECKING:
     from medsam2_core.cli.execute import Outcome
@@ -50,9 +50,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--frame", choices=("ijk", "ras", "lps"), default="ijk", help="of the coordinates: voxels, or mm (default: ijk)"
     )
-    _add_settings(parser)
-    add_stop_options(parser)
-    add_drawing_options(parser)
+    add_setting_options(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress and no summary")
 
 
@@ -64,27 +62,6 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put tilted or uneven DICOM slices on a regular grid, and the masks back on the slices",
     )
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Settings default to None, so that those of a run file count where the user gave none."""
-    group = parser.add_argument_group("settings", "Those not given come from --prompts, else the default.")
-    group.add_argument(
-        "--model", metavar="NAME|FILE", help="of `medsam2 models list`, or a checkpoint (default: starter)"
-    )
-    group.add_argument(
-        "--axis",
-        choices=("axial", "coronal", "sagittal", "0", "1", "2"),
-        help="of the slices; 0 1 2 = k j i (default: 0)",
-    )
-    group.add_argument("--window", metavar="NAME|LEVEL/WIDTH|auto", help="such as lung or 40/400 (default: auto)")
-    group.add_argument(
-        "--range", metavar="A:B", help="slices from A to before B; either may be left out (default: all)"
-    )
-    group.add_argument("--direction", choices=("both", "forward", "backward"), help="default: both")
-    group.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), help="default: auto, by the model")
-    group.add_argument("--memory", metavar="BANK", help="recency (default), self-sorting or self-sorting:SIZE")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="default: auto")
 
 
 def propagate(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from medsam2_core.errors import WorkerError
 
 if TYPE_CHECKING:
-    from medsam2_core.worker.seams import Backend
+    from medsam2_core.worker.interfaces import Backend
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 

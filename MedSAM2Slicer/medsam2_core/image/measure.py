@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Bools = npt.NDArray[np.bool_]
-Float = npt.NDArray[np.float64]
+from medsam2_core.arrays import Mask
+from medsam2_core.image.geometry import Float
 
 # Directions in which all slices are measured before one is measured exactly: the longest axis lies within half a step
 # of one of them, so no slice's is more than 0.5 % longer than its largest extent.
@@ -34,7 +34,7 @@ class Axes:
     slice_index: int
 
 
-def largest_axes(mask: Bools, spacing: Sequence[float], axis: int = 0) -> Axes | None:
+def largest_axes(mask: Mask, spacing: Sequence[float], axis: int = 0) -> Axes | None:
     """Axes of the slice along an array axis (0, 1, 2 for k, j, i) whose long axis is the longest; None if it is empty.
 
     `spacing` is in mm along k, j, i.
@@ -57,7 +57,7 @@ def largest_axes(mask: Bools, spacing: Sequence[float], axis: int = 0) -> Axes |
     return best
 
 
-def _row_ends(slices: Bools, pixel: tuple[float, float]) -> tuple[npt.NDArray[np.intp], Float]:
+def _row_ends(slices: Mask, pixel: tuple[float, float]) -> tuple[npt.NDArray[np.intp], Float]:
     """Every row with marked pixels: its slice (n,), ascending, and its first and last such pixel (n, 2, 2) in mm.
 
     They hold the corners of each slice's convex hull.

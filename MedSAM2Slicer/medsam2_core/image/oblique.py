@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Block, Mask
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float, Geometry, Triple
 
 Grey = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[Any]
 Places = npt.NDArray[np.intp]
 Voxels = tuple[Places, Places, Places]
 Pixels = tuple[Places, Places]
-Box = tuple[slice, slice, slice]
 
 _LARGEST = 512  # pixels along the longer side of a slice, as a CT has
 _DECIMALS = 6  # of a slice or pixel: what is a whole number but for noise counts as one
@@ -71,7 +70,7 @@ class ObliqueSlices:
         indexes: Places = np.floor(((k * to_k + j * to_j) + i * to_i) + (offset + 0.5)).astype(np.intp)
         return indexes
 
-    def voxels(self, index: int, box: Box) -> Voxels:
+    def voxels(self, index: int, box: Block) -> Voxels:
         """Return the voxels k, j, i within a box of the volume that belong to a slice."""
         across = [axis for axis in range(3) if axis != self._steep]
         first, second = (np.arange(box[axis].start, box[axis].stop) for axis in across)
@@ -92,7 +91,7 @@ class ObliqueSlices:
         _, rows, columns = self.geometry.shape_kji
         return _nearest(y, rows), _nearest(x, columns)
 
-    def box(self, index: int, mask: Mask) -> Box | None:
+    def box(self, index: int, mask: Mask) -> Block | None:
         """Return a box of the volume that holds all voxels which a slice's mask marks; None if it marks none."""
         if not mask.any():
             return None

@@ -7,14 +7,12 @@ slices of a stored volume are turned first, and what comes of them is turned bac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Array
 from medsam2_core.image.geometry import Geometry
-
-Array = npt.NDArray[Any]
 
 # By plane: the planes along whose slices rows and columns count, so axial rows count coronal slices.
 _ROWS_AND_COLUMNS = {

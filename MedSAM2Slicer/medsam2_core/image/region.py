@@ -10,17 +10,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch.nn.functional as F
 from torch import Tensor
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 
 OUTSIDE_LOGIT = -1024.0
 """Mask logit of pixels the model did not see."""
 
-Mask = npt.NDArray[np.bool_]
-"""Pixels of an object on a slice (rows, columns)."""
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels, both corners included."""

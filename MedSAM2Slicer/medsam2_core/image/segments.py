@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Float
 
 Labels = npt.NDArray[np.integer[Any]]
-Float = npt.NDArray[np.float64]
 
 MAX_LABEL = 65535
 _GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a colour

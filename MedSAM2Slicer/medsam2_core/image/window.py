@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
-
-Array = npt.NDArray[Any]
 
 # Level and width in HU, as radiology workstations ship them.
 CT_PRESETS: dict[str, tuple[float, float]] = {

@@ -14,16 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 
+from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import SHEARED, Geometry
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

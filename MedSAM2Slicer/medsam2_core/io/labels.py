@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Array
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Labels, LayeredSegment, Segment, from_metadata, merge_layers
 from medsam2_core.io import itk
 from medsam2_core.io.volume import naming, read_scalar, require_readable
-
-Array = npt.NDArray[Any]
 
 _SHOWN = 8
 

@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.geometry import Geometry, grid_from_affine
+from medsam2_core.image.geometry import Float, Geometry, grid_from_affine
 from medsam2_core.io.values import narrowed, scaled
 from medsam2_core.notices import tell
-
-Array = npt.NDArray[Any]
-Float = npt.NDArray[np.float64]
 
 _FIRST_BYTES = 540  # of a NIfTI-2 header, the longer one
 _TYPES = {

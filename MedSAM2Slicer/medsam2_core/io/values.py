@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from medsam2_core.arrays import Array
 
 _KINDS = (np.int16, np.int32, np.int64)
 _LARGEST_STORED = 2**32

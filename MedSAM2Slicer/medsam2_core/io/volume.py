@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from medsam2_core.arrays import Array
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.io import itk
@@ -22,8 +21,6 @@ from medsam2_core.io.dicom.scan import is_dicom, is_index
 from medsam2_core.io.dicom.series import Series, choose, find_series
 from medsam2_core.io.nifti import Forms, is_nifti, read_nifti
 from medsam2_core.notices import tell, told
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

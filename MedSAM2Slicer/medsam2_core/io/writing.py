@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
@@ -16,8 +16,6 @@ from medsam2_core.image.segments import MAX_LABEL, Segment, check_all_named, che
 from medsam2_core.io import formats
 from medsam2_core.io.nifti import Place
 from medsam2_core.io.volume import Volume, naming
-
-Array = npt.NDArray[Any]
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")  # the longer ones first
 

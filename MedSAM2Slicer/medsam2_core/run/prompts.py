@@ -13,19 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
-from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import XY, Slicing
 from medsam2_core.notices import tell
 
-Float = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-XY = tuple[float, float]
-
-PLANES = ("sagittal", "coronal", "axial")  # by the anatomical axis they are stacked along: R, A, S
 _DECIMALS = 3
 
 # Okabe and Ito's colours, which most colour-blind people can tell apart; black is left out.
@@ -81,44 +77,6 @@ class TakesPrompts(Protocol):
     def add_box(self, object_id: int, slice_index: int, box_xyxy: Any) -> None: ...
 
     def add_mask(self, object_id: int, slice_index: int, mask: Mask) -> None: ...
-
-
-@dataclass(frozen=True)
-class Slicing:
-    """The slices of a volume along one array axis (0, 1, 2 for k, j, i), and where their pixels lie."""
-
-    geometry: Geometry
-    axis: int
-
-    @property
-    def count(self) -> int:
-        """Number of slices."""
-        return self.geometry.shape_kji[self.axis]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a slice."""
-        rows, cols = (size for axis, size in enumerate(self.geometry.shape_kji) if axis != self.axis)
-        return rows, cols
-
-    @property
-    def plane(self) -> str:
-        """The anatomical plane that lies closest: "axial", "coronal" or "sagittal"."""
-        return next(plane for plane in PLANES if self.geometry.anatomical_axis(plane) == self.axis)
-
-    def split(self, ijk: Sequence[float]) -> tuple[int, XY]:
-        """The slice nearest to voxel (i, j, k), and (x, y) in it."""
-        x, y = _in_plane(self._through)
-        return math.floor(ijk[self._through] + 0.5), (float(ijk[x]), float(ijk[y]))
-
-    def join(self, slice_index: int, xy: XY) -> tuple[float, float, float]:
-        """The voxel (i, j, k) of pixel (x, y) of a slice."""
-        return joined(self._through, xy, slice_index)
-
-    @property
-    def _through(self) -> int:
-        """The place among (i, j, k) that counts slices."""
-        return 2 - self.axis
 
 
 def place_points(
@@ -185,6 +143,18 @@ def masks_first(prompts: Iterable[Prompt]) -> list[Prompt]:
     return sorted(prompts, key=lambda prompt: not isinstance(prompt, MaskPrompt))
 
 
+def same_prompt(one: Prompt, other: Prompt) -> bool:
+    """Whether two prompts ask for the same."""
+    if isinstance(one, MaskPrompt) and isinstance(other, MaskPrompt):
+        return one.slice_index == other.slice_index and np.array_equal(one.mask, other.mask)
+    return one == other
+
+
+def starts_with(prompts: Sequence[Prompt], beginning: Sequence[Prompt]) -> bool:
+    """Whether `prompts` are those of `beginning`, and perhaps more after them."""
+    return len(prompts) >= len(beginning) and all(map(same_prompt, prompts, beginning))
+
+
 def make_objects(
     prompts: dict[str, list[Prompt]],
     labels: dict[str, int],
@@ -246,18 +216,6 @@ def _add_prompt(session: TakesPrompts, object_id: int, prompt: Prompt) -> None:
         session.add_box(object_id, prompt.slice_index, prompt.box)
     else:
         session.add_mask(object_id, prompt.slice_index, prompt.mask)
-
-
-def _in_plane(through: int) -> tuple[int, int]:
-    x, y = (place for place in range(3) if place != through)
-    return x, y
-
-
-def joined(through: int, xy: XY, along: float) -> tuple[float, float, float]:
-    """Coordinates with `along` at the place `through` and x, y at the two others."""
-    x, y = _in_plane(through)
-    coordinates = {x: xy[0], y: xy[1], through: float(along)}
-    return coordinates[0], coordinates[1], coordinates[2]
 
 
 def _to_voxels(points: Sequence[Sequence[float]], frame: str, geometry: Geometry) -> Float:

@@ -1,6 +1,6 @@
 """The report of a run: everything needed to judge it and to repeat it, as JSON.
 
-A report is also a prompts file: `run_file` reads it. Prompts are stored in RAS mm, so they keep their place in the
+A report is also a prompts file: `run.file` reads it. Prompts are stored in RAS mm, so they keep their place in the
 patient whatever the volume's axes; coordinates of voxels and slices are those of the volume that was segmented.
 """
 
@@ -11,7 +11,6 @@ import math
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,14 +18,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.cli.version import package_version
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject
+from medsam2_core.run.settings import RunSettings
+from medsam2_core.setting import Setting, plain_rows, rows
 from medsam2_core.stopping import StopRules
+from medsam2_core.version import package_version
 
 if TYPE_CHECKING:
     from medsam2_core.io import Volume  # brings SimpleITK, which a run in Slicer has no use for
@@ -37,34 +38,6 @@ _USUAL_BYTES = 1 << 18
 
 # A list of numbers that json.dumps spread over lines; no string holds a line break, so none can match.
 _NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+)\]")
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run was made with.
-
-    model: a catalogue name, or the name of the checkpoint file; model_sha256: of that file.
-    image_size: side of the model's input, pixels. stack: the slices. first, last: half-open range of them.
-    field_of_view: "whole" or "zoom". device: "cpu", "cuda" or "mps".
-    rounds: slices that each track had gone when somebody stopped it; None if nobody did.
-    threshold: the probability of a pixel of the object; smoothing_mm: of a Gaussian across slices.
-    """
-
-    model: str
-    model_sha256: str
-    image_size: int
-    stack: SliceStack
-    window: Window
-    first: int
-    last: int
-    direction: str
-    memory: str
-    field_of_view: str
-    stop: StopRules
-    device: str
-    rounds: int | None = None
-    threshold: float = 0.5
-    smoothing_mm: float = 0.0
 
 
 class SliceFacts(Protocol):
@@ -160,13 +133,8 @@ def describe_prompts(item: RunObject, slicing: Slicing) -> list[dict[str, Any]]:
 
 def describe_rules(rules: StopRules) -> dict[str, Any]:
     """Stop rules as `run.file` reads them."""
-    return {
-        "absent_slices": rules.absent_slices,
-        "min_area_mm2": rules.min_area_mm2,
-        "max_area_change": rules.max_area_change,
-        "max_distance_mm": rules.max_distance_mm,
-        "inside": None if rules.inside is None else describe_region(rules.inside),
-    }
+    plain = {row.key: getattr(rules, row.name) for row in plain_rows(StopRules)}
+    return {**plain, "inside": None if rules.inside is None else describe_region(rules.inside)}
 
 
 def describe_region(inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -231,24 +199,23 @@ def decode_mask(runs: Sequence[int], shape: tuple[int, int]) -> npt.NDArray[np.b
 
 
 def _settings(settings: RunSettings) -> dict[str, Any]:
-    window = settings.window
-    stopped = {} if settings.rounds is None else {"rounds": settings.rounds}
-    return {
-        "model": settings.model,
-        "model_sha256": settings.model_sha256,
-        "image_size": settings.image_size,
-        **settings.stack.to_json(),
-        "window": {"name": window.name, "lower": window.lower, "upper": window.upper},
-        "range": [settings.first, settings.last],
-        "direction": settings.direction,
-        "memory": settings.memory,
-        "field_of_view": settings.field_of_view,
-        "stop": describe_rules(settings.stop),
-        "threshold": settings.threshold,
-        "smoothing_mm": settings.smoothing_mm,
-        "device": settings.device,
-        **stopped,
-    }
+    described: dict[str, Any] = {}
+    for row in rows(RunSettings):
+        described |= _setting(row, getattr(settings, row.name), settings)
+    return described
+
+
+def _setting(row: Setting, value: Any, settings: RunSettings) -> dict[str, Any]:
+    """What the record holds of a setting; nothing where nobody set it."""
+    if isinstance(value, SliceStack):
+        return value.to_json()
+    if isinstance(value, Window):
+        return {row.key: {"name": value.name, "lower": value.lower, "upper": value.upper}}
+    if isinstance(value, StopRules):
+        return {row.key: describe_rules(value)}
+    if row.key == "range":
+        return {row.key: [settings.first, settings.last]}
+    return {} if value is None else {row.key: value}
 
 
 def _object(item: RunObject, session: HasResults, volume: float, slicing: Slicing) -> dict[str, Any]:

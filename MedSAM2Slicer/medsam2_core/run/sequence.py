@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsam2_core.errors import PromptError
-from medsam2_core.run.file import RunFile, place_file_prompts, place_rules
-from medsam2_core.run.prompts import Prompt, RunObject, Slicing, make_objects, merge_points
+from medsam2_core.image.slicing import Slicing
+from medsam2_core.run.file import RunFile, place_file_prompts
+from medsam2_core.run.file_settings import OF_ONE_RUN, place_rules
+from medsam2_core.run.prompts import Prompt, RunObject, make_objects, merge_points
 from medsam2_core.run.report import describe_prompts, describe_rules
+from medsam2_core.run.settings import RunSettings
+from medsam2_core.setting import rows
 from medsam2_core.stopping import CancelToken, StopRules
 
 Json = dict[str, Any]
-
-_SETTINGS = ("range", "direction", "stop", "rounds")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class PlacedRun:
     direction: str
     stop: StopRules
     rounds: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the part "run", by name; see `RunSettings`."""
+        return {row.name: getattr(self, row.name) for row in rows(RunSettings) if row.part == "run"}
 
     @property
     def expected_slices(self) -> int:
@@ -94,7 +101,7 @@ def place_runs(run: RunFile, slicing: Slicing) -> list[PlacedRun]:
 def whole_runs(report: Json) -> list[Json]:
     """The runs of a checked report, the last one last, each with all that is its own."""
     last = report.get("settings", {})
-    settings = {key: last.get(key) for key in _SETTINGS}
+    settings = {key: last.get(key) for key in OF_ONE_RUN}
     known = {item["name"]: item["prompts"] for item in report["objects"]}
     runs = [
         {
@@ -128,7 +135,7 @@ def with_earlier(report: Json, runs: Iterable[Json]) -> Json:
     known = {item["name"]: item["prompts"] for item in report["objects"]}
     earlier = [
         {
-            "settings": {key: run["settings"][key] for key in _SETTINGS if run["settings"][key] != own.get(key)},
+            "settings": {key: run["settings"][key] for key in OF_ONE_RUN if run["settings"][key] != own.get(key)},
             "objects": [
                 {"name": item["name"], "prompts": [_shortened(one, known[item["name"]]) for one in item["prompts"]]}
                 for item in run["objects"]
@@ -148,7 +155,7 @@ def _placed(run: RunFile, objects: Sequence[RunObject], slicing: Slicing) -> Pla
             f"{run.path}: The range {first}:{last} does not fit {slicing.count} slices along axis {slicing.axis}: "
             "use the volume and axis of the run that wrote it."
         )
-    direction = settings.direction or "both"
+    direction = settings.direction or RunSettings.direction
     stop = place_rules(settings.stop or {}, slicing.geometry.shape_kji)
     return PlacedRun(tuple(objects), first, last, direction, stop, settings.rounds)
 

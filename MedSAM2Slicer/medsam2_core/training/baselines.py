@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from medsam2_core.arrays import Mask
+from medsam2_core.image.region import Box
 from medsam2_core.training.cases import Case, Structure
 from medsam2_core.training.evaluation import Effort, Row, Settings, Way, first_prompts, score
-from medsam2_core.training.metrics import Mask
-from medsam2_core.training.policies import Box, Policy
+from medsam2_core.training.policies import Policy
 
 _MOST_SEEDS = 400
 _SEED_LABEL = 1

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medsam2_core.arrays import Block
+
 Floats = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 Point = tuple[float, float, float]
-Box = tuple[slice, slice, slice]
 Generator = np.random.Generator
 
 
@@ -44,7 +45,7 @@ class Tissue(IntEnum):
 OUTSIDE, TABLE, SKIN_FAT, BODY_WALL, CAVITY = range(5)
 _SURROUNDINGS = (Tissue.OUTSIDE, Tissue.TABLE, Tissue.FAT, Tissue.REMAINDER, Tissue.FAT)
 SOFT = (Tissue.MUSCLE, Tissue.ORGAN, Tissue.FLUID, Tissue.VESSEL, Tissue.LESION, Tissue.WALL)
-EVERYWHERE: Box = (slice(None), slice(None), slice(None))
+EVERYWHERE: Block = (slice(None), slice(None), slice(None))
 
 
 def smooth_field(rng: Generator, shape: tuple[int, ...], cells: tuple[int, ...]) -> Floats:
@@ -116,7 +117,7 @@ class Canvas:
         self.parent.append(parent)
         return len(self.tissue) - 1
 
-    def box(self, low: NDArray[Any], high: NDArray[Any]) -> Box | None:
+    def box(self, low: NDArray[Any], high: NDArray[Any]) -> Block | None:
         """Voxels whose warped coordinates may lie between two world points, or None where the volume has none."""
         pad = self.bend * 3.0
         bounds = []
@@ -129,7 +130,7 @@ class Canvas:
             bounds.append(slice(first, last))
         return bounds[0], bounds[1], bounds[2]
 
-    def fill(self, box: Box, mask: NDArray[np.bool_], label: int, over: Iterable[int] | None = None) -> None:
+    def fill(self, box: Block, mask: NDArray[np.bool_], label: int, over: Iterable[int] | None = None) -> None:
         """Write `label` where the mask is set and one of `over` (default: anything of the body) lay before."""
         view = self.labels[box]
         if over is None:
@@ -146,7 +147,7 @@ class Canvas:
 
     def ellipsoid(
         self, centre: Point, radii: Point, tilt: float = 0.3, lumps: float = 0.1
-    ) -> tuple[Box, Floats] | None:
+    ) -> tuple[Block, Floats] | None:
         """Box and implicit function (1 at the centre, 0 on the surface) of a tilted, lumpy ellipsoid."""
         turn = _rotation(self.rng.normal(0, tilt, 3)) / np.array(radii)[:, None]
         reach = np.linalg.norm(np.linalg.inv(turn), axis=1) * (1 + 2 * lumps)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.text import TextError, read_json, read_rows
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.io import read_labelmap, read_segments, read_volume
-from medsam2_core.training.metrics import Mask
 
 _NAME_FILES = (".json", ".csv")
 _ADVICE = 'write {"1": "liver"} as JSON or lines such as 1,liver as CSV'

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from medsam2_core.arrays import Mask
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import MemoryRule
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
-from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.session import VolumeSession
 from medsam2_core.training import metrics
 from medsam2_core.training.cases import Case, Structure
-from medsam2_core.training.metrics import Mask
-from medsam2_core.training.policies import Policy, Prompt, worst_slice
+from medsam2_core.training.policies import Policy, PolicyPrompt, worst_slice
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def evaluate(
         yield from _Pass(model, case, settings, window, chosen[start : start + settings.together]).rows()
 
 
-def first_prompts(case: Case, structure: Structure, policy: Policy, seed: int) -> list[Prompt]:
+def first_prompts(case: Case, structure: Structure, policy: Policy, seed: int) -> list[PolicyPrompt]:
     """Return what a policy shows of a structure first; it depends on seed and label alone."""
     rng = np.random.default_rng((seed, structure.label))
     return policy.prompts_for(case.mask(structure), case.spacing[1:], rng)

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-Mask = npt.NDArray[np.bool_]
+from medsam2_core.arrays import Mask
+
 Floats = npt.NDArray[np.float64]
 
 CONFIDENT = 0.5

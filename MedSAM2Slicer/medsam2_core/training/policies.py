@@ -10,19 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
+from medsam2_core.image.region import Box
 from medsam2_core.session import VolumeSession
-from medsam2_core.training.metrics import Mask, distance_mm, slice_dice
+from medsam2_core.training.metrics import distance_mm, slice_dice
 
 Point = tuple[float, float]
-Box = tuple[float, float, float, float]
 
 _JITTER = 0.03  # of the box's sides, each edge on its own
 _QUARTERS = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
-class Prompt:
+class PolicyPrompt:
     """A box or points to include, on one slice."""
 
     slice_index: int
@@ -62,16 +63,16 @@ class Policy:
         first = self.name.partition("+")[0]
         return f"{first}+{corrections}" if corrections else first
 
-    def prompts_for(self, mask: Mask, spacing: tuple[float, float], rng: np.random.Generator) -> list[Prompt]:
+    def prompts_for(self, mask: Mask, spacing: tuple[float, float], rng: np.random.Generator) -> list[PolicyPrompt]:
         """First prompts of the structure with this mask (slices, rows, columns), which is not empty.
 
         `spacing` is that of rows and columns in mm.
         """
         if self.kind == "click":
             index = largest_slice(mask)
-            return [Prompt(index, points=inner_points(mask[index], spacing, self.prompts))]
+            return [PolicyPrompt(index, points=inner_points(mask[index], spacing, self.prompts))]
         indexes = [largest_slice(mask)] if self.prompts == 1 else spread_slices(mask)
-        return [Prompt(index, box=jittered_box(mask[index], rng)) for index in indexes]
+        return [PolicyPrompt(index, box=jittered_box(mask[index], rng)) for index in indexes]
 
 
 def largest_slice(mask: Mask) -> int:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medsam2_core.memory_bank import Course, Memory, MemoryBank, MemoryRule
+from medsam2_core.memory_bank import Memory, MemoryBank, MemoryRule, Timeline
 from medsam2_core.model import ABSENT_LOGIT, SAM2, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import DENSE_LIMIT, carry_mask, draw_prompts
 from medsam2_core.model.mask_decoder import DecodedMasks
@@ -147,8 +147,8 @@ class _Clips:
 
     def _fresh_banks(self) -> list[MemoryBank]:
         """Banks as a track has them that starts at a prompted slice."""
-        course = Course(1, self._length)
-        return [self._task.memory.bank(self._model.config, course, clip) for clip in zip(*self._prompted, strict=True)]
+        rule, line = self._task.memory, Timeline(1, self._length)
+        return [rule.bank(self._model.config, line, clip) for clip in zip(*self._prompted, strict=True)]
 
     def _remember_prompted(self, t: int, output: SliceOutput, logits: Tensor) -> None:
         self._prompted.append(self._memories(t, output, logits, prompted=True))

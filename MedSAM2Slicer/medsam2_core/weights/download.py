@@ -12,20 +12,20 @@ from urllib.parse import urlsplit
 from medsam2_core.errors import Cancelled, WeightsError
 from medsam2_core.weights.part_file import PartFile
 from medsam2_core.weights.web import (
-    Body,
     RangeRefusedError,
+    ResponseBody,
     TransferInterruptedError,
     TransferRefusedError,
     open_body,
 )
 
-Progress = Callable[[int, "int | None"], None]
+ProgressCallback = Callable[[int, "int | None"], None]
 """Called with the bytes done and the bytes in all (None where unknown)."""
 
 _CANCEL_POLL_SECONDS = 0.1
 
 
-class CancelToken(Protocol):
+class Cancellation(Protocol):
     """Anything that can be asked whether the user wants to stop."""
 
     @property
@@ -35,7 +35,7 @@ class CancelToken(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class RemoteFile:
     """What to download.
 
     label: the model's name for messages; sha256: 64 hexadecimal digits; size_bytes: None where unknown.
@@ -67,11 +67,11 @@ def part_path(target: Path) -> Path:
 
 
 def download_file(
-    source: Source,
+    source: RemoteFile,
     target: Path,
     *,
-    progress: Progress | None = None,
-    cancel: CancelToken | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: Cancellation | None = None,
     patience: Patience | None = None,
 ) -> None:
     """Download `source` to `target`, going on from what an earlier call left. The caller keeps others from `target`.
@@ -87,10 +87,10 @@ def download_file(
 
 @dataclass(frozen=True)
 class _Download:
-    source: Source
+    source: RemoteFile
     part: PartFile
-    progress: Progress | None
-    cancel: CancelToken | None
+    progress: ProgressCallback | None
+    cancel: Cancellation | None
     patience: Patience
 
     def run(self) -> None:
@@ -128,7 +128,7 @@ class _Download:
             self.part.restart()
             raise
 
-    def _receive(self, body: Body) -> None:
+    def _receive(self, body: ResponseBody) -> None:
         total = self._agreed_total(body.total)
         if total is not None:
             self.part.require_space(total)

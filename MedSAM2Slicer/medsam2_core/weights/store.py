@@ -12,7 +12,7 @@ from medsam2_core.errors import WeightsError
 from medsam2_core.files.lock import try_lock
 from medsam2_core.weights.catalogue import ModelEntry, find_entry, load_catalogue, models_folder
 from medsam2_core.weights.checksum import file_sha256, read_blocks
-from medsam2_core.weights.download import CancelToken, Patience, Progress, Source, download_file, part_path
+from medsam2_core.weights.download import Cancellation, Patience, ProgressCallback, RemoteFile, download_file, part_path
 from medsam2_core.weights.part_file import PartFile, disk_errors
 from medsam2_core.weights.user_folder import user_folder
 
@@ -75,8 +75,8 @@ class WeightsStore:
     def download(
         self,
         name: str,
-        progress: Progress | None = None,
-        cancel: CancelToken | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: Cancellation | None = None,
         accept_licence: bool = False,
     ) -> Path:
         """Fetch the model `name` unless it is here, and return its file. A broken download is gone on with.
@@ -182,10 +182,10 @@ class WeightsStore:
             yield
 
 
-def _source(entry: ModelEntry) -> Source:
+def _source(entry: ModelEntry) -> RemoteFile:
     if entry.url is None:
         raise WeightsError(_how_to_get(entry))
-    return Source(entry.name, entry.url, entry.sha256, entry.size_bytes)
+    return RemoteFile(entry.name, entry.url, entry.sha256, entry.size_bytes)
 
 
 def _how_to_get(entry: ModelEntry) -> str:

@@ -29,7 +29,7 @@ class TransferRefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Body:
+class ResponseBody:
     """The bytes of a file from `start` on; `total` is the length of the whole file in bytes, None where unknown."""
 
     start: int
@@ -61,7 +61,7 @@ class Body:
 
 
 @contextmanager
-def open_body(url: str, start: int, stall_seconds: float) -> Iterator[Body]:
+def open_body(url: str, start: int, stall_seconds: float) -> Iterator[ResponseBody]:
     """Request the file at `url` (http or https) from byte `start` on.
 
     The body may begin at 0 instead, where the server does not do ranges. A silence of `stall_seconds` counts as a
@@ -77,7 +77,7 @@ def open_body(url: str, start: int, stall_seconds: float) -> Iterator[Body]:
         headers["Range"] = f"bytes={start}-"
     with _respond(urllib.request.Request(url, headers=headers), stall_seconds) as response:  # noqa: S310 (web only, see _opener)
         first, total = _span(response, start)
-        yield Body(first, total, response)
+        yield ResponseBody(first, total, response)
 
 
 def _opener() -> urllib.request.OpenerDirector:

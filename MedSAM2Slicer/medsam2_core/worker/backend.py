@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import torch
 
-from medsam2_core.cli.model_file import find_model
+from medsam2_core import free_memory
 from medsam2_core.errors import WorkerError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import AS_GIVEN
 from medsam2_core.model import SAM2
 from medsam2_core.session import VolumeSession
 from medsam2_core.weights.loading import load_model
-from medsam2_core.worker import memory
-from medsam2_core.worker.seams import GreyVolume, SessionSpec
+from medsam2_core.weights.model_file import find_model
+from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
 from medsam2_core.worker.wire import Header
 
 
 class TorchBackend:
-    """One model of the catalogue, or of a file, on one device; see `seams.Backend`."""
+    """One model of the catalogue, or of a file, on one device; see `interfaces.Backend`."""
 
     def __init__(self) -> None:
         self._model: SAM2 | None = None
@@ -44,15 +44,14 @@ class TorchBackend:
             spacing=orientation.turn_spacing(volume.geometry.spacing_kji),
             axis=0,
             window=AS_GIVEN,
-            memory=spec.memory,
-            field_of_view=spec.field_of_view,
+            **spec.settings,
         )
 
     def cache_budget(self) -> int:
-        return memory.cache_budget(self._opened().device)
+        return free_memory.cache_budget(self._opened().device)
 
     def is_out_of_memory(self, error: Exception) -> bool:
-        return memory.is_out_of_memory(error)
+        return free_memory.is_out_of_memory(error)
 
     def release(self) -> None:
         if torch.cuda.is_available():

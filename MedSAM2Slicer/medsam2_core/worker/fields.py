@@ -6,6 +6,7 @@ import math
 from typing import Any, NoReturn, TypeVar
 
 from medsam2_core.errors import WorkerError
+from medsam2_core.setting import Number, Setting, Whole
 from medsam2_core.worker.wire import Frame, Header
 
 Value = TypeVar("Value")
@@ -80,6 +81,18 @@ def optional_wholes(header: Header, name: str) -> list[int] | None:
 def optional_number(header: Header, name: str) -> float | None:
     """A finite number, or None where it is null or absent."""
     return None if header.get(name) is None else number(header, name)
+
+
+def setting(header: Header, row: Setting) -> Any:
+    """The value of a setting that is a number or text; its default where it is null or absent, None if it is optional.
+
+    A client that does not know a setting leaves it to the worker.
+    """
+    if header.get(row.name) is None:
+        return None if row.optional else row.default
+    if isinstance(row.kind, Whole):
+        return whole(header, row.name)
+    return number(header, row.name) if isinstance(row.kind, Number) else text(header, row.name)
 
 
 def payload(frame: Frame, index: int) -> memoryview:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import WorkerError
-from medsam2_core.worker.wire import Buffer
+from medsam2_core.worker import fields
+from medsam2_core.worker.wire import Buffer, Frame, Header
 
-Mask = npt.NDArray[np.bool_]
 PixelBox = tuple[int, int, int, int]
 """row0, column0, row1, column1; half-open."""
 
@@ -56,3 +56,20 @@ class PackedMask:
         expected = ((row1 - row0) * (column1 - column0) + 7) // 8
         if memoryview(self.bits).nbytes != expected:
             raise WorkerError(f"A mask came with {memoryview(self.bits).nbytes} bytes instead of {expected}.")
+
+
+def mask_to_wire(mask: PackedMask, payloads: list[Buffer]) -> Header:
+    """A mask for a header; its pixels are added to `payloads`."""
+    payloads.append(mask.bits)
+    return {"box": mask.box, "payload": len(payloads) - 1}
+
+
+def mask_from_wire(header: Header, frame: Frame, shape: tuple[int, int]) -> PackedMask:
+    """The mask that a part of a header describes. Raises WorkerError unless it fits a slice of `shape`."""
+    bits = fields.payload(frame, fields.whole(header, "payload"))
+    mask = PackedMask(None, bits)
+    if header.get("box") is not None:
+        row0, column0, row1, column1 = (int(place) for place in fields.numbers(header, "box", 4))
+        mask = PackedMask((row0, column0, row1, column1), bits)
+    mask.check(shape)
+    return mask

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker import fields
-from medsam2_core.worker.masks import PackedMask
-from medsam2_core.worker.prompts import mask_from_wire, mask_to_wire
+from medsam2_core.worker.masks import PackedMask, mask_from_wire, mask_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
 Grid = tuple[int, int, int]

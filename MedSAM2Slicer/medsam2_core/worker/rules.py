@@ -6,35 +6,26 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError, WorkerError
+from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker import fields
-from medsam2_core.worker.masks import PackedMask
-from medsam2_core.worker.prompts import mask_from_wire, mask_to_wire
+from medsam2_core.worker.masks import PackedMask, mask_from_wire, mask_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
-Shape = tuple[int, int, int]
+VolumeShape = tuple[int, int, int]
 
 
 def rules_to_wire(rules: StopRules, payloads: list[Buffer]) -> Header:
     """Stop rules for a header; the masks of the region are added to `payloads`."""
-    return {
-        "absent_slices": rules.absent_slices,
-        "min_area_mm2": rules.min_area_mm2,
-        "max_area_change": rules.max_area_change,
-        "max_distance_mm": rules.max_distance_mm,
-        "inside": None if rules.inside is None else _region_to_wire(rules.inside, payloads),
-    }
+    plain = {row.name: getattr(rules, row.name) for row in plain_rows(StopRules)}
+    return {**plain, "inside": None if rules.inside is None else _region_to_wire(rules.inside, payloads)}
 
 
-def rules_from_wire(header: Header, frame: Frame, shape_kji: Shape) -> StopRules:
+def rules_from_wire(header: Header, frame: Frame, shape_kji: VolumeShape) -> StopRules:
     """The rules that a part of a header describes, for a volume of that shape. Raises WorkerError or VolumeError."""
-    return StopRules(
-        fields.optional_whole(header, "absent_slices"),
-        fields.optional_number(header, "min_area_mm2"),
-        fields.optional_number(header, "max_area_change"),
-        fields.optional_number(header, "max_distance_mm"),
-        None if header.get("inside") is None else _region(fields.mapping(header, "inside"), frame, shape_kji),
-    )
+    plain = {row.name: fields.setting(header, row) for row in plain_rows(StopRules)}
+    region = None if header.get("inside") is None else fields.mapping(header, "inside")
+    return StopRules(**plain, inside=None if region is None else _region(region, frame, shape_kji))
 
 
 def _region_to_wire(inside: npt.NDArray[np.bool_], payloads: list[Buffer]) -> Header:
@@ -46,7 +37,7 @@ def _region_to_wire(inside: npt.NDArray[np.bool_], payloads: list[Buffer]) -> He
     return {"shape_kji": list(inside.shape), "slices": slices}
 
 
-def _region(header: Header, frame: Frame, shape_kji: Shape) -> npt.NDArray[np.bool_]:
+def _region(header: Header, frame: Frame, shape_kji: VolumeShape) -> npt.NDArray[np.bool_]:
     shape = fields.numbers(header, "shape_kji", 3)
     if shape != shape_kji:
         raise VolumeError(

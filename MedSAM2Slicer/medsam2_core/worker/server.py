@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from medsam2_core.cli.version import package_version
 from medsam2_core.errors import MedSAM2Error, WorkerError
+from medsam2_core.version import package_version
 from medsam2_core.worker import fields
-from medsam2_core.worker.requests import Requests
-from medsam2_core.worker.seams import Backend
+from medsam2_core.worker.handler import RequestHandler
+from medsam2_core.worker.interfaces import Backend
 from medsam2_core.worker.streams import Disconnected, Inbox, Outbox, claim_standard_streams
 from medsam2_core.worker.wire import PROTOCOL, Buffer, Frame, Header
 from medsam2_core.worker.workspace import Workspace
@@ -49,7 +49,7 @@ class Server:
     def __init__(self, inbox: Inbox, outbox: Outbox) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._current: int | None = None  # id of the request at work
-        self._requests: Requests | None = None
+        self._requests: RequestHandler | None = None
 
     def greet(self) -> None:
         """Say which protocol this is."""
@@ -78,7 +78,7 @@ class Server:
 
         try:
             if self._requests is None:
-                self._requests = Requests(Workspace(make_backend()))
+                self._requests = RequestHandler(Workspace(make_backend()))
             result, payloads = self._requests.handle(frame, self._inbox.token(request_id), send)
             send("result", result, payloads)
         except Disconnected:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import DeviceError, WorkerError
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import RoundLimit
-from medsam2_core.stopping import CancelToken, StopRules
-from medsam2_core.worker.applied import AppliedPrompts
-from medsam2_core.worker.masks import Mask, PackedMask
+from medsam2_core.stopping import CancelToken
+from medsam2_core.worker.interfaces import (
+    Backend,
+    GreyVolume,
+    ModelSession,
+    PropagationSpec,
+    RedrawSpec,
+    SessionSpec,
+    SessionStep,
+)
+from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
-from medsam2_core.worker.seams import Backend, GreyVolume, ModelSession, SessionSpec, SessionStep
 from medsam2_core.worker.wire import Header
 
 Value = TypeVar("Value")
@@ -26,31 +35,6 @@ Item = TypeVar("Item")
 Notify = Callable[[str], None]
 
 _SMALL_CACHE = 64 << 20  # bytes, for all sessions together, once memory has run out
-
-
-@dataclass(frozen=True)
-class Course:
-    """Where a propagation goes: through slices first <= index < last, with `only` these objects (None: all).
-
-    The region of the stop rules is on the volume's grid (k, j, i). It ends after so many `rounds`, those of an earlier
-    run that was cancelled.
-    """
-
-    first: int | None
-    last: int | None
-    direction: str
-    stop: StopRules
-    only: Sequence[int] | None = None
-    rounds: int | None = None
-
-
-@dataclass(frozen=True)
-class Look:
-    """How an object is drawn again; see `session.VolumeSession.redraw`."""
-
-    object_id: int
-    threshold: float
-    smoothing_mm: float
 
 
 class OpenSession:
@@ -75,33 +59,31 @@ class OpenSession:
         ]
 
     def propagate(
-        self, objects: Sequence[RunObject], course: Course, cancel: CancelToken, send: Callable[[Step], None]
+        self, objects: Sequence[RunObject], spec: PropagationSpec, cancel: CancelToken, send: Callable[[Step], None]
     ) -> Propagated:
         """Carry the objects through the slices, sending each step. Raises PromptError or VolumeError."""
         started = time.perf_counter()
         self._applied.change_to(objects)
-        limit, stop = RoundLimit(course.rounds, cancel), course.stop.turned(self._orientation.turn)
-        for step in self.session.propagate(
-            course.first, course.last, course.direction, stop, limit, limit.count, course.only
-        ):
+        limit, stop = RoundLimit(spec.rounds, cancel), spec.stop.turned(self._orientation.turn)
+        for step in self.session.propagate(spec.first, spec.last, spec.direction, stop, limit, limit.count, spec.only):
             send(self._step(step, limit.done, limit.planned))
-        ran = [item for item in objects if course.only is None or item.segment.label in course.only]
+        ran = [item for item in objects if spec.only is None or item.segment.label in spec.only]
         records = tuple(self._record(item.segment.label) if item.prompts else _nothing(item) for item in ran)
         return Propagated(cancel.cancelled, time.perf_counter() - started, records, limit.rounds)
 
     def redraw(
-        self, objects: Sequence[RunObject], look: Look, cancel: CancelToken, send: Callable[[Step], None]
+        self, objects: Sequence[RunObject], spec: RedrawSpec, cancel: CancelToken, send: Callable[[Step], None]
     ) -> Propagated:
         """Draw one of the objects again, sending each step; areas are those drawn. Raises PromptError."""
         started = time.perf_counter()
         self._applied.change_to(objects)
         areas: dict[int, float] = {}
-        for step in self.session.redraw(look.object_id, look.threshold, look.smoothing_mm):
+        for step in self.session.redraw(spec.object_id, **spec.drawing):
             if cancel.cancelled:
                 break
-            areas[step.slice_index] = int(step.masks[look.object_id].sum()) * self._pixel_mm2
+            areas[step.slice_index] = int(step.masks[spec.object_id].sum()) * self._pixel_mm2
             send(self._step(step, 0, 0))
-        record = self._record(look.object_id)
+        record = self._record(spec.object_id)
         slices = tuple(replace(one, area_mm2=areas.get(one.slice_index, one.area_mm2)) for one in record.slices)
         record = replace(record, slices=slices)
         return Propagated(cancel.cancelled, time.perf_counter() - started, (record,))
@@ -155,7 +137,8 @@ class Workspace:
         self._sessions.pop(key, None)
         self._sessions[key] = self._with_room(lambda: OpenSession(self._backend, spec, volume), notify)
         self._share_memory()
-        return {"field_of_view": self._sessions[key].session.field_of_view, "memory": spec.memory, "axis": spec.axis}
+        seen = self._sessions[key].session.field_of_view
+        return {**spec.settings, "field_of_view": seen, "axis": spec.axis}
 
     def slice_shape(self, key: str) -> tuple[int, int]:
         """Rows and columns of a session's stored slices."""

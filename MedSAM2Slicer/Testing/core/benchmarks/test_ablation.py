@@ -10,7 +10,7 @@ import ablation
 from ablation import Volume
 from measuring import Source
 from medsam2_core.memory_bank import MEMORY_RULES, Recency, SelfSorting
-from medsam2_core.run.memory import DEFAULT_MEMORY
+from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.training.cases import Structure
 from medsam2_core.training.evaluation import Row
 

@@ -15,9 +15,10 @@ from medsam2_core.cli import place_options
 from medsam2_core.cli import prompt_options as options
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.notices import InputNotice
 from medsam2_core.run import prompts as run_prompts
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Slicing
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 GRID = Geometry((10, 20, 30), (0.7, 1.3, 2.5), (-107.3, 55.1, -902.7), IDENTITY)  # i to the left, j back, k up

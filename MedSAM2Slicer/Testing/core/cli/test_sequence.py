@@ -13,10 +13,11 @@ import medsam2_core as m2
 from medsam2_core import io
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.image.window import Window
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, Slicing
+from medsam2_core.run.applied import AppliedPrompts
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject
 from medsam2_core.run.report import describe_prompts
-from medsam2_core.worker.applied import AppliedPrompts
 
 OUT, REPORT = Path("out.nrrd"), Path("run.json")
 WINDOW = Window(0, 200, "own")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from medsam2_core.errors import PromptError, WeightsError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.stopping import CancelToken, StopRules
-from medsam2_core.worker.seams import GreyVolume, SessionSpec
+from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
 from medsam2_core.worker.server import serve
 
 

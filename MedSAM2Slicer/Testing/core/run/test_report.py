@@ -17,11 +17,13 @@ from runsamples import MASK, PROMPTS, SETTINGS
 from medsam2_core.cli import summary
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.io import Segment, Volume
 from medsam2_core.run import file as run_file
 from medsam2_core.run import report
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, RunObject, Slicing
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.file_settings import place_rules
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, RunObject
+from medsam2_core.run.settings import FileSettings
 from medsam2_core.stopping import StopRules
 
 OBLIQUE = ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0))
@@ -125,7 +127,7 @@ def test_settings_come_back(tmp_path: Path) -> None:
     content["objects"][1]["name"] = "b"
     report.write_report(path, content)
     found = run_file.read_run_file(path)
-    assert found.settings == run_file.FileSettings(
+    assert found.settings == FileSettings(
         model="starter", model_sha256="ab" * 32, image_size=192, stack=SliceStack(), window=SETTINGS.window,
         range=(1, 6), direction="both", memory="recency", field_of_view="zoom", device="cpu",
         stop=STOP, threshold=0.5, smoothing_mm=0.0,
@@ -143,11 +145,11 @@ def test_a_region_to_stay_in_comes_back() -> None:
     assert [one["slice_index"] for one in stored["inside"]["slices"]] == [0, 1, 3, 4, 5]
     stop = run_file.check_run(with_settings(stop=stored), "run").settings.stop
     assert stop is not None
-    found = run_file.place_rules(stop, GRID.shape_kji)
+    found = place_rules(stop, GRID.shape_kji)
     assert (found.absent_slices, found.max_distance_mm) == (None, 12.5)
     np.testing.assert_array_equal(found.inside, inside)
     with pytest.raises(PromptError, match=r"\[6, 8, 9\] but the volume \[6, 8, 8\]"):
-        run_file.place_rules(stop, (6, 8, 8))
+        place_rules(stop, (6, 8, 8))
 
 
 def with_prompt(prompt: object) -> dict:

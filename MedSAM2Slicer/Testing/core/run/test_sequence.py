@@ -12,12 +12,13 @@ import pytest
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.run.file import check_run
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, Slicing
-from medsam2_core.run.report import RunSettings, describe_run
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
+from medsam2_core.run.report import describe_run
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, place_runs, whole_runs, with_earlier
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.settings import RunSettings
 from medsam2_core.stopping import CancelToken, StopRules
 
 GRID = Geometry((6, 8, 9), (0.7, 1.3, 2.5), (-10.1, 20.2, 30.3), ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0)))
@@ -55,8 +56,8 @@ RUNS = [
 def report(runs: list[PlacedRun] = RUNS) -> dict[str, Any]:
     *earlier, last = runs
     settings = RunSettings(
-        "starter", "ab" * 32, 192, SliceStack(), Window(-160, 240, "abdomen"), last.first, last.last, last.direction,
-        "recency", "zoom", last.stop, "cpu", last.rounds,
+        model="starter", model_sha256="ab" * 32, image_size=192, stack=SliceStack(),
+        window=Window(-160, 240, "abdomen"), memory="recency", field_of_view="zoom", device="cpu", **last.settings,
     )  # fmt: skip
     whole = describe_run({}, GRID, settings, last.objects, NoResults(), {1: 0.0}, versions={}, seconds=1.0)
     return json.loads(json.dumps(with_earlier(whole, [describe_earlier(run, SLICING) for run in earlier])))

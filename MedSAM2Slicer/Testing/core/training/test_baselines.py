@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from medsam2_core.image.region import Box
 from medsam2_core.training import metrics
 from medsam2_core.training.baselines import (
     RegionGrowing,
@@ -15,7 +16,7 @@ from medsam2_core.training.baselines import (
 )
 from medsam2_core.training.cases import Case, Structure
 from medsam2_core.training.evaluation import Settings, first_prompts
-from medsam2_core.training.policies import Box, Policy, tight_box
+from medsam2_core.training.policies import Policy, tight_box
 
 SPACING = (2.5, 1.0, 1.0)
 CENTRE = 10

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from medsam2_core.weights.catalogue import ModelEntry
-from medsam2_core.weights.download import Patience, Source
+from medsam2_core.weights.download import Patience, RemoteFile
 from medsam2_core.weights.store import WeightsStore
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -105,8 +105,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 
 
 @pytest.fixture
-def source(server: FileServer) -> Source:
-    return Source("toy", server.url, SHA256, len(CONTENT))
+def source(server: FileServer) -> RemoteFile:
+    return RemoteFile("toy", server.url, SHA256, len(CONTENT))
 
 
 @pytest.fixture

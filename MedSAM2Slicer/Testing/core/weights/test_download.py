@@ -19,7 +19,7 @@ import pytest
 
 from medsam2_core.errors import Cancelled, WeightsError
 from medsam2_core.weights import web
-from medsam2_core.weights.download import Patience, Source, download_file, part_path
+from medsam2_core.weights.download import Patience, RemoteFile, download_file, part_path
 from medsam2_core.weights.part_file import PartFile
 
 Fetch = Callable[..., Path]
@@ -31,7 +31,7 @@ def target(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fetch(source: Source, target: Path, quick: Patience) -> Fetch:
+def fetch(source: RemoteFile, target: Path, quick: Patience) -> Fetch:
     def run(**options: Any) -> Path:
         download_file(options.pop("source", source), target, **{"patience": quick, **options})
         return target
@@ -157,13 +157,13 @@ def test_too_long_part_of_unknown_size_starts_again(fetch: Fetch, server, source
     assert server.requested == [f"bytes={len(content) + 4}-", None]
 
 
-def test_size_that_only_the_server_knows(fetch: Fetch, source: Source, content: bytes) -> None:
+def test_size_that_only_the_server_knows(fetch: Fetch, source: RemoteFile, content: bytes) -> None:
     totals: list[int | None] = []
     fetch(source=replace(source, size_bytes=None), progress=lambda done, total: totals.append(total))
     assert set(totals) == {len(content)}
 
 
-def test_size_that_nobody_knows(fetch: Fetch, server, source: Source, content: bytes) -> None:
+def test_size_that_nobody_knows(fetch: Fetch, server, source: RemoteFile, content: bytes) -> None:
     server.declare_length = False
     totals: list[int | None] = []
     fetch(source=replace(source, size_bytes=None), progress=lambda done, total: totals.append(total))
@@ -210,26 +210,26 @@ def test_unexpected_success_status_is_refused(fetch: Fetch, server) -> None:
         fetch()
 
 
-def test_redirects_are_followed(fetch: Fetch, source: Source, content: bytes) -> None:
+def test_redirects_are_followed(fetch: Fetch, source: RemoteFile, content: bytes) -> None:
     address = source.url.replace("/file.pt", "/redirect")
     assert fetch(source=replace(source, url=address)).read_bytes() == content
 
 
-def test_range_survives_a_redirect(fetch: Fetch, server, source: Source, leave_part, content: bytes) -> None:
+def test_range_survives_a_redirect(fetch: Fetch, server, source: RemoteFile, leave_part, content: bytes) -> None:
     leave_part(content[:5])
     address = source.url.replace("/file.pt", "/redirect")
     assert fetch(source=replace(source, url=address)).read_bytes() == content
     assert server.requested == ["bytes=5-"]
 
 
-def test_other_schemes_are_never_opened(fetch: Fetch, source: Source, tmp_path: Path, content: bytes) -> None:
+def test_other_schemes_are_never_opened(fetch: Fetch, source: RemoteFile, tmp_path: Path, content: bytes) -> None:
     local = tmp_path / "local"
     local.write_bytes(content)
     with pytest.raises(WeightsError, match="unknown url type: file"):
         fetch(source=replace(source, url=local.as_uri()))
 
 
-def test_nobody_listening(fetch: Fetch, source: Source) -> None:
+def test_nobody_listening(fetch: Fetch, source: RemoteFile) -> None:
     with pytest.raises(WeightsError, match="check the network and proxy"):
         fetch(source=replace(source, url="http://127.0.0.1:9/file.pt"))
 
@@ -289,7 +289,7 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
         os.seteuid(0)
 
 
-def test_read_only_folder(read_only_folder: Path, source: Source, quick: Patience) -> None:
+def test_read_only_folder(read_only_folder: Path, source: RemoteFile, quick: Patience) -> None:
     with pytest.raises(WeightsError, match=rf"^toy cannot be stored in {re.escape(str(read_only_folder))} .*writable"):
         download_file(source, read_only_folder / "file.pt", patience=quick)
 

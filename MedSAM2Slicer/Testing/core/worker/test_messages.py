@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from medsam2_core.errors import MedSAM2Error, PromptError, WorkerError
 from medsam2_core.image.segments import Segment
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, same_prompt
 from medsam2_core.worker.masks import PackedMask
-from medsam2_core.worker.prompts import objects_from_wire, objects_to_wire, same_prompt
+from medsam2_core.worker.objects import objects_from_wire, objects_to_wire
 from medsam2_core.worker.results import (
     ObjectAnswer,
     ObjectRecord,

@@ -16,15 +16,14 @@ from patience import CEILING
 
 import medsam2_core as m2
 from medsam2_core.cli.execute import execute
-from medsam2_core.cli.model_file import find_model
 from medsam2_core.cli.plan import Plan
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, read_labelmap, read_volume
-from medsam2_core.run.memory import DEFAULT_MEMORY
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
-from medsam2_core.run.report import describe_rules
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.run.settings import RunSettings
+from medsam2_core.weights.model_file import find_model
 from medsam2_core.worker.wire import PROTOCOL, Decoder, encode
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.transports import SubprocessTransport
@@ -82,12 +81,12 @@ def span(ct: Volume, axis: int, item: RunObject) -> tuple[int, int]:
 
 
 def by_command_line(ct: Volume, model: str, item: RunObject, axis: int, **choices: object) -> np.ndarray:
-    plan = Plan(
-        volume=ct, stack=SliceStack(axis), objects=[item], window=WINDOW, range=span(ct, axis, item),
-        model=find_model(model), expected_sha256=None, image_size=None, direction="both", memory=DEFAULT_MEMORY,
-        field_of_view="auto", device="cpu", stop={}, output=Path("unused"), report=None,
-    )  # fmt: skip
-    return execute(replace(plan, **choices), quiet=True).labelmap == item.segment.label
+    first, last = span(ct, axis, item)
+    settings = RunSettings(
+        model=model, stack=SliceStack(axis), window=WINDOW, first=first, last=last, device="cpu", **choices
+    )
+    plan = Plan(ct, [item], find_model(model), None, settings, output=Path("unused"), report=None)
+    return execute(plan, quiet=True).labelmap == item.segment.label
 
 
 def prepare(client: WorkerClient, ct: Volume, model: str, axis: int) -> None:
@@ -147,8 +146,7 @@ def test_a_region_and_drawing_again_give_what_the_command_line_gives(
     slices = np.moveaxis(inside, axis, 0)
     slices[: box.slice_index + 4, : int(box.box[3]) + 9] = True  # ends on one side; flips and swaps would show
     rules = m2.StopRules(inside=inside, max_distance_mm=12.0)
-    stop = describe_rules(rules)
-    expected = by_command_line(ct, str(checkpoint), item(1, box), axis, stop=stop, threshold=0.45, smoothing_mm=2.0)
+    expected = by_command_line(ct, str(checkpoint), item(1, box), axis, stop=rules, threshold=0.45, smoothing_mm=2.0)
     prepare(client, ct, str(checkpoint), axis)
     propagated = client.propagate("s", [item(1, box)], *span(ct, axis, item(1, box)), stop=rules).wait()
     mask = np.zeros(organ.shape, bool)
@@ -249,7 +247,7 @@ def test_it_says_what_it_cannot_read(raw: Raw) -> None:
 
 
 def test_windowed_voxels_are_used_in_place() -> None:
-    from medsam2_core.image.stack import VolumeStack
+    from medsam2_core.image.pixels import VolumeStack
 
     grey = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
     assert np.array_equal(AS_GIVEN.to_uint8(grey), grey)

@@ -14,15 +14,15 @@ from medsam2_core.errors import DeviceError, PromptError, WorkerError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
+from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
-from medsam2_core.worker.applied import AppliedPrompts
-from medsam2_core.worker.seams import GreyVolume, SessionSpec
+from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
 from medsam2_core.worker.workspace import Workspace
 
 GEOMETRY = Geometry((8, 16, 16), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 POINT, OTHER_POINT = PointsPrompt(2, ((5.0, 5.0),), (True,)), PointsPrompt(2, ((9.0, 9.0),), (True,))
 BOX = BoxPrompt(4, (2, 2, 9, 9))
-SPEC = SessionSpec("v", 0, "self-sorting", "auto")
+SPEC = SessionSpec("v", 0, {"memory": "self-sorting", "field_of_view": "auto"})
 
 
 @pytest.fixture(scope="module")

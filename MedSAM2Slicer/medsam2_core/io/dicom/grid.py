@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.geometry import Geometry, grid_from_columns
+from medsam2_core.image.geometry import Float, Geometry, grid_from_columns
 from medsam2_core.io.dicom.headers import Frame, cross
-
-Float = npt.NDArray[np.float64]
 
 _LARGEST_ERROR_MM = 0.01
 _LARGEST_ERROR = 0.05  # of the smallest spacing, for voxels that are smaller than usual

@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 import pydicom
 
 from medsam2_core.errors import VolumeError
-
-Triple = tuple[float, float, float]
+from medsam2_core.image.geometry import Triple
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a CD's index, whatever its name
 _NO_IMAGES = ("SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN")

@@ -22,12 +22,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.headers import Frame, parsing
 from medsam2_core.io.values import narrowed, scaled
-
-Array = npt.NDArray[Any]
 
 _PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 _AGAIN = "copy or export the series again"

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.geometry import Geometry, grid_from_columns
+from medsam2_core.image.geometry import Float, Geometry, grid_from_columns
 from medsam2_core.io.dicom.grid import Slices
 from medsam2_core.io.nifti import Place
 from medsam2_core.notices import tell
-
-Array = npt.NDArray[Any]
-Float = npt.NDArray[np.float64]
 
 _MOST_NEW = 4  # regular slices for each stored one; more would be made up by far the most
 

@@ -11,7 +11,7 @@ import pytest
 
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.run.stack import SliceStack
+from medsam2_core.image.slicing import SliceStack
 
 GRID = Geometry((20, 30, 40), (0.7, 0.8, 2.5), (-100.0, 20.0, 5.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 _COS, _SIN = math.cos(0.5), math.sin(0.5)

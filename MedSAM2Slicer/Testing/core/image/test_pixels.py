@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.stack import ImageStack, VolumeStack
+from medsam2_core.image.pixels import ImageStack, VolumeStack
 from medsam2_core.image.window import Window
 
 WINDOW = Window(0, 255, "all")

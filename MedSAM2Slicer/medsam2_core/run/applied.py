@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from medsam2_core.image.orientation import SliceOrientation
-from medsam2_core.run.prompts import Prompt, RunObject, TakesPrompts, add_prompts
-from medsam2_core.worker.prompts import starts_with
+from medsam2_core.run.prompts import Prompt, RunObject, TakesPrompts, add_prompts, starts_with
 
 _Place = tuple[int, int]  # object id, slice
 

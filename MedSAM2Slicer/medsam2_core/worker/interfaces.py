@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Mask
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.run.applied import ChangesPrompts
 from medsam2_core.stopping import CancelToken, StopRules
-from medsam2_core.worker.applied import ChangesPrompts
-from medsam2_core.worker.masks import Mask
 from medsam2_core.worker.wire import Header
 
 if TYPE_CHECKING:
@@ -30,12 +30,35 @@ class GreyVolume:
 
 @dataclass(frozen=True)
 class SessionSpec:
-    """What a session is opened with: a volume's key, the array axis, the memory rule and the field of view."""
+    """What a session is opened with: a volume's key, the array axis, and the settings of the part "session"."""
 
     volume: str
     axis: int
-    memory: str
-    field_of_view: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PropagationSpec:
+    """Where a propagation goes: through slices first <= index < last, with `only` these objects (None: all).
+
+    The region of the stop rules is on the volume's grid (k, j, i). It ends after so many `rounds`, those of an earlier
+    run that was cancelled.
+    """
+
+    first: int | None
+    last: int | None
+    direction: str
+    stop: StopRules
+    only: Sequence[int] | None = None
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class RedrawSpec:
+    """How an object is drawn again: with the settings of the part "drawing"; see `session.VolumeSession.redraw`."""
+
+    object_id: int
+    drawing: Mapping[str, Any]
 
 
 class Prediction(Protocol):
@@ -50,7 +73,7 @@ class Prediction(Protocol):
 
 
 class SessionStep(Protocol):
-    """The objects that reached a slice; see `session.PropagationStep`."""
+    """The objects that reached a slice; see `session_base.PropagationStep`."""
 
     @property
     def slice_index(self) -> int: ...

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import numpy as np
-
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError, VolumeError, WorkerError
 from medsam2_core.image.segments import Segment
 from medsam2_core.run.prompts import (
@@ -18,10 +17,10 @@ from medsam2_core.run.prompts import (
     palette_color,
 )
 from medsam2_core.worker import fields
-from medsam2_core.worker.masks import Mask, PackedMask
+from medsam2_core.worker.masks import PackedMask, mask_from_wire, mask_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
-Shape = tuple[int, int]
+SliceShape = tuple[int, int]
 
 
 def objects_to_wire(objects: Iterable[RunObject], payloads: list[Buffer]) -> list[Header]:
@@ -32,7 +31,7 @@ def objects_to_wire(objects: Iterable[RunObject], payloads: list[Buffer]) -> lis
     ]
 
 
-def objects_from_wire(frame: Frame, shape: Shape) -> list[RunObject]:
+def objects_from_wire(frame: Frame, shape: SliceShape) -> list[RunObject]:
     """Objects of a request on slices of `shape` (rows, columns), each with its points of a slice in one prompt.
 
     Raises WorkerError for what is no such message and PromptError for labels that are none or come twice.
@@ -44,36 +43,7 @@ def objects_from_wire(frame: Frame, shape: Shape) -> list[RunObject]:
     return objects
 
 
-def mask_to_wire(mask: PackedMask, payloads: list[Buffer]) -> Header:
-    """A mask for a header; its pixels are added to `payloads`."""
-    payloads.append(mask.bits)
-    return {"box": mask.box, "payload": len(payloads) - 1}
-
-
-def mask_from_wire(header: Header, frame: Frame, shape: Shape) -> PackedMask:
-    """The mask that a part of a header describes. Raises WorkerError unless it fits a slice of `shape`."""
-    bits = fields.payload(frame, fields.whole(header, "payload"))
-    mask = PackedMask(None, bits)
-    if header.get("box") is not None:
-        row0, column0, row1, column1 = (int(place) for place in fields.numbers(header, "box", 4))
-        mask = PackedMask((row0, column0, row1, column1), bits)
-    mask.check(shape)
-    return mask
-
-
-def same_prompt(one: Prompt, other: Prompt) -> bool:
-    """Whether two prompts ask for the same."""
-    if isinstance(one, MaskPrompt) and isinstance(other, MaskPrompt):
-        return one.slice_index == other.slice_index and np.array_equal(one.mask, other.mask)
-    return one == other
-
-
-def starts_with(prompts: Sequence[Prompt], beginning: Sequence[Prompt]) -> bool:
-    """Whether `prompts` are those of `beginning`, and perhaps more after them."""
-    return len(prompts) >= len(beginning) and all(map(same_prompt, prompts, beginning))
-
-
-def _object(item: Header, frame: Frame, shape: Shape) -> RunObject:
+def _object(item: Header, frame: Frame, shape: SliceShape) -> RunObject:
     label = fields.whole(item, "id")
     prompts = [_prompt(prompt, frame, shape) for prompt in fields.objects(item, "prompts")]
     try:
@@ -94,7 +64,7 @@ def _prompt_to_wire(prompt: Prompt, payloads: list[Buffer]) -> Header:
     return {"kind": "mask", "slice_index": prompt.slice_index, "mask": packed}
 
 
-def _prompt(item: Header, frame: Frame, shape: Shape) -> Prompt:
+def _prompt(item: Header, frame: Frame, shape: SliceShape) -> Prompt:
     kind, index = fields.text(item, "kind"), fields.whole(item, "slice_index")
     if kind == "points":
         return _points(item, index)
@@ -114,5 +84,5 @@ def _points(item: Header, index: int) -> PointsPrompt:
     return PointsPrompt(index, tuple((x, y) for x, y in points), tuple(include))
 
 
-def _mask(item: Header, frame: Frame, shape: Shape) -> Mask:
+def _mask(item: Header, frame: Frame, shape: SliceShape) -> Mask:
     return mask_from_wire(fields.mapping(item, "mask"), frame, shape).full(shape)

@@ -1,9 +1,10 @@
-"""Which slices of a volume a run goes through: the stored ones along an array axis, or oblique ones."""
+"""Which slices of a volume a run goes through, stored ones along an array axis or oblique ones, and where they lie."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,10 +12,57 @@ from typing import Any
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.oblique import ObliqueSlices
-from medsam2_core.run.prompts import Slicing
 
+XY = tuple[float, float]
 Plane = tuple[tuple[float, ...], ...]
 """4x4, row by row, in RAS mm of the volume's frame: see `image.oblique.ObliqueSlices`."""
+
+PLANES = ("sagittal", "coronal", "axial")  # by the anatomical axis they are stacked along: R, A, S
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """The slices of a volume along one array axis (0, 1, 2 for k, j, i), and where their pixels lie."""
+
+    geometry: Geometry
+    axis: int
+
+    @property
+    def count(self) -> int:
+        """Number of slices."""
+        return self.geometry.shape_kji[self.axis]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        rows, cols = (size for axis, size in enumerate(self.geometry.shape_kji) if axis != self.axis)
+        return rows, cols
+
+    @property
+    def plane(self) -> str:
+        """The anatomical plane that lies closest: "axial", "coronal" or "sagittal"."""
+        return next(plane for plane in PLANES if self.geometry.anatomical_axis(plane) == self.axis)
+
+    def split(self, ijk: Sequence[float]) -> tuple[int, XY]:
+        """The slice nearest to voxel (i, j, k), and (x, y) in it."""
+        x, y = _in_plane(self._through)
+        return math.floor(ijk[self._through] + 0.5), (float(ijk[x]), float(ijk[y]))
+
+    def join(self, slice_index: int, xy: XY) -> tuple[float, float, float]:
+        """The voxel (i, j, k) of pixel (x, y) of a slice."""
+        return joined(self._through, xy, slice_index)
+
+    @property
+    def _through(self) -> int:
+        """The place among (i, j, k) that counts slices."""
+        return 2 - self.axis
+
+
+def joined(through: int, xy: XY, along: float) -> tuple[float, float, float]:
+    """Coordinates with `along` at the place `through` and x, y at the two others."""
+    x, y = _in_plane(through)
+    coordinates = {x: xy[0], y: xy[1], through: float(along)}
+    return coordinates[0], coordinates[1], coordinates[2]
 
 
 @dataclass(frozen=True)
@@ -67,3 +115,8 @@ def _is_matrix(rows: Any) -> bool:
 @lru_cache(maxsize=4)
 def _oblique(geometry: Geometry, plane: Plane) -> ObliqueSlices:
     return ObliqueSlices(geometry, plane)
+
+
+def _in_plane(through: int) -> tuple[int, int]:
+    x, y = (place for place in range(3) if place != through)
+    return x, y

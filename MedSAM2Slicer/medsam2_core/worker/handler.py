@@ -10,16 +10,18 @@ import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry, Triple
+from medsam2_core.run.settings import RunSettings
+from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
-from medsam2_core.worker.prompts import objects_from_wire
+from medsam2_core.worker.interfaces import GreyVolume, PropagationSpec, RedrawSpec, SessionSpec
+from medsam2_core.worker.objects import objects_from_wire
 from medsam2_core.worker.results import Step, answers_to_wire, step_to_wire
 from medsam2_core.worker.rules import rules_from_wire
-from medsam2_core.worker.seams import GreyVolume, SessionSpec
 from medsam2_core.worker.wire import Buffer, Frame, Header
-from medsam2_core.worker.workspace import Course, Look, Notify, Workspace
+from medsam2_core.worker.workspace import Notify, Workspace
 
-Answer = tuple[Header, list[Buffer]]
+Reply = tuple[Header, list[Buffer]]
 
 
 class Send(Protocol):
@@ -28,12 +30,12 @@ class Send(Protocol):
     def __call__(self, event: str, header: Header, payloads: Sequence[Buffer] = ()) -> None: ...
 
 
-class Requests:
+class RequestHandler:
     """Reads each request, has the workspace do it, and writes the result."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._kinds: dict[str, Callable[[Frame, CancelToken, Send], Answer]] = {
+        self._kinds: dict[str, Callable[[Frame, CancelToken, Send], Reply]] = {
             "open_model": self._open_model,
             "open_volume": self._open_volume,
             "open_session": self._open_session,
@@ -44,44 +46,42 @@ class Requests:
             "status": self._status,
         }
 
-    def handle(self, frame: Frame, cancel: CancelToken, send: Send) -> Answer:
+    def handle(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         """The result of a request; steps and notices are sent meanwhile. Raises MedSAM2Error."""
         kind = fields.text(frame.header, "request")
         if kind not in self._kinds:
             raise WorkerError(f"The worker knows no request {kind[:40]!r}: use the same version on both sides.")
         return self._kinds[kind](frame, cancel, send)
 
-    def _open_model(self, frame: Frame, _cancel: CancelToken, send: Send) -> Answer:
+    def _open_model(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         name, device = fields.text(frame.header, "model"), fields.text(frame.header, "device")
         image_size = fields.optional_whole(frame.header, "image_size")
         return self._workspace.open_model(name, device, image_size, _notices(send)), []
 
-    def _open_volume(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Answer:
+    def _open_volume(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
         key = fields.text(frame.header, "volume")
         self._workspace.open_volume(key, _volume(frame))
         return {}, []
 
-    def _open_session(self, frame: Frame, _cancel: CancelToken, send: Send) -> Answer:
+    def _open_session(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         header = frame.header
         axis = fields.whole(header, "axis")
         if axis not in (0, 1, 2):
             raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
-        spec = SessionSpec(
-            fields.text(header, "volume"), axis, fields.text(header, "memory"), fields.text(header, "field_of_view")
-        )
+        spec = SessionSpec(fields.text(header, "volume"), axis, _settings(header, "session"))
         return self._workspace.open_session(fields.text(header, "session"), spec, _notices(send)), []
 
-    def _predict(self, frame: Frame, _cancel: CancelToken, send: Send) -> Answer:
+    def _predict(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         key, index = fields.text(frame.header, "session"), fields.whole(frame.header, "slice_index")
         objects = objects_from_wire(frame, self._workspace.slice_shape(key))
         answers = self._workspace.work(key, lambda opened: opened.predict(index, objects), _notices(send))
         payloads: list[Buffer] = []
         return {"masks": answers_to_wire(answers, payloads)}, payloads
 
-    def _propagate(self, frame: Frame, cancel: CancelToken, send: Send) -> Answer:
+    def _propagate(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         header, key = frame.header, fields.text(frame.header, "session")
         objects = objects_from_wire(frame, self._workspace.slice_shape(key))
-        course = Course(
+        spec = PropagationSpec(
             fields.optional_whole(header, "first"),
             fields.optional_whole(header, "last"),
             fields.text(header, "direction"),
@@ -90,29 +90,27 @@ class Requests:
             fields.optional_whole(header, "rounds"),
         )
         done = self._workspace.work(
-            key, lambda opened: opened.propagate(objects, course, cancel, _steps(send)), _notices(send)
+            key, lambda opened: opened.propagate(objects, spec, cancel, _steps(send)), _notices(send)
         )
         return done.to_wire(), []
 
-    def _redraw(self, frame: Frame, cancel: CancelToken, send: Send) -> Answer:
+    def _redraw(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         header, key = frame.header, fields.text(frame.header, "session")
         objects = objects_from_wire(frame, self._workspace.slice_shape(key))
-        look = Look(
-            fields.whole(header, "object"), fields.number(header, "threshold"), fields.number(header, "smoothing_mm")
-        )
+        spec = RedrawSpec(fields.whole(header, "object"), _settings(header, "drawing"))
         done = self._workspace.work(
-            key, lambda opened: opened.redraw(objects, look, cancel, _steps(send)), _notices(send)
+            key, lambda opened: opened.redraw(objects, spec, cancel, _steps(send)), _notices(send)
         )
         return done.to_wire(), []
 
-    def _close(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Answer:
+    def _close(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
         if "session" in frame.header:
             self._workspace.close_session(fields.text(frame.header, "session"))
         else:
             self._workspace.close_volume(fields.text(frame.header, "volume"))
         return {}, []
 
-    def _status(self, _frame: Frame, _cancel: CancelToken, _send: Send) -> Answer:
+    def _status(self, _frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
         return self._workspace.status(), []
 
 
@@ -126,6 +124,11 @@ def _steps(send: Send) -> Callable[[Step], None]:
         send("step", step_to_wire(step, payloads), payloads)
 
     return send_step
+
+
+def _settings(header: Header, part: str) -> Header:
+    """The settings of a part, by name."""
+    return {row.name: fields.setting(header, row) for row in plain_rows(RunSettings) if row.part == part}
 
 
 def _volume(frame: Frame) -> GreyVolume:

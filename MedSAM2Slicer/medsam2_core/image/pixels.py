@@ -14,7 +14,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.window import Window
 
 
-class SliceStack(Protocol):
+class PixelStack(Protocol):
     """Slices by index; one channel, uint8 until the model sees them. `ordered` says that neighbours are alike."""
 
     ordered: bool

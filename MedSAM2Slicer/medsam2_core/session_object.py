@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from medsam2_core.answers import Answer
+from medsam2_core.arrays import Mask
 from medsam2_core.conditioning import Conditioning
-from medsam2_core.image.region import Mask
 from medsam2_core.prompts import SlicePrompt
 from medsam2_core.propagation import DrawnSlice
 
 
 @dataclass
-class SegmentedObject:
+class SessionObject:
     """Prompts of one object and what came of them, by slice.
 
     `edited` prompts are those that no propagation started from yet, but for masks that only confirm what was drawn.

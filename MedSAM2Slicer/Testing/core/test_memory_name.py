@@ -4,7 +4,7 @@ import pytest
 
 from medsam2_core.errors import PromptError
 from medsam2_core.memory_bank import MEMORY_RULES, SelfSorting, memory_rule
-from medsam2_core.run.memory import MEMORIES, MemoryName, parse_memory
+from medsam2_core.memory_name import MEMORIES, MemoryName, parse_memory
 
 
 def test_names_are_those_of_the_rules() -> None:
