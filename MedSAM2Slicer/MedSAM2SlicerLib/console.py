@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import slicer
 
@@ -32,7 +32,7 @@ _STOP_RULES = {
 _INSIDE = "inside"  # the stop rule that is a region: the name or ID of a segment, or an ROI node
 Point = Sequence[float]
 Range = tuple[int, int]
-Region = str | slicer.vtkMRMLMarkupsROINode
+Region: TypeAlias = str | slicer.vtkMRMLMarkupsROINode
 Stop = Mapping[str, float | Region | None]
 
 
@@ -52,7 +52,7 @@ def process(
     model: str | None = None,
     range: Range | None = None,  # noqa: A002 (the name is part of the public API)
     memory: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
     direction: str | None = None,
     fieldOfView: str | None = None,
     stop: Stop | None = None,
@@ -76,7 +76,8 @@ def process(
     rules = options.stopRules(_inside(volume, options.stack, segmentationNode, (stop or {}).get(_INSIDE)))
     session = volume.openSession(client, f"console/{segmentationNode.GetID()}/{segmentId}", options)
     target = Target(segmentationNode, segmentId)
-    lane, work = Lane(options, objects, rules), target.turned(volume, options.stack)
+    target.turn(volume, options.stack)
+    lane, work = Lane(options, objects, rules), target.segmentWork(volume, options.stack)
     work.states.sources |= {one.source.segmentId for one in placed if one.source.segmentId is not None}
     running = Pass(target, volume, [Leg(lane, span, [work])])
 

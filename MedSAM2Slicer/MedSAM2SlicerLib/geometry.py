@@ -128,7 +128,11 @@ def boxMask(
     """
     geometry = volumeGeometry(volumeNode)
     slices, rows, columns = geometry.shape_kji
-    toBox = np.linalg.inv(boxToWorld) @ volumeToWorldMatrix(volumeNode) @ geometry.affine_ijk_to_ras
+    toBox = (
+        np.linalg.inv(np.asarray(boxToWorld, dtype=np.float64))
+        @ volumeToWorldMatrix(volumeNode)
+        @ geometry.affine_ijk_to_ras
+    )
     k, j = np.ogrid[:slices, :rows]
     # A box holds one stretch of each row, so its ends are enough: 0.8 s for a large CT, voxel by voxel 3 s.
     start, end = np.full((slices, rows), -np.inf), np.full((slices, rows), np.inf)
@@ -163,7 +167,7 @@ def _array(matrix: vtk.vtkMatrix4x4) -> Float:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
-def _mapped(matrix: Float, points: npt.ArrayLike) -> Float:
+def _mapped(matrix: npt.NDArray[np.floating], points: npt.ArrayLike) -> Float:
     array = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     mapped: Float = array @ matrix[:3, :3].T + matrix[:3, 3]
     return mapped

@@ -77,7 +77,11 @@ class Target:
 
     def work(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:
         """Return the segment's prompts and slices, of `stack` if it has no own; None where there is no segment."""
-        return self._work(self.segmentId, volume, stack) if self.segmentId else None
+        return self.segmentWork(volume, stack) if self.segmentId else None
+
+    def segmentWork(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
+        """As `work`, where there is a segment."""
+        return self._work(self.segmentId, volume, stack)
 
     def works(self, volume: VolumeInUse, stack: SliceStack) -> list[SegmentWork]:
         """Return all segments that have prompts, or slices somebody edited, each on the slices of its own stack."""
@@ -87,14 +91,13 @@ class Target:
         works = [self._work(one, volume, stack) for one in ids]
         return [work for work in works if work.segmentId in prompted or work.states.kept()]
 
-    def turned(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:
-        """Return the segment on slices of this stack; unless something comes of that, it goes back to its own ones."""
+    def turn(self, volume: VolumeInUse, stack: SliceStack) -> None:
+        """Look at the segment on slices of this stack; unless something comes of that, it goes back to its own ones."""
         self._settle()
         work = self.work(volume, stack)
-        if work is None or work.stack == stack:
-            return work
-        self._own = work
-        return self._make(self.segmentId, volume, stack)
+        if work is not None and work.stack != stack:
+            self._own = work
+            self._make(self.segmentId, volume, stack)
 
     def sentBeside(self, works: Sequence[SegmentWork], stack: SliceStack) -> list[RunObject]:
         """Return the objects of segments other than `works` that the worker's session along a stack has."""
@@ -148,9 +151,9 @@ class Target:
 
     def removeSegment(self) -> None:
         """Remove the segment, as one step for undo."""
-        if self.history is not None:
+        if self.segmentationNode is not None and self.history is not None:
             self.history.saveState()
-        self.segmentationNode.GetSegmentation().RemoveSegment(self.segmentId)
+            self.segmentationNode.GetSegmentation().RemoveSegment(self.segmentId)
 
     def segmentIds(self) -> list[str]:
         """List the segments of the segmentation."""

@@ -65,8 +65,8 @@ class VolumeInUse:
     def window(self, window: Window | str) -> Window:
         """Return what `window` stands for now; looked for anew, 10 ms for a chest CT, only when something changed."""
         checkedGeometry(self.node)
-        display = self.node.GetDisplayNode()
-        state = (window, self.node.GetImageData().GetMTime(), display and (display.GetID(), display.GetMTime()))
+        display = self.node and self.node.GetDisplayNode()
+        state = (window, _changedAt(self.node), display and (display.GetID(), display.GetMTime()))
         if self._window is None or self._window[0] != state:
             self._window = state, windowOf(self.node, window)
         return self._window[1]
@@ -118,7 +118,7 @@ class VolumeInUse:
     def voxelsSha256(self) -> VoxelHash:
         """Return the hash of the voxels, taken anew only when they have changed; `work` takes it bit by bit."""
         checkedGeometry(self.node)
-        changed = self.node.GetImageData().GetMTime()
+        changed = _changedAt(self.node)
         if self._hash is None or self._hash[0] != changed:
             self._hash = changed, VoxelHash(slicer.util.arrayFromVolume(self.node))
         return self._hash[1]

@@ -250,7 +250,7 @@ class Workplace:
 
     def _owner(self) -> str:
         """Whose sessions in the worker these are."""
-        return f"{self._number}/{self.segmentationNode.GetID()}"
+        return f"{self._number}/{self.segmentationNode.GetID() if self.segmentationNode else ''}"
 
     def _lookAtVolume(self) -> None:
         """Notice other voxels than before, or another window, with which all sessions are new. Raises VolumeError."""
@@ -278,7 +278,7 @@ class Workplace:
         ensured = self._target.ensured(self._volume.node)
         if ensured is not self._target:
             self._moveTo(ensured)
-        return self._target.work(self._volume, self._options.stack)
+        return self._target.segmentWork(self._volume, self._options.stack)
 
     def _addPoint(self, positionRas: Sequence[float], include: bool) -> int:
         """Make a point prompt; returns its slice. Raises MedSAM2Error where there cannot be one."""

@@ -83,20 +83,20 @@ def whyUnseen(controller: Controller) -> str:
     return _("No slice view shows the segment's slices: choose a layout with {plane} slices.").format(plane=plane)
 
 
-def flatten(roiNode: Any, view: Any, controller: Controller) -> None:
+def flatten(roiNode: Any, view: Any, volumeNode: Any) -> None:
     """Make a box as deep as a slice, across a view.
 
     Slicer makes one drawn by two clicks as deep as it is wide, which would put it on another slice near the volume's
     ends, and through slices nobody looked at.
     """
     try:
-        axis = viewAxis(controller.volumeNode, view).axis
+        axis = viewAxis(volumeNode, view).axis
     except VolumeError:
         return
     normal = np.array([view.GetSliceToRAS().GetElement(row, 2) for row in range(3)])
     toWorld = slicer.util.arrayFromVTKMatrix(roiNode.GetObjectToWorldMatrix())[:3, :3]
     size = list(roiNode.GetSize())
-    size[int(np.argmax(np.abs(normal @ toWorld)))] = controller.volumeNode.GetSpacing()[2 - axis]
+    size[int(np.argmax(np.abs(normal @ toWorld)))] = volumeNode.GetSpacing()[2 - axis]
     roiNode.SetSize(size)
 
 
