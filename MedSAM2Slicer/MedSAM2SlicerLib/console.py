@@ -19,6 +19,7 @@ from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.regions import roiMask
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
 from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
@@ -65,15 +66,16 @@ def process(
     volume = VolumeInUse(volumeNode)
     chosen = {"window": window, "model": model, "memory": memory, "direction": direction, "fieldOfView": fieldOfView}
     options = _options(volume, axis, range, chosen, stop or {})
-    slicing, placer = volume.slicing(options.stack), volume.placer(options.stack)
+    sliced = volume.sliced(options.stack)
+    placer = PromptPlacer(sliced)
     segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
     placed = _placed(placer, points, exclude, box, roiNode, lineNode)
     if maskSegment is not None:
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
     objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT_ID}, {})
-    span = _range(options, placed, slicing.count)
-    rules = options.stopRules(_inside(volume, options.stack, segmentationNode, (stop or {}).get(_INSIDE)))
+    span = _range(options, placed, sliced.slicing.count)
+    rules = options.stopRules(_inside(sliced, segmentationNode, (stop or {}).get(_INSIDE)))
     session = volume.openSession(client, f"console/{segmentationNode.GetID()}/{segmentId}", options)
     target = Target(segmentationNode, segmentId)
     target.turn(volume, options.stack)
@@ -122,7 +124,7 @@ def _axis(volume: VolumeInUse, axis: int | str | None) -> int:
     if axis is None:
         return 0
     if axis in PLANES:
-        return volume.slicing(SliceStack()).geometry.anatomical_axis(str(axis))
+        return volume.sliced(SliceStack()).geometry.anatomical_axis(str(axis))
     if axis not in (0, 1, 2):
         raise PromptError(f"Axis {axis!r} does not exist: give {', '.join(PLANES)} or 0, 1, 2 for k, j, i.")
     return int(axis)
@@ -144,7 +146,7 @@ def _placed(
 
 
 def _inside(
-    volume: VolumeInUse, stack: SliceStack, segmentationNode: slicer.vtkMRMLSegmentationNode, region: Region | None
+    volume: SlicedVolume, segmentationNode: slicer.vtkMRMLSegmentationNode, region: Region | None
 ) -> Bools | None:
     """The region to stay in, on the slices' grid. Raises PromptError for one that is not there or an empty ROI."""
     if region is None:
@@ -153,7 +155,7 @@ def _inside(
         marked = segmentMask(segmentationNode, segmentIdOf(segmentationNode, region), volume.node)
     else:
         marked = roiMask(region, volume.node)
-    return volume.regionOnSlices(marked, stack)
+    return volume.region(marked)
 
 
 def _range(options: RunOptions, placed: Sequence[PlacedPrompt], count: int) -> Range:

@@ -233,7 +233,7 @@ class Controller(Workplace):
         self._preview(self._talk.takeLater())
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
-        mask = answer.mask.full(self._volume.slicing(work.stack).shape)
+        mask = answer.mask.full(self._volume.sliced(work.stack).slicing.shape)
         writer = self._write({sliceIndex: mask})
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._remember(work)

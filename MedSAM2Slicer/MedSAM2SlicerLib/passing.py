@@ -76,7 +76,7 @@ class Pass:
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume, work.stack, work.segmentId),
+                    target.writer(volume.sliced(work.stack), work.segmentId),
                     work.stack,
                     work.states.kept(),
                     set(work.states.slices),
@@ -206,7 +206,10 @@ class Redraw:
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume, work.stack, work.segmentId, isStep), work.stack, work.states.kept(), set()
+                    target.writer(volume.sliced(work.stack), work.segmentId, isStep),
+                    work.stack,
+                    work.states.kept(),
+                    set(),
                 )
                 for work in self.works
             }

@@ -13,11 +13,14 @@ from MedSAM2SlicerLib.attributes import storedSlices
 from MedSAM2SlicerLib.fitting import fitSegmentation
 from MedSAM2SlicerLib.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.layers import Bools
+from MedSAM2SlicerLib.oblique import masksOn, writerOn
 from MedSAM2SlicerLib.promptnodes import promptedSegments
+from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.runrecord import recordedWindow, runText
 from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
@@ -117,7 +120,7 @@ class Target:
     def noteGonePrompts(self, volume: VolumeInUse) -> None:
         """Prompts may be gone since the worker got them, or belong to another segment."""
         for work in self._beside(()):
-            work.noteGonePrompts(volume.placer(work.stack))
+            work.noteGonePrompts(PromptPlacer(volume.sliced(work.stack)))
 
     def noteNewSession(self) -> None:
         """The worker forgets what it has drawn."""
@@ -161,7 +164,7 @@ class Target:
             return []
         return list(self.segmentationNode.GetSegmentation().GetSegmentIDs())
 
-    def writer(self, volume: VolumeInUse, stack: SliceStack, segmentId: str = "", isStep: bool = True) -> SliceWriter:
+    def writer(self, volume: SlicedVolume, segmentId: str = "", isStep: bool = True) -> SliceWriter:
         """Return what writes into a segment, this one if none is named, as the Segment Editor's settings allow.
 
         Segments that it has taken as prompts lose nothing to it. Unless it `isStep` for undo of its own, it goes with
@@ -171,13 +174,13 @@ class Target:
         named, history = segmentId or self.segmentId, self.history if isStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
         writer = SegmentWriter(self.segmentationNode, named, volume.node, editorNode, history, spared)
-        return volume.onSlices(writer, stack)
+        return writerOn(volume, writer)
 
-    def write(self, volume: VolumeInUse, masks: Mapping[int, Bools | None], stack: SliceStack) -> SliceWriter:
+    def write(self, volume: SlicedVolume, masks: Mapping[int, Bools | None]) -> SliceWriter:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
-        writer = self.writer(volume, stack)
+        writer = self.writer(volume)
         writer.begin()
-        writer.writeSlices(masks, stack.axis)
+        writer.writeSlices(masks, volume.stack.axis)
         writer.end()
         self.remember([], writer.written.segmentIds - {self.segmentId})
         return writer
@@ -198,14 +201,14 @@ class Target:
         stack, work = self._stackOf(segmentId) or otherwise, self._works.get(segmentId)
         if work is None or work.stack != stack:
             return self._make(segmentId, volume, stack)
-        work.follow(volume.masks(self.segmentationNode, segmentId, stack))
+        work.follow(masksOn(volume.sliced(stack), self.segmentationNode, segmentId))
         return work
 
     def _make(self, segmentId: str, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
         before, node = self._works.get(segmentId), self.segmentationNode
         objectId = max((one.objectId for one in self._works.values()), default=0) + 1
         prompts = PromptSet(node, segmentId) if before is None else before.prompts
-        masks = volume.masks(node, segmentId, stack)
+        masks = masksOn(volume.sliced(stack), node, segmentId)
         self._works[segmentId] = SegmentWork(node, prompts, objectId, stack, masks)
         return self._works[segmentId]
 

@@ -124,13 +124,13 @@ class Workplace:
     def sliceCount(self) -> int:
         """Number of slices along the axis; 0 without a usable volume."""
         try:
-            return self._volume.slicing(self.stack).count
+            return self._volume.sliced(self.stack).slicing.count
         except MedSAM2Error:
             return 0
 
     def sliceCentreRas(self, sliceIndex: int) -> tuple[float, float, float]:
         """World position of a slice's middle. Raises VolumeError without a usable volume."""
-        return self._volume.sliceCentreRas(self.stack, sliceIndex)
+        return self._volume.sliced(self.stack).centreRas(sliceIndex)
 
     def modelView(self, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it. Raises VolumeError without a usable volume."""
@@ -264,7 +264,7 @@ class Workplace:
         self._volume = VolumeInUse(volumeNode)
 
     def _placer(self) -> PromptPlacer:
-        return self._volume.placer(self.stack)
+        return PromptPlacer(self._volume.sliced(self.stack))
 
     def _work(self) -> SegmentWork | None:
         """The segment at work; None where there is none, or no usable volume."""
@@ -325,7 +325,7 @@ class Workplace:
 
     def _write(self, masks: Mapping[int, Bools | None]) -> SliceWriter:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
-        writer = self._target.write(self._volume, masks, self.stack)
+        writer = self._target.write(self._volume.sliced(self.stack), masks)
         if said := tellEmptied(writer.emptied):
             self.noticed.emit(said)
         return writer

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.run.stack import SliceStack
-from MedSAM2SlicerLib.geometry import viewAxis, volumeGeometry
+from MedSAM2SlicerLib.geometry import geometryOf, viewAxis
 from MedSAM2SlicerLib.oblique import isAlong, viewStack
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def stackOfView(controller: Controller, view: Any) -> SliceStack:
 def stackOfPlane(volumeNode: Any, plane: str) -> SliceStack:
     """Return the volume's axial, coronal or sagittal slices; the default if the volume cannot be used."""
     try:
-        return SliceStack(volumeGeometry(volumeNode).anatomical_axis(plane))
+        return SliceStack(geometryOf(volumeNode).anatomical_axis(plane))
     except VolumeError:
         return SliceStack()
 
@@ -79,7 +79,7 @@ def whyUnseen(controller: Controller) -> str:
         return _("No slice is in view.")
     if controller.stack.plane is not None:
         return _("No slice view is turned as the segment's slices are: turn one back.")
-    plane = controller.stack.slicing(volumeGeometry(controller.volumeNode)).plane
+    plane = controller.stack.slicing(geometryOf(controller.volumeNode)).plane
     return _("No slice view shows the segment's slices: choose a layout with {plane} slices.").format(plane=plane)
 
 
