@@ -98,6 +98,11 @@ class MedSAM2SlicerParameterNode:
     smoothingMm: float = Choices.smoothingMm
     rangeOf: str = Choices.rangeOf
 
+    if TYPE_CHECKING:  # what the decorator adds
+        parameterNode: Any
+
+        def __init__(self, parameterNode: Any) -> None: ...
+
 
 class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Joins the panel to the parameter node; all else is in `MedSAM2SlicerLib.ui.panel`."""

@@ -155,7 +155,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         return kept[1] if kept else None
 
     def _closeKept(self) -> None:
-        if self._kept:
+        if self._kept and self._services:
             self._services.makeController(kept=self._kept[1]).close()
             self._kept = None
 

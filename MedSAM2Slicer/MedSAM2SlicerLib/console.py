@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import slicer
 
@@ -19,6 +19,7 @@ from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.regions import roiMask
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
 from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
@@ -32,7 +33,7 @@ _STOP_RULES = {
 _INSIDE = "inside"  # the stop rule that is a region: the name or ID of a segment, or an ROI node
 Point = Sequence[float]
 Range = tuple[int, int]
-Region = str | slicer.vtkMRMLMarkupsROINode
+Region: TypeAlias = str | slicer.vtkMRMLMarkupsROINode
 Stop = Mapping[str, float | Region | None]
 
 
@@ -52,7 +53,7 @@ def process(
     model: str | None = None,
     range: Range | None = None,  # noqa: A002 (the name is part of the public API)
     memory: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
     direction: str | None = None,
     fieldOfView: str | None = None,
     stop: Stop | None = None,
@@ -65,18 +66,20 @@ def process(
     volume = VolumeInUse(volumeNode)
     chosen = {"window": window, "model": model, "memory": memory, "direction": direction, "fieldOfView": fieldOfView}
     options = _options(volume, axis, range, chosen, stop or {})
-    slicing, placer = volume.slicing(options.stack), volume.placer(options.stack)
+    sliced = volume.sliced(options.stack)
+    placer = PromptPlacer(sliced)
     segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
     placed = _placed(placer, points, exclude, box, roiNode, lineNode)
     if maskSegment is not None:
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
     objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT_ID}, {})
-    span = _range(options, placed, slicing.count)
-    rules = options.stopRules(_inside(volume, options.stack, segmentationNode, (stop or {}).get(_INSIDE)))
+    span = _range(options, placed, sliced.slicing.count)
+    rules = options.stopRules(_inside(sliced, segmentationNode, (stop or {}).get(_INSIDE)))
     session = volume.openSession(client, f"console/{segmentationNode.GetID()}/{segmentId}", options)
     target = Target(segmentationNode, segmentId)
-    lane, work = Lane(options, objects, rules), target.turned(volume, options.stack)
+    target.turn(volume, options.stack)
+    lane, work = Lane(options, objects, rules), target.segmentWork(volume, options.stack)
     work.states.sources |= {one.source.segmentId for one in placed if one.source.segmentId is not None}
     running = Pass(target, volume, [Leg(lane, span, [work])])
 
@@ -121,7 +124,7 @@ def _axis(volume: VolumeInUse, axis: int | str | None) -> int:
     if axis is None:
         return 0
     if axis in PLANES:
-        return volume.slicing(SliceStack()).geometry.anatomical_axis(str(axis))
+        return volume.sliced(SliceStack()).geometry.anatomical_axis(str(axis))
     if axis not in (0, 1, 2):
         raise PromptError(f"Axis {axis!r} does not exist: give {', '.join(PLANES)} or 0, 1, 2 for k, j, i.")
     return int(axis)
@@ -143,7 +146,7 @@ def _placed(
 
 
 def _inside(
-    volume: VolumeInUse, stack: SliceStack, segmentationNode: slicer.vtkMRMLSegmentationNode, region: Region | None
+    volume: SlicedVolume, segmentationNode: slicer.vtkMRMLSegmentationNode, region: Region | None
 ) -> Bools | None:
     """The region to stay in, on the slices' grid. Raises PromptError for one that is not there or an empty ROI."""
     if region is None:
@@ -152,7 +155,7 @@ def _inside(
         marked = segmentMask(segmentationNode, segmentIdOf(segmentationNode, region), volume.node)
     else:
         marked = roiMask(region, volume.node)
-    return volume.regionOnSlices(marked, stack)
+    return volume.region(marked)
 
 
 def _range(options: RunOptions, placed: Sequence[PlacedPrompt], count: int) -> Range:

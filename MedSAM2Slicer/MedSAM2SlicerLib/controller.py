@@ -87,7 +87,7 @@ class Controller(Workplace):
             if isNew:
                 self._target.noteNewSession()
             if isTurned and self.sliceCount():
-                self._target.turned(self._volume, options.stack)
+                self._target.turn(self._volume, options.stack)
             self._tellAll()
 
     # Prompts
@@ -233,16 +233,16 @@ class Controller(Workplace):
         self._preview(self._talk.takeLater())
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
-        mask = answer.mask.full(self._volume.slicing(work.stack).shape)
+        mask = answer.mask.full(self._volume.sliced(work.stack).slicing.shape)
         writer = self._write({sliceIndex: mask})
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._remember(work)
         if not work.marks(sliceIndex):
             self.noticed.emit(whyEmpty(sliceIndex, writer, self._volume.window(self._goingOn().window).name))
 
-    def _onStep(self, step: Step) -> None:
+    def _onStep(self, running: Pass | Redraw, step: Step) -> None:
         try:
-            progress = self._pass.write(step)
+            progress = running.write(step)
         except MedSAM2Error as error:  # the segment is gone: nothing later could be written either
             self._abandon()
             self.failed.emit(str(error))
@@ -250,17 +250,17 @@ class Controller(Workplace):
         self.progressed.emit(progress)
         self.sliceDrawn.emit(step.slice_index)
 
-    def _onDone(self, result: Propagated) -> None:
+    def _onDone(self, running: Pass | Redraw, result: Propagated) -> None:
         try:
-            self._pass.settle(result, self._client.modelFacts)
-            if self._pass.goesOn:
-                self._ask()
+            running.settle(result, self._client.modelFacts)
+            if running.goesOn:
+                self._ask(running)
                 return
-            summary = self._pass.finish()
+            summary = running.finish()
         except MedSAM2Error as error:
             self._onError(error)
             return
-        self._ran, self._pass, later = self._pass.works, None, self._talk.takeLater()
+        self._ran, self._pass, later = running.works, None, self._talk.takeLater()
         self._target.noteGonePrompts(self._volume)
         self._edits.forget()
         self.busyChanged.emit(False)
@@ -325,13 +325,13 @@ class Controller(Workplace):
     def _run(self, running: Pass | Redraw) -> None:
         self._pass = running
         self.busyChanged.emit(True)
-        self._ask()
+        self._ask(running)
 
-    def _ask(self) -> None:
+    def _ask(self, running: Pass | Redraw) -> None:
         """Have the worker do what comes next in the pass."""
-        running, session, current = self._pass, self._session(self._pass.options), self._talk.current
-        slots = current(self._onStep, last=False), current(self._onDone), current(self._onError)
-        self._talk.ask(lambda: running.ask(self._client, session, *slots))
+        session, current = self._session(running.options), self._talk.current
+        onStep, onDone = current(partial(self._onStep, running), last=False), current(partial(self._onDone, running))
+        self._talk.ask(lambda: running.ask(self._client, session, onStep, onDone, current(self._onError)))
 
     def _session(self, options: RunOptions) -> str:
         """Open the segmentation's session along a stack; returns its key."""

@@ -25,7 +25,7 @@ def makeEffect() -> Any:
 
     # Slicer looks for the class in the module called like the file's folder, which is this package. If it were not
     # there, Slicer would load the file alone and put it in the package's place.
-    MedSAM2SlicerLib.SegmentEditorEffect = SegmentEditorEffect
+    MedSAM2SlicerLib.SegmentEditorEffect = SegmentEditorEffect  # type: ignore[assignment]
     effect = effects.qSlicerSegmentEditorScriptedEffect(None)
     effect.setPythonSource(_SOURCE.as_posix())
     return effect

@@ -9,6 +9,7 @@ scale and shear, since no voxel is resampled for it.
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ _FLIP = np.array([-1.0, -1.0, 1.0])  # RAS to LPS and back
 _SINGULAR = 1e-9  # smallest to largest singular value of a transform that still has an inverse worth using
 
 _SAME = 1e-6  # mm, and cosines: what writing a matrix to a file and reading it back may change
+
+_known: weakref.WeakKeyDictionary[slicer.vtkMRMLScalarVolumeNode, tuple[object, Geometry]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -56,24 +59,45 @@ def volumeGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
         raise VolumeError(f"{volumeNode.GetName()!r} cannot be segmented. {error}") from error
 
 
+def geometryOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
+    """As `volumeGeometry`, which is asked again only when the image or the node has changed."""
+    image = volumeNode.GetImageData()
+    state = volumeNode.GetMTime(), image and image.GetMTime()
+    known = _known.get(volumeNode)
+    if known is None or known[0] != state:
+        known = _known[volumeNode] = state, volumeGeometry(volumeNode)
+    return known[1]
+
+
+def placeInWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bytes:
+    """Return something that is equal as long as the parent transforms, of which a linear one is known to be the same.
+
+    Their modified times do not tell: a transform that gets another parent may have the time of before.
+    """
+    transformNode = volumeNode.GetParentTransformNode()
+    if transformNode is not None and not transformNode.IsTransformToWorldLinear():
+        return b""
+    return _toWorld(transformNode).tobytes()
+
+
 def worldToVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
     """Map world points (n, 3) to the volume frame (RAS mm). VolumeError for a transform that is not linear."""
-    return _mapped(np.linalg.inv(volumeToWorldMatrix(volumeNode)), points)
+    return mapped(np.linalg.inv(volumeToWorldMatrix(volumeNode)), points)
 
 
 def volumeToWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
     """Map points (n, 3) of the volume frame (RAS mm) to the world. VolumeError for a transform that is not linear."""
-    return _mapped(volumeToWorldMatrix(volumeNode), points)
+    return mapped(volumeToWorldMatrix(volumeNode), points)
 
 
 def worldToIjk(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
     """Map world points (n, 3) to fractional voxels (i, j, k), not clipped to the grid. Raises VolumeError."""
-    return volumeGeometry(volumeNode).ras_to_ijk(worldToVolume(volumeNode, points))
+    return geometryOf(volumeNode).ras_to_ijk(worldToVolume(volumeNode, points))
 
 
 def ijkToWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
     """Map voxels (n, 3) as (i, j, k), fractions allowed, to the world. Raises VolumeError."""
-    return volumeToWorld(volumeNode, volumeGeometry(volumeNode).ijk_to_ras(points))
+    return volumeToWorld(volumeNode, geometryOf(volumeNode).ijk_to_ras(points))
 
 
 def volumeToWorldMatrix(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Float:
@@ -103,7 +127,7 @@ def viewAxis(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMR
     Of axes that lie equally close the slowest wins, k before j before i: those are the acquired slices. VolumeError
     for a transform that is not linear.
     """
-    directions = volumeToWorldMatrix(volumeNode)[:3, :3] @ volumeGeometry(volumeNode).affine_ijk_to_ras[:3, :3]
+    directions = volumeToWorldMatrix(volumeNode)[:3, :3] @ geometryOf(volumeNode).affine_ijk_to_ras[:3, :3]
     normals = np.linalg.inv(directions)  # row n is at right angles to the plane of the two other columns
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     view = _array(sliceNode.GetSliceToRAS())[:3, 2]
@@ -126,9 +150,13 @@ def boxMask(
 
     The box has edges of `size` (3,) about the origin of its own frame, which `boxToWorld` (4x4) puts into the world.
     """
-    geometry = volumeGeometry(volumeNode)
+    geometry = geometryOf(volumeNode)
     slices, rows, columns = geometry.shape_kji
-    toBox = np.linalg.inv(boxToWorld) @ volumeToWorldMatrix(volumeNode) @ geometry.affine_ijk_to_ras
+    toBox = (
+        np.linalg.inv(np.asarray(boxToWorld, dtype=np.float64))
+        @ volumeToWorldMatrix(volumeNode)
+        @ geometry.affine_ijk_to_ras
+    )
     k, j = np.ogrid[:slices, :rows]
     # A box holds one stretch of each row, so its ends are enough: 0.8 s for a large CT, voxel by voxel 3 s.
     start, end = np.full((slices, rows), -np.inf), np.full((slices, rows), np.inf)
@@ -151,6 +179,13 @@ def sameFrame(node: slicer.vtkMRMLTransformableNode, other: slicer.vtkMRMLTransf
     return bool(np.allclose(_toWorld(first), _toWorld(second), rtol=0, atol=_SAME))
 
 
+def mapped(matrix: npt.NDArray[np.floating], points: npt.ArrayLike) -> Float:
+    """Return points (n, 3) as a matrix (4x4) maps them."""
+    array = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    mapped: Float = array @ matrix[:3, :3].T + matrix[:3, 3]
+    return mapped
+
+
 def _toWorld(transformNode: slicer.vtkMRMLTransformNode | None) -> Float:
     """The matrix (4x4) of a linear transform and all above it."""
     matrix = vtk.vtkMatrix4x4()
@@ -161,12 +196,6 @@ def _toWorld(transformNode: slicer.vtkMRMLTransformNode | None) -> Float:
 
 def _array(matrix: vtk.vtkMatrix4x4) -> Float:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-
-
-def _mapped(matrix: Float, points: npt.ArrayLike) -> Float:
-    array = np.asarray(points, dtype=np.float64).reshape(-1, 3)
-    mapped: Float = array @ matrix[:3, :3].T + matrix[:3, 3]
-    return mapped
 
 
 def _triple(values: npt.ArrayLike) -> Triple:

@@ -42,7 +42,7 @@ class GrowingArray:
         while goesOn:
             goesOn = self._grow()
             done = self._done
-            yield memoryview(self._array[given:done]).cast("B") if done > given else memoryview(b"")
+            yield self._array[given:done].data.cast("B") if done > given else memoryview(b"")
             given = done
 
     def _grow(self) -> bool:

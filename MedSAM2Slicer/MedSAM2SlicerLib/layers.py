@@ -78,7 +78,7 @@ def isEmpty(box: Box) -> bool:
 
 def voxels(image: vtk.vtkImageData) -> npt.NDArray[Any]:
     """View an image's voxels as (k, j, i), first voxel of its extent first."""
-    scalars = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    scalars: npt.NDArray[Any] = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     return scalars.reshape([side.stop - side.start for side in boxOf(image)])
 
 
@@ -177,10 +177,10 @@ def nothingIn(layer: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData
 def bounds(values: npt.NDArray[Any]) -> Box | None:
     """Return the smallest box around the voxels of an array (k, j, i) that are not 0; None if all are."""
     shadow = np.bitwise_or.reduce(values, axis=0)  # contiguous: 2 ms for 35 MB
-    if not shadow.any():
+    if not np.any(shadow):
         return None
-    j, i = _span(shadow.any(axis=1)), _span(shadow.any(axis=0))
-    return _span(values[:, j, i].any(axis=(1, 2))), j, i
+    j, i = _span(np.any(shadow, axis=1)), _span(np.any(shadow, axis=0))
+    return _span(np.any(values[:, j, i], axis=(1, 2))), j, i
 
 
 def shifted(box: Box, origin: Box) -> Box:

@@ -44,7 +44,7 @@ class Locks:
 
     def _onSlices(self, stack: SliceStack, indexes: list[int], box: Box) -> Bools:
         """Which voxels of a box belong to these slices; (k, j, i), of length 1 where that makes no difference."""
-        places = np.ogrid[box]
+        k, j, i = np.ogrid[box]
         oblique = stack.oblique(checkedGeometry(self._volumeNode))
-        belongs: Bools = np.isin(places[stack.axis] if oblique is None else oblique.indexes(places), indexes)
+        belongs: Bools = np.isin((k, j, i)[stack.axis] if oblique is None else oblique.indexes((k, j, i)), indexes)
         return belongs

@@ -116,7 +116,8 @@ class EditRules:
         """The voxels of a box in the editor's source volume, resampled to this grid if it is another volume."""
         source = self._editorNode.GetSourceVolumeNode() or self._volumeNode
         if source is self._volumeNode:
-            return slicer.util.arrayFromVolume(source)[box]
+            own: npt.NDArray[Any] = slicer.util.arrayFromVolume(source)[box]
+            return own
         if self._aligner is None:
             self._aligner = editorLogic(self._segmentationNode)
         self._aligner.SetSourceVolumeNode(source)
@@ -126,14 +127,14 @@ class EditRules:
         return voxels(image)[k, j, i]
 
     def _segmentIds(self) -> tuple[str, ...]:
-        return self._segmentationNode.GetSegmentation().GetSegmentIDs()
+        return tuple(self._segmentationNode.GetSegmentation().GetSegmentIDs())
 
     def _isVisible(self, segmentId: str) -> bool:
         display = self._segmentationNode.GetDisplayNode()
         return display is not None and bool(display.GetSegmentVisibility(segmentId))
 
     def _nameOf(self, segmentId: str) -> str:
-        return self._segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+        return str(self._segmentationNode.GetSegmentation().GetSegment(segmentId).GetName())
 
 
 def _unrestricted() -> slicer.vtkMRMLSegmentEditorNode:

@@ -23,6 +23,8 @@ from MedSAM2SlicerLib.growing import GrowingArray
 from MedSAM2SlicerLib.layers import Bools, Box, bounds, boxOf, isEmpty, labelOf, labelsIn, layerOf, shifted
 from MedSAM2SlicerLib.layers import voxels as valuesOf
 from MedSAM2SlicerLib.segments import SegmentWriter, Written
+from MedSAM2SlicerLib.slicedvolume import SlicedVolume
+from MedSAM2SlicerLib.slicemasks import SliceMasks, SliceWriter, StoredSliceMasks
 from MedSAM2SlicerLib.volumes import PreparedVolume, checkedGeometry
 
 # A view shows a band of a stored slice, as wide as its thickness / sin(angle): of 2.5 mm slices 143 mm at 1 degree, an
@@ -190,6 +192,18 @@ class ObliqueSliceMasks:
         layer = layerOf(self._segmentationNode, self._segmentId)
         marked: Bools = labelsIn(layer, held) == labelOf(self._segmentationNode, self._segmentId)
         return marked, (held[0].start, held[1].start, held[2].start)
+
+
+def masksOn(volume: SlicedVolume, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceMasks:
+    """Return a segment as masks of a volume's slices."""
+    if volume.oblique is None:
+        return StoredSliceMasks(segmentationNode, segmentId, volume.geometry.shape_kji, volume.stack.axis)
+    return ObliqueSliceMasks(segmentationNode, segmentId, volume.oblique)
+
+
+def writerOn(volume: SlicedVolume, writer: SegmentWriter) -> SliceWriter:
+    """Return what writes masks of a volume's slices through `writer`."""
+    return writer if volume.oblique is None else ObliqueWriter(writer, volume.oblique)
 
 
 def _heldLayer(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.vtkOrientedImageData | None:

@@ -20,6 +20,7 @@ from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.slicestates import SliceReview
 from MedSAM2SlicerLib.target import Target
+from MedSAM2SlicerLib.transports import nothing
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 Span = tuple[int, int]
@@ -75,7 +76,7 @@ class Pass:
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume, work.stack, work.segmentId),
+                    target.writer(volume.sliced(work.stack), work.segmentId),
                     work.stack,
                     work.states.kept(),
                     set(work.states.slices),
@@ -99,11 +100,15 @@ class Pass:
         """How the next leg runs."""
         return self._legs[0].lane.options
 
-    def ask(self, client: WorkerClient, session: str, *slots: Slot) -> Call:
+    def ask(
+        self, client: WorkerClient, session: str, onStep: Slot, onDone: Slot = nothing, onError: Slot = nothing
+    ) -> Call:
         """Have the worker go through the next leg; `session` is one of its `options`."""
         leg, lane = self._legs[0], self._legs[0].lane
         direction, only = lane.options.direction, leg.objectIds
-        return client.propagate(session, lane.objects, *leg.span, direction, lane.stop, *slots, only=only)
+        return client.propagate(
+            session, lane.objects, *leg.span, direction, lane.stop, onStep, onDone, onError, only=only
+        )
 
     def write(self, step: Step) -> Progress:
         """Write a step into its segments. Raises VolumeError if one is gone."""
@@ -201,7 +206,10 @@ class Redraw:
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume, work.stack, work.segmentId, isStep), work.stack, work.states.kept(), set()
+                    target.writer(volume.sliced(work.stack), work.segmentId, isStep),
+                    work.stack,
+                    work.states.kept(),
+                    set(),
                 )
                 for work in self.works
             }
@@ -217,10 +225,12 @@ class Redraw:
         """See `Pass.options`."""
         return self._left[0].lane.options
 
-    def ask(self, client: WorkerClient, session: str, *slots: Slot) -> Call:
+    def ask(
+        self, client: WorkerClient, session: str, onStep: Slot, onDone: Slot = nothing, onError: Slot = nothing
+    ) -> Call:
         """Have the worker draw the next one."""
         (objectId,) = self._left[0].objectIds
-        return client.redraw(session, self._left[0].lane.objects, objectId, *self._cut, *slots)
+        return client.redraw(session, self._left[0].lane.objects, objectId, *self._cut, onStep, onDone, onError)
 
     def write(self, step: Step) -> Progress:
         """See `Pass.write`."""

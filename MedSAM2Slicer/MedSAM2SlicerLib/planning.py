@@ -15,6 +15,7 @@ from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Lane, Leg, Span
+from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.regions import regionMask
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.target import Target
@@ -39,7 +40,7 @@ class Plan:
 
     def span(self, stack: SliceStack) -> Span:
         """Return the slices of a stack to go through, half-open."""
-        return self.chosen.along(stack).range(self.volume.slicing(stack).count)
+        return self.chosen.along(stack).range(self.volume.sliced(stack).slicing.count)
 
     def intervals(self, work: SegmentWork) -> list[Span]:
         """Return the parts of these slices that a propagation of a segment has to go through."""
@@ -50,7 +51,7 @@ class Plan:
 
         Raises PromptError for one that cannot be propagated; `opened` as in `SegmentWork.runObject`.
         """
-        placer = self.volume.placer(stack)
+        placer = PromptPlacer(self.volume.sliced(stack))
         return [work.runObject(placer, opened) for work in works] + self.target.sentBeside(works, stack)
 
     def legs(self, works: Sequence[SegmentWork]) -> list[Leg]:
@@ -71,14 +72,14 @@ class Plan:
         return Lane(self.options(stack), self.objects(works, stack), StopRules())
 
     def _whole(self, work: SegmentWork) -> list[Span]:
-        return [(0, self.volume.slicing(work.stack).count)]
+        return [(0, self.volume.sliced(work.stack).slicing.count)]
 
     def _inside(self, stack: SliceStack) -> npt.NDArray[np.bool_] | None:
         """The region that a propagation is to stay in, on the grid of a stack's slices."""
         if not self.chosen.inside:
             return None
         marked = regionMask(self.chosen.inside, self.target.segmentationNode, self.volume.node)
-        return self.volume.regionOnSlices(marked, stack)
+        return self.volume.sliced(stack).region(marked)
 
 
 def _legs(

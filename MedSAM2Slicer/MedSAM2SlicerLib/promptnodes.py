@@ -97,10 +97,8 @@ class PromptNodes:
                 _drop(node)
 
     def _belongs(self, node: slicer.vtkMRMLMarkupsNode) -> bool:
-        return (
-            node.GetAttribute(_SEGMENT) == self._segmentId
-            and node.GetNodeReferenceID(_SEGMENTATION) == self._segmentationNode.GetID()
-        )
+        isOfSegment = node.GetAttribute(_SEGMENT) == self._segmentId
+        return isOfSegment and bool(node.GetNodeReferenceID(_SEGMENTATION) == self._segmentationNode.GetID())
 
     def _make(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
         segment = self._segmentationNode.GetSegmentation().GetSegment(self._segmentId)

@@ -19,11 +19,9 @@ import vtk.util.numpy_support
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float
-from medsam2_core.image.oblique import ObliqueSlices
-from medsam2_core.image.slicing import Slicing
 from medsam2_core.run.prompts import MaskPrompt, Prompt, place_box, place_mask, place_points
-from MedSAM2SlicerLib.geometry import volumeGeometry, worldToVolume
 from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.slicedvolume import SlicedVolume
 
 _DECIMALS = 3  # as the core rounds voxels, so that a transform and back gives the very same prompt
 _FLATNESS = 1.0  # slices that a curve may leave its slice by: more, and it was drawn in another view
@@ -55,16 +53,14 @@ class PlacedPrompt:
 
 
 class PromptPlacer:
-    """Places prompts on the slices of a volume along an array axis (0, 1, 2 for k, j, i), or on oblique ones (axis 0).
+    """Places prompts on slices of a volume.
 
     Every method raises PromptError, naming the markup, for a prompt outside the volume or not usable.
     """
 
-    def __init__(
-        self, volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: int, oblique: ObliqueSlices | None = None
-    ) -> None:
-        self.slicing = Slicing(volumeGeometry(volumeNode) if oblique is None else oblique.geometry, axis)
-        self._volumeNode, self._oblique = volumeNode, oblique
+    def __init__(self, volume: SlicedVolume) -> None:
+        self.slicing = volume.slicing
+        self._volume, self._name = volume, repr(volume.node.GetName())
 
     def pointList(self, markupsNode: slicer.vtkMRMLMarkupsFiducialNode, include: bool) -> list[PlacedPrompt]:
         """Place the points of a list, one prompt each; points that are not placed yet (previews) are left out."""
@@ -111,7 +107,7 @@ class PromptPlacer:
         if len(ends) != 2:
             raise PromptError(f"{where} has {len(ends)} of 2 points: place both ends.")
         world = [lineNode.GetNthControlPointPositionWorld(place) for place in ends]
-        volumeRas = worldToVolume(self._volumeNode, world)
+        volumeRas = self._volume.toVolume(world)
         self._requireInside(self.slicing.geometry.ras_to_ijk(volumeRas), where)
         start, end = self.slicing.geometry.ras_to_ijk(volumeRas)
         spacing = np.array(self.slicing.geometry.spacing_ijk)
@@ -147,10 +143,8 @@ class PromptPlacer:
         slices: Sequence[int] | None = None,
     ) -> list[PlacedPrompt]:
         """Place what a segment marks on `slices` (None: on all that it marks) as mask prompts."""
-        mask = segmentMask(segmentationNode, segmentId, self._volumeNode)
-        if self._oblique is not None:
-            mask = self._oblique.read_all(mask)
-        placed = place_mask(mask, self.slicing)
+        mask = segmentMask(segmentationNode, segmentId, self._volume.node)
+        placed = place_mask(self._volume.region(mask), self.slicing)
         chosen = [prompt for prompt in placed if slices is None or prompt.slice_index in slices]
         missing = sorted(set(slices or ()) - {prompt.slice_index for prompt in placed})
         if missing or not chosen:
@@ -162,7 +156,7 @@ class PromptPlacer:
 
     def _controlPoint(self, markupsNode: slicer.vtkMRMLMarkupsFiducialNode, place: int, include: bool) -> PlacedPrompt:
         where = f"Point {markupsNode.GetNthControlPointLabel(place)!r} of {markupsNode.GetName()!r}"
-        volumeRas = worldToVolume(self._volumeNode, markupsNode.GetNthControlPointPositionWorld(place))
+        volumeRas = self._volume.toVolume(markupsNode.GetNthControlPointPositionWorld(place))
         (prompt,) = place_points(volumeRas.tolist(), [include], "ras", self.slicing, where)
         return PlacedPrompt(prompt, PromptSource(markupsNode.GetID(), markupsNode.GetNthControlPointID(place)))
 
@@ -183,7 +177,7 @@ class PromptPlacer:
         index, _ = self.slicing.split([middle] * 3)
         self._bounds(voxels, where)
         if not 0 <= index < self.slicing.count:
-            raise PromptError(f"{where} lies outside {self._volumeNode.GetName()!r}: move it into the volume.")
+            raise PromptError(f"{where} lies outside {self._name}: move it into the volume.")
         return index, fillPolygon([self.slicing.split(voxel)[1] for voxel in voxels], self.slicing.shape)
 
     def _bounds(self, voxels: Float, where: str) -> tuple[Float, Float]:
@@ -192,17 +186,17 @@ class PromptPlacer:
         rounded = voxels.round(_DECIMALS)
         low, high = rounded.min(axis=0), rounded.max(axis=0)
         if (high < -0.5).any() or (low >= last + 0.5).any():
-            raise PromptError(f"{where} lies outside {self._volumeNode.GetName()!r}: move it into the volume.")
+            raise PromptError(f"{where} lies outside {self._name}: move it into the volume.")
         return np.clip(low, 0, last), np.clip(high, 0, last)
 
     def _requireInside(self, voxels: Float, where: str) -> None:
         sizes = np.array(self.slicing.geometry.shape_kji[::-1])
         if not ((voxels >= -0.5) & (voxels < sizes - 0.5)).all():
-            raise PromptError(f"{where} reaches out of {self._volumeNode.GetName()!r}: move it into the volume.")
+            raise PromptError(f"{where} reaches out of {self._name}: move it into the volume.")
 
     def _toVoxels(self, world: npt.ArrayLike) -> Float:
         """World points (n, 3) as fractional voxels (i, j, k) of the slices' grid."""
-        return self.slicing.geometry.ras_to_ijk(worldToVolume(self._volumeNode, world))
+        return self.slicing.geometry.ras_to_ijk(self._volume.toVolume(world))
 
     def _toVolume(self, points: Sequence[Sequence[float]], what: str) -> Float:
         """World points as RAS of the volume frame; PromptError for anything but triples of finite numbers."""
@@ -212,7 +206,7 @@ class PromptPlacer:
             array = np.empty(0)
         if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
             raise PromptError(f"{what} are not triples of numbers: give [[r, a, s], ...] in mm.")
-        return worldToVolume(self._volumeNode, array)
+        return self._volume.toVolume(array)
 
 
 def _ellipsoidRadius(diameter: Float) -> Float:

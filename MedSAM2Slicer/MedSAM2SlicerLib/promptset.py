@@ -14,7 +14,7 @@ import vtk
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.image.geometry import Float
 from medsam2_core.image.slicing import Slicing
-from medsam2_core.run.prompts import Prompt
+from medsam2_core.run.prompts import MaskPrompt, Prompt
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.promptnodes import PromptItem, PromptNodes, itemText, promptedSegments
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
@@ -69,7 +69,8 @@ class PromptSet:
         Raises PromptError if there are none.
         """
         self._segments.append(self._taken(segmentId, sliceIndex, placer))
-        return {one.prompt.slice_index: one.prompt.mask for one in self._segments[-1].placed}
+        prompts = (one.prompt for one in self._segments[-1].placed)
+        return {one.slice_index: one.mask for one in prompts if isinstance(one, MaskPrompt)}
 
     def takeLine(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
         """Make a line that is in the scene a prompt; removed from the prompts, it stays in the scene."""

@@ -20,7 +20,7 @@ from medsam2_core.run.settings import FileSettings, RunSettings
 from medsam2_core.weights.catalogue import load_catalogue
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.oblique import preparedOblique
+from MedSAM2SlicerLib.oblique import masksOn, preparedOblique
 from MedSAM2SlicerLib.runrecord import RunRecord, saveRun
 from MedSAM2SlicerLib.segments import ensureSegmentation
 from MedSAM2SlicerLib.slicemasks import SliceWriter
@@ -58,7 +58,7 @@ def replay(
     targets = [_target(volumeNode, segmentationNode, names[0])]
     targets += [_target(volumeNode, targets[0].segmentationNode, name) for name in names[1:]]
     segments = {
-        item.segment.label: _Segment(target, target.writer(volume, stack))
+        item.segment.label: _Segment(target, target.writer(volume.sliced(stack)))
         for item, target in zip(runs[-1].objects, targets, strict=True)
     }
     session = _Session(client, volume, prepared, record, segments, model)
@@ -170,7 +170,8 @@ class _Session:
         for record in result.objects:
             drawn = {one.slice_index for one in record.slices}
             segment = self._segments[record.object_id]
-            masks = self._volume.masks(segment.target.segmentationNode, segment.target.segmentId, self._stack)
+            sliced = self._volume.sliced(self._stack)
+            masks = masksOn(sliced, segment.target.segmentationNode, segment.target.segmentId)
             segment.writer.writeSlices(dict.fromkeys(sorted(masks.prints().keys() - drawn)), self._stack.axis)
 
     def _save(self, runs: list[PlacedRun], results: list[Propagated]) -> None:

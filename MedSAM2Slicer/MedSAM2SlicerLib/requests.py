@@ -63,7 +63,7 @@ def openVolume(key: str, volume: Volume) -> Request:
         "window": {"lower": float(window.lower), "upper": float(window.upper), "name": window.name},
     }
     growing: Growing | None = getattr(volume, "growing", None)
-    return Request(header, [growing or memoryview(np.ascontiguousarray(volume.grey)).cast("B")])
+    return Request(header, [growing or np.ascontiguousarray(volume.grey).data.cast("B")])
 
 
 def predict(key: str, sliceIndex: int, objects: Sequence[RunObject]) -> Request:

@@ -41,7 +41,7 @@ _LABEL = 1  # a record has one object, so its label in a label map of its own is
 class RunRecord:
     """A record that was read back and checked. `report` is the JSON as stored."""
 
-    report: Mapping[str, Any]
+    report: dict[str, Any]
     run: RunFile
 
     @property

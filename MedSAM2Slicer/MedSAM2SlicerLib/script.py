@@ -63,7 +63,7 @@ def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -
     if others or record.run.earlier or _isSpecial(settings) or prompts is None or window is None:
         return None
     options = RunOptions()
-    given = {
+    given: dict[str, tuple[Any, Any]] = {
         "segmentName": (item.name, None),
         **{name: (value, []) for name, value in prompts.items()},
         "axis": (stack.axis, options.stack.axis),

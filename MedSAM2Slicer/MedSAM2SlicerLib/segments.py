@@ -183,7 +183,8 @@ class SegmentWriter:
                 f"The segment was removed from {self.segmentationNode.GetName()!r} during the run: "
                 "choose another one and propagate again."
             )
-        return labelsIn(self._layer(), box) == labelOf(self.segmentationNode, self.segmentId)
+        marked: Bools = labelsIn(self._layer(), box) == labelOf(self.segmentationNode, self.segmentId)
+        return marked
 
     def _layer(self) -> slicer.vtkOrientedImageData:
         return layerOf(self.segmentationNode, self.segmentId)
@@ -321,7 +322,7 @@ def segmentVolumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId:
         return 0.0
     held = bounds(voxels(layer))  # while a run writes, a layer may be far larger than what it holds
     marked = 0 if held is None else np.count_nonzero(voxels(layer)[held] == labelOf(segmentationNode, segmentId))
-    return int(marked) * math.prod(layer.GetSpacing()) / 1000
+    return int(marked) * float(math.prod(layer.GetSpacing())) / 1000
 
 
 def _resampled(

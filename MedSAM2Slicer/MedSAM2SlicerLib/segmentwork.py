@@ -55,7 +55,8 @@ class _Base:
 
     def hides(self, prompt: Prompt) -> bool:
         """Whether a prompt on the slice says what the base has taken the place of."""
-        return isinstance(prompt, MaskPrompt) and np.array_equal(prompt.mask, self.covers)
+        covers = self.covers
+        return covers is not None and isinstance(prompt, MaskPrompt) and np.array_equal(prompt.mask, covers)
 
 
 class SegmentWork:

@@ -281,7 +281,8 @@ def _readReview(stored: Any) -> SliceReview:
         and all(isinstance(value, int | float) for value in (review.confidence, review.change))
         and (review.areaMm2 is None or isinstance(review.areaMm2, int | float))
     )
-    return _checked(review, fine)
+    _checked(review, fine)
+    return review
 
 
 def _readCut(stored: Any) -> Cut | None:

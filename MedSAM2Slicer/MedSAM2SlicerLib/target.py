@@ -13,11 +13,14 @@ from MedSAM2SlicerLib.attributes import storedSlices
 from MedSAM2SlicerLib.fitting import fitSegmentation
 from MedSAM2SlicerLib.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.layers import Bools
+from MedSAM2SlicerLib.oblique import masksOn, writerOn
 from MedSAM2SlicerLib.promptnodes import promptedSegments
+from MedSAM2SlicerLib.prompts import PromptPlacer
 from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.runrecord import recordedWindow, runText
 from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.slicemasks import SliceWriter
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
@@ -77,7 +80,11 @@ class Target:
 
     def work(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:
         """Return the segment's prompts and slices, of `stack` if it has no own; None where there is no segment."""
-        return self._work(self.segmentId, volume, stack) if self.segmentId else None
+        return self.segmentWork(volume, stack) if self.segmentId else None
+
+    def segmentWork(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
+        """As `work`, where there is a segment."""
+        return self._work(self.segmentId, volume, stack)
 
     def works(self, volume: VolumeInUse, stack: SliceStack) -> list[SegmentWork]:
         """Return all segments that have prompts, or slices somebody edited, each on the slices of its own stack."""
@@ -87,14 +94,13 @@ class Target:
         works = [self._work(one, volume, stack) for one in ids]
         return [work for work in works if work.segmentId in prompted or work.states.kept()]
 
-    def turned(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:
-        """Return the segment on slices of this stack; unless something comes of that, it goes back to its own ones."""
+    def turn(self, volume: VolumeInUse, stack: SliceStack) -> None:
+        """Look at the segment on slices of this stack; unless something comes of that, it goes back to its own ones."""
         self._settle()
         work = self.work(volume, stack)
-        if work is None or work.stack == stack:
-            return work
-        self._own = work
-        return self._make(self.segmentId, volume, stack)
+        if work is not None and work.stack != stack:
+            self._own = work
+            self._make(self.segmentId, volume, stack)
 
     def sentBeside(self, works: Sequence[SegmentWork], stack: SliceStack) -> list[RunObject]:
         """Return the objects of segments other than `works` that the worker's session along a stack has."""
@@ -114,7 +120,7 @@ class Target:
     def noteGonePrompts(self, volume: VolumeInUse) -> None:
         """Prompts may be gone since the worker got them, or belong to another segment."""
         for work in self._beside(()):
-            work.noteGonePrompts(volume.placer(work.stack))
+            work.noteGonePrompts(PromptPlacer(volume.sliced(work.stack)))
 
     def noteNewSession(self) -> None:
         """The worker forgets what it has drawn."""
@@ -148,9 +154,9 @@ class Target:
 
     def removeSegment(self) -> None:
         """Remove the segment, as one step for undo."""
-        if self.history is not None:
+        if self.segmentationNode is not None and self.history is not None:
             self.history.saveState()
-        self.segmentationNode.GetSegmentation().RemoveSegment(self.segmentId)
+            self.segmentationNode.GetSegmentation().RemoveSegment(self.segmentId)
 
     def segmentIds(self) -> list[str]:
         """List the segments of the segmentation."""
@@ -158,7 +164,7 @@ class Target:
             return []
         return list(self.segmentationNode.GetSegmentation().GetSegmentIDs())
 
-    def writer(self, volume: VolumeInUse, stack: SliceStack, segmentId: str = "", isStep: bool = True) -> SliceWriter:
+    def writer(self, volume: SlicedVolume, segmentId: str = "", isStep: bool = True) -> SliceWriter:
         """Return what writes into a segment, this one if none is named, as the Segment Editor's settings allow.
 
         Segments that it has taken as prompts lose nothing to it. Unless it `isStep` for undo of its own, it goes with
@@ -168,13 +174,13 @@ class Target:
         named, history = segmentId or self.segmentId, self.history if isStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
         writer = SegmentWriter(self.segmentationNode, named, volume.node, editorNode, history, spared)
-        return volume.onSlices(writer, stack)
+        return writerOn(volume, writer)
 
-    def write(self, volume: VolumeInUse, masks: Mapping[int, Bools | None], stack: SliceStack) -> SliceWriter:
+    def write(self, volume: SlicedVolume, masks: Mapping[int, Bools | None]) -> SliceWriter:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
-        writer = self.writer(volume, stack)
+        writer = self.writer(volume)
         writer.begin()
-        writer.writeSlices(masks, stack.axis)
+        writer.writeSlices(masks, volume.stack.axis)
         writer.end()
         self.remember([], writer.written.segmentIds - {self.segmentId})
         return writer
@@ -195,14 +201,14 @@ class Target:
         stack, work = self._stackOf(segmentId) or otherwise, self._works.get(segmentId)
         if work is None or work.stack != stack:
             return self._make(segmentId, volume, stack)
-        work.follow(volume.masks(self.segmentationNode, segmentId, stack))
+        work.follow(masksOn(volume.sliced(stack), self.segmentationNode, segmentId))
         return work
 
     def _make(self, segmentId: str, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
         before, node = self._works.get(segmentId), self.segmentationNode
         objectId = max((one.objectId for one in self._works.values()), default=0) + 1
         prompts = PromptSet(node, segmentId) if before is None else before.prompts
-        masks = volume.masks(node, segmentId, stack)
+        masks = masksOn(volume.sliced(stack), node, segmentId)
         self._works[segmentId] = SegmentWork(node, prompts, objectId, stack, masks)
         return self._works[segmentId]
 

@@ -34,7 +34,7 @@ Payload = Buffer | Growing
 
 def sizeOf(payload: Payload) -> int:
     """Return how many bytes a payload has."""
-    return payload.nbytes if isinstance(payload, memoryview) or hasattr(payload, "pieces") else len(payload)
+    return len(payload) if isinstance(payload, bytes | bytearray) else payload.nbytes
 
 
 def piecesOf(payloads: Sequence[Payload]) -> Iterator[memoryview]:

@@ -10,17 +10,14 @@ import slicer
 import slicer.util
 
 from medsam2_core.image.orientation import SliceOrientation
-from medsam2_core.image.slicing import SliceStack, Slicing
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.geometry import volumeToWorld
+from MedSAM2SlicerLib.geometry import placeInWorld
 from MedSAM2SlicerLib.growing import VoxelHash
-from MedSAM2SlicerLib.layers import Bools
-from MedSAM2SlicerLib.oblique import ObliqueSliceMasks, ObliqueWriter, preparedOblique
+from MedSAM2SlicerLib.oblique import preparedOblique
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.prompts import PromptPlacer
-from MedSAM2SlicerLib.segments import SegmentWriter
-from MedSAM2SlicerLib.slicemasks import SliceMasks, SliceWriter, StoredSliceMasks
+from MedSAM2SlicerLib.slicedvolume import SlicedVolume, slicedVolume
 from MedSAM2SlicerLib.volumes import PreparedVolume, checkedGeometry, prepareVolume, volumeKey, windowOf
 
 _OBLIQUE = 3  # stacks that are kept ready: of a chest CT 35 to 90 MB each, here and in the worker
@@ -44,15 +41,25 @@ class VolumeInUse:
         self._sessions: dict[str, set[SliceStack]] = {}  # by owner
         self._seen: dict[str, str] = {}  # by owner
         self._hash: tuple[int, VoxelHash] | None = None
+        self._place: object = None  # of those that follow
+        self._sliced: dict[SliceStack, SlicedVolume] = {}
 
     @property
     def hasOtherVoxels(self) -> bool:
         """Whether the node has got other voxels since, such as another frame of a sequence."""
         return _changedAt(self.node) != self._changedAt
 
+    def sliced(self, stack: SliceStack) -> SlicedVolume:
+        """Return the volume on slices of a stack: the same value as long as it has the same grid in the same place."""
+        if self._place != (place := (checkedGeometry(self.node), placeInWorld(self.node))):
+            self._place, self._sliced = place, {}
+        if stack not in self._sliced:
+            self._sliced[stack] = slicedVolume(self.node, stack)
+        return self._sliced[stack]
+
     def prepared(self, window: Window | str, stack: SliceStack) -> PreparedVolume:
         """Return the volume as the worker gets it; `window` as in `volumes.windowOf`."""
-        whole, oblique = self._whole(window), stack.oblique(checkedGeometry(self.node))
+        whole, oblique = self._whole(window), self.sliced(stack).oblique
         if oblique is None:
             return whole
         shown = self._resampled.pop(stack, None) or preparedOblique(whole, oblique)
@@ -64,8 +71,8 @@ class VolumeInUse:
     def window(self, window: Window | str) -> Window:
         """Return what `window` stands for now; looked for anew, 10 ms for a chest CT, only when something changed."""
         checkedGeometry(self.node)
-        display = self.node.GetDisplayNode()
-        state = (window, self.node.GetImageData().GetMTime(), display and (display.GetID(), display.GetMTime()))
+        display = self.node and self.node.GetDisplayNode()
+        state = (window, _changedAt(self.node), display and (display.GetID(), display.GetMTime()))
         if self._window is None or self._window[0] != state:
             self._window = state, windowOf(self.node, window)
         return self._window[1]
@@ -117,7 +124,7 @@ class VolumeInUse:
     def voxelsSha256(self) -> VoxelHash:
         """Return the hash of the voxels, taken anew only when they have changed; `work` takes it bit by bit."""
         checkedGeometry(self.node)
-        changed = self.node.GetImageData().GetMTime()
+        changed = _changedAt(self.node)
         if self._hash is None or self._hash[0] != changed:
             self._hash = changed, VoxelHash(slicer.util.arrayFromVolume(self.node))
         return self._hash[1]
@@ -125,40 +132,6 @@ class VolumeInUse:
     def work(self) -> bool:
         """Go on with the hash, once it was asked for, for 10 ms; whether there is more to do."""
         return self._hash is not None and self._hash[1].work(_HASHING_SECONDS)
-
-    def masks(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, stack: SliceStack) -> SliceMasks:
-        """Return a segment as masks of slices."""
-        geometry = checkedGeometry(self.node)
-        oblique = stack.oblique(geometry)
-        if oblique is None:
-            return StoredSliceMasks(segmentationNode, segmentId, geometry.shape_kji, stack.axis)
-        return ObliqueSliceMasks(segmentationNode, segmentId, oblique)
-
-    def onSlices(self, writer: SegmentWriter, stack: SliceStack) -> SliceWriter:
-        """Return what writes masks of slices through `writer`."""
-        oblique = stack.oblique(checkedGeometry(self.node))
-        return writer if oblique is None else ObliqueWriter(writer, oblique)
-
-    def regionOnSlices(self, marked: Bools, stack: SliceStack) -> Bools:
-        """Return a region of the volume (k, j, i) on the grid of slices. 1 s for oblique ones of a chest CT."""
-        oblique = stack.oblique(checkedGeometry(self.node))
-        return marked if oblique is None else oblique.read_all(marked)
-
-    def slicing(self, stack: SliceStack) -> Slicing:
-        """Return the slices, and where their pixels lie."""
-        return stack.slicing(checkedGeometry(self.node))
-
-    def placer(self, stack: SliceStack) -> PromptPlacer:
-        """Return what places prompts on slices."""
-        return PromptPlacer(self.node, stack.axis, stack.oblique(checkedGeometry(self.node)))
-
-    def sliceCentreRas(self, stack: SliceStack, sliceIndex: int) -> tuple[float, float, float]:
-        """Return the world position of a slice's middle."""
-        slicing = self.slicing(stack)
-        rows, columns = slicing.shape
-        middle = slicing.join(sliceIndex, ((columns - 1) / 2, (rows - 1) / 2))
-        r, a, s = volumeToWorld(self.node, slicing.geometry.ijk_to_ras([middle]))[0]
-        return float(r), float(a), float(s)
 
     def modelView(self, window: Window | str, stack: SliceStack, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it: windowed and upright."""

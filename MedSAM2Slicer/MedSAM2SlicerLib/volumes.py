@@ -16,7 +16,7 @@ import slicer.util
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
-from MedSAM2SlicerLib.geometry import volumeGeometry
+from MedSAM2SlicerLib.geometry import geometryOf
 from MedSAM2SlicerLib.growing import GrowingArray, VoxelHash
 
 _COLOUR_COMPONENTS = (3, 4)
@@ -61,7 +61,7 @@ def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geomet
         raise VolumeError(f"{name} is no scalar volume: choose a CT, MR or other grey volume.")
     if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
         raise VolumeError(f"{name} is a label map, not an image: choose the volume it was drawn on.")
-    geometry = volumeGeometry(volumeNode)
+    geometry = geometryOf(volumeNode)
     components = volumeNode.GetImageData().GetNumberOfScalarComponents()
     if components in _COLOUR_COMPONENTS:
         raise VolumeError(f"{name} is a colour image: convert it with the module Vector to Scalar Volume first.")
@@ -93,7 +93,7 @@ def volumeKey(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window) -> str
     over the ID gets another key.
     """
     changed = volumeNode.GetImageData().GetMTime()
-    grid = repr((volumeGeometry(volumeNode), window.lower, window.upper))
+    grid = repr((geometryOf(volumeNode), window.lower, window.upper))
     return f"{volumeNode.GetID()}:{changed}:{hashlib.sha256(grid.encode()).hexdigest()[:16]}"
 
 

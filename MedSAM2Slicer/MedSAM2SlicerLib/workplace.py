@@ -124,13 +124,13 @@ class Workplace:
     def sliceCount(self) -> int:
         """Number of slices along the axis; 0 without a usable volume."""
         try:
-            return self._volume.slicing(self.stack).count
+            return self._volume.sliced(self.stack).slicing.count
         except MedSAM2Error:
             return 0
 
     def sliceCentreRas(self, sliceIndex: int) -> tuple[float, float, float]:
         """World position of a slice's middle. Raises VolumeError without a usable volume."""
-        return self._volume.sliceCentreRas(self.stack, sliceIndex)
+        return self._volume.sliced(self.stack).centreRas(sliceIndex)
 
     def modelView(self, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it. Raises VolumeError without a usable volume."""
@@ -250,7 +250,7 @@ class Workplace:
 
     def _owner(self) -> str:
         """Whose sessions in the worker these are."""
-        return f"{self._number}/{self.segmentationNode.GetID()}"
+        return f"{self._number}/{self.segmentationNode.GetID() if self.segmentationNode else ''}"
 
     def _lookAtVolume(self) -> None:
         """Notice other voxels than before, or another window, with which all sessions are new. Raises VolumeError."""
@@ -264,7 +264,7 @@ class Workplace:
         self._volume = VolumeInUse(volumeNode)
 
     def _placer(self) -> PromptPlacer:
-        return self._volume.placer(self.stack)
+        return PromptPlacer(self._volume.sliced(self.stack))
 
     def _work(self) -> SegmentWork | None:
         """The segment at work; None where there is none, or no usable volume."""
@@ -278,7 +278,7 @@ class Workplace:
         ensured = self._target.ensured(self._volume.node)
         if ensured is not self._target:
             self._moveTo(ensured)
-        return self._target.work(self._volume, self._options.stack)
+        return self._target.segmentWork(self._volume, self._options.stack)
 
     def _addPoint(self, positionRas: Sequence[float], include: bool) -> int:
         """Make a point prompt; returns its slice. Raises MedSAM2Error where there cannot be one."""
@@ -325,7 +325,7 @@ class Workplace:
 
     def _write(self, masks: Mapping[int, Bools | None]) -> SliceWriter:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
-        writer = self._target.write(self._volume, masks, self.stack)
+        writer = self._target.write(self._volume.sliced(self.stack), masks)
         if said := tellEmptied(writer.emptied):
             self.noticed.emit(said)
         return writer

@@ -56,10 +56,10 @@ class EffectFace(VTKObservationMixin):
         scriptedEffect.addOptionsWidget(self.uiWidget)
         self.uiWidget.show()
         self.uiWidget.layout().setContentsMargins(0, 0, 0, 0)  # the options have margins of their own
-        source, prompts = EditorSource(self.ui, self.controller), GestureControls(self.ui, self.controller)
+        source, self._prompts = EditorSource(self.ui, self.controller), GestureControls(self.ui, self.controller)
         choices = effectchoices.read(scriptedEffect)
-        self.panel = Panel(self.ui, self.controller, services, source, prompts, choices)
-        self.gestures = SliceGestures(scriptedEffect, prompts.addPoint, prompts.addBox, self._mayDraw)
+        self.panel = Panel(self.ui, self.controller, services, source, self._prompts, choices)
+        self.gestures = SliceGestures(scriptedEffect, self._prompts.addPoint, self._prompts.addBox, self._mayDraw)
         keys = {key: action for key, action in self.panel.actions().items() if key != "Esc"}  # see EscapeKey
         self._shortcuts = Shortcuts(self.uiWidget, keys)
         self._escape = EscapeKey(self._stop)
@@ -118,10 +118,9 @@ class EffectFace(VTKObservationMixin):
     def _mayDraw(self) -> bool:
         """Whether a gesture may begin: prompts can be used, and the segment is seen, or the person wants it so."""
         # A dialog that asked has also swallowed the release of the button.
-        return (
-            self.panel.prompts.mayPrompt()
-            and self._effect.confirmCurrentSegmentVisible() == self._effect.ConfirmedWithoutDialog
-        )
+        if not self._prompts.mayPrompt():
+            return False
+        return bool(self._effect.confirmCurrentSegmentVisible() == self._effect.ConfirmedWithoutDialog)
 
     def _stop(self) -> bool:
         """Stop what is going on; return whether anything was."""

@@ -21,7 +21,7 @@ from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.messageline import MessageLine
 from MedSAM2SlicerLib.ui.models import ModelControls
 from MedSAM2SlicerLib.ui.optioncontrols import OptionControls
-from MedSAM2SlicerLib.ui.part import otherSegments
+from MedSAM2SlicerLib.ui.part import Closing, otherSegments
 from MedSAM2SlicerLib.ui.rangepopup import RangePopup
 from MedSAM2SlicerLib.ui.redrawing import Redrawing
 from MedSAM2SlicerLib.ui.replaycontrols import ReplayControls
@@ -164,9 +164,8 @@ class Panel:
         self._faultShowing.cancel()
         self._timer.stop()
         self._timer.deleteLater()  # which keeps the panel alive, with its controller and the volume's copy
-        for part in (self.source, self.prompts, self.line, self.review):
-            part.close()
-        for part in (self.redrawing, self.replay, self.models, self.support, self.inView):
+        parts: list[Closing] = [self.source, self.prompts, self.line, self.review, self.redrawing, self.replay]
+        for part in [*parts, self.models, self.support, self.inView]:
             part.close()
         for signal, slot in self._heard():
             signal.disconnect(slot)
@@ -322,7 +321,7 @@ class Panel:
     def _offerSlices(self) -> None:
         """Let the range be of the slices that are worked on."""
         count, volume = self.controller.sliceCount(), self.controller.volumeNode
-        self.options.setSlices(count, f"{volume.GetID()}/{self.controller.stack.name}" if count else "")
+        self.options.setSlices(count, f"{volume.GetID()}/{self.controller.stack.name}" if volume else "")
 
     def _offerRegions(self) -> None:
         """Offer to stay inside the other segments, and the ROIs of the scene as they are named now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from slicer.i18n import tr as _
 
@@ -11,6 +11,13 @@ from MedSAM2SlicerLib.slicestates import PROPAGATED
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
     from MedSAM2SlicerLib.signal import Signal, Slot
+
+
+class Closing(Protocol):
+    """What there is of a panel, as long as there is a panel."""
+
+    def close(self) -> None:
+        """Let go of everything."""
 
 
 class Part:

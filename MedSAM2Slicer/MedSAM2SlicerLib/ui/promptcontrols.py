@@ -104,7 +104,7 @@ class PromptControls(Part):
     def _onPlaced(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
         self.view = view or self.view
         if view and isNewBox:
-            views.flatten(node, view, self.controller)
+            views.flatten(node, view, self.controller.volumeNode)
             self.controller.keepBox(node.GetID())
         if view and len(self.controller.prompts()) == 1:
             self.firstPlaced.emit(view)

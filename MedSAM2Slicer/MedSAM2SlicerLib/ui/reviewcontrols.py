@@ -106,7 +106,7 @@ class ReviewControls(Part):
 
     def _mark(self, toggle: Callable[[int], None]) -> None:
         whyNot = self._whyNoMark()
-        if whyNot:
+        if whyNot or self.shown is None:
             self.controller.noticed.emit(whyNot)
         else:
             toggle(self.shown)
@@ -114,7 +114,7 @@ class ReviewControls(Part):
 
     def _showMarks(self) -> None:
         """Show of the slice in view whether it is accepted or locked."""
-        review = self.controller.slices().get(self.shown)
+        review = None if self.shown is None else self.controller.slices().get(self.shown)
         for button, state in ((self.ui.acceptButton, ACCEPTED), (self.ui.lockButton, LOCKED)):
             explain(button, self._whyNoMark())
             button.checked = review is not None and review.state == state
@@ -137,16 +137,16 @@ class ReviewControls(Part):
         if self.controller.busy:  # the end of the propagation asks again
             return
         measures = self.controller.measures()
-        self.summary = "" if measures is None else self._text(measures)
+        segmentation = self.controller.segmentationNode
+        self.summary = "" if measures is None or segmentation is None else self._text(segmentation, measures)
         self.measured.emit()
 
     def _forgetMeasures(self) -> None:
         self.summary = ""
         self.measured.emit()
 
-    def _text(self, measures: Measures) -> str:
-        segments = self.controller.segmentationNode.GetSegmentation()
-        name = segments.GetSegment(self.controller.segmentId).GetName()
+    def _text(self, segmentationNode: Any, measures: Measures) -> str:
+        name = segmentationNode.GetSegmentation().GetSegment(self.controller.segmentId).GetName()
         return text.segmentText(name, measures, self.controller.stops())
 
     def _showThumbnail(self) -> None:

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.slicing import SliceStack
-from MedSAM2SlicerLib.geometry import viewAxis, volumeGeometry
+from MedSAM2SlicerLib.geometry import geometryOf, viewAxis
 from MedSAM2SlicerLib.oblique import isAlong, viewStack
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def stackOfView(controller: Controller, view: Any) -> SliceStack:
 def stackOfPlane(volumeNode: Any, plane: str) -> SliceStack:
     """Return the volume's axial, coronal or sagittal slices; the default if the volume cannot be used."""
     try:
-        return SliceStack(volumeGeometry(volumeNode).anatomical_axis(plane))
+        return SliceStack(geometryOf(volumeNode).anatomical_axis(plane))
     except VolumeError:
         return SliceStack()
 
@@ -79,24 +79,24 @@ def whyUnseen(controller: Controller) -> str:
         return _("No slice is in view.")
     if controller.stack.plane is not None:
         return _("No slice view is turned as the segment's slices are: turn one back.")
-    plane = controller.stack.slicing(volumeGeometry(controller.volumeNode)).plane
+    plane = controller.stack.slicing(geometryOf(controller.volumeNode)).plane
     return _("No slice view shows the segment's slices: choose a layout with {plane} slices.").format(plane=plane)
 
 
-def flatten(roiNode: Any, view: Any, controller: Controller) -> None:
+def flatten(roiNode: Any, view: Any, volumeNode: Any) -> None:
     """Make a box as deep as a slice, across a view.
 
     Slicer makes one drawn by two clicks as deep as it is wide, which would put it on another slice near the volume's
     ends, and through slices nobody looked at.
     """
     try:
-        axis = viewAxis(controller.volumeNode, view).axis
+        axis = viewAxis(volumeNode, view).axis
     except VolumeError:
         return
     normal = np.array([view.GetSliceToRAS().GetElement(row, 2) for row in range(3)])
     toWorld = slicer.util.arrayFromVTKMatrix(roiNode.GetObjectToWorldMatrix())[:3, :3]
     size = list(roiNode.GetSize())
-    size[int(np.argmax(np.abs(normal @ toWorld)))] = controller.volumeNode.GetSpacing()[2 - axis]
+    size[int(np.argmax(np.abs(normal @ toWorld)))] = volumeNode.GetSpacing()[2 - axis]
     roiNode.SetSize(size)
 
 

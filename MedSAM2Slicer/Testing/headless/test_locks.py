@@ -111,7 +111,7 @@ def test_oblique_slices_that_were_locked_count(neighbours: Neighbours) -> None:
     plane[1:3, 1:3] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
     stack = SliceStack(0, tuple(tuple(row) for row in plane.tolist()))
     neighbours.controller.setOptions(RunOptions(stack=stack))
-    slices = stack.oblique(neighbours.controller._volume.slicing(SliceStack()).geometry)
+    slices = stack.oblique(neighbours.controller._volume.sliced(SliceStack()).geometry)
     before = neighbours.mask(neighbours.first)
     owners = np.where(before, slices.indexes(tuple(np.indices(before.shape))), -1)
     index = int(np.bincount(owners[before]).argmax())

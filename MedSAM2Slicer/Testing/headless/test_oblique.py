@@ -20,6 +20,7 @@ from MedSAM2SlicerLib import oblique, segments, volumes
 from MedSAM2SlicerLib.geometry import volumeToWorld, worldToVolume
 from MedSAM2SlicerLib.history import EditHistory
 from MedSAM2SlicerLib.prompts import PromptPlacer
+from MedSAM2SlicerLib.slicedvolume import slicedVolume
 from MedSAM2SlicerLib.slicemasks import SliceMasks
 
 SHAPE = (20, 40, 36)
@@ -256,7 +257,7 @@ def test_the_model_sees_the_window_and_a_key_of_its_own(nodes: Any) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_prompts_lie_where_they_are_seen(nodes: Any, randomGrid: Callable, randomRigid: Callable, seed: int) -> None:
     case = Case(nodes, randomGrid(seed), nodes.transform(randomRigid(seed)))
-    placer = PromptPlacer(case.volume, 0, case.slices)
+    placer = PromptPlacer(slicedVolume(case.volume, oblique.viewStack(case.volume, case.view)))
     count, rows, columns = case.slices.geometry.shape_kji
     low, high = (columns // 4, rows // 4, count // 2), (3 * columns // 4, 3 * rows // 4, count // 2)
     world = volumeToWorld(case.volume, case.slices.geometry.ijk_to_ras([low, high]))
@@ -278,7 +279,9 @@ def test_prompts_lie_where_they_are_seen(nodes: Any, randomGrid: Callable, rando
 def test_a_segment_is_a_prompt_on_the_slices_it_is_on(nodes: Any) -> None:
     case = Case(nodes)
     case.paint(case.ellipsoid)
-    placed = PromptPlacer(case.volume, 0, case.slices).segment(case.segmentation, case.segmentId)
+    placed = PromptPlacer(slicedVolume(case.volume, oblique.viewStack(case.volume, case.view))).segment(
+        case.segmentation, case.segmentId
+    )
     assert [one.prompt.slice_index for one in placed] == [n for n, mask in enumerate(case.masks) if mask.any()]
     for one in placed:
         np.testing.assert_array_equal(one.prompt.mask, case.masks[one.prompt.slice_index])

@@ -12,12 +12,14 @@ import slicer.util
 import vtk
 
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from MedSAM2SlicerLib import segments
 from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.promptnodes import otherMarkups
 from MedSAM2SlicerLib.prompts import PromptPlacer, fillPolygon
 from MedSAM2SlicerLib.promptset import PromptSet
+from MedSAM2SlicerLib.slicedvolume import slicedVolume
 
 SHAPE = (10, 20, 30)
 SQUARE = [(4.5, 5.5), (12.5, 5.5), (12.5, 11.5), (4.5, 11.5)]  # in-plane x, y; holds 8 x 6 pixel centres
@@ -37,7 +39,7 @@ class Case:
     def __init__(self, nodes: Any, grid: np.ndarray, axis: int, parent: Any = None) -> None:
         self.nodes, self.axis = nodes, axis
         self.volume = nodes.volume(shape=SHAPE, matrix=grid, parent=parent)
-        self.placer = PromptPlacer(self.volume, axis)
+        self.placer = PromptPlacer(slicedVolume(self.volume, SliceStack(axis)))
 
     def world(self, *voxels: Any) -> np.ndarray:
         return ijkToWorld(self.volume, voxels)
@@ -108,7 +110,7 @@ def test_a_line_is_the_long_axis_of_an_ellipse(case: Case, ends: Any) -> None:
 
 def test_a_line_through_slices_is_a_box_on_the_middle_one(nodes: Any) -> None:
     volume = nodes.volume(shape=SHAPE)
-    found = PromptPlacer(volume, 0).line(nodes.line(ijkToWorld(volume, [[9, 9, 2], [15, 9, 6]]))).prompt
+    found = PromptPlacer(slicedVolume(volume)).line(nodes.line(ijkToWorld(volume, [[9, 9, 2], [15, 9, 6]]))).prompt
     x, y = np.sqrt(36 + 0.49 * 16) / 2, 0.7 * np.sqrt(52) / 2  # of the ellipsoid around the line
     assert found.slice_index == 4
     assert found.box == pytest.approx((12 - x, 9 - y, 12 + x, 9 + y), abs=2e-3)
@@ -117,7 +119,7 @@ def test_a_line_through_slices_is_a_box_on_the_middle_one(nodes: Any) -> None:
 def test_a_line_is_placed_as_a_prompt(nodes: Any) -> None:
     volume = nodes.volume(shape=SHAPE)
     segmentation, segmentId = segments.ensureSegmentation(volume, name="lesion")
-    prompts, placer = PromptSet(segmentation, segmentId), PromptPlacer(volume, 0)
+    prompts, placer = PromptSet(segmentation, segmentId), PromptPlacer(slicedVolume(volume))
     node = prompts.nodeToPlace("line")
     assert node.IsA("vtkMRMLMarkupsLineNode")
     assert node.GetName() == "lesion line"
@@ -139,7 +141,8 @@ def test_a_measurement_is_taken_as_a_prompt_and_outlives_it(nodes: Any) -> None:
     volume = nodes.volume(shape=SHAPE)
     segmentation, first = segments.ensureSegmentation(volume, name="lesion")
     second = segmentation.GetSegmentation().AddEmptySegment("", "other")
-    mine, others, placer = PromptSet(segmentation, first), PromptSet(segmentation, second), PromptPlacer(volume, 0)
+    mine, others = PromptSet(segmentation, first), PromptSet(segmentation, second)
+    placer = PromptPlacer(slicedVolume(volume))
     line = nodes.line(ijkToWorld(volume, [[9, 9, 5], [15, 9, 5]]), "long axis")
     asDrawn = line.GetAttributeNames(), line.GetNodeReferenceID("MedSAM2.Segmentation")
     assert mine.items(placer) == []

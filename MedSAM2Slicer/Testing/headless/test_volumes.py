@@ -1,4 +1,4 @@
-"""A volume as the model gets it: what is refused, which window, when its key changes."""
+"""A volume as the model gets it: what is refused, which window, when its key changes, how often its grid is read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
+from controllerbench import ControllerBench
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
-from MedSAM2SlicerLib import volumes
+from MedSAM2SlicerLib import geometry, volumes
+from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 
@@ -111,6 +114,27 @@ def test_the_voxel_hash_is_that_of_the_content(nodes: Any) -> None:
     assert volumes.voxelHash(first) != volumes.voxelHash(wider)
 
 
+def test_a_volume_on_slices_is_one_value_until_its_grid_or_place_changes(nodes: Any) -> None:
+    parent, other = nodes.transform(np.eye(4)), nodes.transform(np.diag([1, 1, 2, 1]))
+    volume = nodes.volume(parent=parent)
+    used, stack = VolumeInUse(volume), SliceStack(1)
+    changes = [
+        lambda: volume.SetSpacing(1, 1, 2),
+        lambda: slicer.util.updateVolumeFromArray(volume, np.zeros((3, 4, 5))),
+        lambda: parent.SetAndObserveTransformNodeID(other.GetID()),
+        lambda: volume.SetAndObserveTransformNodeID(None),
+    ]
+    for change in changes:
+        before = used.sliced(stack)
+        centre = before.centreRas(1)
+        assert used.sliced(stack) is before
+        assert used.sliced(SliceStack(2)).stack == SliceStack(2)
+        change()
+        assert used.sliced(stack) is not before
+        assert used.sliced(stack).centreRas(1) != centre
+    np.testing.assert_allclose(used.sliced(stack).centreRas(1), ijkToWorld(volume, [[2, 1, 1]])[0])
+
+
 def test_the_hash_is_taken_bit_by_bit(nodes: Any) -> None:
     large = nodes.volume(np.random.default_rng(0).integers(0, 99, (200, 128, 128)).astype(np.int16))
     used = VolumeInUse(large)
@@ -121,3 +145,43 @@ def test_the_hash_is_taken_bit_by_bit(nodes: Any) -> None:
     assert hashed.result() == volumes.voxelHash(large)
     large.GetImageData().Modified()
     assert used.voxelsSha256() is not hashed
+
+
+@pytest.fixture
+def grids(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The volumes whose grid is worked out, each time it is."""
+    asked: list[Any] = []
+    monkeypatch.setattr(geometry, "volumeGeometry", lambda node: asked.append(node) or volumeGeometry(node))
+    return asked
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_the_grid_is_worked_out_once_for_a_click(bench: ControllerBench, grids: list[Any], k: int) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    bench.volume.Modified()
+    grids.clear()
+    bench.controller.addPoint(ijkToWorld(bench.volume, [[4, 4, k]])[0])
+    bench.client.answer(k)
+    bench.controller.tick()
+    assert grids == [bench.volume]
+    bench.controller.addPoint(ijkToWorld(bench.volume, [[4, 3, k]])[0], include=False)
+    assert grids == [bench.volume]
+
+
+def test_the_grid_is_worked_out_at_most_once_for_what_a_panel_shows(done: ControllerBench, grids: list[Any]) -> None:
+    controller = done.controller
+
+    def ask() -> int:
+        grids.clear()
+        controller.tick()
+        controller.whyNot(), controller.sliceCount(), controller.segmentsWithPrompts(), controller.intervals()
+        controller.prompts(), controller.slices(), controller.doubtful(), controller.edited(), controller.measures()
+        controller.whyNotRedraw(), controller.sliceCentreRas(3), controller.modelView(3)
+        return len(grids)
+
+    assert ask() == 0
+    done.volume.Modified()
+    assert ask() == 1
+    done.volume.GetImageData().Modified()
+    assert ask() == 1

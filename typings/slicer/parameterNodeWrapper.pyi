@@ -1,0 +1,5 @@
+from typing import TypeVar
+
+_Class = TypeVar("_Class")
+
+def parameterNodeWrapper(classtype: type[_Class]) -> type[_Class]: ...
