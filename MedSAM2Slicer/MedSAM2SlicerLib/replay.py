@@ -235,7 +235,7 @@ def _modelName(settings: FileSettings) -> str:
     named = settings.model or "starter"
     published = next((name for name, entry in catalogue.items() if entry.sha256 == settings.model_sha256), named)
     if published not in catalogue:
-        raise PromptError(f"The run used the model {named!r}, which is not in the catalogue: give its path as model.")
+        raise PromptError(f"The run used the model {named!r}, which is not in the catalog: give its path as model.")
     return published
 
 

@@ -305,7 +305,7 @@ def test_another_volume_is_noted_and_masks_must_fit(
     [
         ({}, "no list 'objects'"),
         ({"objects": [{"name": "a", "prompts": [{"kind": "points", "points_ras": [[0, 0, 0]], "labels": [1]}]}],
-          "settings": {"model": "/etc/passwd"}}, "not in the catalogue: give its path"),
+          "settings": {"model": "/etc/passwd"}}, "not in the catalog: give its path"),
         ("no.json", "Cannot be read"),
     ],
 )  # fmt: skip

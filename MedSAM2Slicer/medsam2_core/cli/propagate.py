@@ -24,7 +24,7 @@ _EXAMPLES = """examples:
           --object liver --box 120,140,300,330@57 --object spleen --point 380,300,60 --report run.json
   medsam2 propagate ct.nii.gz --output again.seg.nrrd --prompts run.json
 
-Ctrl+C ends a run after the slice at hand; the slices done are written. Not for clinical use.
+Ctrl+C ends a run after the current slice; the slices that are done are written. Not for clinical use.
 """
 
 
@@ -68,7 +68,7 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """Settings default to None, so that those of a run file count where the user gave none."""
-    group = parser.add_argument_group("settings", "Those not given come from --prompts, else the default.")
+    group = parser.add_argument_group("settings", "Those not given come from --prompts, or have their defaults.")
     group.add_argument(
         "--model", metavar="NAME|FILE", help="of `medsam2 models list`, or a checkpoint (default: starter)"
     )
@@ -79,7 +79,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--window", metavar="NAME|LEVEL/WIDTH|auto", help="such as lung or 40/400 (default: auto)")
     group.add_argument(
-        "--range", metavar="A:B", help="slices from A to before B; either may be left out (default: all)"
+        "--range", metavar="A:B", help="slices from A up to but not including B; either may be omitted (default: all)"
     )
     group.add_argument("--direction", choices=("both", "forward", "backward"), help="default: both")
     group.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), help="default: auto, by the model")

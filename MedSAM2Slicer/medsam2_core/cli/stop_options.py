@@ -10,13 +10,13 @@ from collections.abc import Callable
 def add_stop_options(parser: argparse.ArgumentParser) -> None:
     """Add --stop-absent, --stop-area, --stop-change, --stop-distance and --stop-outside; None where not given."""
     group = parser.add_argument_group(
-        "stop rules", "When a direction without another prompt ahead ends; 0 switches a rule off."
+        "stop rules", "When a direction with no other prompt ahead ends; 0 turns a rule off."
     )
     for option, metavar, kind, summary in (
         ("--stop-absent", "N", _number(int), "object absent on N slices in a row (default: 3)"),
         ("--stop-area", "MM2", _number(float), "area smaller than this"),
         ("--stop-change", "PERCENT", _number(float), "area changed by more than this from slice to slice"),
-        ("--stop-distance", "MM", _number(float), "further than this from the prompted slice"),
+        ("--stop-distance", "MM", _number(float), "farther than this from the prompted slice"),
         ("--stop-outside", "FILE[:NAME]", str, "more than half of the mask outside a mask on the volume's grid"),
     ):
         group.add_argument(option, type=kind, metavar=metavar, help=summary)
@@ -24,7 +24,7 @@ def add_stop_options(parser: argparse.ArgumentParser) -> None:
 
 def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     """Add --threshold and --smooth; None where not given."""
-    group = parser.add_argument_group("drawing", "How what the model found becomes masks; slices of --mask stay.")
+    group = parser.add_argument_group("drawing", "How the model's output becomes masks; slices given by --mask stay.")
     group.add_argument(
         "--threshold",
         type=_number(float, 0.001, 0.999),

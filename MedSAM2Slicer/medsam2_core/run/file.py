@@ -87,14 +87,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; PromptError if it cannot be read or is something else."""
     try:
         if path.stat().st_size > _LARGEST_BYTES:
-            raise PromptError(f"{path}: Too large for a run file: give a report of medsam2 propagate.")
+            raise PromptError(f"{path}: Too large for a run file: give a report from medsam2 propagate.")
         content = text.read_json(path)
     except OSError as error:
         raise PromptError(f"{path}: Cannot be read ({error.strerror or error}): check the path.") from error
     except text.TextError as error:
-        raise PromptError(f"{path}: Not valid JSON ({error}): give a report of medsam2 propagate.") from error
+        raise PromptError(f"{path}: Not valid JSON ({error}): give a report from medsam2 propagate.") from error
     if not isinstance(content, dict):
-        raise PromptError(f"{path}: Holds no run: give a report of medsam2 propagate or {{'objects': [...]}}.")
+        raise PromptError(f"{path}: Holds no run: give a report from medsam2 propagate or {{'objects': [...]}}.")
     return content
 
 
@@ -305,7 +305,7 @@ def _range(raw: list[Any]) -> tuple[int, int]:
 def _stop(raw: dict[str, Any]) -> dict[str, Any]:
     unknown = raw.keys() - set(_STOP_RULES)
     if unknown:
-        raise PromptError(f"settings.stop.{min(unknown)} is no rule: use {', '.join(_STOP_RULES)}.")
+        raise PromptError(f"settings.stop.{min(unknown)} is not a rule: use {', '.join(_STOP_RULES)}.")
     return {key: None if value is None else _rule(key, value, f"settings.stop.{key}") for key, value in raw.items()}
 
 
@@ -381,7 +381,7 @@ def _list(raw: dict[str, Any], key: str, where: str) -> list[Any]:
     value = raw.get(key)
     if isinstance(value, list):
         return value
-    raise PromptError(f"{where} has no list {key!r}: add it, as in a report of medsam2 propagate.")
+    raise PromptError(f"{where} has no list {key!r}: add it, as in a report from medsam2 propagate.")
 
 
 def _dict(value: Any, where: str) -> dict[str, Any]:

@@ -214,7 +214,7 @@ BABBLE = {
         f"""{HELLO}; {ANSWER}; h = b'{{"payloads": [9999999999]}}'; out(b"MS2W", len(h).to_bytes(4, "big"), h)""",
         "payloads of 9999999999 bytes",
     ),
-    "no JSON": (f'{HELLO}; {ANSWER}; out(b"MS2W" + bytes([0, 0, 0, 2]) + b"[}}")', "no JSON"),
+    "no JSON": (f'{HELLO}; {ANSWER}; out(b"MS2W" + bytes([0, 0, 0, 2]) + b"[}}")', "not JSON"),
     "half a frame": (f"{HELLO}; {ANSWER}; out(encode({{'id': 1}})[0][:9]); sys.exit(3)", "ended with code 3"),
     "another protocol": (
         'out(*encode({"event": "hello", "protocol": PROTOCOL + 1, "version": "9.9"}))',
