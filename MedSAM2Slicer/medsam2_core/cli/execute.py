@@ -69,7 +69,9 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outc
     stop = stop or m2.CancelToken()
     sha256 = plan.model.sha256()
     if plan.expected_sha256 not in (None, sha256):
-        print(f"Note: {plan.model.name} has other weights than the run had, so the mask may differ.", file=sys.stderr)
+        print(
+            f"Note: {plan.model.name} has different weights than the run had, so the mask may differ.", file=sys.stderr
+        )
     model = m2.load_model(plan.model.source, device=plan.device, image_size=plan.image_size)
     slicing = plan.slicing
     orientation = SliceOrientation.upright(slicing.geometry, slicing.axis)

@@ -227,7 +227,7 @@ def test_a_changed_model_is_noted(run, ct: Path, checkpoint: Path, capsys, monke
         json.dumps({"objects": [{"name": "ball", "prompts": prompts}], "settings": settings}), encoding="utf-8"
     )
     assert run("propagate", ct, "--output", OUT, "--prompts", REPORT, "--quiet") == 0
-    assert capsys.readouterr().err == "Note: starter has other weights than the run had, so the mask may differ.\n"
+    assert capsys.readouterr().err == "Note: starter has different weights than the run had, so the mask may differ.\n"
 
 
 # Refusals

@@ -157,7 +157,7 @@ def test_a_stalled_worker_is_replaced(make_client, block) -> None:
     clock.pass_seconds(client, 29)
     assert not reasons
     clock.pass_seconds(client, 2)
-    assert reasons == ["The model process gave no sign of life for 30 s."]
+    assert reasons == ["The model process did not respond for 30 s."]
     assert call.wait().objects
 
 
@@ -220,7 +220,7 @@ BABBLE = {
         'out(*encode({"event": "hello", "protocol": PROTOCOL + 1, "version": "9.9"}))',
         rf"version 9.9\) speaks protocol {PROTOCOL + 1}",
     ),
-    "no greeting": ('out(*encode({"id": 1, "event": "result"}))', "no MedSAM2Slicer worker"),
+    "no greeting": ('out(*encode({"id": 1, "event": "result"}))', "not a MedSAM2Slicer worker"),
     "the end at once": ('sys.stderr.write("one\\nModuleNotFoundError: torch\\n"); sys.exit(1)', "code 1: ModuleNot"),
     "nonsense results": (
         f"{HELLO}; {ANSWER}; answer_everything()",
