@@ -20,7 +20,7 @@ help:
 	@echo "make fuzz        give 10,000 damaged files to the command line"
 	@echo "make mainthread  measure how long the interface stands while the model works (prints a table)"
 	@echo "make pictures    draw what Slicer's views show (writes docs/pictures)"
-	@echo "make test        check style, types and behaviour"
+	@echo "make test        check style, types and behavior"
 	@echo "make slicer-test SLICER=/path/to/Slicer   self tests and tutorial in a real Slicer (see slicer-test/)"
 	@echo "make lint        check style and types only"
 	@echo "make clean       remove what the commands above wrote, but not $(VENV) and downloads"

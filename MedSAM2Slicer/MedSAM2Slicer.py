@@ -46,14 +46,14 @@ class MedSAM2Slicer(ScriptedLoadableModule):
         self.parent.dependencies = ["Segmentations", "Markups", "Volumes"]
         self.parent.contributors = ["MedSAM2Slicer contributors"]
         self.parent.helpText = _(
-            "Segments a volume from a click or a box on one slice: MedSAM-2 takes the slices for a video and carries "
+            "Segments a volume from a click or a box on one slice: MedSAM-2 treats the slices as a video and carries "
             "the object from slice to slice. Choose a volume, press Include or Box, click on the object, press "
             'Propagate. Not for clinical use. <a href="{url}">Documentation</a>.'
         ).format(url=_HOMEPAGE)
         self.parent.acknowledgementText = _(
             "The method is MedSAM-2 (Oxford): J. Zhu, A. Hamdi, Y. Qi, Y. Jin and J. Wu, Medical SAM 2: Segment "
             "medical images as video via Segment Anything Model 2, arXiv 2408.00874. MedSAM2 (Toronto) by J. Ma, "
-            "B. Wang and others is another work; its weights are one of the models to choose from. Both build on "
+            "B. Wang and others is a separate work; its weights are one of the models to choose from. Both build on "
             "SAM 2 by Meta."
         )
         slicer.app.connect("startupCompleted()", guarded(registerSampleData))
@@ -367,4 +367,4 @@ class MedSAM2SlicerTest(ScriptedLoadableModuleTest):
         suite = unittest.TestLoader().discover(str(_HERE / "Testing" / "Python"), "test_*.py")
         result = unittest.TextTestRunner(verbosity=2).run(suite)
         if not result.wasSuccessful():
-            raise AssertionError(f"{len(result.failures)} self tests failed, {len(result.errors)} broke off.")
+            raise AssertionError(f"{len(result.failures)} self tests failed, {len(result.errors)} ended with an error.")

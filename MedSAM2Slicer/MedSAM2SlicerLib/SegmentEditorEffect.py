@@ -59,7 +59,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             _("<b>Left-click after x:</b> this does not belong to it; <b>a</b> goes back."),
             _("<b>Drag:</b> a box around the object."),
             _("<b>p:</b> carry the mask through all slices; <b>Esc</b> stops and keeps what is done."),
-            _("Then correct a slice with any tool, and propagate again: only what it touches is drawn anew."),
+            _("Then correct a slice with any tool, and propagate again: only the slices it affects are drawn again."),
         ]
         title = _("Segment an object from a click or a box on one slice")
         # Slicer shows what is before the first <br>, an ellipsis, and the rest when it is asked for.

@@ -222,7 +222,7 @@ class WorkerClient:
                 self._connection.send({"request": "cancel", "of": exchange.id})
             return
         self._end(call)
-        call.fail(Cancelled("Cancelled."))
+        call.fail(Cancelled("Canceled."))
 
     def pump(self, seconds: float) -> None:
         """Wait up to so many seconds for something to happen and deliver it. Raises nothing of its own."""
@@ -289,10 +289,10 @@ class WorkerClient:
         call.losses += 1
         if call.cancelDeadline is not None:
             self._end(call)
-            call.fail(Cancelled("Cancelled; the model process had to be ended."))
+            call.fail(Cancelled("Canceled; the model process had to be stopped."))
         elif call.losses >= _TRIES:
             self._end(call)
-            call.fail(WorkerError(f"{error} It was tried {_TRIES} times; the log {self.log.path} may say more."))
+            call.fail(WorkerError(f"{error} It was tried {_TRIES} times; see the log {self.log.path}."))
         else:
             self.restarted.emit(str(error))
 

@@ -61,7 +61,7 @@ class WorkerCommand:
         *start, last = self.arguments
         if last != "worker":
             raise WorkerError(
-                _('"{command}" does not end with "worker": let the command end with "medsam2 worker".').format(
+                _('"{command}" does not end with "worker": end the command with "medsam2 worker".').format(
                     command=str(self)
                 )
             )

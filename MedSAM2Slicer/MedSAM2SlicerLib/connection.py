@@ -84,7 +84,7 @@ class Connection:
         if not self.hasGreeted and silent > self._timeouts.start:
             self.lose(f"the model process did not start within {self._timeouts.start:.0f} s")
         elif self.hasGreeted and isBusy and silent > self._timeouts.stall:
-            self.lose(f"the model process gave no sign of life for {self._timeouts.stall:.0f} s")
+            self.lose(f"the model process did not respond for {self._timeouts.stall:.0f} s")
 
     def close(self) -> None:
         """Say good-bye, wait a little, end the process. The listener hears nothing of it."""
@@ -155,14 +155,14 @@ def _chatter(data: bytes) -> str:
     """What to do about a shell that speaks before the worker does."""
     said = " ".join(data[:60].decode(errors="replace").split()) or "a blank line"
     return (
-        f"The worker's command printed something before the worker spoke ({said}): keep its shell's start-up files "
+        f"The worker's command printed something before the worker answered ({said}): keep its shell's start-up files "
         "(such as ~/.bashrc, a greeting or a module's message) from printing, or let them print to stderr (>&2)."
     )
 
 
 def _checkGreeting(header: Header) -> None:
     if header.get("event") != "hello":
-        raise WorkerError("The program that was started is no MedSAM2Slicer worker: check the worker's command.")
+        raise WorkerError("The program that was started is not a MedSAM2Slicer worker: check the worker's command.")
     if header.get("protocol") != PROTOCOL:
         raise WorkerError(
             f"The worker (version {str(header.get('version'))[:20]}) speaks protocol {str(header.get('protocol'))[:9]} "

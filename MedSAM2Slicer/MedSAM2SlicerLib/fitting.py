@@ -51,7 +51,7 @@ def whyNoFit(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slice
     if all(isEmpty(boxOf(layer)) or _haveOneGrid(layer, grid) for layer in layers):
         return ""
     text = _(
-        "{name} was drawn on another grid than that of {volume}: choose a new segmentation, or resample it to this "
+        "{name} was drawn on a different grid from that of {volume}: choose a new segmentation, or resample it to this "
         "volume (Segment Editor, Specify geometry)."
     )
     return text.format(**names)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float, Geometry, Triple
@@ -43,7 +44,8 @@ def volumeGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
     """
     image = volumeNode.GetImageData()
     if image is None or min(image.GetDimensions()) < 1:
-        raise VolumeError(f"{volumeNode.GetName()!r} holds no voxels: load its image again or choose another volume.")
+        text = _("{name} holds no voxels: load its image again or choose another volume.")
+        raise VolumeError(text.format(name=repr(volumeNode.GetName())))
     i, j, k = image.GetDimensions()
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASDirectionMatrix(matrix)
@@ -56,7 +58,8 @@ def volumeGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
             direction_lps=(first, second, third),
         )
     except VolumeError as error:
-        raise VolumeError(f"{volumeNode.GetName()!r} cannot be segmented. {error}") from error
+        text = _("{name} cannot be segmented. {reason}").format(name=repr(volumeNode.GetName()), reason=error)
+        raise VolumeError(text) from error
 
 
 def geometryOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
@@ -107,17 +110,13 @@ def volumeToWorldMatrix(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Float:
     """
     transformNode = volumeNode.GetParentTransformNode()
     if transformNode is not None and not transformNode.IsTransformToWorldLinear():
-        raise VolumeError(
-            f"Harden the transform of {volumeNode.GetName()!r} first (Transforms module); "
-            "MedSAM-2 works on a regular grid."
-        )
+        text = _("Harden the transform of {name} first (Transforms module); MedSAM-2 works on a regular grid.")
+        raise VolumeError(text.format(name=repr(volumeNode.GetName())))
     matrix = _toWorld(transformNode)
     sizes = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     if sizes[-1] <= _SINGULAR * sizes[0]:
-        raise VolumeError(
-            f"The transform of {volumeNode.GetName()!r} flattens it and cannot be undone: correct or remove it "
-            "(Transforms module)."
-        )
+        text = _("The transform of {name} flattens it and cannot be undone: correct or remove it (Transforms module).")
+        raise VolumeError(text.format(name=repr(volumeNode.GetName())))
     return matrix
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import slicer.util
+from slicer.i18n import tr as _
 
 from MedSAM2SlicerLib.history import editorLogic
 from MedSAM2SlicerLib.layers import Bools, Box, boxOf, byLayer, labelsIn, voxels
@@ -80,16 +81,19 @@ class EditRules:
         """Name the restriction in effect in a few words, for messages; empty if there is none."""
         mode, found = self._editorNode.GetMaskMode(), []
         if mode == _MODES.EditAllowedInsideSingleSegment:
-            found += [f"inside {self._nameOf(one)!r}" for one in self._maskSegments(mode)] or ["inside no segment"]
+            inside = _("inside {name}")
+            found += [inside.format(name=repr(self._nameOf(one))) for one in self._maskSegments(mode)]
+            found = found or [_("inside no segment")]
         elif mode != _MODES.EditAllowedEverywhere:
-            which = "visible segments" if mode in _VISIBLE else "all segments"
-            found.append(f"{'inside' if mode in _INSIDE else 'outside'} {which}")
+            which = _("visible segments") if mode in _VISIBLE else _("all segments")
+            found.append((_("inside {which}") if mode in _INSIDE else _("outside {which}")).format(which=which))
         if self._editorNode.GetSourceVolumeIntensityMask():
             low, high = self._editorNode.GetSourceVolumeIntensityMaskRange()
-            found.append(f"intensity {low:g} to {high:g}")
+            found.append(_("intensity {low:g} to {high:g}").format(low=low, high=high))
         overwritten = self.overwritten()
         locked = self._locks.having(one for one in self._segmentIds() if one in overwritten)
-        found += [f"outside locked slices of {self._nameOf(one)!r}" for one in locked]
+        outside = _("outside locked slices of {name}")
+        found += [outside.format(name=repr(self._nameOf(one))) for one in locked]
         return ", ".join(found)
 
     def _maskSegments(self, mode: int) -> list[str]:

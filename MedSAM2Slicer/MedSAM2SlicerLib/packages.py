@@ -86,7 +86,7 @@ def pipLine(name: str) -> str:
     lines = [line.strip() for line in REQUIREMENTS_FILE.read_text(encoding="utf-8").splitlines()]
     wanted = [line for line in lines if re.split(r"[^\w.-]", line)[0] == name]
     if not wanted:
-        text = _("Slicer's {title} does not suit: update Slicer, or choose another Python.")
+        text = _("Slicer's {title} is not suitable: update Slicer, or choose another Python.")
         raise WorkerError(text.format(title=PACKAGES[name].title))
     return wanted[0]
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk.util.numpy_support
+from slicer.i18n import tr as _
 
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
@@ -68,14 +69,14 @@ class PromptPlacer:
 
     def points(self, pointsRas: Sequence[Sequence[float]], include: Sequence[bool]) -> list[PlacedPrompt]:
         """Place world points (n, 3), with for each whether the object is there."""
-        volumeRas = self._toVolume(pointsRas, "The points")
-        placed = place_points(volumeRas.tolist(), include, "ras", self.slicing, "The point")
+        volumeRas = self._toVolume(pointsRas, _("The points"))
+        placed = place_points(volumeRas.tolist(), include, "ras", self.slicing, _("The point"))
         return [PlacedPrompt(prompt, PromptSource()) for prompt in placed]
 
     def box(self, cornersRas: Sequence[Sequence[float]]) -> PlacedPrompt:
         """Place a box given by opposite world corners (2, 3) on the slice nearest to its centre."""
-        volumeRas = self._toVolume(cornersRas, "The box's corners")
-        return PlacedPrompt(place_box(volumeRas.tolist(), "ras", self.slicing, "The box"), PromptSource())
+        volumeRas = self._toVolume(cornersRas, _("The box's corners"))
+        return PlacedPrompt(place_box(volumeRas.tolist(), "ras", self.slicing, _("The box")), PromptSource())
 
     def roi(self, roiNode: slicer.vtkMRMLMarkupsROINode) -> PlacedPrompt:
         """Place an ROI: the box around its eight corners, on the middle one of the slices that it spans.
@@ -83,9 +84,9 @@ class PromptPlacer:
         The ROI may be turned and may reach out of the volume; what lies inside counts. One thinner than a slice is on
         the slice nearest to it.
         """
-        where = f"ROI {roiNode.GetName()!r}"
+        where = _("ROI {name}").format(name=repr(roiNode.GetName()))
         if roiNode.GetNumberOfDefinedControlPoints() == 0:
-            raise PromptError(f"{where} is not placed yet: draw it around the object.")
+            raise PromptError(_("{where} is not placed yet: draw it around the object.").format(where=where))
         low, high = self._bounds(self._toVoxels(_roiCorners(roiNode)), where)
         through = 2 - self.slicing.axis
         first, last = math.ceil(low[through]), math.floor(high[through]) + 1
@@ -102,10 +103,11 @@ class PromptPlacer:
         It is the box around an ellipse with the line as its long axis and a short axis of `_SHORT_AXIS` times that,
         clipped to the volume.
         """
-        where = f"Line {lineNode.GetName()!r}"
+        where = _("Line {name}").format(name=repr(lineNode.GetName()))
         ends = list(_definedPoints(lineNode))
         if len(ends) != 2:
-            raise PromptError(f"{where} has {len(ends)} of 2 points: place both ends.")
+            text = _("{where} has {count} of 2 points: place both ends.")
+            raise PromptError(text.format(where=where, count=len(ends)))
         world = [lineNode.GetNthControlPointPositionWorld(place) for place in ends]
         volumeRas = self._volume.toVolume(world)
         self._requireInside(self.slicing.geometry.ras_to_ijk(volumeRas), where)
@@ -132,8 +134,8 @@ class PromptPlacer:
             firsts.setdefault(index, curveNode)
         for index, mask in masks.items():
             if not mask.any():
-                name = firsts[index].GetName()
-                raise PromptError(f"Curve {name!r} holds no pixel centre of slice {index}: draw it larger.")
+                text = _("Curve {name} contains no pixel center of slice {index}: draw it larger.")
+                raise PromptError(text.format(name=repr(firsts[index].GetName()), index=index))
         return [PlacedPrompt(MaskPrompt(index, masks[index]), PromptSource(firsts[index].GetID())) for index in masks]
 
     def segment(
@@ -149,35 +151,40 @@ class PromptPlacer:
         missing = sorted(set(slices or ()) - {prompt.slice_index for prompt in placed})
         if missing or not chosen:
             name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
-            place = f"on slice {missing[0]}" if missing else "in the volume"
-            raise PromptError(f"Segment {name!r} is empty {place}: draw the object there or choose another slice.")
+            place = _("on slice {index}").format(index=missing[0]) if missing else _("in the volume")
+            text = _("Segment {name} is empty {place}: draw the object there or choose another slice.")
+            raise PromptError(text.format(name=repr(name), place=place))
         source = PromptSource(segmentationNode.GetID(), segmentId=segmentId)
         return [PlacedPrompt(prompt, source) for prompt in chosen]
 
     def _controlPoint(self, markupsNode: slicer.vtkMRMLMarkupsFiducialNode, place: int, include: bool) -> PlacedPrompt:
-        where = f"Point {markupsNode.GetNthControlPointLabel(place)!r} of {markupsNode.GetName()!r}"
+        label = repr(markupsNode.GetNthControlPointLabel(place))
+        where = _("Point {label} of {name}").format(label=label, name=repr(markupsNode.GetName()))
         volumeRas = self._volume.toVolume(markupsNode.GetNthControlPointPositionWorld(place))
         (prompt,) = place_points(volumeRas.tolist(), [include], "ras", self.slicing, where)
         return PlacedPrompt(prompt, PromptSource(markupsNode.GetID(), markupsNode.GetNthControlPointID(place)))
 
     def _filled(self, curveNode: slicer.vtkMRMLMarkupsClosedCurveNode) -> tuple[int, Mask]:
         """The slice a curve lies on, and its inside there."""
-        where = f"Curve {curveNode.GetName()!r}"
+        where = _("Curve {name}").format(name=repr(curveNode.GetName()))
         if len(list(_definedPoints(curveNode))) < 3:
-            raise PromptError(f"{where} has fewer than 3 points: draw it around the object.")
+            raise PromptError(_("{where} has fewer than 3 points: draw it around the object.").format(where=where))
         world = vtk.util.numpy_support.vtk_to_numpy(curveNode.GetCurvePointsWorld().GetData())
         voxels = self._toVoxels(world).round(_DECIMALS)
         along = voxels[:, 2 - self.slicing.axis]
         middle = (along.min() + along.max()) / 2
         if along.max() - along.min() > 2 * _FLATNESS:
-            raise PromptError(
-                f"{where} runs from slice {along.min():.0f} to {along.max():.0f}: "
-                f"draw it in one {self.slicing.plane} slice, or propagate along the view it was drawn in."
+            text = _(
+                "{where} runs from slice {first:.0f} to {last:.0f}: draw it in one {plane} slice, or propagate along "
+                "the view it was drawn in."
             )
-        index, _ = self.slicing.split([middle] * 3)
+            plane = self.slicing.plane
+            raise PromptError(text.format(where=where, first=along.min(), last=along.max(), plane=plane))
+        index = self.slicing.split([middle] * 3)[0]
         self._bounds(voxels, where)
         if not 0 <= index < self.slicing.count:
-            raise PromptError(f"{where} lies outside {self._name}: move it into the volume.")
+            text = _("{where} lies outside {volume}: move it into the volume.")
+            raise PromptError(text.format(where=where, volume=self._name))
         return index, fillPolygon([self.slicing.split(voxel)[1] for voxel in voxels], self.slicing.shape)
 
     def _bounds(self, voxels: Float, where: str) -> tuple[Float, Float]:
@@ -186,13 +193,15 @@ class PromptPlacer:
         rounded = voxels.round(_DECIMALS)
         low, high = rounded.min(axis=0), rounded.max(axis=0)
         if (high < -0.5).any() or (low >= last + 0.5).any():
-            raise PromptError(f"{where} lies outside {self._name}: move it into the volume.")
+            text = _("{where} lies outside {volume}: move it into the volume.")
+            raise PromptError(text.format(where=where, volume=self._name))
         return np.clip(low, 0, last), np.clip(high, 0, last)
 
     def _requireInside(self, voxels: Float, where: str) -> None:
         sizes = np.array(self.slicing.geometry.shape_kji[::-1])
         if not ((voxels >= -0.5) & (voxels < sizes - 0.5)).all():
-            raise PromptError(f"{where} reaches out of {self._name}: move it into the volume.")
+            text = _("{where} extends beyond {volume}: move it into the volume.")
+            raise PromptError(text.format(where=where, volume=self._name))
 
     def _toVoxels(self, world: npt.ArrayLike) -> Float:
         """World points (n, 3) as fractional voxels (i, j, k) of the slices' grid."""
@@ -205,7 +214,7 @@ class PromptPlacer:
         except (TypeError, ValueError):
             array = np.empty(0)
         if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
-            raise PromptError(f"{what} are not triples of numbers: give [[r, a, s], ...] in mm.")
+            raise PromptError(_("{what} are not triples of numbers: give [[r, a, s], ...] in mm.").format(what=what))
         return self._volume.toVolume(array)
 
 

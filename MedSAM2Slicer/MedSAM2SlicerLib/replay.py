@@ -236,7 +236,7 @@ def _modelName(settings: FileSettings) -> str:
     named = settings.model or "starter"
     published = next((name for name, entry in catalogue.items() if entry.sha256 == settings.model_sha256), named)
     if published not in catalogue:
-        raise PromptError(f"The run used the model {named!r}, which is not in the catalogue: give its path as model.")
+        raise PromptError(f"The run used the model {named!r}, which is not in the catalog: give its path as model.")
     return published
 
 
@@ -256,9 +256,11 @@ def _hashed(client: WorkerClient, volume: VolumeInUse) -> str:
 
 def _noteOtherVolume(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode, voxelsSha256: str) -> None:
     if "volume" in record.report and not record.isOf(volumeNode, voxelsSha256):
-        logging.warning("The run was made on another volume than %r, so the mask will differ.", volumeNode.GetName())
+        logging.warning(
+            "The run was made on a different volume from %r, so the mask will differ.", volumeNode.GetName()
+        )
 
 
 def _noteOtherModel(settings: FileSettings, facts: Mapping[str, Any]) -> None:
     if settings.model_sha256 not in (None, facts.get("sha256")):
-        logging.warning("%s has other weights than the run had, so the mask may differ.", facts.get("name"))
+        logging.warning("%s has different weights than the run had, so the mask may differ.", facts.get("name"))

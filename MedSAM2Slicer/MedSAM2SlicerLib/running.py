@@ -148,7 +148,7 @@ class Running:
             count=len(drawn), volume=milliliters(volumeMl), seconds=sum(result.seconds for result in results)
         )
         cancelled = any(result.cancelled for result in results)
-        ends = [_("Cancelled.")] if cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
+        ends = [_("Canceled.")] if cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
         emptied = tellEmptied(name for run in self.runs.values() for name in run.emptied)
         return " ".join(
             [text, *ends, *(said for run in self.runs.values() for said in run.maskedOut()), *filter(None, [emptied])]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from MedSAM2SlicerLib.fitting import fitSegmentation, gridImage, ijkToRas, isOnGrid
@@ -179,10 +180,8 @@ class SegmentWriter:
     def _marked(self, box: Box) -> Bools:
         segmentation = self.segmentationNode.GetSegmentation()
         if segmentation.GetSegment(self.segmentId) is None:
-            raise VolumeError(
-                f"The segment was removed from {self.segmentationNode.GetName()!r} during the run: "
-                "choose another one and propagate again."
-            )
+            text = _("The segment was removed from {name} during the run: choose another one and propagate again.")
+            raise VolumeError(text.format(name=repr(self.segmentationNode.GetName())))
         marked: Bools = labelsIn(self._layer(), box) == labelOf(self.segmentationNode, self.segmentId)
         return marked
 
@@ -301,13 +300,15 @@ def segmentMask(
     """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     if segment is None:
-        raise VolumeError(f"{segmentationNode.GetName()!r} has no such segment any more: choose another one.")
+        text = _("{name} no longer has this segment: choose another one.")
+        raise VolumeError(text.format(name=repr(segmentationNode.GetName())))
     layer = layerOf(segmentationNode, segmentId)
     if layer is None:
-        raise VolumeError(
-            f"Segment {segment.GetName()!r} is a surface: make Binary labelmap the source representation of "
-            f"{segmentationNode.GetName()!r} first (Segmentations module)."
+        text = _(
+            "Segment {segment} is a surface: make Binary labelmap the source representation of {name} first "
+            "(Segmentations module)."
         )
+        raise VolumeError(text.format(segment=repr(segment.GetName()), name=repr(segmentationNode.GetName())))
     k, j, i = (slice(0, size) for size in checkedGeometry(volumeNode).shape_kji)
     if not isEmpty(boxOf(layer)) and not isOnGrid(volumeNode, segmentationNode, layer):
         layer = _resampled(layer, segmentationNode, volumeNode)

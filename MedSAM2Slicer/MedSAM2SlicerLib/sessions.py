@@ -72,7 +72,7 @@ class Sessions:
         restored = self._restored(key, objects)
         if self._drawnIn(key).isLost(look.objectId, self._openings.run):
             raise PromptError(
-                "Propagate again first: the model process was restarted, and what it had kept to draw from is gone."
+                "Propagate again first: the model process was restarted, and its results are no longer in memory."
             )
         request = requests.redraw(key, restored, look.objectId, look.threshold, look.smoothingMm)
         return self._noting(request, key, NOWHERE)

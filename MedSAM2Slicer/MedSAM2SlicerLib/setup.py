@@ -102,7 +102,7 @@ class SlicerHost:
         import PyTorchUtils
         import slicer
 
-        message = _("Installing PyTorch. This takes some minutes; the Python console shows how far it is.")
+        message = _("Installing PyTorch. This takes several minutes; the Python console shows the progress.")
         with slicer.util.MessageDialog(message), slicer.util.WaitCursor():
             PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=requirement)
 

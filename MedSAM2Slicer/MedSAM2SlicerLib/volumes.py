@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import slicer.util
+from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Geometry
@@ -55,18 +56,22 @@ def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | s
 def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geometry:
     """Return the grid of a volume that can be segmented; VolumeError says why another one cannot."""
     if volumeNode is None:
-        raise VolumeError("No volume is selected: load an image (File menu, Add Data) and choose it as Volume.")
+        raise VolumeError(_("No volume is selected: load an image (File menu, Add Data) and choose it as Volume."))
     name = repr(volumeNode.GetName())
     if not volumeNode.IsA("vtkMRMLScalarVolumeNode"):
-        raise VolumeError(f"{name} is no scalar volume: choose a CT, MR or other grey volume.")
+        text = _("{name} is not a scalar volume: choose a CT, MR or other grayscale volume.")
+        raise VolumeError(text.format(name=name))
     if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise VolumeError(f"{name} is a label map, not an image: choose the volume it was drawn on.")
+        text = _("{name} is a label map, not an image: choose the volume it was drawn on.")
+        raise VolumeError(text.format(name=name))
     geometry = geometryOf(volumeNode)
     components = volumeNode.GetImageData().GetNumberOfScalarComponents()
     if components in _COLOUR_COMPONENTS:
-        raise VolumeError(f"{name} is a colour image: convert it with the module Vector to Scalar Volume first.")
+        text = _("{name} is a color image: convert it with the module Vector to Scalar Volume first.")
+        raise VolumeError(text.format(name=name))
     if components != 1:
-        raise VolumeError(f"{name} holds {components} values per voxel (a 4D volume): extract one of its frames first.")
+        text = _("{name} holds {count} values per voxel (a 4D volume): extract one of its frames first.")
+        raise VolumeError(text.format(name=name, count=components))
     return geometry
 
 

@@ -240,7 +240,7 @@ class Workplace:
     def _whyNotRedraw(self, works: Sequence[SegmentWork]) -> str:
         if all(work.isKeptToRedraw for work in works):
             return ""
-        return _("Propagate this segment again first: what the model had kept of it to draw from is gone.")
+        return _("Propagate this segment again first: the model's results for it are no longer in memory.")
 
     def _plan(self) -> Plan:
         return Plan(self._target, self._volume, self._options)
@@ -356,8 +356,8 @@ class Workplace:
         if work is not None and work.states.hasUntold:
             raise PromptError(
                 _(
-                    "The record does not tell how all slices were drawn, for example because a propagation was broken "
-                    "off: propagate again first."
+                    "The record does not say how all slices were drawn, for example because a propagation was "
+                    "interrupted: propagate again first."
                 )
             )
         record = loadRun(self.segmentationNode, self.segmentId) if self.segmentId else None

@@ -86,7 +86,7 @@ class VolumeSession(Session):
         """
         known = self._known(object_id)
         if not known.stops:
-            raise PromptError(f"Propagate again first: no slice of object {object_id} is kept to be drawn once more.")
+            raise PromptError(f"Propagate again first: nothing of object {object_id} is kept to redraw.")
         return self._redrawn(object_id, self._final(known, smoothing_mm).masks(threshold_logit(threshold)))
 
     def labelmap(

@@ -52,7 +52,7 @@ class StopRules:
     """When a track with no prompted slice ahead stops before the end of the range; None switches a rule off.
 
     `absent_slices` empty slices in a row; an area under `min_area_mm2`; an area that differs from the slice before by
-    more than `max_area_change` (0.5 is 50 %); the next slice further than `max_distance_mm` from the prompted one the
+    more than `max_area_change` (0.5 is 50 %); the next slice farther than `max_distance_mm` from the prompted one the
     track started at; less than half of the mask within the region `inside`, a mask (k, j, i) on the volume's grid. The
     slice that breaks a rule of area or region is left empty.
     """
@@ -70,7 +70,7 @@ class StopRules:
     )  # fmt: skip
     max_distance_mm: float | None = setting(
         Number(), None, optional=True, unit="mm",
-        option=Option("--stop-distance", "further than this from the prompted slice"),
+        option=Option("--stop-distance", "farther than this from the prompted slice"),
     )  # fmt: skip
     inside: Mask | None = setting(
         Structure(), None, optional=True, option=Option(

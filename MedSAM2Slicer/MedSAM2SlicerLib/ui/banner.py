@@ -33,7 +33,7 @@ class Banner:
 
     def whyNot(self) -> str:
         """Return why nothing can run yet, nothing if it can."""
-        return _("Set MedSAM-2 up first (see above).") if self.ui.bannerLabel.text else ""
+        return _("Set up MedSAM-2 first (see above).") if self.ui.bannerLabel.text else ""
 
     def setUp(self) -> None:
         """Ask once, install, and say what came of it."""

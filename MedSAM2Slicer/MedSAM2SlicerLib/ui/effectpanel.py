@@ -55,7 +55,7 @@ class GestureControls(PromptControls):
     def firstHint(self) -> str:
         """Return what to do with the mouse while nothing is being placed."""
         if not self._include:
-            return _("Click on what the mask should leave out; a goes back to what it should include.")
+            return _("Click on what the mask should leave out; a switches back to including.")
         return _("Click on the object in a slice view, or drag a box around it.")
 
     def place(self, kind: str) -> None:

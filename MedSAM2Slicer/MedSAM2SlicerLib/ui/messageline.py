@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _LONG = 8  # turns of the panel's timer, of 50 ms: a warm worker draws a slice sooner
-_STARTING, _LOOKING = _("Starting the model…"), _("The model looks at the slice…")
+_STARTING, _LOOKING = _("Starting the model…"), _("The model is looking at the slice…")
 
 
 class MessageLine(Part):

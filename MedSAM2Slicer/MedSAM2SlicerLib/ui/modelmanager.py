@@ -138,7 +138,7 @@ class ModelManager:
         if code == 0:
             self._show(_("The download is complete."))
         elif code < 0:
-            self._show(_("The download was stopped. What has arrived is kept; Download goes on from there."))
+            self._show(_("The download was stopped. What has arrived is kept; Download resumes from there."))
         else:
             self._show(self._said.strip().splitlines()[-1].removeprefix("medsam2: "))
         self._refresh()

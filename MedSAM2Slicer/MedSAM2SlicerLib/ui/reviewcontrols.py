@@ -90,7 +90,7 @@ class ReviewControls(Part):
         """Enable what can be used."""
         explain(self.ui.nextDoubtfulButton, self._whyNoDoubt())
         self._showMarks()
-        whyNot = "" if self.controller.segmentationNode else _("There is nothing to take back.")
+        whyNot = "" if self.controller.segmentationNode else _("There is nothing to undo.")
         explain(self.ui.undoButton, whyNot)
         explain(self.ui.redoButton, whyNot)
 

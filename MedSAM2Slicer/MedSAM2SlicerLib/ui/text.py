@@ -185,7 +185,7 @@ def _stateName(state: str) -> str:
 
 def _whyDoubtful(review: SliceReview) -> str:
     if review.change >= LARGE_CHANGE:
-        return _("the mask differs much from the slice before.")
+        return _("the mask differs a lot from the slice before.")
     return _("the model is less sure of it than of the others.")
 
 

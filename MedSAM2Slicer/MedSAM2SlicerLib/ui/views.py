@@ -78,7 +78,7 @@ def whyUnseen(controller: Controller) -> str:
     if not controller.sliceCount():
         return _("No slice is in view.")
     if controller.stack.plane is not None:
-        return _("No slice view is turned as the segment's slices are: turn one back.")
+        return _("No slice view is parallel to the segment's slices: turn one back.")
     plane = controller.stack.slicing(geometryOf(controller.volumeNode)).plane
     return _("No slice view shows the segment's slices: choose a layout with {plane} slices.").format(plane=plane)
 

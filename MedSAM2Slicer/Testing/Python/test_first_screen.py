@@ -158,7 +158,7 @@ class MessageTest(EffectTestCase):
             self.assertEqual(self.said(), "Stopping…")
         self.panel.run.stop()
         self.assertFalse(self.controller.busy)
-        self.assertIn("Cancelled", self.said())
+        self.assertIn("Canceled", self.said())
 
     def test_a_doubtful_slice_says_why(self) -> None:
         self.panel.actions()["n"]()
@@ -187,7 +187,7 @@ class MessageTest(EffectTestCase):
         self.click(20, 20, MIDDLE)
         self.panel.tick()
         self.assertFalse(self.ui.progressBar.visible)
-        self.wait(lambda: self.said() == "The model looks at the slice…")
+        self.wait(lambda: self.said() == "The model is looking at the slice…")
         self.assertTrue(self.ui.progressBar.visible)
 
     def test_the_view_that_was_clicked_shows_the_message_for_a_while(self) -> None:

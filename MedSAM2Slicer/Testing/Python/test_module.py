@@ -57,7 +57,7 @@ class ModuleTest(PanelTestCase):
     def test_a_segmentation_of_another_grid_is_said_at_once_and_no_longer_than_it_holds(self) -> None:
         self.prompt()
         self.volume.SetSpacing(0.5, 0.5, 1)
-        reason = "drawn on another grid"
+        reason = "drawn on a different grid"
         self.wait(lambda: reason in tip(self.ui.includeButton))
         self.assertFalse(self.ui.includeButton.enabled)
         self.assertFalse(self.ui.propagateButton.enabled)

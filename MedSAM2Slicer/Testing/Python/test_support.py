@@ -37,7 +37,7 @@ class SetUpTest(PanelTestCase):
         self.lack()
         self.assertTrue(self.ui.bannerFrame.visible)
         self.assertEqual(self.ui.bannerLabel.text, "MedSAM-2 needs PyTorch (about 250 MB).")
-        self.assertEqual(tip(self.ui.includeButton), "Set MedSAM-2 up first (see above).")
+        self.assertEqual(tip(self.ui.includeButton), "Set up MedSAM-2 first (see above).")
 
     def test_set_up(self) -> None:
         self.lack()
@@ -134,7 +134,7 @@ class ModelTest(PanelTestCase):
         manager.offer(TORONTO)
         manager.cancelButton.click()
         self.wait(lambda: not manager.downloading)
-        self.assertIn("goes on from there", manager.message.text)
+        self.assertIn("resumes from there", manager.message.text)
         manager.cancel()
 
     def test_leaving_ends_a_download(self) -> None:

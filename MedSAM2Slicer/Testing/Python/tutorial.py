@@ -131,7 +131,7 @@ class Tutorial:
     def undo(self) -> str:
         """Take the last propagation back, with Segment Editor's own undo."""
         if not self._changed:  # to Segment Editor's history, a run that changed nothing is no step
-            return "skipped: there was nothing to take back"
+            return "skipped: there was nothing to undo"
         self.editor.undo()
         process()
         other = self._slicesUnlike(self._before)

@@ -149,7 +149,7 @@ def test_an_open_quote_is_refused(windows: bool) -> None:
 def test_sibling_commands() -> None:
     command = workerCommand("ssh gpu-host medsam2 worker", MODULE, {})
     assert command.sibling("models", "list").arguments == ("ssh", "gpu-host", "medsam2", "models", "list")
-    with pytest.raises(WorkerError, match='let the command end with "medsam2 worker"'):
+    with pytest.raises(WorkerError, match='end the command with "medsam2 worker"'):
         workerCommand("./start.sh", MODULE, {}).sibling("doctor")
 
 

@@ -94,7 +94,7 @@ def test_stop_keeps_what_is_done(bench: ControllerBench) -> None:
     bench.controller.stop()
     assert not bench.controller.busy
     assert bench.drawn() == [3, 4, 5]
-    assert "Cancelled." in bench.said["finished"][0][0]
+    assert "Canceled." in bench.said["finished"][0][0]
 
 
 def test_slices_that_a_later_run_gives_up_are_emptied_but_not_those_drawn_by_hand(bench: ControllerBench) -> None:

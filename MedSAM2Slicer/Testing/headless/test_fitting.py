@@ -26,7 +26,7 @@ def test_the_reason_is_there_while_it_holds(nodes: Any, randomRigid: Callable) -
     volume, finer = nodes.volume(), nodes.volume(matrix=np.diag([0.5, 0.5, 1, 1]), name="Fine")
     segmentation = drawn(volume)
     assert whyNoFit(volume, segmentation) == ""
-    assert "drawn on another grid than that of 'Fine'" in whyNoFit(finer, segmentation)
+    assert "drawn on a different grid from that of 'Fine'" in whyNoFit(finer, segmentation)
     segmentation.SetAndObserveTransformNodeID(nodes.transform(randomRigid(1)).GetID())
     assert "under another transform than 'CT'" in whyNoFit(volume, segmentation)
     volume.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
@@ -46,7 +46,7 @@ def test_the_controller_says_why_not_at_once_and_no_longer_than_it_holds(bench: 
     other = nodes.volume(shape=(7, 8, 9), matrix=np.diag([0.5, 0.5, 1, 1]), name="Fine")
     segmentation = drawn(other)
     bench.controller.setSegment(segmentation, segmentation.GetSegmentation().GetNthSegmentID(0))
-    assert "drawn on another grid than that of 'CT'" in bench.controller.whyNot()
+    assert "drawn on a different grid from that of 'CT'" in bench.controller.whyNot()
     bench.controller.tick()
     bench.said.clear()
     bench.controller.tick()

@@ -54,7 +54,7 @@ def test_stopping_ends_all_parts_of_a_propagation(done: ControllerBench) -> None
     assert not done.controller.busy
     assert done.client.spans[-1] == (0, 3)
     assert done.controller.intervals() == [(0, 3), (4, 7)]
-    assert "Cancelled." in done.said["finished"][-1][0]
+    assert "Canceled." in done.said["finished"][-1][0]
 
 
 def test_a_part_that_fails_keeps_what_the_one_before_it_drew(done: ControllerBench) -> None:

@@ -251,7 +251,7 @@ def test_what_lies_outside_is_named(nodes: Any) -> None:
         case.placer.pointList(points, True)
     for said, place in (
         ("ROI 'ROI' lies outside 'CT'", lambda: case.placer.roi(nodes.roi((100, 0, 0), (5, 5, 5)))),
-        ("Line 'Line' reaches out of 'CT'", lambda: case.placer.line(nodes.line([(1, 1, 1), (40, 1, 1)]))),
+        ("Line 'Line' extends beyond 'CT'", lambda: case.placer.line(nodes.line([(1, 1, 1), (40, 1, 1)]))),
         ("Curve 'Curve' lies outside", lambda: case.placer.curves([nodes.curve([(90, 1, 1), (99, 1, 1), (99, 9, 1)])])),
         (
             "Curve 'Curve' lies outside",
@@ -278,7 +278,7 @@ def test_what_cannot_be_used_is_named(nodes: Any) -> None:
             "runs from slice 1 to 9: draw it in one axial slice",
             lambda: case.placer.curves([nodes.curve([(1, 1, 1), (9, 1, 1), (9, 1, 9)])]),
         ),
-        ("holds no pixel", lambda: case.placer.curves([nodes.curve([(1.1, 1.1, 1), (1.2, 1.1, 1), (1.2, 1.2, 1)])])),
+        ("contains no pixel", lambda: case.placer.curves([nodes.curve([(1.1, 1.1, 1), (1.2, 1.1, 1), (1.2, 1.2, 1)])])),
         ("Segment 'liver' is empty in the volume", lambda: case.placer.segment(segmentation, segmentId)),
         ("Segment 'liver' is empty on slice 3", lambda: case.placer.segment(segmentation, segmentId, [3])),
         ("not triples of numbers", lambda: case.placer.points([(1, 2)], [True])),
@@ -287,7 +287,7 @@ def test_what_cannot_be_used_is_named(nodes: Any) -> None:
     ):
         with pytest.raises(PromptError, match=said):
             place()
-    with pytest.raises(VolumeError, match="no such segment"):
+    with pytest.raises(VolumeError, match="no longer has this segment"):
         case.placer.segment(segmentation, "gone")
 
 

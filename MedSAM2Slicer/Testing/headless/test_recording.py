@@ -153,7 +153,7 @@ def test_a_correction_that_was_broken_off_is_recorded_when_it_is_done_again(
     breakOff(done)
     assert done.states() == {0: "propagated", 1: "propagated", 2: "propagated", 3: "prompted", 4: "stale",
                              5: "edited", 6: "stale"}  # fmt: skip
-    with pytest.raises(PromptError, match="broken off: propagate again first"):
+    with pytest.raises(PromptError, match="interrupted: propagate again first"):
         done.controller.saveRun(tmp_path / "run.json")
     assert done.controller.intervals() == [(3, 7)]
     done.propagate(steps=4).finish()

@@ -175,7 +175,7 @@ def test_a_correction_that_was_broken_off_and_done_again_is_repeated(
     patient.controller.sliceDrawn.connect(leave)
     patient.propagate()
     patient.controller.sliceDrawn.disconnect(leave)
-    with pytest.raises(PromptError, match="broken off"):
+    with pytest.raises(PromptError, match="interrupted"):
         patient.controller.script()
     patient.propagate()
     assert len(patient.record.report["earlier"]) == 1
@@ -293,7 +293,7 @@ def test_another_volume_is_noted_and_masks_must_fit(
     array[0, 0, 0] += 1
     with caplog.at_level(logging.WARNING):
         patient.byReplay(report)
-    assert "another volume" in caplog.text
+    assert "a different volume" in caplog.text
     patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
     patient.propagate()
     with pytest.raises(PromptError, match="use the volume and axis of the run"):
@@ -305,7 +305,7 @@ def test_another_volume_is_noted_and_masks_must_fit(
     [
         ({}, "no list 'objects'"),
         ({"objects": [{"name": "a", "prompts": [{"kind": "points", "points_ras": [[0, 0, 0]], "labels": [1]}]}],
-          "settings": {"model": "/etc/passwd"}}, "not in the catalogue: give its path"),
+          "settings": {"model": "/etc/passwd"}}, "not in the catalog: give its path"),
         ("no.json", "Cannot be read"),
     ],
 )  # fmt: skip

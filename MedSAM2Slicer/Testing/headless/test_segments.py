@@ -199,7 +199,7 @@ def test_a_segmentation_that_does_not_fit_is_refused(nodes: Any, randomRigid: Ca
     with pytest.raises(VolumeError, match="under another transform than 'CT'"):
         segments.ensureSegmentation(volume, segmentation)
     segmentation.SetAndObserveTransformNodeID(None)
-    with pytest.raises(VolumeError, match="drawn on another grid than that of 'Fine'"):
+    with pytest.raises(VolumeError, match="drawn on a different grid from that of 'Fine'"):
         segments.ensureSegmentation(nodes.volume(matrix=np.diag([0.5, 0.5, 1, 1]), name="Fine"), segmentation)
     assert segments.ensureSegmentation(volume, segmentation, "new")[0] is segmentation
 

@@ -131,7 +131,7 @@ def test_old_python() -> None:
 
 def test_slicers_numpy_is_never_replaced() -> None:
     host = FakeHost(replace(FRESH, versions={**COMPLETE, "numpy": "1.24.0"}))
-    with pytest.raises(WorkerError, match="Slicer's NumPy does not suit: update Slicer"):
+    with pytest.raises(WorkerError, match="Slicer's NumPy is not suitable: update Slicer"):
         Setup(host).ensure(OWN, _yes)
     assert host.installed == []
 

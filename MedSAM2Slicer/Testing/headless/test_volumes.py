@@ -64,7 +64,7 @@ def test_the_displayed_window_counts_once_the_user_has_set_one(nodes: Any) -> No
 @pytest.mark.parametrize(
     ("kind", "components", "said"),
     [
-        ("vtkMRMLVectorVolumeNode", 3, "'CT' is a colour image"),
+        ("vtkMRMLVectorVolumeNode", 3, "'CT' is a color image"),
         ("vtkMRMLVectorVolumeNode", 12, "'CT' holds 12 values per voxel"),
         ("vtkMRMLLabelMapVolumeNode", 1, "'CT' is a label map"),
     ],
@@ -80,7 +80,7 @@ def test_what_is_no_grey_volume_is_refused(nodes: Any, kind: str, components: in
 def test_no_volume_and_no_voxels(nodes: Any) -> None:
     with pytest.raises(VolumeError, match="No volume is selected"):
         volumes.checkedGeometry(None)
-    with pytest.raises(VolumeError, match="'Model' is no scalar volume"):
+    with pytest.raises(VolumeError, match="'Model' is not a scalar volume"):
         volumes.checkedGeometry(nodes.scene.AddNewNodeByClass("vtkMRMLModelNode", "Model"))
     with pytest.raises(VolumeError, match="holds no voxels"):
         volumes.prepareVolume(nodes.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty"))

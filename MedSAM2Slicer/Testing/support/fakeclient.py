@@ -29,7 +29,7 @@ class FakeCall:
             self.finish(cancelled=True)
         elif not self.isFinished:
             self.isFinished = True
-            self.onError(Cancelled("Cancelled."))
+            self.onError(Cancelled("Canceled."))
 
     def step(self) -> None:
         self.client.step(self)

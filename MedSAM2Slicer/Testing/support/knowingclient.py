@@ -49,7 +49,7 @@ class KnowingCall:
     def cancel(self) -> None:
         if not self.isFinished:
             self.isFinished = True
-            self.onError(Cancelled("Cancelled."))
+            self.onError(Cancelled("Canceled."))
 
 
 @dataclass

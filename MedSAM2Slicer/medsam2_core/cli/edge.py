@@ -64,11 +64,11 @@ def _sentence(error: BaseException) -> str | None:
         return _NO_MEMORY
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else "The output: "
-        return f"{where}{error.strerror or error}; check the path, its permissions and the room on the disk."
+        return f"{where}{error.strerror or error}; check the path, its permissions and the free disk space."
     if isinstance(error, ImportError):
-        return f"A part cannot be loaded ({error}): install it again, or lift the memory limit if there is one."
+        return f"A component cannot be loaded ({error}): install it again, or lift the memory limit if there is one."
     if isinstance(error, UnicodeEncodeError):
-        return "A name holds letters that cannot be used here: rename it."
+        return "A name contains characters that cannot be used here: rename it."
     return None
 
 

@@ -1,4 +1,4 @@
-"""`medsam2 evaluate`: how well a model follows the structures of labelled volumes."""
+"""`medsam2 evaluate`: how well a model follows the structures of labeled volumes."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def add_parser(subparsers: SubParsers) -> None:
     """Add `evaluate`; it sets `command`, which takes the arguments and returns the exit code."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="measure a model on labelled volumes",
-        description="Measure a model on labelled volumes, structure by structure.",
+        help="measure a model on labeled volumes",
+        description="Measure a model on labeled volumes, structure by structure.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.set_defaults(command=evaluate)
-    parser.add_argument("model", metavar="MODEL", help="a name of `medsam2 models list`, or a checkpoint")
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with a folder for each volume")
+    parser.add_argument("model", metavar="MODEL", help="a name from `medsam2 models list`, or a checkpoint")
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with one folder per volume")
     parser.add_argument("--policy", default="box", help="prompts, see below (default: box)")
     parser.add_argument(
         "--memory", metavar="BANK", default=DEFAULT_MEMORY, help="recency (default), self-sorting or self-sorting:SIZE"
@@ -62,7 +62,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH|auto", help="default: auto")
     parser.add_argument("--min-ml", type=float, default=5.0, help="leave out smaller structures (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the jitter (default: 0)")
-    parser.add_argument("--output", type=Path, metavar="TABLE.csv", help="write all measures, row by row")
+    parser.add_argument("--output", type=Path, metavar="TABLE.csv", help="write all measurements, row by row")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
 
 
@@ -82,7 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     )
     rows = list(_measure(arguments, settings, _Table(arguments.output)))
     if not rows:
-        raise VolumeError(f"{arguments.dataset} has no structure of {settings.min_ml:g} mL: lower --min-ml.")
+        raise VolumeError(f"{arguments.dataset} has no structure of {settings.min_ml:g} mL or more: lower --min-ml.")
     print("\n".join(_lines(rows)))
     return 0
 

@@ -68,7 +68,9 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outc
     stop = stop or m2.CancelToken()
     sha256 = plan.model.sha256()
     if plan.expected_sha256 not in (None, sha256):
-        print(f"Note: {plan.model.name} has other weights than the run had, so the mask may differ.", file=sys.stderr)
+        print(
+            f"Note: {plan.model.name} has different weights than the run had, so the mask may differ.", file=sys.stderr
+        )
     settings = plan.settings
     model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
     slicing = plan.slicing

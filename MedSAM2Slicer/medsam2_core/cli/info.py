@@ -172,7 +172,7 @@ def _run(path: Path) -> Iterator[_Line]:
     if settings.range:
         stack = settings.stack or SliceStack()
         along = f"along axis {stack.axis}" if stack.plane is None else "of an oblique view"
-        yield "slices", f"{settings.range[0]} to before {settings.range[1]} {along}"
+        yield "slices", f"{settings.range[0]} up to but not including {settings.range[1]} {along}"
     for item, raw in zip(run.objects, content["objects"], strict=True):
         prompts = ", ".join(prompt["kind"] for prompt in item.prompts) or "none"
         yield "object", f"{item.name}{_millilitres(raw)}; prompts: {prompts}"

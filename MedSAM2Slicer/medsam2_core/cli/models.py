@@ -28,12 +28,12 @@ def add_parser(subparsers: SubParsers) -> None:
     parser = subparsers.add_parser("models", help="list, download, import, verify or remove model files")
     commands = parser.add_subparsers(required=True, metavar="ACTION")
     _add_command(commands, "list", "show the known models and whether they are on this computer", list_models)
-    download = _add_command(commands, "download", "fetch models; a broken download is gone on with", download_models)
+    download = _add_command(commands, "download", "download models; an interrupted download resumes", download_models)
     download.add_argument("names", nargs="+", metavar="NAME")
-    download.add_argument("--accept-licence", action="store_true", help="agree to the models' licences without asking")
-    add_file = _add_command(commands, "import", "take over a model file that was fetched by other means", import_model)
+    download.add_argument("--accept-licence", action="store_true", help="accept the models' licenses without asking")
+    add_file = _add_command(commands, "import", "import a model file that was downloaded by other means", import_model)
     add_file.add_argument("file", type=Path, metavar="FILE")
-    add_file.add_argument("--name", help="the model that the file must be (default: recognised by its content)")
+    add_file.add_argument("--name", help="which model the file must be (default: recognized by its content)")
     verify = _add_command(commands, "verify", "compare the files with the published checksums", verify_models)
     verify.add_argument("names", nargs="*", metavar="NAME", help="default: every model on this computer")
     remove = _add_command(commands, "remove", "delete downloaded models", remove_models)
@@ -128,11 +128,11 @@ def _licence_accepted(entry: ModelEntry) -> bool:
     if entry.permissive or not sys.stdin.isatty():
         return entry.permissive
     print(
-        f"{entry.title}, licence: {entry.licence}\n{entry.licence_text}\nDo you accept? [y/N] ", end="", file=sys.stderr
+        f"{entry.title}, license: {entry.licence}\n{entry.licence_text}\nDo you accept? [y/N] ", end="", file=sys.stderr
     )
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise Cancelled(f"{entry.name} was not downloaded, because its licence was not accepted.")
+        raise Cancelled(f"{entry.name} was not downloaded, because its license was not accepted.")
     return True
 
 

@@ -27,7 +27,7 @@ _NO_PROMPTS = (
     "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE or --prompts RUN."
 )
 _OBLIQUE = (
-    "The run file's slices are oblique, and prompts of the command line are on stored ones: give only one of both."
+    "The run file's slices are oblique, and prompts of the command line are on stored ones: give only one of the two."
 )
 
 
@@ -118,7 +118,7 @@ def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | No
     entry = published or load_catalogue().get(saved.model)
     if entry is None:
         raise PromptError(
-            f"The run used the model {saved.model!r}, which is not in the catalogue: give its checkpoint with --model."
+            f"The run used the model {saved.model!r}, which is not in the catalog: give its checkpoint with --model."
         )
     return find_model(entry.name), saved.model_sha256
 

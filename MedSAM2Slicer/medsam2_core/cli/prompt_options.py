@@ -141,7 +141,9 @@ def parse_range(text: str, count: int) -> tuple[int, int]:
     """
     found = re.fullmatch(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*", text)
     if found is None:
-        raise PromptError(f"--range {text!r} cannot be read: write A:B in slices, from A to before B, such as 10:80.")
+        raise PromptError(
+            f"--range {text!r} cannot be read: write A:B, slices from A up to but not including B, such as 10:80."
+        )
     first, last = int(found[1] or 0), int(found[2] or count)
     return checked_range(first, last, count, f"--range {text}")
 

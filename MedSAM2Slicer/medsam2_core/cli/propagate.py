@@ -24,7 +24,7 @@ _EXAMPLES = """examples:
           --object liver --box 120,140,300,330@57 --object spleen --point 380,300,60 --report run.json
   medsam2 propagate ct.nii.gz --output again.seg.nrrd --prompts run.json
 
-Ctrl+C ends a run after the slice at hand; the slices done are written. Not for clinical use.
+Ctrl+C ends a run after the current slice; the slices that are done are written. Not for clinical use.
 """
 
 

@@ -19,5 +19,5 @@ def require_address_space() -> None:
     if limit not in (resource.RLIM_INFINITY, -1) and limit < _LEAST_BYTES:
         raise DeviceError(
             f"The limit on memory is {limit / 1e6:.0f} MB and PyTorch alone takes {_LEAST_BYTES / 1e6:.0f} MB of "
-            "addresses: raise it (ulimit -v)."
+            "address space: raise it (ulimit -v)."
         )

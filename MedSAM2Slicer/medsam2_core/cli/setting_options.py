@@ -16,11 +16,11 @@ _LARGEST = 1e6
 
 def add_setting_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of settings, each under its key in a record; None where not given, so that a file's count."""
-    settings = parser.add_argument_group("settings", "Those not given come from --prompts, else the default.")
+    settings = parser.add_argument_group("settings", "Those not given come from --prompts, or have their defaults.")
     stop = parser.add_argument_group(
-        "stop rules", "When a direction without another prompt ahead ends; 0 switches a rule off."
+        "stop rules", "When a direction with no other prompt ahead ends; 0 turns a rule off."
     )
-    drawing = parser.add_argument_group("drawing", "How what the model found becomes masks; slices of --mask stay.")
+    drawing = parser.add_argument_group("drawing", "How the model's output becomes masks; slices given by --mask stay.")
     for row in rows(RunSettings):
         _add(drawing if row.part == "drawing" else settings, row)
     for row in rows(StopRules):

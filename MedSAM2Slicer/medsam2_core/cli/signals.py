@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from medsam2_core.stopping import CancelToken
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-_FINISHING = b"\nFinishing the slice at hand; press Ctrl+C again to leave at once without a result.\n"
+_FINISHING = b"\nFinishing the current slice; press Ctrl+C again to quit at once without a result.\n"
 
 
 @contextmanager

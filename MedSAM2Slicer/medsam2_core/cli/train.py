@@ -21,7 +21,7 @@ _EXAMPLE = """a configuration that fine-tunes a checkpoint on your own volumes:
     "learning_rate": 2e-5
   }
 my-data holds NAME/image.nii.gz and NAME/labels.nii.gz for each volume; folders are relative to where you are.
-Ctrl+C is safe: the same command goes on from the last state that was saved. The result is FOLDER/model.pt.
+Ctrl+C is safe: the same command resumes from the last saved state. The result is FOLDER/model.pt.
 """
 
 
@@ -38,7 +38,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.set_defaults(command=train)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="training configuration, JSON")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="of the run; give it again to resume"
+        "--output", type=Path, required=True, metavar="FOLDER", help="folder of the run; give it again to resume"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
 
@@ -54,6 +54,8 @@ def train(arguments: argparse.Namespace) -> int:
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WeightsError(f"{arguments.output} cannot be made ({error.strerror}): choose another --output.") from error
+        raise WeightsError(
+            f"{arguments.output} cannot be created ({error.strerror}): choose another --output."
+        ) from error
     print(run_training(config, arguments.output, device))
     return 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: SubParsers) -> None:
     """Add `worker`; it sets `command`, which takes the arguments and returns the exit code."""
-    summary = "run the model for 3D Slicer, which starts this and speaks to it on stdin and stdout"
+    summary = "run the model for 3D Slicer, which starts this and talks to it over stdin and stdout"
     parser = subparsers.add_parser("worker", help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
     parser.set_defaults(command=worker)
 

@@ -75,8 +75,8 @@ class Draft:
         """What to tell of an error while the draft was made or written."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return VolumeError(
-                f"{self._shown}: There is not enough room to write it ({os.strerror(error.errno)}): make room on "
-                "the disk or choose another folder."
+                f"{self._shown}: There is not enough space to write it ({os.strerror(error.errno)}): free some disk "
+                "space or choose another folder."
             )
         return _refusal(self._shown, error)
 
@@ -127,7 +127,7 @@ def _refusal(target: Path, error: OSError) -> VolumeError:
         return VolumeError(f"{target}: The folder {target.parent} does not exist: create it or choose another.")
     return VolumeError(
         f"{target}: The folder {target.parent} cannot be written ({error.strerror or error}): "
-        "change its permissions, make room or choose another."
+        "change its permissions, free some space or choose another."
     )
 
 

@@ -29,7 +29,7 @@ def read_text(path: Path) -> str:
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        raise TextError("its letters are not in Unicode, so save it as UTF-8") from error
+        raise TextError("its text is not in Unicode, so save it as UTF-8") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -76,7 +76,7 @@ class ImageStack:
             raise VolumeError("The image set is empty: give at least two images.")
         for number, image in enumerate(images):
             if image.ndim != 2 or 0 in image.shape:
-                raise VolumeError(f"Image {number} has shape {image.shape}: give grey images (rows, columns).")
+                raise VolumeError(f"Image {number} has shape {image.shape}: give gray images (rows, columns).")
         self._grey = [(window or Window.auto(image)).to_uint8(image) for image in images]
 
     def __len__(self) -> int:

@@ -33,7 +33,7 @@ class Segment:
         if not 1 <= self.label <= MAX_LABEL:
             raise VolumeError(f"Segment {self.name!r} has label {self.label}: use a label from 1 to {MAX_LABEL}.")
         if len(self.color) != 3 or not all(0 <= part <= 1 for part in self.color):
-            raise VolumeError(f"Segment {self.name!r} has colour {self.color}: give red, green, blue from 0 to 1.")
+            raise VolumeError(f"Segment {self.name!r} has color {self.color}: give red, green, blue from 0 to 1.")
 
 
 @dataclass(frozen=True)

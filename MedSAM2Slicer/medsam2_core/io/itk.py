@@ -99,7 +99,7 @@ def _require_utf8(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise VolumeError("The name or that of a folder holds bytes that are no UTF-8: rename it.") from error
+        raise VolumeError("Its name or that of a folder contains bytes that are not UTF-8: rename it.") from error
 
 
 @contextmanager

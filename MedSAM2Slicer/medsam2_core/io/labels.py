@@ -136,7 +136,7 @@ def _as_labels(array: Array) -> Labels:
     if array.dtype.kind in "iu":
         return array
     if not np.isfinite(array).all() or np.abs(array).max() > np.iinfo(np.int32).max:
-        raise VolumeError("The file holds values that are no labels (NaN or too large): give a label map.")
+        raise VolumeError("The file holds values that are not labels (NaN or too large): give a label map.")
     labels = array.astype(np.int32)
     if not np.array_equal(labels, array):
         raise VolumeError("The file holds fractional values, so it is an image or a probability: give a label map.")

@@ -128,7 +128,7 @@ def _files(path: Path) -> tuple[Path, Path]:
                 pair = [path, *(path.with_name(stem + other + end) for end in (packed, "", ".gz"))]
                 partner = next((one for one in pair[1:] if one.exists()), None)
                 if partner is None:
-                    raise VolumeError(f"Its other half, {stem}{other}, is not beside it: copy both files.")
+                    raise VolumeError(f"Its other half, {stem}{other}, is not next to it: copy both files.")
                 return (path, partner) if ending == ".hdr" else (partner, path)
     return path, path
 
@@ -164,7 +164,7 @@ def _checked(header: Any, path: Path) -> Any:
             raise VolumeError(_NO_NIFTI)
         raise VolumeError(
             "This is Analyze 7.5, which does not say where left and right are: convert it to NIfTI with the program "
-            "that made it."
+            "that created it."
         )
     return header
 
@@ -254,7 +254,7 @@ def _grid(shape: tuple[int, int, int], forms: Forms) -> Geometry:
     """The grid that counts; tells of another that does not agree."""
     fields = forms.fields
     if forms.mm != 1:
-        tell(f"Its header counts in units of {forms.mm:g} mm; lengths here are mm.")
+        tell(f"Its header measures in units of {forms.mm:g} mm; lengths here are in mm.")
     if fields["sform_code"] > 0:
         grid = grid_from_affine(shape, _matrix(forms))
         _compare(grid, forms)
@@ -262,8 +262,8 @@ def _grid(shape: tuple[int, int, int], forms: Forms) -> Geometry:
     if fields["qform_code"] > 0:
         return grid_from_affine(shape, _rotation(forms))
     tell(
-        "Its header says no place in the patient (neither sform nor qform): sides are taken as nibabel does, the first "
-        "axis from right to left, so left and right are not certain."
+        "Its header gives no position in the patient (neither sform nor qform): as in nibabel, the first axis is "
+        "taken to run from right to left, so left and right are not certain."
     )
     return grid_from_affine(shape, _centered(shape, forms))
 
@@ -274,18 +274,18 @@ def _compare(grid: Geometry, forms: Forms) -> None:
     try:
         other = grid_from_affine(grid.shape_kji, _rotation(forms)) if with_rotation else None
     except VolumeError:
-        tell("Its qform is damaged: the sform counts, which has a code.")
+        tell("Its qform is damaged: the sform, which has a code, is used.")
         return
     if other is not None and (shift := grid.largest_shift(other)) > _LARGEST_SHIFT:
         tell(
-            f"Its sform and qform put it in two places (up to {shift:.3g} voxels apart): the sform counts, as in "
+            f"Its sform and qform put it in two places (up to {shift:.3g} voxels apart): the sform is used, as in "
             "nibabel and FSL; a program that goes by the qform shows image and mask elsewhere, but together."
         )
     elif other is None and _scale_shift(grid, forms) > _LARGEST_SHIFT:
         sizes = " x ".join(f"{size * forms.mm:.4g}" for size in forms.fields["pixdim"][1:4])
         spacing = " x ".join(f"{size:.4g}" for size in grid.spacing_ijk)
         tell(
-            f"Its voxels are {spacing} mm by its sform but {sizes} mm by its pixdim: the sform counts, as in nibabel; "
+            f"Its voxels are {spacing} mm by its sform but {sizes} mm by its pixdim: the sform is used, as in nibabel; "
             "correct the header if volumes come out wrong."
         )
 
@@ -302,7 +302,7 @@ def _matrix(forms: Forms) -> Float:
 
 def _affine(rows: Float) -> Float:
     if not np.isfinite(rows).all():
-        raise VolumeError("The header's place in the patient is not finite: correct it, or export the volume again.")
+        raise VolumeError("The header's position in the patient is not finite: correct it, or export the volume again.")
     return np.vstack([rows, [0, 0, 0, 1]])
 
 

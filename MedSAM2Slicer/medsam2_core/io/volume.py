@@ -51,7 +51,7 @@ def read_volume(path: str | Path, series: str | int | None = None, resample: boo
         if is_dicom_path(path):
             return _chosen_series(path, find_series(path), series, resample)
         if series is not None or resample:
-            raise VolumeError("This is no DICOM, so there is no series to choose or resample: leave that option out.")
+            raise VolumeError("This is not DICOM, so there is no series to choose or resample: omit that option.")
         return _with_finite_voxel(Volume(*_read_file(path)))
 
 

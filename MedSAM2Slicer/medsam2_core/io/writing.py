@@ -102,7 +102,7 @@ def _require_utf8(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise VolumeError("The name holds bytes that are no UTF-8: choose another.") from error
+        raise VolumeError("The name contains bytes that are not UTF-8: choose another.") from error
 
 
 def _kind(highest: int) -> np.dtype[Any]:

@@ -56,14 +56,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; PromptError if it cannot be read or is something else."""
     try:
         if path.stat().st_size > _LARGEST_BYTES:
-            raise PromptError(f"{path}: Too large for a run file: give a report of medsam2 propagate.")
+            raise PromptError(f"{path}: Too large for a run file: give a report from medsam2 propagate.")
         content = text.read_json(path)
     except OSError as error:
         raise PromptError(f"{path}: Cannot be read ({error.strerror or error}): check the path.") from error
     except text.TextError as error:
-        raise PromptError(f"{path}: Not valid JSON ({error}): give a report of medsam2 propagate.") from error
+        raise PromptError(f"{path}: Not valid JSON ({error}): give a report from medsam2 propagate.") from error
     if not isinstance(content, dict):
-        raise PromptError(f"{path}: Holds no run: give a report of medsam2 propagate or {{'objects': [...]}}.")
+        raise PromptError(f"{path}: Holds no run: give a report from medsam2 propagate or {{'objects': [...]}}.")
     return content
 
 

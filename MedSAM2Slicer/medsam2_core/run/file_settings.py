@@ -76,7 +76,7 @@ def _stop(raw: dict[str, Any]) -> dict[str, Any]:
     rules = {row.key: row for row in rows(StopRules)}
     unknown = raw.keys() - rules.keys()
     if unknown:
-        raise PromptError(f"settings.stop.{min(unknown)} is no rule: use {', '.join(rules)}.")
+        raise PromptError(f"settings.stop.{min(unknown)} is not a rule: use {', '.join(rules)}.")
     return {key: _rule(rules[key], raw) for key in raw}
 
 

@@ -249,7 +249,7 @@ def _within_edges(voxels: Float, slicing: Slicing, frame: str, where: str) -> Fl
     moved = np.where(outside & (voxels >= -1) & (voxels <= last + 1), np.clip(voxels, 0, last), voxels)
     _require_inside(voxels if outside.all(axis=0).any() else moved, slicing.geometry, frame, where)
     if outside.any():
-        tell(f"{where} reaches a voxel over the volume's edge, as corners that do not count do: it ends at the edge.")
+        tell(f"{where} reaches a voxel beyond the volume's edge, as exclusive corners do: it is cut off at the edge.")
     return moved
 
 

@@ -50,7 +50,7 @@ class RunSettings:
     )  # fmt: skip
     first: int = setting(
         Structure(), part="run", key="range",
-        option=Option("--range", "slices from A to before B; either may be left out (default: all)", "A:B"),
+        option=Option("--range", "slices from A up to, not including, B; either may be omitted (default: all)", "A:B"),
     )  # fmt: skip
     last: int = setting(Structure(), part="run", key="range")
     direction: str = setting(

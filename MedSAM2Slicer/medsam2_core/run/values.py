@@ -62,7 +62,7 @@ def items(raw: dict[str, Any], key: str, where: str) -> list[Any]:
     value = raw.get(key)
     if isinstance(value, list):
         return value
-    raise PromptError(f"{where} has no list {key!r}: add it, as in a report of medsam2 propagate.")
+    raise PromptError(f"{where} has no list {key!r}: add it, as in a report from medsam2 propagate.")
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:

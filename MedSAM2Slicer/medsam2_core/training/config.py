@@ -68,4 +68,4 @@ def load_config(path: Path) -> TrainingConfig:
         raise WeightsError(f"{path} cannot be read ({error.strerror}): give a training configuration.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         known = ", ".join(f.name for f in fields(TrainingConfig))
-        raise WeightsError(f"{path} is no training configuration ({error}): its entries are {known}.") from error
+        raise WeightsError(f"{path} is not a training configuration ({error}): its entries are {known}.") from error

@@ -114,7 +114,7 @@ def _raw_models(path: Path) -> list[Any]:
     except ValueError as error:
         raise WeightsError(f"{path} is not valid JSON ({error}): {_REINSTALL}.") from error
     if not isinstance(document, dict) or document.get("version") != _VERSION:
-        raise WeightsError(f"{path} is not a model catalogue of version {_VERSION}: {_REINSTALL}.")
+        raise WeightsError(f"{path} is not a model catalog of version {_VERSION}: {_REINSTALL}.")
     models = document.get("models")
     if not isinstance(models, list):
         raise WeightsError(f"{path} has no list of models: {_REINSTALL}.")

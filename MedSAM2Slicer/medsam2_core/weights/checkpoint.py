@@ -46,7 +46,7 @@ def read_checkpoint(path: Path, image_size: int | None = None) -> Checkpoint:
 def detect_config(state: dict[str, Tensor], path: Path) -> ModelConfig:
     """Recognise family and size by keys and shapes; file names are not to be trusted. `path` is for messages."""
     if _PATCH not in state:
-        raise WeightsError(f"{path} is no SAM 2 model (it lacks {_PATCH}): choose a SAM 2 family checkpoint.")
+        raise WeightsError(f"{path} is not a SAM 2 model (it lacks {_PATCH}): choose a SAM 2 family checkpoint.")
     numbers = {key[len(_BLOCK) :].split(".")[0] for key in state if key.startswith(_BLOCK)}
     depth = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
     width = len(state[_PATCH]) if state[_PATCH].ndim else 0
@@ -83,13 +83,13 @@ def _load(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(
-            f"{path} does not exist: give the path of a checkpoint or a name of `medsam2 models list`."
+            f"{path} does not exist: give the path of a checkpoint or a name from `medsam2 models list`."
         ) from error
     except IsADirectoryError as error:
         raise WeightsError(f"{path} is a folder: give the checkpoint file inside it.") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} is no plain checkpoint; it is damaged or carries code, which is never run: download it again."
+            f"{path} is not a plain checkpoint; it is damaged or contains code, which is never run: download it again."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(

@@ -145,7 +145,7 @@ class _Download:
         if expected is not None and offered is not None and offered != expected:
             raise WeightsError(
                 f"{self.source.label} should have {expected} bytes and {self._host} offers {offered}: "
-                "check whether a login page or proxy stands in between, or update MedSAM2Slicer."
+                "check whether a login page or proxy is in the way, or update MedSAM2Slicer."
             )
         return offered if expected is None else expected
 
@@ -162,15 +162,15 @@ class _Download:
         if failures >= self.patience.tries:
             raise WeightsError(
                 f"{self.source.label} could not be downloaded from {self._host} ({broken}): check the network and "
-                "proxy, then download it again (it goes on where it stopped), or fetch the file elsewhere and use "
+                "proxy, then download it again (it resumes where it stopped), or fetch the file elsewhere and use "
                 "`medsam2 models import FILE`."
             ) from broken
         self._wait(self.patience.pause_seconds * 2.0 ** max(failures - 1, 0))
 
     def _refused(self, refused: TransferRefusedError) -> WeightsError:
         return WeightsError(
-            f"{self.source.label} cannot be had from {self.source.url} ({refused}): update MedSAM2Slicer, or fetch "
-            "the file elsewhere and use `medsam2 models import FILE`."
+            f"{self.source.label} cannot be downloaded from {self.source.url} ({refused}): update MedSAM2Slicer, or "
+            "fetch the file elsewhere and use `medsam2 models import FILE`."
         )
 
     def _wait(self, seconds: float) -> None:
@@ -185,7 +185,7 @@ class _Download:
 
     def _check_cancel(self) -> None:
         if self.cancel is not None and self.cancel.cancelled:
-            raise Cancelled(f"{self.source.label} was not downloaded to the end: download it again to go on.")
+            raise Cancelled(f"{self.source.label} was not downloaded completely: download it again to resume.")
 
     @property
     def _host(self) -> str:

@@ -33,7 +33,9 @@ def find_model(name_or_path: str) -> ModelFile:
     if path.is_dir():
         raise WeightsError(f"{path} is a folder: give the checkpoint file inside it.")
     if not path.is_file():
-        raise WeightsError(f"{path} does not exist: give the path of a checkpoint or a name of `medsam2 models list`.")
+        raise WeightsError(
+            f"{path} does not exist: give the path of a checkpoint or a name from `medsam2 models list`."
+        )
     name = name_or_path if name_or_path in load_catalogue() else path.name
     return ModelFile(name, path, name_or_path)
 

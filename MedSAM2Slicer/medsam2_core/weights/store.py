@@ -147,7 +147,7 @@ class WeightsStore:
         entry = find_entry(self.catalogue, name)
         path = self.path(name)
         if not entry.sha256:
-            raise WeightsError(f"{name} has no checksum in the catalogue: install a released MedSAM2Slicer to verify.")
+            raise WeightsError(f"{name} has no checksum in the catalog: install a released MedSAM2Slicer to verify.")
         if file_sha256(path) != entry.sha256:
             raise WeightsError(f"{name} is damaged ({path} has a wrong checksum): {_repair(entry, self.state(name))}.")
 
@@ -199,7 +199,7 @@ def _how_to_get(entry: ModelEntry) -> str:
 
 def _licence_question(entry: ModelEntry) -> str:
     return (
-        f"{entry.name} has a licence to accept before the download: {entry.licence_text} If you agree, pass "
+        f"{entry.name} has a license to accept before the download: {entry.licence_text} If you agree, pass "
         "accept_licence=True (on the command line --accept-licence)."
     )
 

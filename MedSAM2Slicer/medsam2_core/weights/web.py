@@ -105,13 +105,13 @@ def _respond(request: urllib.request.Request, stall_seconds: float) -> HTTPRespo
     except (OSError, HTTPException) as error:
         raise _connection_failure(error) from error
     if not isinstance(response, HTTPResponse):
-        raise TransferRefusedError("the answer is not a web answer")
+        raise TransferRefusedError("the answer is not HTTP")
     return response
 
 
 def _status_failure(status: int) -> Exception:
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return RangeRefusedError("the server refused to go on with the file")
+        return RangeRefusedError("the server refused to resume the file")
     if status in _WORTH_A_RETRY:
         return TransferInterruptedError(f"the server answered with HTTP status {status}")
     return TransferRefusedError(f"the server answered with HTTP status {status}")
@@ -141,7 +141,7 @@ def _span(response: HTTPResponse, asked: int) -> tuple[int, int | None]:
         raise TransferRefusedError(f"the server answered with HTTP status {response.status}")
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
     if found is None or int(found[1]) != asked:
-        raise RangeRefusedError("the server answered with other bytes than asked for")
+        raise RangeRefusedError("the server answered with bytes other than those asked for")
     return asked, _whole_number(found[2])
 
 

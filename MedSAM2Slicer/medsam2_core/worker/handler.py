@@ -50,7 +50,9 @@ class RequestHandler:
         """The result of a request; steps and notices are sent meanwhile. Raises MedSAM2Error."""
         kind = fields.text(frame.header, "request")
         if kind not in self._kinds:
-            raise WorkerError(f"The worker knows no request {kind[:40]!r}: use the same version on both sides.")
+            raise WorkerError(
+                f"The worker does not know the request {kind[:40]!r}: use the same version on both sides."
+            )
         return self._kinds[kind](frame, cancel, send)
 
     def _open_model(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:

@@ -80,7 +80,9 @@ def _points(item: Header, index: int) -> PointsPrompt:
     points = [fields.numbers({"points_xy": point}, "points_xy", 2) for point in fields.items(item, "points_xy")]
     include = fields.items(item, "include")
     if not all(isinstance(inside, bool) for inside in include) or len(include) != len(points):
-        raise WorkerError(f"The message has {len(points)} points with {len(include)} flags, or flags that are none.")
+        raise WorkerError(
+            f"The message has {len(points)} points with {len(include)} flags, or flags that are not true or false."
+        )
     return PointsPrompt(index, tuple((x, y) for x, y in points), tuple(include))
 
 

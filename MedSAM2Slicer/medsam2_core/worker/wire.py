@@ -137,15 +137,15 @@ def _parse(data: bytearray) -> Header:
     try:
         header = json.loads(data.decode())
     except (ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
-        raise WorkerError(f"A message came whose header is no JSON ({_shown(data)}).") from error
+        raise WorkerError(f"A message came whose header is not JSON ({_shown(data)}).") from error
     if not isinstance(header, dict):
-        raise WorkerError(f"A message came whose header is no JSON object ({_shown(data)}).")
+        raise WorkerError(f"A message came whose header is not a JSON object ({_shown(data)}).")
     return header
 
 
 def _payload_sizes(sizes: Any) -> list[int]:
     if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
-        raise WorkerError("A message came whose payload sizes are no list of whole numbers.")
+        raise WorkerError("A message came whose payload sizes are not a list of whole numbers.")
     if sum(sizes) > MAX_PAYLOAD_BYTES:
         raise WorkerError(f"A message with payloads of {sum(sizes)} bytes came: the limit is {MAX_PAYLOAD_BYTES}.")
     return sizes

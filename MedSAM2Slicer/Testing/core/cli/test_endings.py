@@ -114,9 +114,9 @@ def test_a_name_that_is_no_utf8(run, capsysbinary, ct: Path) -> None:
     except OSError:
         pytest.skip("this disk takes no such names")
     assert run("info", name) == 2
-    assert b"no UTF-8: rename it" in capsysbinary.readouterr().err
+    assert b"not UTF-8: rename it" in capsysbinary.readouterr().err
     assert run("propagate", ct, *BOX, "--output", name) == 2
-    assert b"no UTF-8: choose another" in capsysbinary.readouterr().err
+    assert b"not UTF-8: choose another" in capsysbinary.readouterr().err
     geometry = io.read_volume(ct).geometry
     io.write_labelmap("a.nii", np.ones(geometry.shape_kji, np.uint8), geometry)
     shutil.copy("a.nii", name := os.fsdecode(b"caf\xe9.nii"))
@@ -173,7 +173,7 @@ def test_an_output_that_is_full() -> None:
             "There is not enough memory",
         ),
         (PermissionError(13, "Permission denied", "/secret"), "/secret: Permission denied"),
-        (ImportError("libtorch.so: failed to map segment"), "A part cannot be loaded"),
+        (ImportError("libtorch.so: failed to map segment"), "A component cannot be loaded"),
     ],
 )
 def test_what_the_system_refuses_is_one_sentence(run, capsys, monkeypatch, error: Exception, words: str) -> None:
@@ -193,7 +193,8 @@ def test_a_limit_below_what_torch_takes_is_said_before_it_is_loaded(tmp_path: Pa
     code, _, err = medsam2("propagate", ct, *BOX, "--output", tmp_path / "a.nii", before=limit)
     assert code == 2
     assert err == (
-        "medsam2: The limit on memory is 900 MB and PyTorch alone takes 1250 MB of addresses: raise it (ulimit -v).\n"
+        "medsam2: The limit on memory is 900 MB and PyTorch alone takes 1250 MB of address space: raise it (ulimit "
+        "-v).\n"
     )
 
 
@@ -211,7 +212,7 @@ def test_room_for_the_result_is_taken_first(run, capsys, monkeypatch, ct: Path, 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     for output in ("a.nii", "a.seg.nrrd"):
         err = assert_sentence(run, capsys, "propagate", ct, *BOX, "--model", checkpoint, "--output", output, "--quiet")
-        assert f"{output}: There is not enough room to write it (No space left on device)" in err
+        assert f"{output}: There is not enough space to write it (No space left on device)" in err
     assert list(Path().iterdir()) == []
 
 

@@ -87,12 +87,12 @@ def test_a_report(run, capsys, ct: Path, checkpoint: Path) -> None:
     volume = json.loads(Path("r.json").read_text(encoding="utf-8"))["objects"][0]["volume_ml"]
     found = shown(run, capsys, "r.json")
     assert found["object"] == f"ball, {volume:.1f} mL; prompts: box, points"
-    assert found["slices"] == "0 to before 10 along axis 0"
+    assert found["slices"] == "0 up to but not including 10 along axis 0"
     assert found["model"] == "random.pt"
     report = json.loads(Path("r.json").read_text(encoding="utf-8"))
     report["settings"]["plane"] = [[1, 0, 0, 0], [0, 0.8, -0.6, 0], [0, 0.6, 0.8, 0], [0, 0, 0, 1]]
     Path("r.json").write_text(json.dumps(report), encoding="utf-8")
-    assert shown(run, capsys, "r.json")["slices"] == "0 to before 10 of an oblique view"
+    assert shown(run, capsys, "r.json")["slices"] == "0 up to but not including 10 of an oblique view"
 
 
 @pytest.mark.parametrize("name", ["no.nrrd", "no.pt", "no.json", "bad.pt", "bad.json", "bad.nrrd", "bad.seg.nrrd"])

@@ -90,7 +90,7 @@ def test_a_malformed_box(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "two\nlines", "\x1b[31mred"])
 def test_a_name_that_cannot_be_shown(name: str) -> None:
-    with pytest.raises(PromptError, match="is no name"):
+    with pytest.raises(PromptError, match="is not a name"):
         options.parse_prompts([("--object", name), ("--point", "1,2,3")])
 
 
@@ -108,7 +108,7 @@ def test_ranges(text: str, expected: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "a:b", "1:2:3", "-:5", "1.5:3"])
 def test_a_malformed_range(text: str) -> None:
-    with pytest.raises(PromptError, match="write A:B in slices"):
+    with pytest.raises(PromptError, match="write A:B, slices from"):
         options.parse_range(text, 10)
 
 
@@ -262,7 +262,7 @@ def test_labels_and_colours() -> None:
 
 @pytest.mark.parametrize("far", [30.0, 29.7])
 def test_a_box_to_the_exclusive_edge_ends_at_the_edge(far: float) -> None:
-    with pytest.warns(InputNotice, match="box reaches a voxel over the volume's edge"):
+    with pytest.warns(InputNotice, match="box reaches a voxel beyond the volume's edge"):
         box = run_prompts.place_box([(20, 5, 4), (far, 20, 4)], "ijk", Slicing(GRID, 0), "The box")
     assert (box.slice_index, box.box) == (4, (20.0, 5.0, 29.0, 19.0))
 

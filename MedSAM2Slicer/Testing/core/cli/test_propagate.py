@@ -169,7 +169,7 @@ def test_an_oblique_run_takes_no_prompts_on_stored_slices(run, ct: Path, checkpo
     REPORT.write_text(json.dumps(content), encoding="utf-8")
     words = ("propagate", ct, "--model", checkpoint, "--output", OUT, "--prompts", REPORT, "--quiet")
     assert run(*words, "--point", "22,18,5") == 2
-    assert "give only one of both" in capsys.readouterr().err
+    assert "give only one of the two" in capsys.readouterr().err
     assert run(*words) == 0
     assert io.read_labelmap(OUT, grid).shape == grid.shape_kji
     REPORT.write_text(json.dumps({**content, "settings": {"plane": [[0, 0, 0, 0]] * 4}}), encoding="utf-8")
@@ -227,7 +227,7 @@ def test_a_changed_model_is_noted(run, ct: Path, checkpoint: Path, capsys, monke
         json.dumps({"objects": [{"name": "ball", "prompts": prompts}], "settings": settings}), encoding="utf-8"
     )
     assert run("propagate", ct, "--output", OUT, "--prompts", REPORT, "--quiet") == 0
-    assert capsys.readouterr().err == "Note: starter has other weights than the run had, so the mask may differ.\n"
+    assert capsys.readouterr().err == "Note: starter has different weights than the run had, so the mask may differ.\n"
 
 
 # Refusals
@@ -245,7 +245,7 @@ REFUSED = [
     ((*POINT, "--range", "5:5"), "holds no slice: give A:B with 0 <= A < B <= 10"),
     ((*POINT, "--range", "-2:7"), "reaches outside"),
     ((*POINT, "--range", "6:"), "The range 6:10 holds no prompt of 'Segment_1'"),
-    ((*POINT, "--range", "six"), "write A:B in slices"),
+    ((*POINT, "--range", "six"), "write A:B, slices from"),
     ((*POINT, "--window", "foo"), "Unknown window 'foo'"),
     ((*POINT, "--device", "cuda"), "Device 'cuda' is not available"),
     ((*POINT, "--model", "startr"), "'startr' is not a known model"),
@@ -319,7 +319,7 @@ def test_a_run_file_opens_no_checkpoint(run, ct: Path, checkpoint: Path, capsys)
             json.dumps({"objects": [{"name": "a", "prompts": prompts}], "settings": {"model": model}}), encoding="utf-8"
         )
         assert run("propagate", ct, "--output", OUT, "--prompts", REPORT) == 2
-        assert "not in the catalogue: give its checkpoint with --model" in capsys.readouterr().err
+        assert "not in the catalog: give its checkpoint with --model" in capsys.readouterr().err
 
 
 def test_the_memory_choices_are_the_rules_there_are() -> None:
@@ -373,6 +373,6 @@ def test_ctrl_c_keeps_the_slices_done(run, checkpoint: Path, tmp_path: Path, nam
     assert 1 < len(kept) < 3000
     assert kept == list(range(len(kept)))
     assert f"Interrupted: {len(kept)} slices are done and kept in {OUT}.\n".encode() in err
-    assert b"Finishing the slice at hand" in err
+    assert b"Finishing the current slice" in err
     assert b"Traceback" not in err
     assert np.flatnonzero(io.read_labelmap(OUT).any(axis=(1, 2))).max() < len(kept)

@@ -85,6 +85,6 @@ def test_a_file_has_no_series(run, capsys, ct: Path) -> None:
     assert isinstance(read_scalar(ct)[1], Geometry)
     for option in (("--series", "1"), ("--resample",)):
         assert run("propagate", ct, *option, "--box", "8,8,36,30@5", "--output", "a.nii") == 2
-        assert "no DICOM" in capsys.readouterr().err
+        assert "not DICOM" in capsys.readouterr().err
         assert run("info", ct, *option) == 2
-        assert "no DICOM" in capsys.readouterr().err
+        assert "not DICOM" in capsys.readouterr().err

@@ -76,7 +76,7 @@ def test_every_choice_is_taken(run, dataset: Path, checkpoint: Path, capsys) -> 
     ("options", "problem"),
     [
         (("--policy", "boxes"), "Policy 'boxes' is unknown: choose box"),
-        (("--min-ml", "500"), "has no structure of 500 mL: lower --min-ml"),
+        (("--min-ml", "500"), "has no structure of 500 mL or more: lower --min-ml"),
         (("--window", "foo"), "Unknown window 'foo'"),
         (("--output", "no/table.csv"), "The folder no does not exist"),
         (("--output", "."), r"\. cannot be written .* choose another --output"),
@@ -123,7 +123,7 @@ def test_training_refusals(run, dataset: Path, capsys) -> None:
     assert "no.json cannot be read" in capsys.readouterr().err
     Path("file").touch()
     assert run("train", config(dataset), "--output", "file/run") == 2
-    assert "file/run cannot be made" in capsys.readouterr().err
+    assert "file/run cannot be created" in capsys.readouterr().err
     assert run("train", config(dataset / "patient"), "--output", "run", "--device", "cpu") == 2
     assert "holds nothing to train on" in capsys.readouterr().err
 

@@ -157,7 +157,7 @@ def test_a_stalled_worker_is_replaced(make_client, block) -> None:
     clock.pass_seconds(client, 29)
     assert not reasons
     clock.pass_seconds(client, 2)
-    assert reasons == ["The model process gave no sign of life for 30 s."]
+    assert reasons == ["The model process did not respond for 30 s."]
     assert call.wait().objects
 
 
@@ -214,13 +214,13 @@ BABBLE = {
         f"""{HELLO}; {ANSWER}; h = b'{{"payloads": [9999999999]}}'; out(b"MS2W", len(h).to_bytes(4, "big"), h)""",
         "payloads of 9999999999 bytes",
     ),
-    "no JSON": (f'{HELLO}; {ANSWER}; out(b"MS2W" + bytes([0, 0, 0, 2]) + b"[}}")', "no JSON"),
+    "no JSON": (f'{HELLO}; {ANSWER}; out(b"MS2W" + bytes([0, 0, 0, 2]) + b"[}}")', "not JSON"),
     "half a frame": (f"{HELLO}; {ANSWER}; out(encode({{'id': 1}})[0][:9]); sys.exit(3)", "ended with code 3"),
     "another protocol": (
         'out(*encode({"event": "hello", "protocol": PROTOCOL + 1, "version": "9.9"}))',
         rf"version 9.9\) speaks protocol {PROTOCOL + 1}",
     ),
-    "no greeting": ('out(*encode({"id": 1, "event": "result"}))', "no MedSAM2Slicer worker"),
+    "no greeting": ('out(*encode({"id": 1, "event": "result"}))', "not a MedSAM2Slicer worker"),
     "the end at once": ('sys.stderr.write("one\\nModuleNotFoundError: torch\\n"); sys.exit(1)', "code 1: ModuleNot"),
     "nonsense results": (
         f"{HELLO}; {ANSWER}; answer_everything()",

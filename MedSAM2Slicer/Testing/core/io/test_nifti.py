@@ -102,7 +102,7 @@ def test_values_and_places_are_those_of_nibabel(
         (PLAIN, affine((10, 20, 30), (0.7, 1.3, 2.9), shift=30), "sform and qform put it in two places"),
         (PLAIN, affine((10, 20, 30), (0.7, 1.3, 2.9), flip=-1), "sform and qform put it in two places"),
         (affine((10, 20, 30), (0.7, 1.3, 1.45)), None, "0.7 x 1.3 x 1.45 mm by its sform but 0.7 x 1.3 x 2.9 mm by"),
-        (None, None, "no place in the patient"),
+        (None, None, "no position in the patient"),
     ],
 )
 def test_contradictions_are_told_and_carried_on(tmp_path: Path, sform: object, qform: object, words: str) -> None:

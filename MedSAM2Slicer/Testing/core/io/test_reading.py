@@ -275,7 +275,7 @@ def test_a_series_with_a_missing_slice(dicom_series: open_data.Labelled, tmp_pat
         if index not in (5, 6):
             shutil.copy(file, tmp_path)
     text = refusal(io.read_volume, tmp_path)
-    assert "missing, doubled, shifted or unevenly spaced (gaps of 2 to 6 mm)" in text
+    assert "missing, duplicated, shifted or unevenly spaced (gaps of 2 to 6 mm)" in text
     assert "export the series again" in text
 
 

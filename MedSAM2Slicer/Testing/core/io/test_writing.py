@@ -296,7 +296,7 @@ def assert_nothing_kept(path: Path, limit: int, shape: tuple[int, ...]) -> None:
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", check=True, env={**os.environ, "PYTHONPATH": core}
     )
-    reason = "There is not enough room to write it (File too large)"
-    assert done.stdout == f"{path}: {reason}: make room on the disk or choose another folder.\n"
+    reason = "There is not enough space to write it (File too large)"
+    assert done.stdout == f"{path}: {reason}: free some disk space or choose another folder.\n"
     assert [item.name for item in path.parent.iterdir()] == [path.name]
     assert path.read_bytes() == b"old"

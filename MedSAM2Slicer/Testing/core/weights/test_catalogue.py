@@ -122,7 +122,7 @@ def test_doubles_are_refused(write: Write, raw: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("{", "not valid JSON"), ("[]", "not a model catalogue"), ('{"version": 1}', "no list of models")],
+    [("{", "not valid JSON"), ("[]", "not a model catalog"), ('{"version": 1}', "no list of models")],
 )
 def test_faulty_document_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "models.json"

@@ -149,7 +149,7 @@ def test_code_in_a_file_is_refused_and_not_run(
     marker = tmp_path / "ran"
     content = {"model": dict(state), "extra": Bomb(marker)}
     problem = refused(pickle.dumps(content, protocol=2) if plain else content)
-    assert "carries code, which is never run" in problem
+    assert "contains code, which is never run" in problem
     assert not marker.exists()
     pickle.loads(pickle.dumps(Bomb(marker)))  # noqa: S301 (the bomb does work)
     assert marker.exists()

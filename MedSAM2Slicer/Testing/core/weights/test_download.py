@@ -187,7 +187,7 @@ def test_wrong_declared_length_stops_before_anything_is_written(fetch: Fetch, se
 
 def test_missing_file_is_not_asked_for_again(fetch: Fetch, server) -> None:
     server.statuses = [404]
-    with pytest.raises(WeightsError, match=r"^toy cannot be had .*HTTP status 404"):
+    with pytest.raises(WeightsError, match=r"^toy cannot be downloaded .*HTTP status 404"):
         fetch()
     assert len(server.requested) == 1
 

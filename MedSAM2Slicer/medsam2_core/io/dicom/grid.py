@@ -83,7 +83,7 @@ def arrange(frames: Sequence[Frame]) -> Slices:
         missing = sum(getattr(frame, value) is None for frame in frames)
         if missing:
             raise VolumeError(
-                f"{missing} of {len(frames)} DICOM slices say no {what}, so their place in the patient is not known: "
+                f"{missing} of {len(frames)} DICOM slices have no {what}, so their place in the patient is not known: "
                 "export the series again from where it was made, not as screen captures or from an anonymizer."
             )
     _require_equal("sizes", frames, [frame.shape for frame in frames])
@@ -125,7 +125,7 @@ def _step(slices: Slices) -> Float:
     if count == 1:
         thickness = slices.frames[0].thickness
         if thickness is None or thickness == 0:
-            raise VolumeError("The one slice says no thickness, so its volume is not known: give the whole series.")
+            raise VolumeError("The only slice has no thickness, so its volume is not known: give the whole series.")
         return slices.normal * abs(thickness)
     places = np.arange(count) - (count - 1) / 2
     step: Float = places @ slices.positions / (places @ places)
@@ -162,7 +162,7 @@ def _require_apart(slices: Slices) -> None:
         one, other = slices.frames[same[0]], slices.frames[same[0] + 1]
         raise VolumeError(
             f"{same.size + 1} or more slices lie in one place (such as {_name(one)} and {_name(other)}), so the series "
-            "holds doubled slices or several volumes that nothing tells apart: export each volume by itself."
+            "holds duplicate slices or several volumes that nothing tells apart: export each volume by itself."
         )
 
 
@@ -172,14 +172,14 @@ def _name(frame: Frame) -> str:
 
 def _refuse_tilt(tilt: float) -> None:
     raise VolumeError(
-        f"The slices are tilted by {math.degrees(tilt):.1f} degrees against the direction they are stacked in (a "
-        f"tilted gantry, or slices shifted sideways), which no grid with right angles holds: {_RESAMPLE} slices."
+        f"The slices are tilted by {math.degrees(tilt):.1f} degrees relative to the direction they are stacked in (a "
+        f"tilted gantry, or slices shifted sideways), which no grid with right angles can hold: {_RESAMPLE} slices."
     )
 
 
 def _refuse_uneven(slices: Slices) -> None:
     gaps = np.linalg.norm(np.diff(slices.positions, axis=0), axis=1)
     raise VolumeError(
-        f"Slices are missing, doubled, shifted or unevenly spaced (gaps of {gaps.min():.4g} to {gaps.max():.4g} mm): "
-        f"export the series again, or {_RESAMPLE} slices."
+        f"Slices are missing, duplicated, shifted or unevenly spaced (gaps of {gaps.min():.4g} to {gaps.max():.4g} "
+        f"mm): export the series again, or {_RESAMPLE} slices."
     )

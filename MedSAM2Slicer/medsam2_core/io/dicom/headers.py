@@ -132,7 +132,7 @@ def _frames(data: Any, path: Path) -> Iterator[Frame]:
     elif count == 1:
         yield _frame(path, 0, data, [data])
     else:
-        _refuse("has frames that say no place of their own: export it as single slices or as NIfTI.", path)
+        _refuse("has frames without positions of their own: export it as single slices or as NIfTI.", path)
 
 
 def _refuse(what: str, path: Path) -> NoReturn:
@@ -159,7 +159,7 @@ def _dose_frames(data: Any, path: Path) -> Iterator[Frame]:
     first = _frame(path, 0, data, [data])
     offsets = [float(value) for value in data.GridFrameOffsetVector]
     if first.position is None or first.orientation is None or not offsets or offsets[0] != 0:
-        _refuse("is a dose whose frames say no place: export it with offsets that begin at 0.", path)
+        _refuse("is a dose whose frames have no positions: export it with offsets that begin at 0.", path)
     normal = cross(*first.orientation)
     for index, offset in enumerate(offsets):
         x, y, z = (start + offset * part for start, part in zip(first.position, normal, strict=True))

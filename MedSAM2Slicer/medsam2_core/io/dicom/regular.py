@@ -72,8 +72,8 @@ class StoredSlices:
         _, step = self.slices.line
         if self.slices.deviation > self.slices.tolerance(float(np.linalg.norm(step))):
             tell(
-                "The series is unevenly spaced, which the file cannot say: its slices are the stored ones in order, "
-                f"but up to {self.slices.deviation:.3g} mm from where its header has them."
+                "The series is unevenly spaced, which the file cannot express: its slices are the stored ones in "
+                f"order, but up to {self.slices.deviation:.3g} mm from where its header puts them."
             )
 
 
@@ -107,8 +107,8 @@ def _placed(slices: Slices) -> StoredSlices:
     total = round(float(heights[-1] / np.median(np.diff(heights)))) + 1
     if total > _MOST_NEW * count:
         raise VolumeError(
-            f"The slices lie so unevenly that {total - count} of {total} would be made up: export the series again, or "
-            "give one part of it."
+            f"The slices lie so unevenly that {total - count} of {total} would have to be made up: export the series "
+            "again, or give one part of it."
         )
     step = float(heights[-1]) / (total - 1)
     pixel = np.array([slices.spacing[1], slices.spacing[0]])

@@ -79,7 +79,7 @@ def _regular_files(folder: Path) -> Iterator[Path]:
         for name in sorted(names):
             count += 1
             if count > _MOST_FILES:
-                raise VolumeError(f"The folder holds more than {_MOST_FILES} files: give one nearer to the series.")
+                raise VolumeError(f"The folder holds more than {_MOST_FILES} files: give one closer to the series.")
             path = Path(place, name)
             if not (name.startswith(".") or is_index(path)) and path.exists() and stat.S_ISREG(path.stat().st_mode):
                 yield path
@@ -100,8 +100,8 @@ def _refuse_damaged(others: Sequence[tuple[Path, bytes]], found: Sequence[Path])
         unnamed = not path.suffix and path.parent in without_suffix and not _is_text(head)
         if named or unnamed:
             raise VolumeError(
-                f"The file {path.name} is no DICOM although its name or place is that of a slice, so one is damaged or "
-                "empty: copy the series again, or move this file away if it does not belong to it."
+                f"The file {path.name} is not DICOM although its name or place is that of a slice, so one is damaged "
+                "or empty: copy the series again, or move this file away if it does not belong to it."
             )
 
 
