@@ -10,10 +10,12 @@ import slicer
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import PLANES, SliceStack
 from medsam2_core.run.prompts import make_objects
+from medsam2_core.setting import plain_rows
+from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.layers import Bools
-from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.passing import Lane, Leg, Pass
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.regions import roiMask
@@ -24,12 +26,7 @@ from MedSAM2SlicerLib.target import Target
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 _OBJECT_ID = 1
-_STOP_RULES = {
-    "absent_slices": "absentSlices",
-    "min_area_mm2": "minAreaMm2",
-    "max_area_change": "maxAreaChange",
-    "max_distance_mm": "maxDistanceMm",
-}
+_STOP_RULES = {row.name: optionName(row.name) for row in plain_rows(StopRules)}
 _INSIDE = "inside"  # the stop rule that is a region: the name or ID of a segment, or an ROI node
 Point = Sequence[float]
 Range = tuple[int, int]

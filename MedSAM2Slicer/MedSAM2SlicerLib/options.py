@@ -9,8 +9,15 @@ import numpy.typing as npt
 
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
-from medsam2_core.memory_name import DEFAULT_MEMORY
+from medsam2_core.run.settings import RunSettings
+from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
+
+
+def optionName(setting: str) -> str:
+    """Return how `RunOptions` calls a setting of the core: minAreaMm2 for min_area_mm2."""
+    first, *others = setting.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 @dataclass(frozen=True)
@@ -23,25 +30,41 @@ class RunOptions:
     `inside` is the ID of a segment or of an ROI node to stay in, or empty.
     """
 
-    model: str = "starter"
-    device: str = "auto"
+    model: str = RunSettings.model
+    device: str = RunSettings.device
     stack: SliceStack = field(default_factory=SliceStack)
     window: Window | str = "auto"
-    memory: str = DEFAULT_MEMORY
+    memory: str = RunSettings.memory
     bankSize: int = 6
-    fieldOfView: str = "auto"
+    fieldOfView: str = RunSettings.field_of_view
     first: int | None = None
     last: int | None = None
-    direction: str = "both"
-    absentSlices: int | None = 3
-    minAreaMm2: float | None = None
-    maxAreaChange: float | None = None
-    maxDistanceMm: float | None = None
+    direction: str = RunSettings.direction
+    absentSlices: int | None = StopRules.absent_slices
+    minAreaMm2: float | None = StopRules.min_area_mm2
+    maxAreaChange: float | None = StopRules.max_area_change
+    maxDistanceMm: float | None = StopRules.max_distance_mm
     inside: str = ""
 
     def stopRules(self, inside: npt.NDArray[np.bool_] | None = None) -> StopRules:
         """Return the core's stop rules; `inside` marks the region to stay in, on the slices' grid."""
-        return StopRules(self.absentSlices, self.minAreaMm2, self.maxAreaChange, self.maxDistanceMm, inside)
+        rules = {row.name: getattr(self, optionName(row.name)) for row in plain_rows(StopRules)}
+        return StopRules(**rules, inside=inside)
+
+    def settings(self, window: Window, span: tuple[int, int], stop: StopRules) -> RunSettings:
+        """Return the core's settings of a run in that window, through slices span[0] <= index < span[1]."""
+        return RunSettings(
+            model=self.model,
+            stack=self.stack,
+            window=window,
+            first=span[0],
+            last=span[1],
+            direction=self.direction,
+            memory=self.memoryRule(),
+            field_of_view=self.fieldOfView,
+            stop=stop,
+            device=self.device,
+        )
 
     def along(self, stack: SliceStack) -> RunOptions:
         """Return the options for segments on slices of `stack`; a range of slices of another one counts others."""

@@ -8,7 +8,6 @@ from typing import Any
 import slicer
 
 from medsam2_core.run.prompts import RunObject
-from medsam2_core.run.settings import RunSettings
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Propagated
 from MedSAM2SlicerLib.options import RunOptions
@@ -50,29 +49,11 @@ class Recording:
             segmentationNode,
             segmentId,
             self._volume.node,
-            self._settings(model or {}, span),
+            self._options.settings(self.window, span, self._stop).of_model(model or {}),
             thing.prompts,
             result,
             thing.segment.label,
             self._hash.result(),
             continues=keepsOthers or continues,
             needsEarlier=keepsOthers,
-        )
-
-    def _settings(self, model: Mapping[str, Any], span: tuple[int, int]) -> RunSettings:
-        options = self._options
-        own = str(model.get("field_of_view", "auto"))
-        return RunSettings(
-            model=str(model.get("name", options.model)),
-            model_sha256=str(model.get("sha256", "")),
-            image_size=int(model.get("image_size", 0)),
-            stack=options.stack,
-            window=self.window,
-            first=span[0],
-            last=span[1],
-            direction=options.direction,
-            memory=options.memoryRule(),
-            field_of_view=own if options.fieldOfView == "auto" else options.fieldOfView,
-            stop=self._stop,
-            device=str(model.get("device", options.device)),
         )

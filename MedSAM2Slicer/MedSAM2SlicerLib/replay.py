@@ -12,11 +12,10 @@ import slicer
 
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import SliceStack, Slicing
-from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.run.file import check_run, read_json
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import PlacedRun
-from medsam2_core.run.settings import FileSettings, RunSettings
+from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
 from medsam2_core.weights.catalogue import load_catalogue
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from MedSAM2SlicerLib.client import WorkerClient
@@ -95,12 +94,12 @@ class _Session:
         self._client, self._volume, self._prepared, self._record = client, volume, prepared, record
         self._segments = segments
         settings = record.run.settings
-        self._stack, self._memory = settings.stack or SliceStack(), settings.memory or DEFAULT_MEMORY
+        self._stack, self._named = settings.stack or SliceStack(), plain_settings(vars(settings))
         self._key = f"replay/{prepared.key}"
         # The model's own size, as in any recorded run, is not named: another wish would load the model anew.
         client.setModel(model or _modelName(settings), "auto", None if record.run.recorded else settings.image_size)
         client.setVolume(self._key, prepared)
-        client.openSession(self._key, self._key, self._stack.axis, self._memory, settings.field_of_view or "auto")
+        client.openSession(self._key, self._key, self._stack.axis, self._named["memory"], self._named["field_of_view"])
         for segment in segments.values():
             segment.writer.begin()
 
@@ -151,8 +150,7 @@ class _Session:
 
     def _cut(self, objects: tuple[RunObject, ...]) -> None:
         """Draw again at the probability and smoothing of the record, if they are not those of a propagation."""
-        settings = self._record.run.settings
-        threshold, smoothing = _look(settings)
+        threshold, smoothing = self._named["threshold"], self._named["smoothing_mm"]
         if (threshold, smoothing) != (RunSettings.threshold, RunSettings.smoothing_mm):
             for label in self._segments:
                 self._client.redraw(self._key, objects, label, threshold, smoothing, self._write).wait()
@@ -193,26 +191,9 @@ class _Session:
                 )
 
     def _settings(self, run: PlacedRun) -> RunSettings:
-        facts, settings = self._client.modelFacts or {}, self._record.run.settings
-        threshold, smoothing = _look(settings)
-        view = settings.field_of_view or "auto"
-        return RunSettings(
-            model=str(facts.get("name", settings.model)),
-            model_sha256=str(facts.get("sha256", "")),
-            image_size=int(facts.get("image_size", 0)),
-            stack=self._stack,
-            window=self._prepared.window,
-            first=run.first,
-            last=run.last,
-            direction=run.direction,
-            memory=self._memory,
-            field_of_view=str(facts.get("field_of_view", view)) if view == "auto" else view,
-            stop=run.stop,
-            device=str(facts.get("device", "auto")),
-            rounds=run.rounds,
-            threshold=threshold,
-            smoothing_mm=smoothing,
-        )
+        named = {**self._named, **run.settings}
+        settings = RunSettings(**named, stack=self._stack, window=self._prepared.window)
+        return settings.of_model(self._client.modelFacts or {})
 
 
 def _read(run: Run) -> RunRecord:
@@ -238,12 +219,6 @@ def _modelName(settings: FileSettings) -> str:
     if published not in catalogue:
         raise PromptError(f"The run used the model {named!r}, which is not in the catalog: give its path as model.")
     return published
-
-
-def _look(settings: FileSettings) -> tuple[float, float]:
-    """Probability of a pixel and smoothing in mm."""
-    threshold = RunSettings.threshold if settings.threshold is None else settings.threshold
-    return threshold, RunSettings.smoothing_mm if settings.smoothing_mm is None else settings.smoothing_mm
 
 
 def _hashed(client: WorkerClient, volume: VolumeInUse) -> str:
