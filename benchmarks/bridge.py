@@ -50,7 +50,7 @@ def measure(clicks: int, runs: int) -> dict[str, Any]:
         controller.setVolume(volume)
         taken = _clicks(controller, client, labels == _SPLEEN, clicks)
         blocked, seconds = _propagation(controller, client, labels == _SPLEEN)
-        slices = len(controller.slices())
+        slices = len(controller.review.slices())
         controller.close()
     body = slicer.util.arrayFromVolume(volume) > _BODY
     return {
@@ -75,12 +75,12 @@ def _clicks(controller: Any, client: Any, mask: Any, count: int) -> list[float]:
     controller.previewed.connect(drawn.append)
     taken = []
     for row, column in inside[rng.choice(len(inside), count + 1)]:
-        controller.removeAllPrompts()
-        node = controller.promptNode("include")
+        controller.prompting.removeAllPrompts()
+        node = controller.prompting.promptNode("include")
         node.AddControlPointWorld(vtk.vtkVector3d(*ijkToWorld(controller.volumeNode, [[column, row, index]])[0]))
         started = time.perf_counter()
         drawn.clear()
-        controller.preview(index)
+        controller.prompting.preview(index)
         headless.wait(client, lambda: bool(drawn))
         taken.append(1000 * (time.perf_counter() - started))
     return taken
@@ -91,13 +91,13 @@ def _propagation(controller: Any, client: Any, mask: Any) -> tuple[list[float], 
 
     From a box around the mask on the slice where it is largest.
     """
-    controller.removeAllPrompts()
+    controller.prompting.removeAllPrompts()
     index = int(mask.sum(axis=(1, 2)).argmax())
     rows, columns = np.nonzero(mask[index])
     corners = [[columns.min(), rows.min(), index], [columns.max(), rows.max(), index]]
     drawn: list[int] = []
     controller.previewed.connect(drawn.append)
-    controller.addBox(*ijkToWorld(controller.volumeNode, corners).tolist())
+    controller.prompting.addBox(*ijkToWorld(controller.volumeNode, corners).tolist())
     headless.wait(client, lambda: bool(drawn))
     began = time.perf_counter()
     controller.propagate()

@@ -142,7 +142,7 @@ def correct(
     editor.propagate()
     exact: set[int] = set()
     for number in range(1, rounds + 1):
-        found, known = editor.mask, set(editor.controller.slices())
+        found, known = editor.mask, set(editor.controller.review.slices())
         index = worst_slice(found, wanted, exact)
         if index is None:
             break

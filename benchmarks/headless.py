@@ -108,7 +108,7 @@ class Editor:
         x0, y0, x1, y1 = box
         corner, opposite = ijkToWorld(self._volume, [[x0, y0, slice_index], [x1, y1, slice_index]]).tolist()
         before = self._previews
-        self.controller.addBox(corner, opposite)
+        self.controller.prompting.addBox(corner, opposite)
         self._wait(lambda: self._previews > before)
 
     def paint(self, slice_index: int, mask: Mask) -> tuple[int, int]:
@@ -119,7 +119,7 @@ class Editor:
         writer.writeSlices({slice_index: mask}, 0)
         writer.end()
         self._wait(lambda: self._noticed(slice_index))
-        (span,) = self.controller.intervals() or [(0, self.controller.sliceCount())]
+        (span,) = self.controller.review.intervals() or [(0, self.controller.review.sliceCount())]
         return span
 
     def propagate(self) -> list[int]:
@@ -142,7 +142,7 @@ class Editor:
 
     def _noticed(self, slice_index: int) -> bool:
         self.controller.tick()
-        review = self.controller.slices().get(slice_index)
+        review = self.controller.review.slices().get(slice_index)
         return review is not None and review.origin == "edited"
 
     def _wait(self, done: Callable[[], bool]) -> None:

@@ -76,7 +76,7 @@ class Bench:
         drawn: list[int] = []
         self.controller.previewed.connect(drawn.append)
         with self._row("first prompt"):
-            self.controller.addBox(*corners)
+            self.controller.prompting.addBox(*corners)
             self._until(lambda: drawn)
         self.controller.previewed.disconnect(drawn.append)
 
@@ -87,12 +87,12 @@ class Bench:
         drawn: list[int] = []
         self.controller.previewed.connect(drawn.append)
         with self._row("first click in an oblique view"):
-            self.controller.promptNode("include").AddControlPointWorld(vtk.vtkVector3d(*point))
+            self.controller.prompting.promptNode("include").AddControlPointWorld(vtk.vtkVector3d(*point))
             self._effect.face.panel._onFirstPlaced(view)
-            self.controller.preview(self.controller.prompts()[0].sliceIndex)
+            self.controller.prompting.preview(self.controller.review.prompts()[0].sliceIndex)
             self._until(lambda: drawn)
         self.controller.previewed.disconnect(drawn.append)
-        if self.controller.stack.plane is None:
+        if self.controller.review.stack.plane is None:
             raise RuntimeError("The slices were not those of the oblique view.")
 
     def propagate(self) -> None:

@@ -90,11 +90,11 @@ def screenPage(window: Any) -> Figure:
 
 def stripPage(controller: Any, current: int, caption: str) -> Figure:
     """Draw the strip with slice `current` in view, and below it a column for each state."""
-    slices, doubtful = controller.slices(), controller.doubtful()
+    slices, doubtful = controller.review.slices(), controller.review.doubtful()
     width, page_height = _STRIP[0], _STRIP[1] + _TITLE + _STATES + _FOOT
     figure = plt.figure(figsize=(width / _DPI, page_height / _DPI), dpi=_DPI, facecolor="white")
     _text(figure, 2, page_height - _TITLE / 2, caption, size=13, color="black", ha="left")
-    figure.figimage(_strip(_STRIP, slices, doubtful, controller.sliceCount(), current), 0, _STATES + _FOOT)
+    figure.figimage(_strip(_STRIP, slices, doubtful, controller.review.sliceCount(), current), 0, _STATES + _FOOT)
     states = _oneOfEach()
     for place, (name, one) in enumerate(states.items()):
         left, bottom = place * width / len(states), _FOOT + (_STATES - _STATE[1]) / 2

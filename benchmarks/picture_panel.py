@@ -88,13 +88,13 @@ def _correct(face: Any, organ: Bools, wait: Wait) -> int:
     paint(controller, organ, worst, wait)
     propagate(controller, wait)
     away = -1 if worst > start else 1  # from the box, on the side that was not painted
-    shown = [index for index, one in controller.slices().items() if one.areaMm2 and organ[index].any()]
+    shown = [index for index, one in controller.review.slices().items() if one.areaMm2 and organ[index].any()]
     end = max(shown, key=lambda index: away * index)
     accepted, locked, clicked = (start + round(share * (end - start)) for share in (0.25, 0.5, 0.8))
     controller.accept(accepted)
     controller.lock(locked)
-    controller.addPoint(within(controller, organ, clicked))
-    wait(lambda: controller.slices()[clicked].state == "prompted")
+    controller.prompting.addPoint(within(controller, organ, clicked))
+    wait(lambda: controller.review.slices()[clicked].state == "prompted")
     face.panel.review.goTo(clicked)
     return clicked
 
@@ -124,7 +124,7 @@ def _panel(face: Any, wait: Wait) -> Any:
     from MedSAM2SlicerLib.ui.text import segmentText
 
     controller = face.controller
-    widget, measured = face.uiWidget, segmentText(CORRECTED, controller.measures(), controller.stops())
+    widget, measured = face.uiWidget, segmentText(CORRECTED, controller.review.measures(), controller.review.stops())
     wait(lambda: face.panel.review.summary == measured)  # shown a little later
     widget.setParent(None)
     widget.setFixedWidth(PANEL)

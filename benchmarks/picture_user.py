@@ -55,9 +55,9 @@ def prompt(controller: Any, organ: Bools, wait: Wait) -> Point:
     rows, columns = np.nonzero(organ[index])
     corners = [[columns.min(), rows.min(), index], [columns.max(), rows.max(), index]]
     low, high = ijkToWorld(controller.volumeNode, corners)
-    controller.addBox(point(low), point(high))
+    controller.prompting.addBox(point(low), point(high))
     wait(lambda: len(drawn) == 1)
-    controller.addPoint(within(controller, organ, index))
+    controller.prompting.addPoint(within(controller, organ, index))
     wait(lambda: len(drawn) == 2)
     controller.previewed.disconnect(drawn.append)
     return point((low + high) / 2)
@@ -98,7 +98,7 @@ def paint(controller: Any, organ: Bools, index: int, wait: Wait) -> None:
     mask[index] = organ[index]
     node, segment = controller.segmentationNode, controller.segmentId
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment, controller.volumeNode)
-    wait(lambda: controller.tick() or controller.slices()[index].state == "edited")
+    wait(lambda: controller.tick() or controller.review.slices()[index].state == "edited")
 
 
 def show(controller: Any, name: str) -> None:

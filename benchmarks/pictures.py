@@ -112,7 +112,7 @@ def _drawCorrection(view: SliceShot, controller: Any, organ: Bools, wait: Wait) 
     near = min(max(worst + NEXT * (1 if worst > largest(organ) else -1), 0), len(organ) - 1)
     before = _pair(view, controller, {worst: "propagated", near: "propagated"})
     paint(controller, organ, worst, wait)
-    ((first, last),) = controller.intervals() or [(0, controller.sliceCount())]
+    ((first, last),) = controller.review.intervals() or [(0, controller.review.sliceCount())]
     propagate(controller, wait)
     after = _pair(view, controller, {worst: "painted", near: "propagated again"})
     caption = f"Slice {worst} is painted, and Propagate {first}–{last - 1} draws the slices around it anew"
@@ -137,7 +137,7 @@ def _drawOblique(views: dict[str, SliceShot], controller: Any, organ: Bools, wai
     low, high = (point(corner) for corner in volumeToWorld(volume, grid.ijk_to_ras(corners)))
     drawn: list[int] = []
     controller.previewed.connect(drawn.append)
-    controller.addBox(low, high, view.node)
+    controller.prompting.addBox(low, high, view.node)
     wait(lambda: bool(drawn))
     show(controller, CORRECTED)
     centre = point((np.array(low) + high) / 2)
@@ -171,7 +171,7 @@ def _pair(view: SliceShot, controller: Any, names: dict[int, str]) -> list[Pane]
     """Two slices, by index, with what is to be said of each."""
     panes = []
     for index, name in names.items():
-        view.look(_middle(controller, controller.sliceCentreRas(index)[2]), BODY)
+        view.look(_middle(controller, controller.review.sliceCentreRas(index)[2]), BODY)
         panes.append(Pane(view.image(), "red", view.letters(), f"slice {index}, {name}"))
     return panes
 
@@ -203,19 +203,20 @@ def _pane(view: SliceShot, color: str) -> Pane:
 
 def _middle(controller: Any, height: float) -> Point:
     """The middle of the axial plane at a height (mm, S)."""
-    r, a, _s = controller.sliceCentreRas(controller.sliceCount() // 2)
+    r, a, _s = controller.review.sliceCentreRas(controller.review.sliceCount() // 2)
     return r, a, height
 
 
 def _resultCaption(controller: Any) -> str:
-    drawn = sum(one.areaMm2 != 0 for one in controller.slices().values())
-    return f"After Propagate: {drawn} slices, {controller.measures().volumeMl:.0f} mL, from the prompts on one slice"
+    drawn = sum(one.areaMm2 != 0 for one in controller.review.slices().values())
+    volume = controller.review.measures().volumeMl
+    return f"After Propagate: {drawn} slices, {volume:.0f} mL, from the prompts on one slice"
 
 
 def _startAnew(controller: Any) -> None:
     import slicer
 
-    controller.removeAllPrompts()
+    controller.prompting.removeAllPrompts()
     slicer.mrmlScene.RemoveNode(controller.segmentationNode)
 
 

@@ -15,7 +15,7 @@ from MedSAM2SlicerLib.ui import effectchoices
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.ui.effectface import EffectFace
     from MedSAM2SlicerLib.ui.services import Services
-    from MedSAM2SlicerLib.workplace import Kept
+    from MedSAM2SlicerLib.workplace import Workplace
 
 _MODULE_FOLDER = Path(__file__).resolve().parents[1]
 
@@ -32,7 +32,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.face: EffectFace | None = None
         self._isBeginning = False
         self._services: Services | None = None
-        self._kept: tuple[Any, Kept] | None = None  # with the Segment Editor's node that it belongs to
+        self._workplace: tuple[Any, Workplace] | None = None  # with the Segment Editor's node that it belongs to
 
     def clone(self) -> Any:
         """Make another one, for another Segment Editor."""
@@ -112,7 +112,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._services = self.makeServices()
         self._isBeginning = True
         try:
-            self.face = EffectFace(self.scriptedEffect, self._services, self._takeKept())
+            self.face = EffectFace(self.scriptedEffect, self._services, self._takeWorkplace())
         finally:
             self._isBeginning = False
 
@@ -122,14 +122,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         face, self.face = self.face, None  # first: what is written while it ends may bring this call again
         if face:
             face.close()
-            self._kept = face.node, face.controller.kept
+            self._workplace = face.node, face.controller.workplace
 
     @guarded
     def cleanup(self) -> None:
         """Let go of everything: this Segment Editor is closed."""
         self.deactivate()
         if self._services is not None:
-            self._closeKept()
+            self._closeWorkplace()
             self._services.close()
             self._services = None
 
@@ -147,17 +147,17 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if isTaken and not (self.face and self.face.isPlacing):
             self.scriptedEffect.selectEffect("")
 
-    def _takeKept(self) -> Kept | None:
+    def _takeWorkplace(self) -> Workplace | None:
         """What to go on with; nothing if that belongs to another Segment Editor node, whose masking was another."""
-        if self._kept and self._kept[0] is not self.scriptedEffect.parameterSetNode():
-            self._closeKept()
-        kept, self._kept = self._kept, None
-        return kept[1] if kept else None
+        if self._workplace and self._workplace[0] is not self.scriptedEffect.parameterSetNode():
+            self._closeWorkplace()
+        workplace, self._workplace = self._workplace, None
+        return workplace[1] if workplace else None
 
-    def _closeKept(self) -> None:
-        if self._kept and self._services:
-            self._services.makeController(kept=self._kept[1]).close()
-            self._kept = None
+    def _closeWorkplace(self) -> None:
+        if self._workplace and self._services:
+            self._services.makeController(workplace=self._workplace[1]).close()
+            self._workplace = None
 
     def makeServices(self) -> Services:
         """Return what the panel needs beside the controller; self tests hand in others."""

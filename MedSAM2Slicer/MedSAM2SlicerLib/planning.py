@@ -60,6 +60,8 @@ class Plan:
 
     def legsToRedraw(self, works: Sequence[SegmentWork]) -> list[Leg]:
         """Return the parts of a redraw: segment by segment, all of its slices. Raises PromptError."""
+        if whyNot := whyNotRedraw(works):
+            raise PromptError(whyNot)
         return [leg for work in works for leg in _legs([work], self._laneToRedraw, self._whole)]
 
     def _lane(self, stack: SliceStack, works: Sequence[SegmentWork]) -> Lane:
@@ -80,6 +82,13 @@ class Plan:
             return None
         marked = regionMask(self.chosen.inside, self.target.segmentationNode, self.volume.node)
         return self.volume.sliced(stack).region(marked)
+
+
+def whyNotRedraw(works: Sequence[SegmentWork]) -> str:
+    """Return why segments cannot be drawn anew from what was propagated, nothing if they can."""
+    if all(work.isKeptToRedraw for work in works):
+        return ""
+    return _("Propagate this segment again first: the model's results for it are no longer in memory.")
 
 
 def _legs(

@@ -21,7 +21,7 @@ from MedSAM2SlicerLib.ui.source import Source
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.ui.services import Services
-    from MedSAM2SlicerLib.workplace import Kept
+    from MedSAM2SlicerLib.workplace import Workplace
 
 _UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "MedSAM2Slicer.ui"
 
@@ -40,16 +40,16 @@ class EffectHistory:
 class EffectFace(VTKObservationMixin):
     """Lives from `activate` to `deactivate`; after `close` nothing of it is left, and what was drawn stays.
 
-    `node` is the Segment Editor's: what is selected there, masking, and the effect's parameters. What was `kept` of the
-    face before is gone on with: a slice painted with another effect is a correction in the same session.
+    `node` is the Segment Editor's: what is selected there, masking, and the effect's parameters. It goes on at the
+    `workplace` of the face before: a slice painted with another effect is a correction in the same session.
     """
 
-    def __init__(self, scriptedEffect: Any, services: Services, kept: Kept | None) -> None:
+    def __init__(self, scriptedEffect: Any, services: Services, workplace: Workplace | None) -> None:
         super().__init__()
         self._effect = scriptedEffect
         self._following = False
         self.node = scriptedEffect.parameterSetNode()
-        self.controller = services.makeController(self.node, EffectHistory(scriptedEffect), kept)
+        self.controller = services.makeController(self.node, EffectHistory(scriptedEffect), workplace)
         self.uiWidget = slicer.util.loadUI(str(_UI_FILE))
         self.uiWidget.setMRMLScene(slicer.mrmlScene)
         self.ui = slicer.util.childWidgetVariables(self.uiWidget)

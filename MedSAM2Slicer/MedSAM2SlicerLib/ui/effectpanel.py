@@ -68,11 +68,11 @@ class GestureControls(PromptControls):
 
     def addPoint(self, ras: Ras, view: Any) -> None:
         """Add a point that was clicked in a slice view."""
-        self._add(lambda: self.controller.addPoint(ras, self._include), view)
+        self._add(lambda: self.controller.prompting.addPoint(ras, self._include), view)
 
     def addBox(self, corner: Ras, opposite: Ras, view: Any) -> None:
         """Add a box that was drawn in a slice view."""
-        self._add(lambda: self.controller.addBox(corner, opposite, view), view)
+        self._add(lambda: self.controller.prompting.addBox(corner, opposite, view), view)
 
     def mayPrompt(self) -> bool:
         """Return whether prompts can be added now; if not, why is told."""
@@ -94,7 +94,7 @@ class GestureControls(PromptControls):
         """Add a prompt; the first one decides on the axis, and so on the slice that it lies on."""
         self._announcing, self.view = True, view
         try:
-            if not self.controller.prompts():
+            if not self.controller.review.prompts():
                 self.firstPlaced.emit(view)
             self.placer.watch([])  # the controller itself draws the slice of what it adds
             add()

@@ -39,7 +39,7 @@ class MoreMenu:
         self.segments.clear()
         for segmentId, name in otherSegments(self._controller):
             action = self.segments.addAction(name)
-            action.connect("triggered()", guarded(partial(self._controller.addSegmentPrompt, segmentId)))
+            action.connect("triggered()", guarded(partial(self._controller.prompting.addSegmentPrompt, segmentId)))
         self.lines.clear()
         for line in otherMarkups("vtkMRMLMarkupsLineNode"):
             action = self.lines.addAction(line.GetName())
@@ -63,4 +63,4 @@ class MoreMenu:
         action.connect("triggered()", guarded(partial(self._place, kind)))
 
     def _takeLine(self, nodeId: str) -> None:
-        self._controller.addLinePrompt(slicer.mrmlScene.GetNodeByID(nodeId))
+        self._controller.prompting.addLinePrompt(slicer.mrmlScene.GetNodeByID(nodeId))

@@ -266,7 +266,7 @@ class Panel:
         self.changed.emit()
 
     def _onPrompts(self) -> None:
-        if self.controller.stack != self._stackFor(self.choices()):  # the last prompt is gone
+        if self.controller.review.stack != self._stackFor(self.choices()):  # the last prompt is gone
             self._apply()
         self.update()
 
@@ -284,7 +284,11 @@ class Panel:
     def _onFirstPlaced(self, view: Any) -> None:
         """Go across the view that the first prompt was placed in."""
         stack = views.stackOfView(self.controller, view)
-        if self.choices().axis == AUTO and stack != self.controller.stack and not self.controller.slices():
+        if (
+            self.choices().axis == AUTO
+            and stack != self.controller.review.stack
+            and not self.controller.review.slices()
+        ):
             self._apply(stack)
 
     def _onWorker(self) -> None:
@@ -310,18 +314,18 @@ class Panel:
 
     def _stackFor(self, choices: Choices) -> SliceStack:
         """The segment's own slices, unless somebody turned it by choosing an axis; else as its neighbours lie."""
-        volume, own = self.controller.volumeNode, self.controller.ownStack()
+        volume, own = self.controller.volumeNode, self.controller.review.ownStack()
         isTurned = choices.axis not in (AUTO, self._axis)
         if own is not None and not isTurned:
             return own
         if volume and choices.axis != AUTO:
             return views.stackOfPlane(volume, choices.axis)
-        return next(reversed(self.controller.stacks()), SliceStack())
+        return next(reversed(self.controller.review.stacks()), SliceStack())
 
     def _offerSlices(self) -> None:
         """Let the range be of the slices that are worked on."""
-        count, volume = self.controller.sliceCount(), self.controller.volumeNode
-        self.options.setSlices(count, f"{volume.GetID()}/{self.controller.stack.name}" if volume else "")
+        count, volume = self.controller.review.sliceCount(), self.controller.volumeNode
+        self.options.setSlices(count, f"{volume.GetID()}/{self.controller.review.stack.name}" if volume else "")
 
     def _offerRegions(self) -> None:
         """Offer to stay inside the other segments, and the ROIs of the scene as they are named now."""
@@ -330,11 +334,11 @@ class Panel:
         self.options.setRegions([*otherSegments(self.controller), *named])
 
     def _whyNoPrompt(self) -> str:
-        return self.source.whyNot() or self.controller.whyNot() or self.banner.whyNot() or self.models.whyNot()
+        return self.source.whyNot() or self.controller.review.whyNot() or self.banner.whyNot() or self.models.whyNot()
 
     def _whyNotPropagate(self) -> str:
         # An edited, accepted or locked slice says what the object is, as a prompt does.
-        given = self.controller.prompts() or any(one.isKept for one in self.controller.slices().values())
+        given = self.controller.review.prompts() or any(one.isKept for one in self.controller.review.slices().values())
         return "" if given else _("Add a prompt first: Include (a), Box (d), or another.")
 
     def _showIcons(self) -> None:

@@ -62,5 +62,5 @@ def otherSegments(controller: Controller) -> list[tuple[str, str]]:
 
 def whyNoRun(controller: Controller) -> str:
     """Return what to do where no slice was propagated yet, nothing if one was."""
-    propagated = any(one.origin == PROPAGATED for one in controller.slices().values())
+    propagated = any(one.origin == PROPAGATED for one in controller.review.slices().values())
     return "" if propagated else _("Propagate first.")

@@ -63,7 +63,7 @@ class PromptControls(Part):
             self.stopPlacing()
             return
         try:
-            self.placer.start(kind, self.controller.promptNode(kind))
+            self.placer.start(kind, self.controller.prompting.promptNode(kind))
         except MedSAM2Error as error:
             self.failed.emit(str(error))
         self._showPlacing()
@@ -76,11 +76,11 @@ class PromptControls(Part):
     def removeAll(self) -> None:
         """Remove all prompts of the segment."""
         self.stopPlacing()
-        self.controller.removeAllPrompts()
+        self.controller.prompting.removeAllPrompts()
 
     def refresh(self) -> None:
         """Show the controller's prompts."""
-        items = self.controller.prompts()
+        items = self.controller.review.prompts()
         self.placer.watch(item.nodeId for item in items if item.nodeId)
         self.list.show(items)
         self.changed.emit()
@@ -105,8 +105,8 @@ class PromptControls(Part):
         self.view = view or self.view
         if view and isNewBox:
             views.flatten(node, view, self.controller.volumeNode)
-            self.controller.keepBox(node.GetID())
-        if view and len(self.controller.prompts()) == 1:
+            self.controller.prompting.keepBox(node.GetID())
+        if view and len(self.controller.review.prompts()) == 1:
             self.firstPlaced.emit(view)
         index = self._sliceOf(node.GetID(), pointId)
         if index is None and pointId:
@@ -114,11 +114,11 @@ class PromptControls(Part):
         if index is None:
             self.refresh()
         else:
-            self.controller.preview(index)
+            self.controller.prompting.preview(index)
 
     def _sliceOf(self, nodeId: str, pointId: str) -> int | None:
         """The slice that a new, moved or removed point changes, None if no prompt is left there."""
-        items = self.controller.prompts()
+        items = self.controller.review.prompts()
         if not pointId:
             shown = views.shownSlice(self.controller)
             return shown if shown in {item.sliceIndex for item in items} else None

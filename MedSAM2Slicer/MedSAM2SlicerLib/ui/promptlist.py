@@ -35,14 +35,14 @@ class PromptList(Part):
     @property
     def isOutdated(self) -> bool:
         """Whether other slices were edited than are listed."""
-        return bool(self.controller.edited() != self._edited)
+        return bool(self.controller.review.edited() != self._edited)
 
     def show(self, items: list[PromptItem]) -> None:
         """List these prompts, and the slices that the controller knows as edited."""
         bySlice: dict[int, list[PromptItem]] = {}
         for item in items:
             bySlice.setdefault(item.sliceIndex, []).append(item)
-        self._edited = self.controller.edited()
+        self._edited = self.controller.review.edited()
         self._slices = sorted({*bySlice, *self._edited})
         self._lines = text.promptsTexts(len(items), self._slices, len(self._edited))
         table = self.ui.promptTable
@@ -90,9 +90,9 @@ class PromptList(Part):
 
     def _removeFrom(self, sliceIndex: int) -> None:
         """Take the prompts of a slice away; of one that has none, the edit, which is what it is listed for."""
-        items = [item for item in self.controller.prompts() if item.sliceIndex == sliceIndex]
+        items = [item for item in self.controller.review.prompts() if item.sliceIndex == sliceIndex]
         for item in items:
-            self.controller.removePrompt(item)
+            self.controller.prompting.removePrompt(item)
         if not items:
             self.controller.disown(sliceIndex)
 

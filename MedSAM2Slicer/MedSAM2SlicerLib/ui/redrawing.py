@@ -46,7 +46,7 @@ class Redrawing(Part):
     def update(self) -> None:
         """Enable the sliders if there is something to draw, and let them show how it is drawn now."""
         self._follow()
-        whyNot = self.controller.whyBusy() or whyNoRun(self.controller) or self.controller.whyNotRedraw()
+        whyNot = self.controller.review.whyBusy() or whyNoRun(self.controller) or self.controller.review.whyNotRedraw()
         explain(self.ui.thresholdSlider, whyNot)
         explain(self.ui.smoothingSlider, whyNot)
 
@@ -62,7 +62,7 @@ class Redrawing(Part):
             self.controller.redrawRun(*awaited)
 
     def _follow(self) -> None:
-        drawn = self.controller.segmentId, self.controller.cut()
+        drawn = self.controller.segmentId, self.controller.review.cut()
         if drawn == self._shown or self._later.isDue:
             return
         self._shown, cut = drawn, drawn[1]

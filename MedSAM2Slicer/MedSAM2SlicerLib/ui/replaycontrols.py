@@ -32,7 +32,7 @@ class ReplayControls(Part):
     def copyScript(self) -> None:
         """Put the script on the clipboard."""
         try:
-            script = self.controller.script()
+            script = self.controller.review.script()
         except MedSAM2Error as error:
             self.failed.emit(str(error))
             return
@@ -42,7 +42,7 @@ class ReplayControls(Part):
     def saveRun(self, path: Path) -> None:
         """Write the run to a file."""
         try:
-            self.controller.saveRun(path)
+            self.controller.review.saveRun(path)
         except (MedSAM2Error, OSError) as error:
             self.failed.emit(str(error))
             return

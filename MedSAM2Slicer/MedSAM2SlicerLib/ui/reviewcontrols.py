@@ -54,7 +54,7 @@ class ReviewControls(Part):
 
     def nextDoubtful(self) -> None:
         """Go to the slice that deserves a look most, or from one of these to the next."""
-        index = self.controller.nextDoubtful(self.shown)
+        index = self.controller.review.nextDoubtful(self.shown)
         if index is None:
             self.controller.noticed.emit(self._whyNoDoubt())
         else:
@@ -102,7 +102,7 @@ class ReviewControls(Part):
     def showSlices(self) -> None:
         """Show state and confidence of the slices."""
         controller = self.controller
-        self.strip.showSlices(controller.slices(), controller.doubtful(), controller.sliceCount())
+        self.strip.showSlices(controller.review.slices(), controller.review.doubtful(), controller.review.sliceCount())
 
     def _mark(self, toggle: Callable[[int], None]) -> None:
         whyNot = self._whyNoMark()
@@ -114,29 +114,29 @@ class ReviewControls(Part):
 
     def _showMarks(self) -> None:
         """Show of the slice in view whether it is accepted or locked."""
-        review = None if self.shown is None else self.controller.slices().get(self.shown)
+        review = None if self.shown is None else self.controller.review.slices().get(self.shown)
         for button, state in ((self.ui.acceptButton, ACCEPTED), (self.ui.lockButton, LOCKED)):
             explain(button, self._whyNoMark())
             button.checked = review is not None and review.state == state
 
     def _sayWhyDoubtful(self, index: int) -> None:
         if self.shown == index:
-            doubtful = self.controller.doubtful()
+            doubtful = self.controller.review.doubtful()
             place = doubtful.index(index) + 1, len(doubtful)
-            self.controller.noticed.emit(text.doubtText(self.controller.slices()[index], *place))
+            self.controller.noticed.emit(text.doubtText(self.controller.review.slices()[index], *place))
 
     def _whyNoDoubt(self) -> str:
-        return "" if self.controller.doubtful() else _("No slice is in doubt.")
+        return "" if self.controller.review.doubtful() else _("No slice is in doubt.")
 
     def _whyNoMark(self) -> str:
         if not self.controller.segmentId:
             return _("There is no segment yet.")
-        return self.controller.whyBusy() or (views.whyUnseen(self.controller) if self.shown is None else "")
+        return self.controller.review.whyBusy() or (views.whyUnseen(self.controller) if self.shown is None else "")
 
     def _showMeasures(self) -> None:
         if self.controller.busy:  # the end of the propagation asks again
             return
-        measures = self.controller.measures()
+        measures = self.controller.review.measures()
         segmentation = self.controller.segmentationNode
         self.summary = "" if measures is None or segmentation is None else self._text(segmentation, measures)
         self.measured.emit()
@@ -147,7 +147,7 @@ class ReviewControls(Part):
 
     def _text(self, segmentationNode: Any, measures: Measures) -> str:
         name = segmentationNode.GetSegmentation().GetSegment(self.controller.segmentId).GetName()
-        return text.segmentText(name, measures, self.controller.stops())
+        return text.segmentText(name, measures, self.controller.review.stops())
 
     def _showThumbnail(self) -> None:
         label = self.ui.thumbnailLabel
@@ -157,6 +157,6 @@ class ReviewControls(Part):
             label.text = views.whyUnseen(self.controller)
             return
         try:
-            thumbnail.show(label, self.controller.modelView(self.shown), _THUMBNAIL)
+            thumbnail.show(label, self.controller.review.modelView(self.shown), _THUMBNAIL)
         except MedSAM2Error as error:
             label.text = str(error)

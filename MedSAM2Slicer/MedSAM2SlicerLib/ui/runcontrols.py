@@ -44,11 +44,11 @@ class RunControls(Part):
 
     def update(self, whyNot: str) -> None:
         """Enable Propagate unless there is a reason why not, and let it say which slices it goes through."""
-        ui, busy = self.ui, self.controller.whyBusy()
-        ui.propagateButton.text = text.propagateText(self.controller.intervals())
+        ui, busy = self.ui, self.controller.review.whyBusy()
+        ui.propagateButton.text = text.propagateText(self.controller.review.intervals())
         explain(ui.propagateButton, busy or whyNot)
         explain(ui.stopButton, "" if busy else _("Nothing is running."))
-        count = self.controller.segmentsWithPrompts()
+        count = self.controller.review.segmentsWithPrompts()
         ui.propagateAllButton.text = _("All ({count})").format(count=count)
         ui.propagateAllButton.visible = count > 1
         explain(ui.propagateAllButton, busy)

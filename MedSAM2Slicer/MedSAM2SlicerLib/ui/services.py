@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.client import WorkerClient
     from MedSAM2SlicerLib.controller import Controller
     from MedSAM2SlicerLib.history import History
-    from MedSAM2SlicerLib.workplace import Kept
+    from MedSAM2SlicerLib.workplace import Workplace
 
 WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # key of the application's settings
 
@@ -58,12 +58,12 @@ class Services:
         self,
         editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
         history: History | None = None,
-        kept: Kept | None = None,
+        workplace: Workplace | None = None,
     ) -> Controller:
-        """Make a panel's controller; a Segment Editor gives it its settings, its undo and what was `kept` there."""
+        """Make a panel's controller; a Segment Editor gives it its settings, its undo and the `workplace` of before."""
         from MedSAM2SlicerLib.controller import Controller
 
-        return Controller(self.client(), editorNode, history, kept)
+        return Controller(self.client(), editorNode, history, workplace)
 
     def close(self) -> None:
         """Need the worker no more; it ends if nobody else does."""

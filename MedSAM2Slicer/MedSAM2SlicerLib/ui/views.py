@@ -31,7 +31,7 @@ def stackOfView(controller: Controller, view: Any) -> SliceStack:
     """
     try:
         stack = viewStack(controller.volumeNode, view)
-        known = [one for one in controller.stacks() if stack.plane is not None and one.plane is not None]
+        known = [one for one in controller.review.stacks() if stack.plane is not None and one.plane is not None]
         return next((one for one in known if isAlong(controller.volumeNode, view, one)), stack)
     except VolumeError:
         return SliceStack()
@@ -47,11 +47,11 @@ def stackOfPlane(volumeNode: Any, plane: str) -> SliceStack:
 
 def shownSlice(controller: Controller) -> int | None:
     """Return the slice that a view of the controller's slices shows, None if no view does."""
-    count = controller.sliceCount()
+    count = controller.review.sliceCount()
     view = next(_viewsAlong(controller), None) if count else None
     if view is None:
         return None
-    first, last = (np.array(controller.sliceCentreRas(index)) for index in (0, count - 1))
+    first, last = (np.array(controller.review.sliceCentreRas(index)) for index in (0, count - 1))
     way = last - first
     if not way.any():
         return 0
@@ -66,20 +66,20 @@ def showSlice(controller: Controller, index: int) -> None:
 
     Where there is no such view the controller's `noticed` says so.
     """
-    views = list(_viewsAlong(controller)) if controller.sliceCount() else []
+    views = list(_viewsAlong(controller)) if controller.review.sliceCount() else []
     for view in views:
-        view.JumpSliceByOffsetting(*controller.sliceCentreRas(index))
+        view.JumpSliceByOffsetting(*controller.review.sliceCentreRas(index))
     if not views:
         controller.noticed.emit(whyUnseen(controller))
 
 
 def whyUnseen(controller: Controller) -> str:
     """Say what to do where no view shows the controller's slices."""
-    if not controller.sliceCount():
+    if not controller.review.sliceCount():
         return _("No slice is in view.")
-    if controller.stack.plane is not None:
+    if controller.review.stack.plane is not None:
         return _("No slice view is parallel to the segment's slices: turn one back.")
-    plane = controller.stack.slicing(geometryOf(controller.volumeNode)).plane
+    plane = controller.review.stack.slicing(geometryOf(controller.volumeNode)).plane
     return _("No slice view shows the segment's slices: choose a layout with {plane} slices.").format(plane=plane)
 
 
@@ -104,6 +104,6 @@ def _viewsAlong(controller: Controller) -> Iterator[Any]:
     """The views in the layout that show the controller's slices; none if the volume cannot be used."""
     views = [view for view in slicer.util.getNodesByClass("vtkMRMLSliceNode") if view.IsMappedInLayout()]
     try:
-        yield from [view for view in views if isAlong(controller.volumeNode, view, controller.stack)]
+        yield from [view for view in views if isAlong(controller.volumeNode, view, controller.review.stack)]
     except VolumeError:
         return

@@ -21,8 +21,8 @@ class EffectServices(FakeServices):
 
     client: InstantClient
 
-    def makeController(self, editorNode: Any = None, history: Any = None, kept: Any = None) -> Controller:
-        return Controller(self.client, editorNode, history, kept)
+    def makeController(self, editorNode: Any = None, history: Any = None, workplace: Any = None) -> Controller:
+        return Controller(self.client, editorNode, history, workplace)
 
 
 class EffectTestCase(PanelTestCase):
@@ -93,7 +93,7 @@ class EffectTestCase(PanelTestCase):
         return np.flatnonzero(self.mask().any(axis=(1, 2))).tolist()
 
     def kinds(self) -> list[tuple[str, int]]:
-        return [(item.kind, item.sliceIndex) for item in self.controller.prompts()]
+        return [(item.kind, item.sliceIndex) for item in self.controller.review.prompts()]
 
     def point(self, k: int = MIDDLE) -> None:
         """Click on a slice and wait for its mask."""

@@ -262,7 +262,7 @@ class PanelTestCase(unittest.TestCase):
         self.ui.includeButton.click()
         self.click(20, 20, k)
         self.panel.prompts.stopPlacing()
-        self.wait(lambda: self.panel.controller.slices())
+        self.wait(lambda: self.panel.controller.review.slices())
 
     def propagate(self) -> None:
         """Propagate a prompt through all slices."""

@@ -58,7 +58,7 @@ class EditorTest(EffectTestCase):
 
     def test_prompts_of_another_segment_are_hidden_and_catch_no_click(self) -> None:
         self.point()
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         color = self.segmentation.GetSegmentation().GetSegment(self.segmentId).GetColor()
         self.assertEqual(node.GetDisplayNode().GetSelectedColor(), color)
         self.editor.setCurrentSegmentID(self.otherId)
@@ -70,7 +70,7 @@ class EditorTest(EffectTestCase):
 
     def test_prompts_are_locked_without_the_effect_and_shown_by_the_module_too(self) -> None:
         self.point()
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         self.assertFalse(node.GetLocked())
         self.leave()
         self.assertTrue(node.GetDisplayVisibility())
@@ -86,7 +86,7 @@ class EditorTest(EffectTestCase):
 
     def test_a_segment_removed_in_the_editor_takes_its_prompts_along_and_undo_brings_both_back(self) -> None:
         self.point()
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         self.editor.saveStateForUndo()
         self.segmentation.GetSegmentation().RemoveSegment(self.segmentId)
         process()
@@ -133,7 +133,7 @@ class EditorTest(EffectTestCase):
         self.leave()
         paintSlice(self.segmentation, self.segmentId, self.volume, 12)
         self.activate()
-        self.assertEqual(self.controller.edited(), [12])
+        self.assertEqual(self.controller.review.edited(), [12])
         self.assertEqual(len(self.effect.optionsFrame().children()), widgets)
         self.leave()
         self.assertIsNone(self.face)
@@ -154,11 +154,11 @@ class EditorTest(EffectTestCase):
     def test_coming_back_with_other_settings_leaves_what_was_drawn_in_peace(self) -> None:
         self.ui.memoryComboBox.currentIndex = self.ui.memoryComboBox.findData("self-sorting")
         self.run_()
-        before = {index: one.state for index, one in self.controller.slices().items()}
+        before = {index: one.state for index, one in self.controller.review.slices().items()}
         self.leave()
         self.activate()
         self.assertEqual(self.controller.options.memory, "self-sorting")
-        self.assertEqual({index: one.state for index, one in self.controller.slices().items()}, before)
+        self.assertEqual({index: one.state for index, one in self.controller.review.slices().items()}, before)
 
     def test_leaving_while_running_ends_once(self) -> None:
         self.start(2)

@@ -14,6 +14,9 @@ from medsam2selftest import MIDDLE, PanelTestCase, process
 
 from medsam2_core.errors import PromptError
 from MedSAM2SlicerLib import faults
+from MedSAM2SlicerLib.controller import Controller
+from MedSAM2SlicerLib.passing import Pass
+from MedSAM2SlicerLib.prompting import Prompting
 from MedSAM2SlicerLib.signal import Signal
 
 PLACES = 25  # for points in a slice, with no other's handle near
@@ -103,7 +106,7 @@ class EffectFaultTest(Faulty, EffectTestCase):
             self.assertEqual(len(self.kinds()), count % PLACES + 1, name)
             self.assertIn(MIDDLE, self.drawn(), name)
             if count % PLACES == PLACES - 1:
-                self.controller.removeAllPrompts()
+                self.controller.prompting.removeAllPrompts()
         self.assertGreater(happened, 8)
         self.panel.actions()["p"]()
         self.wait(lambda: not self.controller.busy)
@@ -155,7 +158,7 @@ class EffectFaultTest(Faulty, EffectTestCase):
 
     def test_an_answer_that_cannot_be_written_leaves_the_worker_usable(self) -> None:
         self.point()
-        with self.failing(self.controller, "_onDone"):
+        with self.failing(Pass, "settle"):
             self.panel.actions()["p"]()
             self.wait(lambda: self.faults.texts)
             self.assertTrue(self.controller.busy)
@@ -173,13 +176,13 @@ class ModuleFaultTest(Faulty, PanelTestCase):
 
     def test_buttons(self) -> None:
         self.prompt()
-        for button, method in (
-            ("propagateButton", "propagate"),
-            ("includeButton", "promptNode"),
-            ("undoButton", "_travel"),
-            ("addSegmentButton", "setSegment"),
+        for button, owner, method in (
+            ("propagateButton", Controller, "propagate"),
+            ("includeButton", Prompting, "promptNode"),
+            ("undoButton", Controller, "_travel"),
+            ("addSegmentButton", Controller, "setSegment"),
         ):
-            with self.failing(type(self.controller), method):
+            with self.failing(owner, method):
                 faults.listen(self.ignore)
                 self.press(button)
                 faults.unlisten(self.ignore)
@@ -191,9 +194,9 @@ class ModuleFaultTest(Faulty, PanelTestCase):
                 self.panel.prompts.removeAll()
                 self.ui.includeButton.click()
             self.clickBeside(count)
-            self.wait(lambda: self.controller.slices() and all(call.isFinished for call in self.client.calls))
+            self.wait(lambda: self.controller.review.slices() and all(call.isFinished for call in self.client.calls))
             boom.called and self.expect(name)
-            self.assertEqual(len(self.controller.prompts()), count % PLACES + 1, name)
+            self.assertEqual(len(self.controller.review.prompts()), count % PLACES + 1, name)
 
     def test_a_timer_that_fails_is_told_once_and_goes_on(self) -> None:
         with self.failing(self.controller, "tick"):

@@ -49,7 +49,7 @@ class RoomTest(EffectTestCase):
         self.assertLessEqual(self.layOut(), HIGHEST)
         self.run_()
         self.click(24, 20, 12)
-        self.wait(lambda: self.controller.intervals() and self.panel.review.summary)
+        self.wait(lambda: self.controller.review.intervals() and self.panel.review.summary)
         self.assertLessEqual(self.layOut(), HIGHEST)
         widget = self.face.uiWidget
         for name in NEEDED:
@@ -86,7 +86,7 @@ class RoomTest(EffectTestCase):
         self.assertEqual(self.ui.promptListButton.text, "1 prompt")
         self.ui.promptListButton.click()
         self.assertTrue(self.ui.promptListFrame.visible)
-        self.controller.removeAllPrompts()
+        self.controller.prompting.removeAllPrompts()
         self.assertFalse(self.ui.promptListFrame.visible)
 
     def test_the_range_is_a_text_that_opens_its_controls(self) -> None:
@@ -133,7 +133,7 @@ class MessageTest(EffectTestCase):
         self.assertIn("Stopped at slice 3", self.said())
         self.controller.accept(MIDDLE)
         self.click(20, 20, 12)
-        self.wait(lambda: self.controller.intervals() == [(MIDDLE, 20)])
+        self.wait(lambda: self.controller.review.intervals() == [(MIDDLE, 20)])
         self.panel.actions()["p"]()
         self.wait(lambda: not self.controller.busy)
         self.assertEqual(self.client.spans[-1], (MIDDLE, 20))
@@ -148,7 +148,7 @@ class MessageTest(EffectTestCase):
         voxels = slicer.util.arrayFromVolume(self.volume)
         slicer.util.updateVolumeFromArray(self.volume, voxels[::-1].copy())  # as another frame of a sequence does
         self.wait(lambda: self.said() == "The volume's voxels have changed: propagate again.")
-        states = {one.state for one in self.controller.slices().values()}
+        states = {one.state for one in self.controller.review.slices().values()}
         self.assertEqual(states, {"prompted", "stale"})
 
     def test_stopping_says_so(self) -> None:
@@ -165,7 +165,7 @@ class MessageTest(EffectTestCase):
         self.assertEqual(self.said(), "No slice is in doubt.")
         self.run_()
         self.panel.actions()["n"]()
-        first, count = self.panel.review.shown, len(self.controller.doubtful())
+        first, count = self.panel.review.shown, len(self.controller.review.doubtful())
         self.assertTrue(self.said().startswith(f"Slice {first} (1 of {count} in doubt): "), self.said())
 
     def test_the_start_of_the_model_shows_at_once(self) -> None:

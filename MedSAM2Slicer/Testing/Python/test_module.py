@@ -92,12 +92,12 @@ class ModuleTest(PanelTestCase):
         slicer.mrmlScene.Clear()
         process()
         self.assertIsNone(self.controller.volumeNode)
-        self.assertEqual(self.controller.slices(), {})
+        self.assertEqual(self.controller.review.slices(), {})
         self.assertEqual(self.ui.promptTable.rowCount, 0)
         self.volume = self.addVolume()
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.propagate()
-        self.assertEqual(len(self.controller.slices()), SHAPE[0])
+        self.assertEqual(len(self.controller.review.slices()), SHAPE[0])
 
     def test_closing_the_scene_while_running(self) -> None:
         self.prompt()
@@ -124,7 +124,7 @@ class ModuleTest(PanelTestCase):
         self.ui.propagateButton.click()
         self.widget.exit()
         self.wait(lambda: not self.controller.busy)
-        self.assertEqual(len(self.controller.slices()), SHAPE[0])
+        self.assertEqual(len(self.controller.review.slices()), SHAPE[0])
         self.assertFalse(self.panel.ticking)
 
     def test_choices_are_saved_with_the_scene(self) -> None:

@@ -53,7 +53,7 @@ class ChoicesTest(PanelTestCase):
         node = self.widget.logic.getParameterNode()
         self.pick("axisComboBox", "sagittal")
         self.assertEqual(node.axis, "sagittal")
-        self.assertEqual(self.controller.stack.axis, 2)
+        self.assertEqual(self.controller.review.stack.axis, 2)
         self.pick("directionComboBox", "backward")
         self.assertEqual(node.direction, "backward")
         self.pick("windowComboBox", "lung")

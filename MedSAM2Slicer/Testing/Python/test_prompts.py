@@ -15,7 +15,7 @@ from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
 
 class PlacingTest(PanelTestCase):
     def kinds(self) -> list[tuple[str, int]]:
-        return [(item.kind, item.sliceIndex) for item in self.controller.prompts()]
+        return [(item.kind, item.sliceIndex) for item in self.controller.review.prompts()]
 
     def rows(self) -> list[str]:
         table = self.ui.promptTable
@@ -30,7 +30,7 @@ class PlacingTest(PanelTestCase):
         self.assertTrue(self.placing())
         self.assertTrue(self.ui.includeButton.checked)
         self.click(20, 20, MIDDLE)
-        self.wait(lambda: self.controller.slices())
+        self.wait(lambda: self.controller.review.slices())
         self.assertEqual(self.kinds(), [("include", MIDDLE)])
         self.assertEqual(self.rows(), ["Slice 10 · 1 include"])
         source = self.panel.source.source()
@@ -53,7 +53,7 @@ class PlacingTest(PanelTestCase):
         self.click(10, 10, MIDDLE)
         self.assertTrue(self.placing())
         self.click(30, 28, MIDDLE)
-        self.wait(lambda: self.controller.slices())
+        self.wait(lambda: self.controller.review.slices())
         self.assertEqual(self.kinds(), [("box", MIDDLE)])
         self.assertFalse(self.placing())
         self.assertFalse(self.ui.boxButton.checked)
@@ -63,7 +63,7 @@ class PlacingTest(PanelTestCase):
             self.ui.boxButton.click()
             self.click(corner, 10, MIDDLE)
             self.click(30, 28, MIDDLE)
-            self.wait(lambda: self.controller.slices())
+            self.wait(lambda: self.controller.review.slices())
             process()
         self.assertEqual(self.kinds(), [("box", MIDDLE)])
         self.assertEqual(len(slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")), 1)
@@ -73,7 +73,7 @@ class PlacingTest(PanelTestCase):
         self.ui.boxButton.click()
         self.click(10, 10, 17)
         self.click(30, 28, 17)
-        self.wait(lambda: self.controller.slices())
+        self.wait(lambda: self.controller.review.slices())
         self.assertEqual(self.kinds(), [("box", 17)])
         box = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsROINode")
         self.assertEqual([round(edge) for edge in box.GetSize()], [20, 18, 1])
@@ -82,9 +82,9 @@ class PlacingTest(PanelTestCase):
         self.more("Line").trigger()
         self.click(10, 10, MIDDLE)
         self.assertTrue(self.placing())
-        self.assertFalse(self.controller.prompts())
+        self.assertFalse(self.controller.review.prompts())
         self.click(30, 28, MIDDLE)
-        self.wait(lambda: self.controller.slices())
+        self.wait(lambda: self.controller.review.slices())
         self.assertEqual(self.kinds(), [("line", MIDDLE)])
         self.assertEqual(self.rows(), ["Slice 10 · 1 line"])
         self.assertFalse(self.placing())
@@ -102,7 +102,7 @@ class PlacingTest(PanelTestCase):
         for i, j in ((10, 10), (30, 10), (30, 30), (10, 30)):
             self.click(i, j, MIDDLE)
         self.panel.prompts.stopPlacing()
-        self.wait(lambda: self.controller.slices())
+        self.wait(lambda: self.controller.review.slices())
         self.assertEqual(self.rows(), ["Slice 10 · 1 outline"])
 
     def test_a_box_that_was_given_up_leaves_nothing(self) -> None:
@@ -112,7 +112,7 @@ class PlacingTest(PanelTestCase):
         self.panel.escape()
         process()
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode"), 0)
-        self.assertFalse(self.controller.prompts())
+        self.assertFalse(self.controller.review.prompts())
 
     def test_right_click_ends_placing(self) -> None:
         self.ui.includeButton.click()
@@ -128,17 +128,17 @@ class PlacingTest(PanelTestCase):
 
     def test_a_moved_point_is_shown_on_its_new_slice(self) -> None:
         self.prompt()
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         node.SetNthControlPointPositionWorld(0, *self.world(20, 20, 8))
         node.SetAttribute(slicer.vtkMRMLMarkupsDisplayNode.GetMovingMarkupIndexAttributeName(), "0")
         node.InvokeEvent(node.PointEndInteractionEvent)
-        self.wait(lambda: 8 in self.controller.slices())
+        self.wait(lambda: 8 in self.controller.review.slices())
         self.assertEqual(self.rows(), ["Slice 8 · 1 include"])
 
     def test_a_point_that_was_deleted_in_the_view_leaves_the_list(self) -> None:
         self.prompt()
         self.prompt(12)
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         node.RemoveNthControlPoint(1)
         process()
         self.assertEqual(self.rows(), ["Slice 10 · 1 include"])
@@ -173,7 +173,7 @@ class PlacingTest(PanelTestCase):
     def paint(self, index: int) -> None:
         source = self.panel.source.source()
         paintSlice(source.segmentation, source.segmentId, self.volume, index)
-        self.wait(lambda: index in self.controller.edited())
+        self.wait(lambda: index in self.controller.review.edited())
 
     def test_cross_gives_a_painted_slice_back_as_it_was_painted(self) -> None:
         self.prompt()
@@ -181,7 +181,7 @@ class PlacingTest(PanelTestCase):
         self.prompt(12)
         self.wait(lambda: self.rows()[1:] == ["Slice 12 · 1 include"])
         self.ui.promptTable.cellWidget(1, 1).click()
-        self.wait(lambda: self.controller.edited())
+        self.wait(lambda: self.controller.review.edited())
         self.assertEqual(self.rows(), ["Slice 10 · 1 include", "Slice 12 · edited"])
         source = self.panel.source.source()
         self.assertTrue(segmentMask(source.segmentation, source.segmentId, self.volume)[12].all())
@@ -193,12 +193,12 @@ class PlacingTest(PanelTestCase):
         self.ui.promptTable.cellWidget(1, 1).click()
         process()
         self.assertEqual(self.rows(), ["Slice 10 · 1 include"])
-        self.assertEqual(self.controller.slices()[12].state, "stale")
+        self.assertEqual(self.controller.review.slices()[12].state, "stale")
 
     def test_the_preview_under_the_mouse_changes_nothing(self) -> None:
         self.prompt()
         before = len(self.client.objects)
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         node.InvokeEvent(node.PointRemovedEvent)  # comes alone when the mouse takes its preview out of a view
         for _ in range(5):
             process()
@@ -241,12 +241,12 @@ class PlacingTest(PanelTestCase):
         (action,) = self.panel.prompts.more.lines.actions()
         self.assertEqual(action.text, "long axis")
         action.trigger()
-        self.wait(lambda: 7 in self.controller.slices())
+        self.wait(lambda: 7 in self.controller.review.slices())
         self.assertEqual(self.rows(), ["Slice 7 · 1 line"])
         for point, i in enumerate((10, 30)):
             line.SetNthControlPointPositionWorld(point, *self.world(i, 20, 8))
         line.InvokeEvent(line.PointEndInteractionEvent)
-        self.wait(lambda: 8 in self.controller.slices())
+        self.wait(lambda: 8 in self.controller.review.slices())
         self.assertEqual(self.rows(), ["Slice 8 · 1 line"])
         self.ui.promptTable.cellWidget(0, 1).click()
         process()
@@ -262,19 +262,19 @@ class PlacingTest(PanelTestCase):
     def test_first_click_decides_the_axis(self) -> None:
         self.ui.includeButton.click()
         self.click(20, 15, MIDDLE, view="Green")
-        self.wait(lambda: self.controller.slices())
-        self.assertEqual(self.controller.stack.axis, 1)
+        self.wait(lambda: self.controller.review.slices())
+        self.assertEqual(self.controller.review.stack.axis, 1)
         self.assertEqual(self.kinds(), [("include", 15)])
         self.assertEqual(self.ui.rangeWidget.maximum, 39)
         self.panel.prompts.stopPlacing()
         self.ui.promptTable.cellWidget(0, 1).click()
-        self.wait(lambda: self.controller.stack.axis == 0)
+        self.wait(lambda: self.controller.review.stack.axis == 0)
 
     def test_a_chosen_axis_stays(self) -> None:
         self.ui.axisComboBox.currentIndex = self.ui.axisComboBox.findData("axial")
         self.ui.includeButton.click()
         self.click(20, 15, MIDDLE, view="Green")
-        self.wait(lambda: self.controller.slices())
+        self.wait(lambda: self.controller.review.slices())
         self.assertEqual(self.kinds(), [("include", MIDDLE)])
 
     def test_a_warped_volume_says_what_to_do(self) -> None:
@@ -322,14 +322,14 @@ class SegmentTest(PanelTestCase):
         self.ui.removeSegmentButton.click()
         process()
         self.assertEqual(self.controller.segmentId, first)
-        self.assertEqual(self.controller.prompts(), [])
+        self.assertEqual(self.controller.review.prompts(), [])
         self.ui.removeSegmentButton.click()
         self.assertEqual(self.controller.segmentId, "")
         self.assertFalse(self.ui.removeSegmentButton.enabled)
 
     def test_a_removed_segment_comes_back_with_its_prompts(self) -> None:
         self.prompt()
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         removed = self.controller.segmentId
         self.ui.removeSegmentButton.click()
         process()
@@ -337,14 +337,14 @@ class SegmentTest(PanelTestCase):
         self.ui.undoButton.click()
         self.wait(lambda: self.controller.segmentId == removed)
         self.assertTrue(node.GetDisplayVisibility())
-        self.assertEqual([item.kind for item in self.controller.prompts()], ["include"])
+        self.assertEqual([item.kind for item in self.controller.review.prompts()], ["include"])
 
     def test_the_last_point_deleted_in_a_view_leaves_no_markup(self) -> None:
         self.prompt()
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         node.RemoveNthControlPoint(0)
         process()
-        self.assertEqual(self.controller.prompts(), [])
+        self.assertEqual(self.controller.review.prompts(), [])
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode"), 0)
 
     def test_placing_that_was_given_up_leaves_no_markup(self) -> None:
@@ -355,7 +355,7 @@ class SegmentTest(PanelTestCase):
 
     def test_prompts_are_locked_while_the_module_is_not_open(self) -> None:
         self.prompt()
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         self.assertFalse(node.GetLocked())
         self.widget.exit()
         self.assertTrue(node.GetLocked())
@@ -383,7 +383,7 @@ class SegmentTest(PanelTestCase):
 
     def test_nothing_stays_observed(self) -> None:
         self.prompt()
-        node = slicer.mrmlScene.GetNodeByID(self.controller.prompts()[0].nodeId)
+        node = slicer.mrmlScene.GetNodeByID(self.controller.review.prompts()[0].nodeId)
         placer = self.panel.prompts.placer  # others observe the same events, so the node cannot be asked
         self.assertIn(node, [observed for observed, *_rest in placer.Observations])
         self.addCleanup(self.reopen)

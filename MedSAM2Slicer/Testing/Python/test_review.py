@@ -108,14 +108,14 @@ class ReviewTest(PanelTestCase):
         """Go to a slice; returns its state."""
         self.look(index=index)
         self.panel.tick()
-        known = self.controller.slices().get(index)
+        known = self.controller.review.slices().get(index)
         return known.state if known else ""
 
     def test_next_doubtful(self) -> None:
         self.assertFalse(self.ui.nextDoubtfulButton.enabled)
         self.assertEqual(tip(self.ui.nextDoubtfulButton), "No slice is in doubt.")
         self.propagate()
-        doubtful = self.controller.doubtful()
+        doubtful = self.controller.review.doubtful()
         self.assertGreater(len(doubtful), 1)
         self.at(0 if 0 not in doubtful else MIDDLE)
         seen = []
@@ -148,16 +148,16 @@ class ReviewTest(PanelTestCase):
         actions["k"]()
         actions["l"]()
         actions["n"]()
-        self.assertEqual(dict(self.controller.slices()), {})
+        self.assertEqual(dict(self.controller.review.slices()), {})
         self.propagate()
         actions["n"]()
-        worst = self.controller.doubtful()[0]
+        worst = self.controller.review.doubtful()[0]
         self.assertEqual(self.panel.review.shown, worst)
         actions["k"]()
-        self.assertEqual(self.controller.slices()[worst].state, ACCEPTED)
-        self.assertNotIn(worst, self.controller.doubtful())
+        self.assertEqual(self.controller.review.slices()[worst].state, ACCEPTED)
+        self.assertNotIn(worst, self.controller.review.doubtful())
         actions["l"]()
-        self.assertEqual(self.controller.slices()[worst].state, LOCKED)
+        self.assertEqual(self.controller.review.slices()[worst].state, LOCKED)
 
     def test_nothing_is_accepted_while_it_runs(self) -> None:
         self.prompt()
@@ -179,7 +179,7 @@ class ReviewTest(PanelTestCase):
             self.panel.line.forget()
             act()
             self.assertIn(whyNot, self.said())
-        self.assertFalse(any(one.mark for one in self.controller.slices().values()))
+        self.assertFalse(any(one.mark for one in self.controller.review.slices().values()))
 
     def test_measures(self) -> None:
         self.propagate()
@@ -195,7 +195,7 @@ class ReviewTest(PanelTestCase):
         self.prompt()
         self.client.paused = True
         self.ui.propagateButton.click()
-        with mock.patch.object(self.controller, "measures", return_value=None) as measures:
+        with mock.patch.object(self.controller.review, "measures", return_value=None) as measures:
             for _ in range(3):
                 self.client.calls[-1].step()
             self.panel.review.refresh()

@@ -94,7 +94,7 @@ class RunTest(PanelTestCase):
         self.assertEqual((self.controller.options.first, self.controller.options.last), (8, 13))
         self.ui.propagateButton.click()
         self.wait(lambda: not self.controller.busy)
-        self.assertEqual(sorted(self.controller.slices()), list(range(8, 13)))
+        self.assertEqual(sorted(self.controller.review.slices()), list(range(8, 13)))
 
     def test_views_do_not_jump_while_it_runs(self) -> None:
         view = self.look(index=4).mrmlSliceNode()
@@ -109,8 +109,10 @@ class RunTest(PanelTestCase):
         self.propagate()
         self.assertEqual(self.ui.propagateButton.text, "Propagate  p")
         self.prompt(12)
-        self.wait(lambda: 12 in self.controller.slices() and self.controller.slices()[12].state == "prompted")
-        self.assertEqual(self.controller.intervals(), [(10, 20)])
+        self.wait(
+            lambda: 12 in self.controller.review.slices() and self.controller.review.slices()[12].state == "prompted"
+        )
+        self.assertEqual(self.controller.review.intervals(), [(10, 20)])
         self.assertEqual(self.ui.propagateButton.text, "Propagate 10–19  p")
         self.ui.propagateButton.click()
         self.wait(lambda: not self.controller.busy)
@@ -120,7 +122,7 @@ class RunTest(PanelTestCase):
             self.controller.accept(index)
         for index in (5, 16):
             self.prompt(index)
-            self.wait(lambda index=index: self.controller.slices()[index].state == "prompted")
+            self.wait(lambda index=index: self.controller.review.slices()[index].state == "prompted")
         self.assertEqual(self.ui.propagateButton.text, "Propagate 0–8, 12–19  p")
         self.assertEqual(text.propagateText([(0, 3), (5, 8), (9, 12)]), "Propagate 3 intervals  p")
 
@@ -255,18 +257,18 @@ class ReplayTest(PanelTestCase):
 
     def test_copy_as_python(self) -> None:
         self.propagate()
-        with mock.patch.object(self.controller, "script", return_value="import slicer"):
+        with mock.patch.object(self.controller.review, "script", return_value="import slicer"):
             self.ui.copyScriptButton.click()
         self.assertEqual(slicer.app.clipboard().text(), "import slicer")
         self.assertIn("clipboard", self.said())
-        with mock.patch.object(self.controller, "script", side_effect=PromptError("There is no run yet.")):
+        with mock.patch.object(self.controller.review, "script", side_effect=PromptError("There is no run yet.")):
             self.ui.copyScriptButton.click()
         self.assertEqual(self.said(), "⚠ There is no run yet.")
 
     def test_save_run(self) -> None:
         self.propagate()
         path = Path(self.folder.name) / "liver.json"
-        with mock.patch.object(self.controller, "saveRun") as save:
+        with mock.patch.object(self.controller.review, "saveRun") as save:
             with mock.patch("qt.QFileDialog.getSaveFileName", return_value=""):
                 self.ui.saveRunButton.click()
             save.assert_not_called()
@@ -274,7 +276,7 @@ class ReplayTest(PanelTestCase):
                 self.ui.saveRunButton.click()
             save.assert_called_once_with(path)
         self.assertIn("liver.json", self.said())
-        with mock.patch.object(self.controller, "saveRun", side_effect=OSError("No space left on device")):
+        with mock.patch.object(self.controller.review, "saveRun", side_effect=OSError("No space left on device")):
             self.panel.replay.saveRun(path)
         self.assertEqual(self.said(), "⚠ No space left on device")
 

@@ -39,7 +39,7 @@ class StarterTest(PanelTestCase):
         self.ui.boxButton.click()
         self.click(13, 11, MIDDLE)
         self.click(31, 29, MIDDLE)
-        self.wait(lambda: self.controller.slices() or "⚠" in self.said(), WORKER_TURNS)
+        self.wait(lambda: self.controller.review.slices() or "⚠" in self.said(), WORKER_TURNS)
         self.assertNotIn("⚠", self.said())
         self.ui.propagateButton.click()
         self.wait(lambda: not self.controller.busy, WORKER_TURNS)

@@ -96,16 +96,16 @@ class Tutorial:
         started = time.perf_counter()
         self._ui.propagateButton.click()
         self._wait(lambda: not self._controller.busy)
-        seconds, slices = time.perf_counter() - started, len(self._controller.slices())
+        seconds, slices = time.perf_counter() - started, len(self._controller.review.slices())
         assert slices > 1, f"only {slices} slices were propagated"
         return f"{slices} slices in {seconds:.1f} s; {self._marked()}"
 
     def paint(self) -> str:
         """Paint on a slice with Slicer's own tool, and come back to the effect."""
         before = self._mask()
-        drawn, prompted = self._slicesUnlike(None), self._controller.prompts()[0].sliceIndex
+        drawn, prompted = self._slicesUnlike(None), self._controller.review.prompts()[0].sliceIndex
         index = (prompted + drawn[-1]) // 2
-        place = [*self.places.inside[:2], self._controller.sliceCentreRas(index)[2]]
+        place = [*self.places.inside[:2], self._controller.review.sliceCentreRas(index)[2]]
         if self.editor.effectByName("Paint") is None:
             self._write(index)
         else:
@@ -116,14 +116,14 @@ class Tutorial:
                 self._drag("Red", (r - 20, a + step, s), (r + 20, a + step, s))
             self._activate(EFFECT)
         assert self._slicesUnlike(before), "nothing was painted"
-        self._wait(lambda: index in self._controller.edited())
+        self._wait(lambda: index in self._controller.review.edited())
         return f"slice {index} edited"
 
     def propagateAgain(self) -> str:
         """Propagate what the edit touches."""
         self._before = self._mask()
         says = str(self._ui.propagateButton.text)
-        assert self._controller.intervals(), f"the edit touches no interval: the button says {says!r}"
+        assert self._controller.review.intervals(), f"the edit touches no interval: the button says {says!r}"
         text = self.propagate()
         self._changed = self._slicesUnlike(self._before)
         return f"{says!r}, {len(self._changed)} slices changed: {text}"
@@ -140,7 +140,7 @@ class Tutorial:
 
     def save(self) -> str:
         """Save the scene."""
-        self._before, self._prompts = self._mask(), len(self._controller.prompts())
+        self._before, self._prompts = self._mask(), len(self._controller.review.prompts())
         assert slicer.util.saveScene(str(self.folder / "scene.mrb")), "the scene could not be saved"
         return ""
 
@@ -156,7 +156,7 @@ class Tutorial:
         self.editor.setCurrentSegmentID(self.segmentation.GetSegmentation().GetNthSegmentID(0))
         self._activate(EFFECT)
         assert not self._slicesUnlike(self._before), "the mask is another one after loading"
-        found = len(self._controller.prompts())
+        found = len(self._controller.review.prompts())
         assert found == self._prompts, f"{found} prompts were loaded of {self._prompts}"
         return f"{found} prompts"
 
@@ -165,7 +165,7 @@ class Tutorial:
         self._add(self.places.names[1])
         self._look("Green", self.places.coronal, 200)
         self._preview(lambda: self._click("Green", self.places.coronal))
-        return f"axis {self._controller.stack.axis}: {self.propagate()}"
+        return f"axis {self._controller.review.stack.axis}: {self.propagate()}"
 
     def thirdOblique(self) -> str:
         """A third one, in a view at an angle."""
@@ -243,14 +243,16 @@ class Tutorial:
     def _preview(self, act: Callable[[], None]) -> None:
         """Do something with the mouse and wait for the mask that it makes."""
         seen: list[int] = []
-        controller, prompts = self._controller, len(self._controller.prompts())
+        controller, prompts = self._controller, len(self._controller.review.prompts())
         controller.previewed.connect(seen.append)
         try:
             act()
             self._wait(lambda: seen)
         finally:
             controller.previewed.disconnect(seen.append)
-        assert len(controller.prompts()) == prompts + 1, f"{len(controller.prompts())} prompts after {prompts}"
+        assert len(controller.review.prompts()) == prompts + 1, (
+            f"{len(controller.review.prompts())} prompts after {prompts}"
+        )
 
     def _look(self, view: str, ras: Ras, millimeters: float) -> Any:
         """Show a place in the middle of a view, at least so wide and high."""

@@ -25,7 +25,7 @@ def test_the_first_click_makes_a_segment_and_shows_its_mask(bench: ControllerBen
     assert bench.drawn() == [3]
     np.testing.assert_array_equal(bench.mask()[3], bench.client.mask(3))
     assert bench.said["previewed"] == [(3,)]
-    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("include", 3)]
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.review.prompts()] == [("include", 3)]
     assert not bench.said["failed"]
 
 
@@ -39,17 +39,17 @@ def test_a_propagation_draws_slice_by_slice_and_sums_up(bench: ControllerBench) 
     call.finish()
     assert bench.said["busyChanged"] == [(True,), (False,)]
     assert bench.drawn() == [1, 2, 3, 4, 5]
-    assert set(bench.controller.slices()) == set(range(7))
-    assert bench.controller.slices()[3].state == "prompted"
-    assert bench.controller.doubtful() == [1, 5]  # of their pixels their neighbours have four times as many
-    assert [bench.controller.nextDoubtful(after) for after in (None, 3, 1, 5)] == [1, 1, 5, 1]
-    assert bench.controller.stops() == {"forward": "reached the end"}
+    assert set(bench.controller.review.slices()) == set(range(7))
+    assert bench.controller.review.slices()[3].state == "prompted"
+    assert bench.controller.review.doubtful() == [1, 5]  # of their pixels their neighbours have four times as many
+    assert [bench.controller.review.nextDoubtful(after) for after in (None, 3, 1, 5)] == [1, 1, 5, 1]
+    assert bench.controller.review.stops() == {"forward": "reached the end"}
     (summary,) = bench.said["finished"][0]
     assert summary.startswith("7 slices, ")
     assert "Reached the end." in summary
     assert bench.said["progressed"][-1][0].done == 7
     volume = float(bench.mask().sum()) * abs(np.prod(bench.volume.GetSpacing())) / 1000
-    assert bench.controller.measures().volumeMl == pytest.approx(volume)
+    assert bench.controller.review.measures().volumeMl == pytest.approx(volume)
 
 
 def test_a_finished_run_is_recorded_on_the_segmentation(bench: ControllerBench) -> None:
@@ -146,10 +146,10 @@ def test_what_is_removed_while_running_ends_the_run_quietly(bench: ControllerBen
 
 def test_clicks_that_come_faster_than_answers_are_joined(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
-    bench.controller.preview(3)
+    bench.controller.prompting.preview(3)
     for index in (4, 5):
         bench.click(4, 4, index)
-        bench.controller.preview(index)
+        bench.controller.prompting.preview(index)
     assert len(bench.client.calls) == 1
     bench.client.answer(3)
     assert len(bench.client.calls) == 2
@@ -161,10 +161,10 @@ def test_clicks_that_come_faster_than_answers_are_joined(bench: ControllerBench)
 def test_removing_the_only_prompt_of_a_slice_empties_it(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.preview()
-    (item,) = bench.controller.prompts()
-    bench.controller.removePrompt(item)
+    (item,) = bench.controller.review.prompts()
+    bench.controller.prompting.removePrompt(item)
     assert bench.drawn() == []
-    assert bench.controller.prompts() == []
+    assert bench.controller.review.prompts() == []
     bench.controller.undo()
     assert bench.drawn() == [3]
 
@@ -173,8 +173,8 @@ def test_a_preview_on_its_way_does_not_redraw_a_slice_without_prompts(bench: Con
     bench.click(4, 4, 3)
     bench.click(3, 3, 3)
     bench.preview()
-    for item in bench.controller.prompts():
-        bench.controller.removePrompt(item)  # the first one starts a preview of what is left
+    for item in bench.controller.review.prompts():
+        bench.controller.prompting.removePrompt(item)  # the first one starts a preview of what is left
     bench.client.answer(3)
     assert bench.drawn() == []
 
@@ -182,7 +182,7 @@ def test_a_preview_on_its_way_does_not_redraw_a_slice_without_prompts(bench: Con
 def test_prompts_of_a_volume_under_a_warp_are_not_listed(bench: ControllerBench, nodes: Any) -> None:
     bench.click(4, 4, 3)
     bench.volume.SetAndObserveTransformNodeID(nodes.warp().GetID())
-    assert bench.controller.prompts() == []
+    assert bench.controller.review.prompts() == []
     bench.controller.propagate()
     assert "Harden the transform" in bench.said["failed"][0][0]
 
@@ -206,13 +206,13 @@ def test_a_click_during_a_run_is_drawn_when_it_is_over(bench: ControllerBench) -
     bench.click(4, 4, 3)
     call = bench.propagate(steps=2)
     bench.click(2, 2, 5)
-    bench.controller.preview(5)
+    bench.controller.prompting.preview(5)
     assert len(bench.client.calls) == 1
     while call.steps:
         call.step()
     call.finish()
     bench.client.answer(5)
-    assert bench.controller.slices()[5].state == "prompted"
+    assert bench.controller.review.slices()[5].state == "prompted"
     assert not bench.said["failed"]
 
 
@@ -221,7 +221,7 @@ def test_what_a_run_says_at_its_end_outlives_the_drawing_of_a_click_meanwhile(be
     bench.click(4, 4, 3)
     call = bench.propagate(steps=2)
     bench.click(2, 2, 5)
-    bench.controller.preview(5)
+    bench.controller.prompting.preview(5)
     told: list[str] = []
     bench.controller.finished.connect(lambda _summary: told.append("finished"))
     bench.controller.promptsChanged.connect(lambda: told.append("prompts"))
@@ -251,7 +251,7 @@ def test_a_preview_that_masking_keeps_out_says_so(bench: ControllerBench) -> Non
 def test_a_box_across_the_slices_says_where_to_draw_it(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     corner, opposite = ijkToWorld(bench.volume, [[2, 4, 1], [6, 4, 5]]).tolist()
-    bench.controller.addBox(corner, opposite)
+    bench.controller.prompting.addBox(corner, opposite)
     ((sentence,),) = bench.said["failed"]
     assert sentence.startswith("The box stands across the slices that are propagated (4 by 0 pixels in axial slices): ")
     assert "draw it in a view of axial slices" in sentence
@@ -259,7 +259,7 @@ def test_a_box_across_the_slices_says_where_to_draw_it(bench: ControllerBench) -
 
 def test_exclude_points_alone_say_what_is_missing(bench: ControllerBench) -> None:
     bench.click(4, 4, 3, "exclude")
-    bench.controller.preview(3)
+    bench.controller.prompting.preview(3)
     assert "only exclude points" in bench.said["failed"][0][0]
     assert not bench.client.calls
 
@@ -269,11 +269,11 @@ def test_no_volume_is_said_not_raised(nodes: Any) -> None:
     said: list[str] = []
     controller.failed.connect(said.append)
     controller.propagate()
-    controller.preview(0)
+    controller.prompting.preview(0)
     assert len(said) == 2
     assert "No volume is selected" in said[0]
-    assert controller.sliceCount() == 0
-    assert controller.prompts() == []
+    assert controller.review.sliceCount() == 0
+    assert controller.review.prompts() == []
     controller.close()
 
 
@@ -283,29 +283,31 @@ def test_another_segment_is_a_mask_prompt(bench: ControllerBench) -> None:
     first = bench.controller.segmentId
     second = bench.controller.segmentationNode.GetSegmentation().AddEmptySegment("", "second")
     bench.controller.setSegment(bench.controller.segmentationNode, second)
-    assert bench.controller.prompts() == []
-    bench.controller.addSegmentPrompt(first)
-    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("segment", 3)]
-    bench.controller.addSegmentPrompt(bench.controller.segmentationNode.GetSegmentation().AddEmptySegment("", "third"))
+    assert bench.controller.review.prompts() == []
+    bench.controller.prompting.addSegmentPrompt(first)
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.review.prompts()] == [("segment", 3)]
+    bench.controller.prompting.addSegmentPrompt(
+        bench.controller.segmentationNode.GetSegmentation().AddEmptySegment("", "third")
+    )
     assert "is empty" in bench.said["failed"][0][0]
     bench.controller.setSegment(bench.controller.segmentationNode, first)
-    assert [item.kind for item in bench.controller.prompts()] == ["include"]
+    assert [item.kind for item in bench.controller.review.prompts()] == ["include"]
 
 
 def test_a_line_of_the_scene_is_a_prompt(bench: ControllerBench, nodes: Any) -> None:
     line = nodes.line(ijkToWorld(bench.volume, [[2, 4, 3], [6, 4, 3]]), "long axis")
-    bench.controller.addLinePrompt(line)
+    bench.controller.prompting.addLinePrompt(line)
     bench.client.answer(3)
     assert bench.drawn() == [3]
-    (item,) = bench.controller.prompts()
+    (item,) = bench.controller.review.prompts()
     assert (item.kind, item.sliceIndex, item.nodeId) == ("line", 3, line.GetID())
-    bench.controller.removePrompt(item)
+    bench.controller.prompting.removePrompt(item)
     assert bench.drawn() == []
     assert nodes.scene.IsNodePresent(line)
     line.RemoveNthControlPoint(0)
-    bench.controller.addLinePrompt(line)
+    bench.controller.prompting.addLinePrompt(line)
     assert "has 1 of 2 points" in bench.said["failed"][0][0]
-    assert bench.controller.prompts() == []
+    assert bench.controller.review.prompts() == []
     assert line.GetAttributeNames() == ()
 
 
@@ -317,15 +319,15 @@ def test_an_empty_preview_says_what_to_try(bench: ControllerBench) -> None:
 
 
 def test_boxes_and_curves_get_nodes_of_their_own(bench: ControllerBench) -> None:
-    first = bench.controller.promptNode("box")
-    assert bench.controller.promptNode("box") is first
+    first = bench.controller.prompting.promptNode("box")
+    assert bench.controller.prompting.promptNode("box") is first
     first.SetCenterWorld(*ijkToWorld(bench.volume, [[4, 4, 3]])[0])
     first.SetSize(4, 4, 0.1)
-    assert bench.controller.promptNode("box") is not first
-    assert bench.controller.promptNode("curve").IsA("vtkMRMLMarkupsClosedCurveNode")
-    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("box", 3)]
-    bench.controller.removeAllPrompts()
-    assert bench.controller.prompts() == []
+    assert bench.controller.prompting.promptNode("box") is not first
+    assert bench.controller.prompting.promptNode("curve").IsA("vtkMRMLMarkupsClosedCurveNode")
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.review.prompts()] == [("box", 3)]
+    bench.controller.prompting.removeAllPrompts()
+    assert bench.controller.review.prompts() == []
 
 
 def test_options_reach_the_worker(bench: ControllerBench) -> None:
@@ -371,15 +373,15 @@ def test_the_window_follows_the_display(bench: ControllerBench) -> None:
     display = bench.volume.GetDisplayNode()
     display.AutoWindowLevelOff()
     display.SetWindowLevel(400, 40)
-    first = bench.controller.modelView(2)
+    first = bench.controller.review.modelView(2)
     display.SetWindowLevel(1500, -600)
-    assert not np.array_equal(first, bench.controller.modelView(2))
+    assert not np.array_equal(first, bench.controller.review.modelView(2))
 
 
 def test_views_are_as_the_model_sees_them(bench: ControllerBench) -> None:
-    assert bench.controller.sliceCount() == 7
-    assert bench.controller.modelView(2).shape == (8, 9)
-    centre = bench.controller.sliceCentreRas(2)
+    assert bench.controller.review.sliceCount() == 7
+    assert bench.controller.review.modelView(2).shape == (8, 9)
+    centre = bench.controller.review.sliceCentreRas(2)
     np.testing.assert_allclose(centre, ijkToWorld(bench.volume, [[4, 3.5, 2]])[0])
 
 

@@ -20,10 +20,10 @@ from MedSAM2SlicerLib.options import RunOptions
 def test_a_slice_that_was_painted_can_be_given_back(done: ControllerBench) -> None:
     done.paint(5)
     notice(done)
-    assert done.controller.edited() == [5]
+    assert done.controller.review.edited() == [5]
     done.said.clear()
     done.controller.disown(5)
-    assert done.controller.edited() == []
+    assert done.controller.review.edited() == []
     assert done.states()[5] == "stale"
     assert done.said["promptsChanged"]
     call = done.propagate(0)
@@ -38,20 +38,24 @@ def test_a_box_takes_the_place_of_another_on_its_slice(done: ControllerBench) ->
     first, second, elsewhere = ([[1, 1, 3], [5, 5, 3]], [[2, 2, 3], [6, 6, 3]], [[1, 1, 4], [5, 5, 4]])
     for corners in (first, elsewhere, second):
         corner, opposite = ijkToWorld(done.volume, corners).tolist()
-        done.controller.addBox(corner, opposite)
+        done.controller.prompting.addBox(corner, opposite)
         done.client.answer(corners[0][2])
-    assert [(one.kind, one.sliceIndex) for one in done.controller.prompts()] == [("include", 3), ("box", 3), ("box", 4)]
+    assert [(one.kind, one.sliceIndex) for one in done.controller.review.prompts()] == [
+        ("include", 3),
+        ("box", 3),
+        ("box", 4),
+    ]
     boxes = [one for item in done.client.objects[-1] for one in item.prompts if isinstance(one, BoxPrompt)]
     assert {one.slice_index: one.box[0] for one in boxes} == pytest.approx({3: 2, 4: 1}, abs=0.01)
 
 
 def test_a_painted_slice_becomes_a_mask_prompt_and_only_its_interval_runs(done: ControllerBench) -> None:
-    assert done.controller.intervals() == []
+    assert done.controller.review.intervals() == []
     done.paint(5)
     notice(done)
     assert done.states()[5] == "edited"
     assert [index for index, state in done.states().items() if state == "stale"] == [4, 6]
-    assert done.controller.intervals() == [(3, 7)]
+    assert done.controller.review.intervals() == [(3, 7)]
     before = done.mask()
     done.propagate(steps=4).finish()
     assert done.client.spans[-1] == (3, 7)
@@ -61,7 +65,7 @@ def test_a_painted_slice_becomes_a_mask_prompt_and_only_its_interval_runs(done: 
     assert mask.mask.all()
     np.testing.assert_array_equal(done.mask()[5], before[5])
     np.testing.assert_array_equal(done.mask()[:3], before[:3])
-    assert done.controller.intervals() == []
+    assert done.controller.review.intervals() == []
 
 
 def test_an_edit_just_before_propagating_counts_too(done: ControllerBench) -> None:
@@ -79,9 +83,9 @@ def test_edits_are_noticed_when_the_segment_is_left_and_come_back_to(done: Contr
     done.controller.setSegment(segmentation, first)
     assert done.states()[3] == "prompted"
     done.controller.setSegment(segmentation, second)
-    done.controller._target.segmentId = first  # paint() writes into the first one meanwhile
+    done.controller.workplace.target.segmentId = first  # paint() writes into the first one meanwhile
     done.paint(1)
-    done.controller._target.segmentId = second
+    done.controller.workplace.target.segmentId = second
     done.controller.setSegment(segmentation, first)
     assert done.states()[1] == "edited"
 
@@ -113,7 +117,7 @@ def test_a_locked_slice_refuses_prompts_and_says_how_to_unlock_it(done: Controll
     done.controller.lock(5)
     calls = len(done.client.calls)
     done.click(4, 4, 5)
-    done.controller.preview(5)
+    done.controller.prompting.preview(5)
     assert "Slice 5 is locked: unlock it (l)" in done.said["failed"][0][0]
     assert len(done.client.calls) == calls
     done.controller.lock(5)
@@ -138,8 +142,8 @@ def test_a_click_on_an_edited_slice_corrects_the_edit(done: ControllerBench) -> 
     assert isinstance(base, MaskPrompt)
     assert base.mask.all()
     assert isinstance(click, PointsPrompt)
-    (item,) = [one for one in done.controller.prompts() if one.sliceIndex == 5]
-    done.controller.removePrompt(item)
+    (item,) = [one for one in done.controller.review.prompts() if one.sliceIndex == 5]
+    done.controller.prompting.removePrompt(item)
     assert done.mask()[5].all()
     assert done.states()[5] == "edited"
 
@@ -165,11 +169,11 @@ def test_undo_and_redo_bring_states_and_record_of_the_segment_back(done: Control
 
 def test_an_undone_paint_stroke_is_no_edit(done: ControllerBench) -> None:
     before = done.states()
-    done.controller._target.history.saveState()
+    done.controller.workplace.target.history.saveState()
     done.paint(5)
     notice(done)
     assert done.states() != before
-    done.controller._target.history.undo()
+    done.controller.workplace.target.history.undo()
     notice(done)
     assert done.states() == before
 
@@ -193,11 +197,13 @@ def test_states_are_known_again_though_a_prompt_was_removed(done: ControllerBenc
     done.click(4, 4, 5)
     done.preview(5)
     done.controller.lock(2)
-    done.controller.removePrompt(next(item for item in done.controller.prompts() if item.sliceIndex == 5))
+    done.controller.prompting.removePrompt(
+        next(item for item in done.controller.review.prompts() if item.sliceIndex == 5)
+    )
     other = Controller(done.client)
     other.setVolume(done.volume)
     other.setSegment(done.controller.segmentationNode, done.controller.segmentId)
-    assert {index: one.state for index, one in other.slices().items()} == done.states()
+    assert {index: one.state for index, one in other.review.slices().items()} == done.states()
     other.close()
 
 
@@ -210,19 +216,19 @@ def test_states_survive_the_scene(done: ControllerBench, tmp_path: Any) -> None:
     other = Controller(done.client)
     other.setVolume(done.volume)
     other.setSegment(done.controller.segmentationNode, segmentId)
-    assert {index: one.state for index, one in other.slices().items()} == states
-    assert other.intervals() == [(4, 7)]
+    assert {index: one.state for index, one in other.review.slices().items()} == states
+    assert other.review.intervals() == [(4, 7)]
     other.close()
     done.controller.segmentationNode.SetAttribute(f"MedSAM2.Slices.{segmentId}", text[:-20])
     damaged = Controller(done.client)
     damaged.setVolume(done.volume)
     damaged.setSegment(done.controller.segmentationNode, segmentId)
-    assert {one.state for one in damaged.slices().values()} <= {"edited"}
+    assert {one.state for one in damaged.review.slices().values()} <= {"edited"}
     damaged.close()
 
 
 def test_a_segment_painted_on_a_few_slices_is_propagated_from_these(bench: ControllerBench) -> None:
-    bench.controller.promptNode("include")
+    bench.controller.prompting.promptNode("include")
     bench.paint(3)
     bench.propagate().finish()
     assert [prompt.slice_index for prompt in bench.client.objects[-1][0].prompts] == [3]
@@ -233,7 +239,7 @@ def test_a_segment_painted_on_a_few_slices_is_propagated_from_these(bench: Contr
 def test_other_settings_make_the_propagation_stale(done: ControllerBench) -> None:
     done.controller.setOptions(RunOptions(memory="self-sorting"))
     assert set(done.states().values()) == {"prompted", "stale"}
-    assert done.controller.intervals() == []
+    assert done.controller.review.intervals() == []
 
 
 def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis(done: ControllerBench) -> None:
@@ -242,12 +248,12 @@ def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis
     controller.setOptions(RunOptions(stack=SliceStack(1)))
     second = controller.segmentationNode.GetSegmentation().AddEmptySegment("second", "second")
     controller.setSegment(controller.segmentationNode, second)
-    assert controller.segmentsWithPrompts() == 1
+    assert controller.review.segmentsWithPrompts() == 1
     done.client.shape = (7, 9)
     done.click(4, 3, 3)
     done.propagate().finish()
     controller.setSegment(controller.segmentationNode, first)
-    assert controller.ownStack() == SliceStack()
+    assert controller.review.ownStack() == SliceStack()
     controller.setOptions(RunOptions())
     assert done.states() == states
 
@@ -255,12 +261,12 @@ def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis
 def test_gestures_make_markups_and_draw_at_once(bench: ControllerBench, nodes: Any) -> None:
     view = slicer.vtkMRMLSliceNode()
     view.SetOrientationToAxial()
-    bench.controller.addBox((1, 1, 3), (5, 6, 3), view)
+    bench.controller.prompting.addBox((1, 1, 3), (5, 6, 3), view)
     bench.client.answer(3)
-    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("box", 3)]
-    bench.controller.addPoint((4, 4, 4), include=True)
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.review.prompts()] == [("box", 3)]
+    bench.controller.prompting.addPoint((4, 4, 4), include=True)
     bench.client.answer(4)
-    assert [(item.kind, item.sliceIndex) for item in bench.controller.prompts()] == [("box", 3), ("include", 4)]
-    bench.controller.addPoint((4, 4, 40), include=True)
+    assert [(item.kind, item.sliceIndex) for item in bench.controller.review.prompts()] == [("box", 3), ("include", 4)]
+    bench.controller.prompting.addPoint((4, 4, 40), include=True)
     assert "outside" in bench.said["failed"][0][0]
-    assert len(bench.controller.prompts()) == 2
+    assert len(bench.controller.review.prompts()) == 2

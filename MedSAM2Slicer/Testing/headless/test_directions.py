@@ -135,7 +135,7 @@ def test_what_undo_gives_back_to_other_segments_is_no_edit_though_a_tool_writes_
     room.controller.propagateAll()  # before anybody has looked
     room._settle()
     room.controller.setSegment(room.segmentation, room.ids["b"])
-    assert "edited" not in {one.state for one in room.controller.slices().values()}
+    assert "edited" not in {one.state for one in room.controller.review.slices().values()}
     np.testing.assert_array_equal(room.mask("b"), room._truth("b"))
 
 
@@ -144,33 +144,33 @@ def test_a_tool_that_changes_all_segments_leaves_each_its_slices(room: Room) -> 
     room.do(Deed("a", "trim", 0.3, False))
     for name, stack in room.directions.items():
         room.controller.setSegment(room.segmentation, room.ids[name])
-        assert "edited" in {one.state for one in room.controller.slices().values()}
+        assert "edited" in {one.state for one in room.controller.review.slices().values()}
         room.requireStack(name, stack)
-        assert room.controller.stack == stack
+        assert room.controller.review.stack == stack
 
 
 def test_a_look_at_other_slices_leaves_a_segment_its_own(room: Room) -> None:
-    known = dict(room.controller.slices())
+    known = dict(room.controller.review.slices())
     room.controller.setOptions(RunOptions(stack=SliceStack(2)))
-    assert room.controller.stack == SliceStack(2)
+    assert room.controller.review.stack == SliceStack(2)
     room.controller.setSegment(room.segmentation, room.ids["a"])
     room.controller.setSegment(room.segmentation, room.ids["b"])
-    assert room.controller.stack == SliceStack(1)
-    assert room.controller.slices() == known
+    assert room.controller.review.stack == SliceStack(1)
+    assert room.controller.review.slices() == known
 
 
 def test_without_its_prompts_a_segment_follows_the_next_view(room: Room) -> None:
-    (item,) = room.controller.prompts()
-    room.controller.removePrompt(item)
-    assert room.controller.ownStack() is None
+    (item,) = room.controller.review.prompts()
+    room.controller.prompting.removePrompt(item)
+    assert room.controller.review.ownStack() is None
     room.controller.setOptions(RunOptions(stack=SliceStack(2)))
-    room.controller.addPoint(room._inside("b", 0.2))
+    room.controller.prompting.addPoint(room._inside("b", 0.2))
     room._settle()
     room.requireStack("b", SliceStack(2))
 
 
 def test_a_range_counts_for_the_slices_it_was_chosen_on(room: Room) -> None:
-    (index,) = room.controller.slices()
+    (index,) = room.controller.review.slices()
     room.controller.setOptions(RunOptions(stack=SliceStack(1), first=index, last=index + 2))
     room.do(Deed("a", "propagateAll", 0.0, False))
     assert dice(room.mask("a"), room._truth("a")) == 1.0
@@ -180,7 +180,7 @@ def test_a_range_counts_for_the_slices_it_was_chosen_on(room: Room) -> None:
 
 
 def test_a_segment_without_a_prompt_in_the_range_is_called_by_its_name(room: Room) -> None:
-    (index,) = room.controller.slices()
+    (index,) = room.controller.review.slices()
     room.controller.setOptions(RunOptions(stack=SliceStack(1), first=index + 1, last=index + 3))
     room.controller.propagate()
     assert room.said == [
@@ -194,7 +194,7 @@ def test_the_worker_holds_a_few_oblique_forms_of_the_volume(room: Room) -> None:
         room.segmentation, segmentId = ensureSegmentation(room.volume, room.segmentation, f"tilted {place}")
         room.controller.setSegment(room.segmentation, segmentId)
         room.controller.setOptions(RunOptions(stack=tilted(degrees)))
-        room.controller.addPoint(room._inside("a", 0.1))
+        room.controller.prompting.addPoint(room._inside("a", 0.1))
         room._settle()
     assert len(room.client.volumes) == 4  # the stored slices, and three more
     assert len(room.client.sessions) == 5

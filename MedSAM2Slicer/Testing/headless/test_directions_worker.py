@@ -39,8 +39,8 @@ class Spleens:
         segmentation, self.ids[stack] = ensureSegmentation(patient.node, controller.segmentationNode)
         controller.setSegment(segmentation, self.ids[stack])
         controller.setOptions(RunOptions(stack=stack))
-        controller.addPoint(self.middle.tolist())
-        patient.wait(lambda: not controller._talk.waits)
+        controller.prompting.addPoint(self.middle.tolist())
+        patient.wait(lambda: not controller.waits)
 
     def propagateAll(self) -> None:
         self.patient.controller.propagateAll()
@@ -51,9 +51,9 @@ class Spleens:
         """Click once more, three slices on, and propagate."""
         patient, controller = self.patient, self.patient.controller
         controller.setSegment(controller.segmentationNode, self.ids[stack])
-        (item,) = controller.prompts()
-        controller.addPoint(controller.sliceCentreRas(item.sliceIndex + 3), include=False)
-        patient.wait(lambda: not controller._talk.waits)
+        (item,) = controller.review.prompts()
+        controller.prompting.addPoint(controller.review.sliceCentreRas(item.sliceIndex + 3), include=False)
+        patient.wait(lambda: not controller.waits)
         patient.propagate()
 
     def mask(self, stack: SliceStack) -> np.ndarray:

@@ -42,18 +42,18 @@ def test_an_empty_segmentation_fits_every_volume(nodes: Any, randomRigid: Callab
 
 
 def test_the_controller_says_why_not_at_once_and_no_longer_than_it_holds(bench: ControllerBench, nodes: Any) -> None:
-    assert bench.controller.whyNot() == ""
+    assert bench.controller.review.whyNot() == ""
     other = nodes.volume(shape=(7, 8, 9), matrix=np.diag([0.5, 0.5, 1, 1]), name="Fine")
     segmentation = drawn(other)
     bench.controller.setSegment(segmentation, segmentation.GetSegmentation().GetNthSegmentID(0))
-    assert "drawn on a different grid from that of 'CT'" in bench.controller.whyNot()
+    assert "drawn on a different grid from that of 'CT'" in bench.controller.review.whyNot()
     bench.controller.tick()
     bench.said.clear()
     bench.controller.tick()
     assert bench.said["reviewed"] == []
     bench.volume.SetSpacing(0.5, 0.5, 1)
     bench.controller.tick()
-    assert bench.controller.whyNot() == ""
+    assert bench.controller.review.whyNot() == ""
     assert bench.said["reviewed"] == [()]
     bench.controller.setVolume(None)
-    assert bench.controller.whyNot()
+    assert bench.controller.review.whyNot()

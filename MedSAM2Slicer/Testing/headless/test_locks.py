@@ -22,7 +22,7 @@ class Neighbours:
         self.bench, self.controller = bench, bench.controller
         self.editor = nodes.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
         self.editor.SetOverwriteMode(getattr(self.editor, overwrite))
-        self.controller._target._editorNode = self.editor
+        self.controller.workplace.target._editorNode = self.editor
         self.segmentation, self.first = self.controller.segmentationNode, self.controller.segmentId
         self.segmentation.GetSegmentation().GetSegment(self.first).SetName("A")
         self.second = self.segmentation.GetSegmentation().AddEmptySegment("B", "B")
@@ -111,7 +111,7 @@ def test_oblique_slices_that_were_locked_count(neighbours: Neighbours) -> None:
     plane[1:3, 1:3] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
     stack = SliceStack(0, tuple(tuple(row) for row in plane.tolist()))
     neighbours.controller.setOptions(RunOptions(stack=stack))
-    slices = stack.oblique(neighbours.controller._volume.sliced(SliceStack()).geometry)
+    slices = stack.oblique(neighbours.controller.workplace.volume.sliced(SliceStack()).geometry)
     before = neighbours.mask(neighbours.first)
     owners = np.where(before, slices.indexes(tuple(np.indices(before.shape))), -1)
     index = int(np.bincount(owners[before]).argmax())

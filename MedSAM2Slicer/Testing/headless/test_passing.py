@@ -26,7 +26,7 @@ def correctBothEnds(bench: ControllerBench) -> None:
 
 def test_two_corrections_leave_what_lies_between_their_anchors(done: ControllerBench) -> None:
     correctBothEnds(done)
-    assert done.controller.intervals() == [(0, 3), (4, 7)]
+    assert done.controller.review.intervals() == [(0, 3), (4, 7)]
     before = done.mask()
     finish(done.propagate(0))
     assert done.controller.busy
@@ -36,7 +36,7 @@ def test_two_corrections_leave_what_lies_between_their_anchors(done: ControllerB
     np.testing.assert_array_equal(done.mask()[2:5], before[2:5])
     assert done.drawn() == [0, 1, 2, 3, 4, 5, 6]
     assert "stale" not in done.states().values()
-    assert done.controller.intervals() == []
+    assert done.controller.review.intervals() == []
     shares = [progress.done / progress.planned for (progress,) in done.said["progressed"][7:]]
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -53,7 +53,7 @@ def test_stopping_ends_all_parts_of_a_propagation(done: ControllerBench) -> None
     done.controller.stop()
     assert not done.controller.busy
     assert done.client.spans[-1] == (0, 3)
-    assert done.controller.intervals() == [(0, 3), (4, 7)]
+    assert done.controller.review.intervals() == [(0, 3), (4, 7)]
     assert "Canceled." in done.said["finished"][-1][0]
 
 
@@ -62,8 +62,8 @@ def test_a_part_that_fails_keeps_what_the_one_before_it_drew(done: ControllerBen
     finish(done.propagate(0))
     done.client.calls[-1].fail(WorkerError("gone"))
     assert not done.controller.busy
-    assert done.controller.intervals() == [(4, 7)]
-    assert done.controller.slices()[0].areaMm2 is not None
+    assert done.controller.review.intervals() == [(4, 7)]
+    assert done.controller.review.slices()[0].areaMm2 is not None
     assert done.said["failed"] == [("gone",)]
 
 
@@ -71,9 +71,9 @@ def test_all_segments_go_in_one_pass(done: ControllerBench) -> None:
     segmentation, first = done.controller.segmentationNode, done.controller.segmentId
     second = segmentation.GetSegmentation().AddEmptySegment("", "second")
     done.controller.setSegment(segmentation, second)
-    assert done.controller.segmentsWithPrompts() == 1
+    assert done.controller.review.segmentsWithPrompts() == 1
     done.click(2, 2, 3)
-    assert done.controller.segmentsWithPrompts() == 2
+    assert done.controller.review.segmentsWithPrompts() == 2
     done.controller.propagateAll()
     call = done.client.calls[-1]
     assert sorted(done.client.only) == [1, 2]
@@ -132,7 +132,7 @@ def test_a_redraw_writes_slices_anew_but_no_kept_ones(done: ControllerBench) -> 
     np.testing.assert_array_equal(done.mask()[2], before[2])
     assert done.mask()[4].all()
     assert done.states() == undone
-    assert done.controller.slices()[4].areaMm2 == 72
+    assert done.controller.review.slices()[4].areaMm2 == 72
     done.controller.undo()
     np.testing.assert_array_equal(done.mask(), before)
 
@@ -163,38 +163,41 @@ def test_what_follows_a_run_goes_with_its_undo_and_takes_all_its_segments(bench:
 
 
 def test_undo_of_a_redraw_takes_its_values_back_too_and_redo_brings_them(done: ControllerBench) -> None:
-    assert done.controller.cut() == (0.5, 0.0)
+    assert done.controller.review.cut() == (0.5, 0.0)
     before = done.mask()
     done.controller.redraw(0.3, 2.0)
     done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
-    assert done.controller.cut() == (0.3, 2.0)
+    assert done.controller.review.cut() == (0.3, 2.0)
     drawn = done.mask()
     done.controller.undo()
     np.testing.assert_array_equal(done.mask(), before)
-    assert done.controller.cut() == (0.5, 0.0)
+    assert done.controller.review.cut() == (0.5, 0.0)
     assert done.record()["settings"]["threshold"] == 0.5
-    assert done.controller.whyNotRedraw() == ""
+    assert done.controller.review.whyNotRedraw() == ""
     done.controller.redo()
     np.testing.assert_array_equal(done.mask(), drawn)
-    assert done.controller.cut() == (0.3, 2.0)
+    assert done.controller.review.cut() == (0.3, 2.0)
     assert done.record()["settings"]["threshold"] == 0.3
-    assert done.controller.whyNotRedraw() == ""
+    assert done.controller.review.whyNotRedraw() == ""
 
 
 def test_undo_of_a_propagation_leaves_nothing_to_redraw_until_redo(done: ControllerBench) -> None:
     done.controller.undo()
-    assert "Propagate this segment again first" in done.controller.whyNotRedraw() or not done.controller.slices()
-    assert done.controller.cut() is None
+    assert (
+        "Propagate this segment again first" in done.controller.review.whyNotRedraw()
+        or not done.controller.review.slices()
+    )
+    assert done.controller.review.cut() is None
     done.controller.redo()
-    assert done.controller.whyNotRedraw() == ""
-    assert done.controller.cut() == (0.5, 0.0)
+    assert done.controller.review.whyNotRedraw() == ""
+    assert done.controller.review.cut() == (0.5, 0.0)
     done.click(4, 4, 3)
     finish(done.propagate(0))
     done.client.gone = {5}
     done.click(4, 4, 4)
     finish(done.propagate(0))
     done.controller.undo()
-    assert "Propagate this segment again first" in done.controller.whyNotRedraw()
+    assert "Propagate this segment again first" in done.controller.review.whyNotRedraw()
 
 
 def test_how_a_segment_is_drawn_is_known_in_another_session(done: ControllerBench) -> None:
@@ -203,7 +206,7 @@ def test_how_a_segment_is_drawn_is_known_in_another_session(done: ControllerBenc
     later = Controller(done.client)
     later.setVolume(done.volume)
     later.setSegment(done.controller.segmentationNode, done.controller.segmentId)
-    assert later.cut() == (0.3, 2.0)
+    assert later.review.cut() == (0.3, 2.0)
     later.close()
 
 
@@ -289,7 +292,7 @@ def test_what_follows_a_run_is_of_the_segments_that_ran(done: ControllerBench) -
 def test_a_click_during_a_run_waits_for_what_follows_it_too(done: ControllerBench) -> None:
     call = done.propagate(0)
     done.controller.finished.connect(lambda _summary: done.controller.redrawRun(0.3, 0.0))
-    done.controller.addPoint((4, 4, 2))
+    done.controller.prompting.addPoint((4, 4, 2))
     finish(call)
     done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
     done.client.answer(2)
@@ -298,8 +301,10 @@ def test_a_click_during_a_run_waits_for_what_follows_it_too(done: ControllerBenc
 
 def test_a_click_taken_back_during_a_run_leaves_nothing(done: ControllerBench) -> None:
     call = done.propagate(0)
-    done.controller.addPoint((4, 4, 2))
-    done.controller.removePrompt(next(item for item in done.controller.prompts() if item.sliceIndex == 2))
+    done.controller.prompting.addPoint((4, 4, 2))
+    done.controller.prompting.removePrompt(
+        next(item for item in done.controller.review.prompts() if item.sliceIndex == 2)
+    )
     calls = len(done.client.calls)
     finish(call)
     assert len(done.client.calls) == calls
@@ -310,13 +315,13 @@ def test_a_click_taken_back_during_a_run_leaves_nothing(done: ControllerBench) -
 def test_without_prompts_no_slice_is_prompted(done: ControllerBench, isRunning: bool) -> None:
     if isRunning:
         call = done.propagate(0)
-        done.controller.removeAllPrompts()
+        done.controller.prompting.removeAllPrompts()
         finish(call)
     else:
-        done.controller.addPoint((4, 4, 2))
-        done.controller.removeAllPrompts()
+        done.controller.prompting.addPoint((4, 4, 2))
+        done.controller.prompting.removeAllPrompts()
         done.client.answer(2)
-    assert done.controller.prompts() == []
+    assert done.controller.review.prompts() == []
     assert "prompted" not in done.states().values()
 
 
@@ -326,7 +331,7 @@ def test_what_was_undone_is_not_kept_to_be_drawn_again(done: ControllerBench) ->
     done.client.gone = {4}
     finish(done.propagate(0))
     assert done.drawn() == [1, 2, 3, 5]
-    assert done.controller.whyNotRedraw() == ""
+    assert done.controller.review.whyNotRedraw() == ""
     done.controller.undo()
     assert done.drawn() == [1, 2, 3, 4, 5]
-    assert "Propagate this segment again first" in done.controller.whyNotRedraw()
+    assert "Propagate this segment again first" in done.controller.review.whyNotRedraw()

@@ -112,7 +112,7 @@ def test_what_the_user_chose_of_a_prompt_stays(used: ControllerBench) -> None:
 
 
 def test_a_renamed_segments_prompts_take_the_new_name(used: ControllerBench) -> None:
-    box = used.controller.promptNode("box")
+    box = used.controller.prompting.promptNode("box")
     box.SetName("mine")
     segmentOf(used).SetName("liver")
     assert used.first.GetName() == "liver include"
@@ -130,7 +130,7 @@ def test_prompts_of_a_removed_segment_are_hidden_and_come_back_with_its_undo(use
     used.controller.undo()
     assert segmentation.GetSegmentation().GetSegment(first) is not None
     assert looks(used.first) == (True, True)
-    assert [one.kind for one in used.controller.prompts()] == ["include"]
+    assert [one.kind for one in used.controller.review.prompts()] == ["include"]
     assert used.drawn() == [3]
 
 
@@ -142,25 +142,25 @@ def test_prompts_of_a_removed_segmentation_are_hidden_and_come_back_with_it(used
     scene.AddNode(segmentation)
     used.controller.setSegment(segmentation, first)
     assert looks(used.first) == (True, True)
-    assert [one.kind for one in used.controller.prompts()] == ["include"]
+    assert [one.kind for one in used.controller.review.prompts()] == ["include"]
 
 
 def test_a_line_of_the_users_keeps_its_looks_and_is_given_back(used: ControllerBench, nodes: Any) -> None:
     line = nodes.line(ijkToWorld(used.volume, [[2, 2, 5], [6, 6, 5]]), "mine")
     line.CreateDefaultDisplayNodes()
     colors = line.GetDisplayNode().GetSelectedColor(), line.GetDisplayNode().GetColor()
-    used.controller.addLinePrompt(line)
+    used.controller.prompting.addLinePrompt(line)
     assert looks(line) == (True, True)
     first, segmentation = used.controller.segmentId, used.controller.segmentationNode
     addSegment(used)
     assert looks(line) == (True, False)
-    used.controller.addLinePrompt(line)
+    used.controller.prompting.addLinePrompt(line)
     assert looks(line) == (True, True)
     used.controller.setSegment(segmentation, first)
     used.controller.setInUse(False)
     assert looks(line) == (True, False)
     used.controller.setSegment(segmentation, segmentation.GetSegmentation().GetNthSegmentID(1))
-    used.controller.removeAllPrompts()
+    used.controller.prompting.removeAllPrompts()
     assert looks(line) == (True, True)
     assert (line.GetDisplayNode().GetSelectedColor(), line.GetDisplayNode().GetColor()) == colors
     assert line.GetName() == "mine"
@@ -169,10 +169,10 @@ def test_a_line_of_the_users_keeps_its_looks_and_is_given_back(used: ControllerB
 
 def test_the_last_point_goes_with_its_markup(used: ControllerBench) -> None:
     click(used)
-    first, second = used.controller.prompts()
-    used.controller.removePrompt(first)
+    first, second = used.controller.review.prompts()
+    used.controller.prompting.removePrompt(first)
     assert used.first.GetScene() is not None
-    used.controller.removePrompt(second)
+    used.controller.prompting.removePrompt(second)
     assert used.first.GetScene() is None
 
 
@@ -220,7 +220,7 @@ def test_what_a_file_has_of_removed_segments_is_dropped(used: ControllerBench, n
     segmentation.SetAttribute(attributeName(second), "{}")
     line = nodes.line(ijkToWorld(used.volume, [[2, 2, 5], [6, 6, 5]]), "mine")
     line.CreateDefaultDisplayNodes()
-    used.controller.addLinePrompt(line)
+    used.controller.prompting.addLinePrompt(line)
     used.controller.removeSegment()
     used.controller.setSegment(segmentation, first)
     assert attributeName(second, "Slices") in ourAttributes(segmentation)

@@ -66,11 +66,11 @@ def anew(bench: ControllerBench) -> None:
 
 @pytest.mark.parametrize("reloaded", [False, True])
 def test_a_correction_goes_on_in_the_window_of_the_first_run(done: ControllerBench, reloaded: bool) -> None:
-    volumes, view = set(done.client.volumes), done.controller.modelView(2)
+    volumes, view = set(done.client.volumes), done.controller.review.modelView(2)
     drag(done, 1500, -600)
     if reloaded:
         anew(done)
-    np.testing.assert_array_equal(done.controller.modelView(2), view)
+    np.testing.assert_array_equal(done.controller.review.modelView(2), view)
     correct(done)
     assert done.client.volumes == volumes
     assert ranges(done) == [[0, 7], [3, 7]]
@@ -111,10 +111,10 @@ def test_a_window_is_that_of_its_volume(done: ControllerBench, nodes: Any) -> No
     other = nodes.volume(shape=(7, 8, 9), name="MR")
     seen = Controller(done.client)
     seen.setVolume(other)
-    alone = seen.modelView(2)
+    alone = seen.review.modelView(2)
     seen.close()
     done.controller.setVolume(other)
-    np.testing.assert_array_equal(done.controller.modelView(2), alone)
+    np.testing.assert_array_equal(done.controller.review.modelView(2), alone)
 
 
 def test_other_voxels_make_the_propagation_stale(done: ControllerBench) -> None:
@@ -154,11 +154,11 @@ def test_a_correction_that_was_broken_off_is_recorded_when_it_is_done_again(
     assert done.states() == {0: "propagated", 1: "propagated", 2: "propagated", 3: "prompted", 4: "stale",
                              5: "edited", 6: "stale"}  # fmt: skip
     with pytest.raises(PromptError, match="interrupted: propagate again first"):
-        done.controller.saveRun(tmp_path / "run.json")
-    assert done.controller.intervals() == [(3, 7)]
+        done.controller.review.saveRun(tmp_path / "run.json")
+    assert done.controller.review.intervals() == [(3, 7)]
     done.propagate(steps=4).finish()
     assert ranges(done) == [[0, 7], [3, 7]]
-    done.controller.saveRun(tmp_path / "run.json")
+    done.controller.review.saveRun(tmp_path / "run.json")
 
 
 @pytest.mark.parametrize("steps", [2, 7])
@@ -169,17 +169,17 @@ def test_what_a_first_run_left_is_gone_through_again(bench: ControllerBench, tmp
     bench.propagate(steps)
     switch(bench)
     bench.controller.accept(2)
-    assert bench.controller.intervals() == []
+    assert bench.controller.review.intervals() == []
     bench.propagate().finish()
     assert ranges(bench) == [[0, 7]]
-    bench.controller.saveRun(tmp_path / "run.json")
+    bench.controller.review.saveRun(tmp_path / "run.json")
 
 
 def test_a_propagation_that_drew_nothing_leaves_the_record(done: ControllerBench) -> None:
-    before = done.controller.script()
+    before = done.controller.review.script()
     done.propagate(steps=0)
     error(done)
-    assert done.controller.script() == before
+    assert done.controller.review.script() == before
 
 
 def test_slices_outside_the_range_keep_the_record_open(done: ControllerBench, tmp_path: Path) -> None:
@@ -189,20 +189,20 @@ def test_slices_outside_the_range_keep_the_record_open(done: ControllerBench, tm
     done.controller.setOptions(RunOptions(first=0, last=6))
     done.propagate(steps=3).finish()
     with pytest.raises(PromptError, match="propagate again first"):
-        done.controller.saveRun(tmp_path / "run.json")
+        done.controller.review.saveRun(tmp_path / "run.json")
     done.controller.setOptions(RunOptions())
-    assert done.controller.intervals() == [(5, 7)]
+    assert done.controller.review.intervals() == [(5, 7)]
     done.propagate(steps=2).finish()
     assert ranges(done) == [[0, 7], [3, 6], [5, 7]]
-    done.controller.saveRun(tmp_path / "run.json")
+    done.controller.review.saveRun(tmp_path / "run.json")
 
 
 def test_undo_of_a_run_that_was_broken_off_brings_the_record_back(done: ControllerBench) -> None:
-    before = done.controller.script()
+    before = done.controller.review.script()
     done.client.gone = {4}
     done.propagate(steps=4)
     done.controller.undo()
-    assert done.controller.script() == before
+    assert done.controller.review.script() == before
 
 
 @pytest.mark.parametrize("how", ["lost", "damaged", "another model"])
@@ -217,13 +217,13 @@ def test_a_correction_that_no_record_leads_to_has_all_gone_through_again(done: C
     anew(done)
     correct(done)
     with pytest.raises(PromptError, match="propagate again first"):
-        done.controller.script()
+        done.controller.review.script()
     assert {done.states()[index] for index in (0, 1, 2, 4, 6)} == {"stale"}
-    assert done.controller.intervals() == []
+    assert done.controller.review.intervals() == []
     done.propagate().finish()
     assert ranges(done) == [[0, 7]]
     assert "stale" not in done.states().values()
-    done.controller.script()
+    done.controller.review.script()
 
 
 def test_another_segmentation_in_another_window_leaves_the_first_in_peace(done: ControllerBench) -> None:

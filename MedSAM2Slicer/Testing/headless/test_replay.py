@@ -176,7 +176,7 @@ def test_a_correction_that_was_broken_off_and_done_again_is_repeated(
     patient.propagate()
     patient.controller.sliceDrawn.disconnect(leave)
     with pytest.raises(PromptError, match="interrupted"):
-        patient.controller.script()
+        patient.controller.review.script()
     patient.propagate()
     assert len(patient.record.report["earlier"]) == 1
     assertAllEqual(patient, monkeypatch)
@@ -194,7 +194,7 @@ def test_an_oblique_run_is_repeated(
     assert "logic.replay(" in assertAllEqual(patient, monkeypatch)
     patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
     patient.propagate()
-    assert "edited" in {one.state for one in patient.controller.slices().values()}
+    assert "edited" in {one.state for one in patient.controller.review.slices().values()}
     changed = (patient.mask != wanted).any(axis=(1, 2))
     assert changed.any()
     assert dice(patient.mask[patient.slice(0.3)], patient.truth[patient.slice(0.3)]) > 0.99
@@ -213,7 +213,7 @@ def test_a_run_inside_an_roi_is_repeated_though_the_roi_is_gone(
     patient.start(stack=SliceStack(0, tilted(patient) if isOblique else None), inside=roi.GetID())
     patient.line()
     patient.propagate()
-    assert any("region" in stop for stop in patient.controller.stops().values())
+    assert any("region" in stop for stop in patient.controller.review.stops().values())
     nodes.scene.RemoveNode(roi)
     assert "logic.replay(" in assertAllEqual(patient, monkeypatch)
 

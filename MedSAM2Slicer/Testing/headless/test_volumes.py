@@ -161,11 +161,11 @@ def test_the_grid_is_worked_out_once_for_a_click(bench: ControllerBench, grids: 
     bench.preview()
     bench.volume.Modified()
     grids.clear()
-    bench.controller.addPoint(ijkToWorld(bench.volume, [[4, 4, k]])[0])
+    bench.controller.prompting.addPoint(ijkToWorld(bench.volume, [[4, 4, k]])[0])
     bench.client.answer(k)
     bench.controller.tick()
     assert grids == [bench.volume]
-    bench.controller.addPoint(ijkToWorld(bench.volume, [[4, 3, k]])[0], include=False)
+    bench.controller.prompting.addPoint(ijkToWorld(bench.volume, [[4, 3, k]])[0], include=False)
     assert grids == [bench.volume]
 
 
@@ -175,9 +175,20 @@ def test_the_grid_is_worked_out_at_most_once_for_what_a_panel_shows(done: Contro
     def ask() -> int:
         grids.clear()
         controller.tick()
-        controller.whyNot(), controller.sliceCount(), controller.segmentsWithPrompts(), controller.intervals()
-        controller.prompts(), controller.slices(), controller.doubtful(), controller.edited(), controller.measures()
-        controller.whyNotRedraw(), controller.sliceCentreRas(3), controller.modelView(3)
+        (
+            controller.review.whyNot(),
+            controller.review.sliceCount(),
+            controller.review.segmentsWithPrompts(),
+            controller.review.intervals(),
+        )
+        (
+            controller.review.prompts(),
+            controller.review.slices(),
+            controller.review.doubtful(),
+            controller.review.edited(),
+            controller.review.measures(),
+        )
+        controller.review.whyNotRedraw(), controller.review.sliceCentreRas(3), controller.review.modelView(3)
         return len(grids)
 
     assert ask() == 0

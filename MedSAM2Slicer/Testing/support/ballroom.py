@@ -92,7 +92,7 @@ class Room:
 
     def _click(self, name: str, value: float) -> None:
         self._first(name)
-        self.controller.addPoint(self._inside(name, value))
+        self.controller.prompting.addPoint(self._inside(name, value))
 
     def _box(self, name: str, value: float) -> None:
         self._first(name)
@@ -101,19 +101,19 @@ class Room:
         low, high = middle - 3.0, middle + 3.0
         low[2 - stack.axis] = high[2 - stack.axis] = np.round(middle[2 - stack.axis] + 2 * value - 1)
         corners = volumeToWorld(self.volume, geometry.ijk_to_ras([low, high]))
-        self.controller.addBox(*corners.tolist())
+        self.controller.prompting.addBox(*corners.tolist())
 
     def _propagate(self, name: str, value: float) -> None:
-        if self.controller.prompts():
+        if self.controller.review.prompts():
             self.controller.propagate()
 
     def _propagateAll(self, value: float) -> None:
-        if self.controller.segmentsWithPrompts():
+        if self.controller.review.segmentsWithPrompts():
             self.controller.propagateAll()
 
     def _accept(self, name: str, value: float) -> None:
-        known = sorted(self.controller.slices())
-        if known and self.controller.ownStack() is not None:
+        known = sorted(self.controller.review.slices())
+        if known and self.controller.review.ownStack() is not None:
             self.controller.accept(known[int(value * len(known))])
 
     def _erase(self, name: str, value: float) -> None:
@@ -122,7 +122,7 @@ class Room:
 
     def _paint(self, name: str, value: float) -> None:
         """A tool adds a slab of the ball, though not before the first prompt: it would decide on the stack."""
-        if self.controller.ownStack() is not None:
+        if self.controller.review.ownStack() is not None:
             self._write(name, self.mask(name) | (self._slab(name, value) & self._truth(name)))
 
     def _trim(self, value: float) -> None:
@@ -134,7 +134,7 @@ class Room:
     def _comeBack(self, value: float) -> None:
         """The effect is left and chosen again."""
         self.controller.close(isForGood=False)
-        self._use(self.controller.kept)
+        self._use(self.controller.workplace)
 
     def _reload(self, value: float) -> None:
         """The scene is saved, closed and loaded into another Slicer."""
@@ -167,8 +167,8 @@ class Room:
         segments = self.segmentation.GetSegmentation()
         return {name: segments.GetSegmentIdBySegmentName(name) for name in self.directions}
 
-    def _use(self, kept: Any) -> None:
-        self.controller = Controller(self.client, kept=kept)
+    def _use(self, workplace: Any) -> None:
+        self.controller = Controller(self.client, workplace=workplace)
         self.controller.failed.connect(self.said.append)
 
     def _settle(self) -> None:
@@ -180,7 +180,7 @@ class Room:
 
     def _first(self, name: str) -> None:
         """The panel's part: the first prompt is seen in a view, which says how slices lie."""
-        if self.controller.ownStack() is None:
+        if self.controller.review.ownStack() is None:
             self.controller.setOptions(RunOptions(stack=self.directions[name]))
 
     def _slicing(self, name: str) -> Any:

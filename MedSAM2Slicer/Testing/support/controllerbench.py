@@ -35,13 +35,13 @@ class ControllerBench:
         self.controller.setVolume(self.volume)
 
     def click(self, i: float, j: float, k: float, kind: str = "include") -> Any:
-        node = self.controller.promptNode(kind)
+        node = self.controller.prompting.promptNode(kind)
         (world,) = ijkToWorld(self.volume, [[i, j, k]])
         node.AddControlPointWorld(vtk.vtkVector3d(*world))
         return node
 
     def preview(self, index: int = 3) -> None:
-        self.controller.preview(index)
+        self.controller.prompting.preview(index)
         self.client.answer(index)
 
     def propagate(self, steps: int = 7) -> Any:
@@ -59,7 +59,7 @@ class ControllerBench:
         writer.end()
 
     def states(self) -> dict[int, str]:
-        return {index: one.state for index, one in self.controller.slices().items()}
+        return {index: one.state for index, one in self.controller.review.slices().items()}
 
     def record(self) -> Any:
         record = loadRun(self.controller.segmentationNode, self.controller.segmentId)

@@ -54,7 +54,7 @@ class Patient:
     def comeBack(self) -> None:
         """Have another controller go on, as when the effect is left and chosen again."""
         self.controller.close(isForGood=False)
-        self.controller = Controller(self.client, kept=self.controller.kept)
+        self.controller = Controller(self.client, workplace=self.controller.workplace)
         self.controller.failed.connect(self.failures.append)
 
     def encoderRuns(self) -> int:
@@ -68,7 +68,7 @@ class Patient:
 
     def place(self, kind: str, index: int, *places: int) -> None:
         """Put control points on places of the spleen's outline, counted by rows on a slice along k."""
-        node = self.controller.promptNode(kind)
+        node = self.controller.prompting.promptNode(kind)
         rows, columns = np.nonzero(self.truth[index])
         for world in ijkToWorld(self.node, [[columns[place], rows[place], index] for place in places]):
             node.AddControlPointWorld(vtk.vtkVector3d(*world))
@@ -78,8 +78,8 @@ class Patient:
         self.place("line", self.slice(0.5), 0, -1)
 
     def preview(self, index: int) -> None:
-        self.controller.preview(index)
-        self.wait(lambda: not self.controller._talk.waits)
+        self.controller.prompting.preview(index)
+        self.wait(lambda: not self.controller.waits)
 
     def draw(self, index: int, mask: Any) -> None:
         """What Slicer's own tools do."""

@@ -1,0 +1,37 @@
+"""What a controller tells its faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.signal import Signal
+
+
+class ControllerSignals:
+    """The signals of a controller and of its parts; those with a value name it behind."""
+
+    def __init__(self) -> None:
+        self.segmentChanged, self.promptsChanged, self.reviewed = Signal(), Signal(), Signal()
+        self.previewed, self.sliceDrawn = Signal(), Signal()  # slice index
+        self.progressed, self.busyChanged = Signal(), Signal()  # Progress; bool
+        self.finished, self.failed, self.noticed = Signal(), Signal(), Signal()  # one sentence
+
+    def tellAll(self) -> None:
+        """Tell that prompts and slices may be others than before."""
+        self.reviewed.emit()
+        self.promptsChanged.emit()
+
+    def notice(self, sentence: str) -> None:
+        """Tell something unasked, if it is anything."""
+        if sentence:
+            self.noticed.emit(sentence)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turn an error on purpose into the signal `failed`."""
+        try:
+            yield
+        except MedSAM2Error as error:
+            self.failed.emit(str(error))

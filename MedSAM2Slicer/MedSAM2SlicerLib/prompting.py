@@ -1,0 +1,144 @@
+"""Making and removing prompts of the segment at work, and drawing the slices that they change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import slicer
+
+from medsam2_core.errors import PromptError
+from MedSAM2SlicerLib.controllersignals import ControllerSignals
+from MedSAM2SlicerLib.geometry import viewAxes
+from MedSAM2SlicerLib.promptnodes import PromptItem
+from MedSAM2SlicerLib.runner import Runner
+from MedSAM2SlicerLib.running import tellEmptied
+from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.slicestates import PROMPTED
+from MedSAM2SlicerLib.workplace import Workplace
+
+
+class Prompting:
+    """Puts prompts into the scene, takes them out again, and has the runner draw; errors are told by signals."""
+
+    def __init__(self, workplace: Workplace, runner: Runner, signals: ControllerSignals) -> None:
+        self._workplace, self._runner, self._signals = workplace, runner, signals
+
+    def promptNode(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        """Return the markups node that the next prompt of a kind of `promptnodes.KINDS` is placed into.
+
+        Makes a segmentation and a segment where none is chosen. Raises MedSAM2Error without a usable volume.
+        """
+        return self._workplace.ensuredWork().prompts.nodeToPlace(kind)
+
+    def preview(self, sliceIndex: int) -> None:
+        """Draw the prompts' answer on a slice. While the worker is busy only the latest slice waits."""
+        self._signals.promptsChanged.emit()
+        self._runner.preview(sliceIndex)
+
+    def addPoint(self, positionRas: Sequence[float], include: bool = True) -> None:
+        """Put a point (world, mm) on the object, or on what does not belong to it, and draw the slice."""
+        with self._signals.telling():
+            (placed,) = self._workplace.placer().points([positionRas], [include])
+            self._workplace.ensuredWork().prompts.addPoint(positionRas, include)
+            self.preview(placed.prompt.slice_index)
+
+    def addBox(
+        self,
+        cornerRas: Sequence[float],
+        oppositeRas: Sequence[float],
+        viewNode: slicer.vtkMRMLSliceNode | None = None,
+    ) -> None:
+        """Put a box around the object between two corners (world, mm) in a slice view, and draw the slice.
+
+        It is the only one there.
+        """
+        with self._signals.telling():
+            index = self._workplace.placer().box([cornerRas, oppositeRas]).prompt.slice_index
+            prompts = self._workplace.ensuredWork().prompts
+            prompts.dropBoxes(index, self._workplace.placer())
+            prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
+            self.preview(index)
+
+    def keepBox(self, nodeId: str) -> None:
+        """Of the boxes on a slice keep this one, which was drawn last."""
+        with self._signals.telling():
+            for item in self._workplace.prompts():
+                if item.nodeId == nodeId:
+                    prompts = self._workplace.ensuredWork().prompts
+                    prompts.dropBoxes(item.sliceIndex, self._workplace.placer(), nodeId)
+
+    def addLinePrompt(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
+        """Take a line of the scene along the object's longest diameter, and draw the slice; moved, it still counts."""
+        with self._signals.telling():
+            placed, work = self._workplace.placer().line(lineNode), self._workplace.ensuredWork()
+            work.prompts.takeLine(lineNode)
+            self._workplace.target.noteGonePrompts(self._workplace.volume)
+            self.preview(placed.prompt.slice_index)
+
+    def addSegmentPrompt(self, segmentId: str, sliceIndex: int | None = None) -> None:
+        """Take what a segment marks on a slice (None: on all slices it marks) as the truth there, and draw that."""
+        with self._signals.telling():
+            if whyNot := self._runner.whyBusy():
+                raise PromptError(whyNot)
+            self._runner.abandon()  # a preview on its way would draw over it
+            if self._workplace.lookForEdits():
+                self._signals.tellAll()
+            work = self._workplace.ensuredWork()
+            masks = work.takeSegment(segmentId, sliceIndex, self._workplace.placer())
+            self._signals.notice(tellEmptied(self._workplace.write(masks).emptied))
+            self._workplace.remember(work)
+            self._signals.tellAll()
+            self._runner.preview(self._corrected(masks.keys()))
+
+    def removePrompt(self, item: PromptItem) -> None:
+        """Remove a prompt; a slice that it alone had drawn is as it was before, others are drawn anew."""
+        work = self._workplace.work()
+        if work is None:
+            return
+        before = {item.sliceIndex} | self._promptedSlices()
+        work.removePrompt(item)
+        self._signals.promptsChanged.emit()
+        left = self._promptedSlices()
+        self._clear(work, before - left)
+        if item.sliceIndex in left:
+            self.preview(item.sliceIndex)
+
+    def removeAllPrompts(self) -> None:
+        """Remove every prompt of the segment; what is drawn stays."""
+        work = self._workplace.work()
+        if work is not None:
+            self._runner.dropPreview()
+            work.removePrompts()
+        self._signals.tellAll()
+
+    def _promptedSlices(self) -> set[int]:
+        return {item.sliceIndex for item in self._workplace.prompts()}
+
+    def _corrected(self, taken: Collection[int]) -> int | None:
+        """The first of the slices whose mask was taken that has prompts of other kinds too: these correct it."""
+        corrects = (one for one in self._workplace.prompts() if one.kind != "segment")
+        return next((one.sliceIndex for one in corrects if one.sliceIndex in taken), None)
+
+    def _clear(self, work: SegmentWork, indexes: set[int]) -> None:
+        """Take back what prompts that are gone had drawn on slices."""
+        if indexes:
+            self._runner.dropPreview(indexes)
+        if self._runner.busy:
+            return
+        with self._signals.telling():
+            if self._takeBack(work, indexes):
+                self._workplace.remember(work)
+                self._signals.tellAll()
+
+    def _takeBack(self, work: SegmentWork, indexes: set[int]) -> bool:
+        """Let slices whose prompts are gone show what was there before them; whether they had drawn any."""
+        reviews = work.states.slices
+        known = [reviews[index] for index in sorted(indexes) if index in reviews]
+        bases = {
+            one.sliceIndex: work.takeBase(one.sliceIndex) for one in known if one.origin == PROMPTED and not one.isKept
+        }
+        if bases:
+            self._signals.notice(tellEmptied(self._workplace.write(bases).emptied))
+        for index, base in bases.items():
+            work.noteCleared(index, base is not None)
+        return bool(bases)

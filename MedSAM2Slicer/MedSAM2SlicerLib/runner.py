@@ -1,0 +1,183 @@
+"""What the worker does for a controller: previews of slices, and runs through many of them, one request at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
+from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
+from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.controllersignals import ControllerSignals
+from MedSAM2SlicerLib.conversation import Conversation
+from MedSAM2SlicerLib.passing import Pass, Redraw
+from MedSAM2SlicerLib.running import tellEmptied, whyEmpty
+from MedSAM2SlicerLib.segmentwork import SegmentWork
+from MedSAM2SlicerLib.slicestates import Cut, SliceReview, reviewAnswer
+from MedSAM2SlicerLib.workplace import Workplace
+
+
+class Runner:
+    """Asks the worker and draws what it answers into the segments of a workplace; errors are told by signals."""
+
+    def __init__(self, client: WorkerClient, workplace: Workplace, signals: ControllerSignals) -> None:
+        self._client, self._workplace, self._signals = client, workplace, signals
+        self._talk = Conversation()
+        self._run: Pass | Redraw | None = None
+        self._ran: Sequence[SegmentWork] = ()  # of the last run that came to its end
+
+    @property
+    def busy(self) -> bool:
+        """Whether a propagation is running."""
+        return self._run is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer of the worker is still to come."""
+        return self._talk.waits
+
+    def whyBusy(self) -> str:
+        """Return why to wait while a propagation runs, nothing if none does."""
+        return _("A propagation is running. Stop it first (Esc).") if self.busy else ""
+
+    def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
+        """Return what is known of a segment's slices, those included that a run draws at this moment."""
+        return work.states.slices if self._run is None else self._run.reviews(work)
+
+    def preview(self, sliceIndex: int | None) -> None:
+        """Draw the prompts' answer on a slice, None for none. While the worker is busy only the latest slice waits."""
+        if self.busy or self.waits or sliceIndex is None:
+            self._talk.later = sliceIndex
+            return
+        with self._signals.telling():
+            work = self._workplace.ensuredWork()
+            self._workplace.lookAtVolume()
+            session = self._workplace.openSession(self._client, self._workplace.optionsHere())
+            work.noticeEdits(self._workplace.edits.written)
+            work.keepStack()
+            objects = self._workplace.plan().objects([work], work.stack, opened=sliceIndex)
+            onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
+            onError = self._talk.current(self._onError)
+            self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
+
+    def dropPreview(self, indexes: Collection[int] | None = None) -> None:
+        """Forget a preview that is on its way, or waits for the end of a run: it would draw a slice again.
+
+        During a run, only if its slice is one of these; None stands for all.
+        """
+        if not self.busy:
+            self.abandon()
+        elif indexes is None or self._talk.later in indexes:
+            self._talk.later = None
+
+    def propagate(self, works: Sequence[SegmentWork]) -> None:
+        """Carry segments through their intervals. Raises MedSAM2Error if there is nothing to go from."""
+        if not works:
+            raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
+        self._workplace.lookAtVolume()
+        for work in works:
+            work.noticeEdits(self._workplace.edits.written)
+        legs = self._workplace.plan().legs(works)
+        self.abandon()
+        self._start(Pass(self._workplace.target, self._workplace.volume, legs))
+
+    def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool) -> None:
+        """Draw segments anew from what the worker has kept. Raises MedSAM2Error if that is gone."""
+        self.abandon()
+        self._workplace.lookAtVolume()
+        legs = self._workplace.plan().legsToRedraw(works)
+        self._start(Redraw(self._workplace.target, self._workplace.volume, legs, cut, isStep))
+
+    @property
+    def ran(self) -> Sequence[SegmentWork]:
+        """The segments of the last run that came to its end."""
+        return self._ran
+
+    def stop(self) -> None:
+        """End a run after the slice at hand; what is drawn stays."""
+        if self._talk.waits:
+            self._talk.cancel()
+        else:  # something went wrong with the answer that was its end
+            self.abandon()
+
+    def abandon(self) -> bool:
+        """Cancel what is on its way and forget it; whether that was a run. What it has drawn stays."""
+        self._talk.leave()
+        return self._breakOff()
+
+    def _start(self, run: Pass | Redraw) -> None:
+        self._run = run
+        self._signals.busyChanged.emit(True)
+        self._ask(run)
+
+    def _ask(self, run: Pass | Redraw) -> None:
+        """Have the worker do what comes next in a run."""
+        session, current = self._workplace.openSession(self._client, run.options), self._talk.current
+        onStep, onDone = current(partial(self._onStep, run), last=False), current(partial(self._onDone, run))
+        self._talk.ask(lambda: run.ask(self._client, session, onStep, onDone, current(self._onError)))
+
+    def _onStep(self, run: Pass | Redraw, step: Step) -> None:
+        try:
+            progress = run.write(step)
+        except MedSAM2Error as error:  # the segment is gone: nothing later could be written either
+            self.abandon()
+            self._signals.failed.emit(str(error))
+            return
+        self._signals.progressed.emit(progress)
+        self._signals.sliceDrawn.emit(step.slice_index)
+
+    def _onDone(self, run: Pass | Redraw, result: Propagated) -> None:
+        try:
+            run.settle(result, self._client.modelFacts)
+            if run.goesOn:
+                self._ask(run)
+                return
+            summary = run.finish()
+        except MedSAM2Error as error:
+            self._onError(error)
+            return
+        self._ran, self._run, later = run.works, None, self._talk.takeLater()
+        self._workplace.target.noteGonePrompts(self._workplace.volume)
+        self._tellEnd()
+        if summary:
+            self._signals.finished.emit(summary)
+        self.preview(later)
+
+    def _onError(self, error: MedSAM2Error) -> None:
+        self.abandon()
+        if not isinstance(error, Cancelled):
+            self._signals.failed.emit(str(error))
+
+    def _breakOff(self) -> bool:
+        ended, self._run = self._run, None
+        if ended is None:
+            return False
+        ended.breakOff()
+        self._tellEnd()
+        return True
+
+    def _tellEnd(self) -> None:
+        self._workplace.edits.forget()
+        self._signals.busyChanged.emit(False)
+        self._signals.reviewed.emit()
+
+    def _onPreview(self, work: SegmentWork, sliceIndex: int, answers: tuple[ObjectAnswer, ...]) -> None:
+        with self._signals.telling():
+            for answer in answers:
+                if answer.object_id == work.objectId:
+                    self._drawPreview(work, sliceIndex, answer)
+            self._signals.previewed.emit(sliceIndex)
+            self._signals.reviewed.emit()
+        self.preview(self._talk.takeLater())
+
+    def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
+        sliced = self._workplace.volume.sliced(work.stack)
+        writer = self._workplace.write({sliceIndex: answer.mask.full(sliced.slicing.shape)})
+        self._signals.notice(tellEmptied(writer.emptied))
+        work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
+        self._workplace.remember(work)
+        if not work.marks(sliceIndex):
+            window = self._workplace.volume.window(self._workplace.optionsHere().window)
+            self._signals.noticed.emit(whyEmpty(sliceIndex, writer, window.name))
