@@ -33,7 +33,7 @@ class Controller(Workplace):
     """Prompts, preview, propagation and review of one segment of one volume.
 
     What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings; `history` keeps
-    its states for undo in place of one of the controller's own. With what was `kept` of another one it goes on.
+    its states for undo in place of one of the controller's own. It continues with what was `kept` of another one.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Controller(Workplace):
             self.preview(self._addLine(lineNode))
 
     def removePrompt(self, item: PromptItem) -> None:
-        """Remove a prompt; a slice that it alone had drawn is as it was before, others are drawn anew."""
+        """Remove a prompt; a slice that it alone had drawn is as it was before, others are redrawn."""
         work = self._work()
         if work is None:
             return
@@ -177,7 +177,7 @@ class Controller(Workplace):
                 self._start(self._prompted())
 
     def redraw(self, threshold: float = 0.5, smoothingMm: float = 0.0) -> None:
-        """Draw what was propagated anew, without the model: at another probability, smoothed across slices (mm)."""
+        """Redraw what was propagated, without the model: at another probability, smoothed across slices (mm)."""
         work = self._work()
         self._redraw([] if work is None else [work], (threshold, smoothingMm), isStep=True)
 
@@ -193,11 +193,11 @@ class Controller(Workplace):
             self._abandon()
 
     def undo(self) -> None:
-        """Take back the last propagation or preview; a running one ends first."""
+        """Undo the last propagation or preview; a running one ends first."""
         self._travel(EditHistory.undo)
 
     def redo(self) -> None:
-        """Bring back what was undone last."""
+        """Redo what was undone last."""
         self._travel(EditHistory.redo)
 
     def tick(self) -> None:
@@ -211,7 +211,7 @@ class Controller(Workplace):
     def close(self, isForGood: bool = True) -> None:
         """Let go of the scene and of the client; a running propagation ends, results stay.
 
-        Unless it `isForGood` the worker keeps its session, for the next controller to go on with.
+        Unless it `isForGood` the worker keeps its session, for the next controller to continue with.
         """
         self._abandon()
         self.setInUse(False)
@@ -375,7 +375,7 @@ class Controller(Workplace):
         self._leave(True, True, _("The scene was closed."))
 
     def _leave(self, volume: bool, segment: bool, reason: str) -> None:
-        """Work on one or both no longer; if a propagation ends with that, say why."""
+        """Stop working on one or both; if a propagation ends with that, say why."""
         hadRun = self._abandon()
         if volume:
             self.setVolume(None)

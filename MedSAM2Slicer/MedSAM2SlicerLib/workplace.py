@@ -42,7 +42,7 @@ _numbers = itertools.count()  # of sessions: controllers share a worker
 
 @dataclass(frozen=True)
 class Kept:
-    """What a controller works on, and the worker's session on it: another one can go on with it."""
+    """What a controller works on, and the worker's session on it: another one can continue with it."""
 
     target: Target
     volume: VolumeInUse = field(default_factory=lambda: VolumeInUse(None))
@@ -67,7 +67,7 @@ class Workplace:
 
     @property
     def kept(self) -> Kept:
-        """What another controller can go on with, once this one is closed."""
+        """What another controller can continue with, once this one is closed."""
         return Kept(self._target, self._volume, self._options, self._number)
 
     @property
@@ -198,7 +198,7 @@ class Workplace:
             self._target.removeSegment()
 
     def accept(self, sliceIndex: int) -> None:
-        """Take a slice for good, or no longer: propagations start from it and do not change it."""
+        """Accept a slice, or no longer: propagations start from it and do not change it."""
         self._mark(sliceIndex, ACCEPTED)
 
     def lock(self, sliceIndex: int) -> None:

@@ -40,8 +40,8 @@ class EffectHistory:
 class EffectFace(VTKObservationMixin):
     """Lives from `activate` to `deactivate`; after `close` nothing of it is left, and what was drawn stays.
 
-    `node` is the Segment Editor's: what is selected there, masking, and the effect's parameters. What was `kept` of the
-    face before is gone on with: a slice painted with another effect is a correction in the same session.
+    `node` is the Segment Editor's: what is selected there, masking, and the effect's parameters. It continues with what
+    was `kept` of the previous face: a slice painted with another effect is a correction in the same session.
     """
 
     def __init__(self, scriptedEffect: Any, services: Services, kept: Kept | None) -> None:

@@ -53,7 +53,7 @@ class ReviewControls(Part):
         self.follow()
 
     def nextDoubtful(self) -> None:
-        """Go to the slice that deserves a look most, or from one of these to the next."""
+        """Go to the slice that most deserves a look, or from one of these to the next."""
         index = self.controller.nextDoubtful(self.shown)
         if index is None:
             self.controller.noticed.emit(self._whyNoDoubt())
@@ -62,7 +62,7 @@ class ReviewControls(Part):
             self._sayWhyDoubtful(index)
 
     def accept(self) -> None:
-        """Accept the slice in view, or take that back."""
+        """Accept the slice in view, or undo that."""
         self._mark(self.controller.accept)
 
     def lock(self) -> None:
@@ -95,7 +95,7 @@ class ReviewControls(Part):
         explain(self.ui.redoButton, whyNot)
 
     def close(self) -> None:
-        """Hear and measure nothing any more."""
+        """Stop listening and measuring."""
         super().close()
         self._measuring.cancel()
 

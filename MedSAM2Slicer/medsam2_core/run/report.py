@@ -43,7 +43,7 @@ _NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+)\]")
 class RunSettings:
     """What a run was made with.
 
-    model: a catalogue name, or the name of the checkpoint file; model_sha256: of that file.
+    model: a catalog name, or the name of the checkpoint file; model_sha256: of that file.
     image_size: side of the model's input, pixels. stack: the slices. first, last: half-open range of them.
     field_of_view: "whole" or "zoom". device: "cpu", "cuda" or "mps".
     rounds: slices that each track had gone when somebody stopped it; None if nobody did.
@@ -208,7 +208,7 @@ def write_report(path: Path, report: Mapping[str, Any], draft: Draft | None = No
     lines = _NUMBERS.sub(lambda found: f"[{', '.join(found[1].split())}]".replace(",,", ","), text) + "\n"
     with draft or Draft(path) as place:
         try:
-            # A path that is no UTF-8 is written as JSON's own escapes, and read back as the same path.
+            # A path that is not UTF-8 is written as JSON's own escapes, and read back as the same path.
             place.file.write(lines.encode("utf-8", "backslashreplace"))
             place.keep()
         except OSError as error:

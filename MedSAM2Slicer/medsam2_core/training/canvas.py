@@ -147,7 +147,7 @@ class Canvas:
     def ellipsoid(
         self, centre: Point, radii: Point, tilt: float = 0.3, lumps: float = 0.1
     ) -> tuple[Box, Floats] | None:
-        """Box and implicit function (1 at the centre, 0 on the surface) of a tilted, lumpy ellipsoid."""
+        """Box and implicit function (1 at the center, 0 on the surface) of a tilted, lumpy ellipsoid."""
         turn = _rotation(self.rng.normal(0, tilt, 3)) / np.array(radii)[:, None]
         reach = np.linalg.norm(np.linalg.inv(turn), axis=1) * (1 + 2 * lumps)
         box = self.box(np.array(centre) - reach, np.array(centre) + reach)
@@ -173,7 +173,7 @@ class Canvas:
     def organ(self, label: int, centre: Point, radii: Point, lumps: float = 0.12, gap: float = 0.0) -> None:
         """Paint an ellipsoid that shares contested ground with earlier organs along their common bisector.
 
-        Neighbours therefore touch on smooth faces, or part by a sheet of fat where `gap` is positive.
+        Neighbors therefore touch on smooth faces, or part by a sheet of fat where `gap` is positive.
         """
         found = self.ellipsoid(centre, radii, lumps=lumps)
         if found is None:

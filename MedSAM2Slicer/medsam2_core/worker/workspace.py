@@ -32,8 +32,8 @@ _SMALL_CACHE = 64 << 20  # bytes, for all sessions together, once memory has run
 class Course:
     """Where a propagation goes: through slices first <= index < last, with `only` these objects (None: all).
 
-    The region of the stop rules is on the volume's grid (k, j, i). It ends after so many `rounds`, those of an earlier
-    run that was cancelled.
+    The region of the stop rules is on the volume's grid (k, j, i). It ends after `rounds` rounds, those of an earlier
+    run that was canceled.
     """
 
     first: int | None
@@ -232,7 +232,7 @@ class Workspace:
         return "The graphics card's memory ran out: the model runs on the processor from now on, which is slower."
 
     def _reopen(self) -> None:
-        """Load the model again and open all sessions anew; what they had drawn is gone."""
+        """Load the model again and reopen all sessions; what they had drawn is gone."""
         specs = {key: opened.spec for key, opened in self._sessions.items()}
         self._sessions.clear()
         self._model = self._load()
