@@ -8,7 +8,7 @@ VIEWS := .venv-views
 # The files of tests are shared among processes, one a core; each is as big as a program that has loaded torch.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 
-.PHONY: help demo accuracy corrections oblique ablation mainthread fuzz pictures test slicer-test lint clean
+.PHONY: help demo accuracy corrections oblique ablation mainthread fuzz pictures map test slicer-test lint clean
 .NOTPARALLEL:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make fuzz        give 10,000 damaged files to the command line"
 	@echo "make mainthread  measure how long the interface stands while the model works (prints a table)"
 	@echo "make pictures    draw what Slicer's views show (writes docs/pictures)"
+	@echo "make map         draw the folders and the imports between them (writes docs/pictures/map.svg)"
 	@echo "make test        check style, types and behavior"
 	@echo "make slicer-test SLICER=/path/to/Slicer   self tests and tutorial in a real Slicer (see slicer-test/)"
 	@echo "make lint        check style and types only"
@@ -49,6 +50,9 @@ mainthread: $(VENV)/ready-dev
 
 pictures: $(VENV)/ready-dev $(VIEWS)/ready
 	$(VIEWS)/bin/python benchmarks/pictures.py --worker $(BIN)
+
+map: $(VENV)/ready-dev
+	$(BIN) benchmarks/draw_map.py
 
 test: lint
 	@sh .ci/headless 5.13.31053.0 $(PARALLEL)

@@ -148,21 +148,21 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
-        """Let go of everything (called by Slicer when it closes, and before a reload)."""
+        """Release everything (called by Slicer when it closes, and before a reload)."""
         self.removeObservers()
         self._parameterNode = None
         self._closePanel()
 
     @guarded
     def enter(self) -> None:
-        """Be in use (called by Slicer whenever the module is opened)."""
+        """Start being used (called by Slicer whenever the module is opened)."""
         self.initializeParameterNode()
         self.shortcuts.install()
         self.panel.start()
 
     @guarded
     def exit(self) -> None:
-        """Be out of use (called by Slicer when another module is opened, also after `cleanup`)."""
+        """Stop being used (called by Slicer when another module is opened, also after `cleanup`)."""
         if self.panel:
             self.shortcuts.remove()
             self.panel.rest()
@@ -175,7 +175,7 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @guarded
     def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
-        """Start anew in the scene that was emptied or loaded."""
+        """Start over in the scene that was emptied or loaded."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -290,9 +290,9 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         segmentationNode, segmentName: written into; made if there is none. The name is the exact one, or an ID.
         roiNode: a box and its range of slices. lineNode: a line along the longest diameter, as for RECIST; it stands
         for a box around an ellipse.
-        maskSegment: name or ID of a segment of the segmentation that is taken for true on the slices it marks.
+        maskSegment: name or ID of a segment of the segmentation that is taken as true on the slices it marks.
         axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
-        "level/width". model: a catalogue name or a checkpoint's path. range: slices along the axis, the last one
+        "level/width". model: a catalog name or a checkpoint's path. range: slices along the axis, the last one
         excluded. memory: recency or self-sorting. progress: called with slices done and planned. direction: both,
         forward or backward. fieldOfView: auto, whole or zoom. stop: rules by the names of `medsam2_core.StopRules`;
         of these, inside is the name or ID of a segment, or an ROI node: ``stop={"inside": slicer.util.getNode("R")}``.
@@ -337,9 +337,9 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             segmentation = logic.replay(slicer.util.getNode("MedSAM2ChestCT"), "/data/liver-run.json")
 
         run: a file of "Save run" or of `medsam2 propagate --report`, or its content. segmentationNode: written into,
-        segments of the run's names anew; made if there is none. progress: called with slices done and planned. model:
-        a checkpoint's path, for a run with a model that is not in the catalogue. On another volume points and boxes
-        keep their place in RAS; masks need the same number of slices, rows and columns.
+        with the run's segments drawn again; made if there is none. progress: called with slices done and planned.
+        model: a checkpoint's path, for a run with a model that is not in the catalog. On another volume points and
+        boxes keep their place in RAS; masks need the same number of slices, rows and columns.
 
         Waits for it; Slicer stays responsive meanwhile. Raises MedSAM2Error, whose text says what to do.
         """

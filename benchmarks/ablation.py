@@ -91,7 +91,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="starter", help="a catalogue name or a checkpoint")
+    parser.add_argument("--model", default="starter", help="a catalog name or a checkpoint")
     parser.add_argument("--quick", action="store_true", help="few structures and boxes")
     parser.add_argument("--output", type=Path, default=DOCS, help="folder for memory-ablation.md")
     parser.add_argument("--processes", type=int, default=2, help="each of them uses one core")

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def measure(clicks: int, runs: int) -> dict[str, Any]:
-    """Measure so many clicks, and runs of the segment writer."""
+    """Measure this many clicks, and runs of the segment writer."""
     volume, labels = _volume()
     with headless.worker() as client:
         controller = headless.Controller(client)

@@ -107,7 +107,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="starter", help="a catalogue name or a checkpoint")
+    parser.add_argument("--model", default="starter", help="a catalog name or a checkpoint")
     parser.add_argument("--case", type=Path, help="folder with image.* and labels.* to use in place of the demo's CT")
     parser.add_argument("--quick", action="store_true", help="a few structures")
     parser.add_argument("--output", type=Path, default=DOCS, help="folder for corrections.md")

@@ -112,7 +112,7 @@ class Editor:
         self._wait(lambda: self._previews > before)
 
     def paint(self, slice_index: int, mask: Mask) -> tuple[int, int]:
-        """Replace a slice with another tool; the slices, half-open, that a propagation would draw anew."""
+        """Replace a slice with another tool; the slices, half-open, that a propagation would redraw."""
         segmentation, segment = self.controller.segmentationNode, self.controller.segmentId
         writer = SegmentWriter(segmentation, segment, self._volume)
         writer.begin()

@@ -1,4 +1,4 @@
-"""Structures of a labelled volume, measured by processes of one thread each: what all tables are made of."""
+"""Structures of a labeled volume, measured by processes of one thread each: what all tables are made of."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLASSICAL: Mapping[str, Baseline] = {**BASELINES, "random walker": random_walker
 
 @dataclass(frozen=True)
 class Source:
-    """What is measured, and on what: a catalogue name or checkpoint, and a folder as `cases.read_case` takes it.
+    """What is measured, and on what: a catalog name or checkpoint, and a folder as `cases.read_case` takes it.
 
     Without a folder it is the demo's CT. `image_size` in pixels is the model's own if None.
     """

@@ -66,13 +66,13 @@ class Studio:
         return self._app.volumes_logic.AddArchetypeVolume(str(path), name, int(labels))
 
     def slice(self, color: str, size: tuple[int, int]) -> SliceShot:
-        """Add a slice view (red: axial, yellow: sagittal, green: coronal) of so many columns and rows."""
+        """Add a slice view (red: axial, yellow: sagittal, green: coronal) of this many columns and rows."""
         views = ViewLayoutDefinition
         made = {"red": views.axial_view, "yellow": views.sagittal_view, "green": views.coronal_view}[color]()
         return SliceShot(self._view(made, size))
 
     def space(self, size: tuple[int, int]) -> SpaceShot:
-        """Add a 3D view of so many columns and rows."""
+        """Add a 3D view of this many columns and rows."""
         return SpaceShot(self._view(ViewLayoutDefinition.threed_view(), size))
 
     def _view(self, definition: Any, size: tuple[int, int]) -> Any:
@@ -94,7 +94,7 @@ class SliceShot:
         self._view.fit_view_to_content()
 
     def look(self, at: Point, width: float, ruler: bool = True) -> None:
-        """Move a place to the middle, with so many mm from left to right, and a ruler."""
+        """Move a place to the middle, with this many mm from left to right, and a ruler."""
         node = self.node
         columns, rows, _depth = node.GetDimensions()
         node.SetFieldOfView(width, width * rows / columns, node.GetFieldOfView()[2])

@@ -357,7 +357,7 @@ def _data_of_deb(archive: Path) -> bytes:
         if header.startswith(b"data.tar"):
             return content[start : start + size]
         place = start + size + size % 2
-    raise OpenDataError(f"{archive} is no Debian package: delete it and try again.")
+    raise OpenDataError(f"{archive} is not a Debian package: delete it and try again.")
 
 
 def _target(name: str, members: tuple[str, ...]) -> Path | None:

@@ -22,9 +22,9 @@ mpl.use("Agg")
 SOURCE = "CT: LIDC-IDRI-0001 (The Cancer Imaging Archive), CC BY 3.0"
 _NOTE = f"{SOURCE}. Model: starter. Not for clinical use."
 _DPI = 100
-_GAP, _BAR, _TITLE, _FOOT = 6, 8, 40, 28  # pixels: between panes, a view's colour, above and below the panes
+_GAP, _BAR, _TITLE, _FOOT = 6, 8, 40, 28  # pixels: between panes, a view's color, above and below the panes
 _GREYS, _COLORS, _MOST_BYTES = 96, 160, 300_000  # of a PNG
-_GREY_SPREAD = 12  # of red, green and blue, that still looks grey
+_GREY_SPREAD = 12  # of red, green and blue, that still looks gray
 _BARS = {"red": "#f34a33", "green": "#6dad4a", "yellow": "#efd64d", "3D": "#7480d0"}
 _NAMES = {
     "red": "axial",
@@ -121,7 +121,7 @@ def writePage(figure: Figure, path: Path) -> None:
 def _strip(
     size: tuple[int, int], slices: Mapping[int, Any], doubtful: Sequence[int], count: int, current: int | None = None
 ) -> Image:
-    """The panel's own widget, of so many columns and rows."""
+    """The panel's own widget, of this many columns and rows."""
     from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
 
     strip = DriftStrip()
@@ -152,7 +152,7 @@ def _grabbed(widget: Any) -> Image:
 
 
 def _reduced(page: Pillow.Image) -> Pillow.Image:
-    """Give a page a palette. Greys apart, since they are so many that a common one would lose the prompts' colours."""
+    """Give a page a palette. Grays apart, since there are so many that a common one would lose the prompts' colors."""
     pixels = np.asarray(page).reshape(-1, 3)
     colored = np.unique(pixels[np.ptp(pixels, axis=1) > _GREY_SPREAD], axis=0)[None]
     colors = Pillow.fromarray(colored).quantize(_COLORS, Pillow.Quantize.MAXCOVERAGE).getpalette() or []
@@ -163,7 +163,7 @@ def _reduced(page: Pillow.Image) -> Pillow.Image:
 
 
 def _putPane(figure: Figure, pane: Pane, left: int, top: float) -> None:
-    """Put a pane under a bar of the view's colour, its upper left corner there (pixels from below)."""
+    """Put a pane under a bar of the view's color, its upper left corner there (pixels from below)."""
     height, width = pane.image.shape[:2]
     bar = np.empty((_BAR, width, 3))
     bar[:] = mpl.colors.to_rgb(_BARS[pane.color])

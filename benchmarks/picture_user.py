@@ -15,7 +15,7 @@ import open_data
 OUT = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 ORGAN, CORRECTED = "spleen", "liver"
 WINDOW, LEVEL = 400.0, 40.0  # HU: abdomen
-COLOR = (0.34, 0.71, 0.91)  # of the segment: Okabe and Ito's sky blue, apart from the prompts' colours
+COLOR = (0.34, 0.71, 0.91)  # of the segment: Okabe and Ito's sky blue, apart from the prompts' colors
 _PATIENCE = 300.0  # seconds, for one answer of the worker
 Bools = npt.NDArray[np.bool_]
 Point = tuple[float, float, float]
@@ -102,7 +102,7 @@ def paint(controller: Any, organ: Bools, index: int, wait: Wait) -> None:
 
 
 def show(controller: Any, name: str) -> None:
-    """Name and colour the segment, and have its outline brighter than its fill."""
+    """Name and color the segment, and have its outline brighter than its fill."""
     node = controller.segmentationNode
     segment = node.GetSegmentation().GetSegment(controller.segmentId)
     segment.SetName(name)

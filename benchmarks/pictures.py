@@ -48,7 +48,7 @@ SIZE = (500, 410)  # of each view: columns, rows
 CAMERA = (-230.0, 290.0, 210.0)  # mm from the organ: left, in front and above
 TILT = 30.0  # degrees
 CLOSE, BODY, WHOLE = 190.0, 350.0, 400.0  # mm that a view shows from left to right
-NEXT = 3  # slices from the painted one to the neighbour that is shown, away from the box
+NEXT = 3  # slices from the painted one to the neighbor that is shown, away from the box
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ def _drawCorrection(view: SliceShot, controller: Any, organ: Bools, wait: Wait) 
     ((first, last),) = controller.review.intervals() or [(0, controller.review.sliceCount())]
     propagate(controller, wait)
     after = _pair(view, controller, {worst: "painted", near: "propagated again"})
-    caption = f"Slice {worst} is painted, and Propagate {first}–{last - 1} draws the slices around it anew"
+    caption = f"Slice {worst} is painted, and Propagate {first}–{last - 1} redraws the slices around it"
     writePage(panesPage([list(row) for row in zip(before, after, strict=True)], caption), OUT / "correction.png")
 
 

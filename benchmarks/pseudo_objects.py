@@ -52,7 +52,7 @@ def _slope(image: sitk.Image, scale: float) -> Floats:
 
 
 def _join(basins: Labels, slope: Floats, share: float) -> Labels:
-    """Join neighbouring basins across the faintest borders."""
+    """Join neighboring basins across the faintest borders."""
     pairs, heights = [], []
     for axis in range(3):
         label, height = np.moveaxis(basins, axis, 0), np.moveaxis(slope, axis, 0)
@@ -82,7 +82,7 @@ def _parts(smooth: sitk.Image, count: int) -> Labels:
 
 
 def _clear(labels: Labels, slope: Floats) -> npt.NDArray[np.uint16]:
-    """Keep the largest regions that a clear border surrounds, and number them anew."""
+    """Keep the largest regions that a clear border surrounds, and renumber them."""
     chosen = _chosen(labels, slope)
     number = np.zeros(int(labels.max()) + 1, dtype=np.uint16)
     number[chosen] = np.arange(1, len(chosen) + 1)

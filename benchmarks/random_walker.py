@@ -50,7 +50,7 @@ class RandomWalker:
 class _Grid:
     """A working grid over a block of the image: coarser where the block is large, its voxels nearly cubes.
 
-    Lengths are in mm; places count from the centre of the block's first voxel.
+    Lengths are in mm; places count from the center of the block's first voxel.
     """
 
     shape: tuple[int, int, int]
@@ -67,7 +67,7 @@ class _Grid:
         return _Grid(tuple(counts), tuple(steps), tuple(first))
 
     def places(self, axis: int) -> npt.NDArray[np.float64]:
-        """Centres of the voxels along an axis."""
+        """Centers of the voxels along an axis."""
         return self.origin[axis] + self.spacing[axis] * np.arange(self.shape[axis])
 
     def image(self, values: npt.NDArray[np.float32]) -> sitk.Image:
@@ -143,7 +143,7 @@ def _smoothed(image: sitk.Image, voxels: float, grid: _Grid) -> sitk.Image:
 
 
 def _resampled(image: sitk.Image, grid: _Grid) -> sitk.Image:
-    """Sample an image on a grid over the same block; beyond its outermost voxel centres it goes on as it is there."""
+    """Sample an image on a grid over the same block; beyond its outermost voxel centers it goes on as it is there."""
     return sitk.Resample(
         image, grid.shape[::-1], sitk.Transform(), sitk.sitkLinear, grid.origin[::-1], grid.spacing[::-1],
         (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0), 0.0, sitk.sitkFloat32, True,

@@ -1,4 +1,4 @@
-"""Put trained weights into the product: half precision, with size and sha256 in the catalogue, logs beside them.
+"""Put trained weights into the product: half precision, with size and sha256 in the catalog, logs beside them.
 
 For example with `runs/starter-1 runs/starter-2 --model runs/starter-12 --image-size 256 --object-bias -0.75`.
 """

@@ -1,6 +1,6 @@
 """Make the folders the starter model is trained on: `synthetic` and `real` in `.cache/training`.
 
-With `--more` also `lesions`, and `pseudo`: regions that `pseudo_objects.py` finds in all real volumes, labelled or not.
+With `--more` also `lesions`, and `pseudo`: regions that `pseudo_objects.py` finds in all real volumes, labeled or not.
 
 Only files that may be trained on (`open_data.py` says which); the chest CT and the slicerio files are for evaluation.
 """
@@ -40,7 +40,7 @@ def real_pairs() -> dict[str, tuple[Path, Path]]:
 
 
 def lesion_pairs() -> dict[str, tuple[Path, Path]]:
-    """Return image and labels of the volumes in which one lesion is labelled, by name."""
+    """Return image and labels of the volumes in which one lesion is labeled, by name."""
     return _by_name(open_data.lesions())
 
 

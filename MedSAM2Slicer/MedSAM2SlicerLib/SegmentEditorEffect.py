@@ -126,7 +126,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     @guarded
     def cleanup(self) -> None:
-        """Let go of everything: this Segment Editor is closed."""
+        """Release everything: this Segment Editor is closed."""
         self.deactivate()
         if self._services is not None:
             self._closeWorkplace()
@@ -137,7 +137,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Take a mouse event of a view; return whether it was used."""
         if self.face is None:
             return False
-        # Of an event that failed on the way nobody else should make something.
+        # Nobody else should use an event that failed on the way.
         return bool(attempt(self.face.gestures.process, callerInteractor, eventId, viewWidget, otherwise=True))
 
     @guarded

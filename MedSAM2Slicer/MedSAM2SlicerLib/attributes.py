@@ -1,4 +1,4 @@
-"""What the scene keeps of segments beside their masks: attributes of the segmentation node, named after the segment."""
+"""What the scene keeps about segments besides masks: attributes of the segmentation node, named after the segment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SLICES, _RUN = "Slices", "Run"
 def attributeName(segmentId: str, what: str = _RUN) -> str:
     """Return the name of the attribute of a segmentation that holds a segment's record, or `what` else.
 
-    What is no letter, digit or one of _.-~ is written as = and two hexadecimal digits a byte: Slicer encodes the values
-    of attributes in a scene file, but not their names.
+    What is not a letter, digit or one of _.-~ is written as = and two hexadecimal digits a byte: Slicer encodes the
+    values of attributes in a scene file, but not their names.
     """
     return f"MedSAM2.{what}." + quote(segmentId, safe="").replace("%", "=")
 
@@ -40,7 +40,7 @@ def setAttribute(segmentationNode: slicer.vtkMRMLSegmentationNode, name: str, te
 
 
 def dropStrayAttributes(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    """Remove what is kept of segments that are there no more."""
+    """Remove what is kept about segments that no longer exist."""
     kinds = (SLICES, _RUN)
     known = {attributeName(one, what) for one in segmentationNode.GetSegmentation().GetSegmentIDs() for what in kinds}
     beginnings = tuple(attributeName("", what) for what in kinds)
@@ -63,6 +63,6 @@ def storedSlices(
 
 
 def storedStack(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceStack | None:
-    """Return the slices that a segment was worked on last, as the scene knows it; None if it was not, or no more."""
+    """Return the slices that a segment was worked on last, as the scene knows it; None if there are none."""
     states, _prints = storedSlices(segmentationNode, segmentId) or (SliceStates(), {})
     return states.stack if states else None

@@ -28,7 +28,7 @@ class Caller(Protocol):
 class Call:
     """Ends exactly once, with a result or an error. `next` is what must be opened before, `make` the request.
 
-    Only calls with `readStep` can be cancelled while the worker is at them.
+    Only calls with `readStep` can be canceled while the worker is at them.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Call:
         self._caller.cancel(self)
 
     def wait(self, pump: Callable[[float], None] | None = None, seconds: float | None = None) -> Any:
-        """Wait for the result, at most so many seconds, and return it; not from within a callback.
+        """Wait for the result, at most `seconds`, and return it; not from within a callback.
 
         Raises the error that the call ends with, or WorkerError if the time is over.
         """

@@ -105,7 +105,7 @@ class WorkerClient:
             self._command, self._environment = list(command), environment
 
     def setModel(self, model: str, device: str = "auto", imageSize: int | None = None) -> None:
-        """Choose the model for what follows: a catalogue name, or a path on the worker's computer."""
+        """Choose the model for what follows: a catalog name, or a path on the worker's computer."""
         self._openings.model = (model, device, imageSize)
 
     def setVolume(self, key: str, volume: Volume) -> None:
@@ -117,7 +117,7 @@ class WorkerClient:
     def openSession(
         self, key: str, volumeKey: str, axis: int, memory: str = DEFAULT_MEMORY, fieldOfView: str = "auto"
     ) -> None:
-        """Remember a session on the slices along an array axis; with other settings it begins anew."""
+        """Remember a session on the slices along an array axis; with other settings it starts over."""
         wish = SessionWish(volumeKey, axis, memory, fieldOfView)
         if self._openings.sessions.get(key) != wish:
             self._openings.sessions[key] = wish
@@ -178,7 +178,7 @@ class WorkerClient:
         """Carry the objects through slices first <= index < last; `objects` as in `predict`.
 
         With `only` just these run, by label; the others keep what they have drawn. The region of `stop` is on the
-        volume's grid (k, j, i). It goes no further than `rounds` rounds, as far as an earlier, cancelled run came.
+        volume's grid (k, j, i). It goes no further than `rounds` rounds, as far as an earlier, canceled run came.
         After a cancel it is done too, with what it has. The result lists all slices of the objects that ran.
         """
         course = Course(Reach(first, last, direction), stop or StopRules(), only, rounds)
@@ -225,7 +225,7 @@ class WorkerClient:
         call.fail(Cancelled("Canceled."))
 
     def pump(self, seconds: float) -> None:
-        """Wait up to so many seconds for something to happen and deliver it. Raises nothing of its own."""
+        """Wait up to `seconds` for something to happen and deliver it. Raises nothing of its own."""
         if self._connection is not None:
             self._connection.pump(seconds)
         self.tick()

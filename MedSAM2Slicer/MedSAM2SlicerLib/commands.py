@@ -68,7 +68,7 @@ class WorkerCommand:
         return WorkerCommand(self.origin, (*start, *subcommand), self.environment)
 
     def __str__(self) -> str:
-        """Return what a person would recognise."""
+        """Return what a person would recognize."""
         if self.origin is Origin.TYPED:
             return shlex.join(self.arguments)
         return f"{self.origin.value} ({self.arguments[0]})"

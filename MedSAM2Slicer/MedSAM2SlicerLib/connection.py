@@ -69,7 +69,7 @@ class Connection:
         self._heard = self._clock()
 
     def pump(self, seconds: float) -> None:
-        """Deliver what has come; if nothing has, wait for it up to so many seconds."""
+        """Deliver what has come; if nothing has, wait for it up to `seconds`."""
         self._transport.pump(0.0 if self._waiting else seconds)
         self._deliver()
 
@@ -87,7 +87,7 @@ class Connection:
             self.lose(f"the model process did not respond for {self._timeouts.stall:.0f} s")
 
     def close(self) -> None:
-        """Say good-bye, wait a little, end the process. The listener hears nothing of it."""
+        """Say goodbye, wait a little, end the process. The listener hears nothing of it."""
         self._listener = None
         isRunning = self._transport.running
         if isRunning:
@@ -116,7 +116,7 @@ class Connection:
         """Hand messages over one by one; those that come while one is being handled wait for their turn.
 
         After a short time the rest waits for the next tick or message: on a busy machine many come at once, and an
-        event loop must not stand for all of them.
+        event loop must not be blocked for all of them.
         """
         if self._delivering:
             return

@@ -181,11 +181,11 @@ class Controller:
         self._runner.stop()
 
     def undo(self) -> None:
-        """Take back the last propagation or preview; a running one ends first."""
+        """Undo the last propagation or preview; a running one ends first."""
         self._travel(EditHistory.undo)
 
     def redo(self) -> None:
-        """Bring back what was undone last."""
+        """Redo what was undone last."""
         self._travel(EditHistory.redo)
 
     def removeSegment(self) -> None:

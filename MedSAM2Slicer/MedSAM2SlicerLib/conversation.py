@@ -1,4 +1,4 @@
-"""The controller's talk with the worker: one request at a time, and late answers of what was left go nowhere."""
+"""The controller's exchange with the worker: one request at a time, and answers to abandoned ones go nowhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session has drawn, kept on this side, so that a new worker goes on where a lost one ended."""
+"""What a session has drawn, kept on this side, so that a new worker continues where a lost one ended."""
 
 from __future__ import annotations
 

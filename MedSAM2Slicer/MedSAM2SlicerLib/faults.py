@@ -1,4 +1,4 @@
-"""Exceptions that nobody expected, at the outermost edge: the log gets the traceback, open panels say so.
+"""Unexpected exceptions, at the outermost edge: the log gets the traceback, open panels say so.
 
 Slots of signals and of Qt, observers of the scene and what Slicer calls of an effect end here, so that one which only
 shows something cannot lose the click that it was to show. Nothing below catches what it does not know.
@@ -29,13 +29,13 @@ def listen(listener: Callable[[Exception], object]) -> None:
 
 
 def unlisten(listener: Callable[[Exception], object]) -> None:
-    """Call it no more."""
+    """Stop calling it."""
     if listener in _listeners:
         _listeners.remove(listener)
 
 
 def attempt(slot: Callable[..., Any], *values: Any, otherwise: Any = None) -> Any:
-    """Call `slot`; after an exception it is told, and `otherwise` is returned."""
+    """Call `slot`; after an exception it is reported, and `otherwise` is returned."""
     try:
         return slot(*values)
     except Exception as error:  # noqa: BLE001 (the outermost edge: behind it there is only Slicer's event loop)
@@ -72,7 +72,7 @@ def _tell(error: Exception) -> None:
         return
     _told_at[place] = now
     _log.error("An exception in a handler of MedSAM2Slicer.", exc_info=error)
-    if _telling:  # it is a listener that fails
+    if _telling:  # it is a listener that failed
         return
     _telling = True
     try:

@@ -145,7 +145,7 @@ def viewAxes(sliceNode: slicer.vtkMRMLSliceNode | None) -> Float:
 def boxMask(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, boxToWorld: npt.ArrayLike, size: npt.ArrayLike
 ) -> npt.NDArray[np.bool_]:
-    """Mark the voxels (k, j, i) whose centres lie in a box or on its faces. Raises VolumeError.
+    """Mark the voxels (k, j, i) whose centers lie in a box or on its faces. Raises VolumeError.
 
     The box has edges of `size` (3,) about the origin of its own frame, which `boxToWorld` (4x4) puts into the world.
     """

@@ -1,4 +1,4 @@
-"""Long work on arrays in short pieces, so that the interface never stands: an array that grows, and a hash."""
+"""Long work on arrays in short pieces, so that the interface never freezes: an array that grows, and a hash."""
 
 from __future__ import annotations
 

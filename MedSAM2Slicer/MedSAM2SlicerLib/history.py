@@ -38,7 +38,7 @@ class EditHistory:
 
     @property
     def canRedo(self) -> bool:
-        """Whether an undo can be taken back."""
+        """Whether there is an undone state to redo."""
         return bool(self._logic.CanRedo())
 
     def saveState(self) -> None:
@@ -50,7 +50,7 @@ class EditHistory:
         self._logic.Undo()
 
     def redo(self) -> None:
-        """Take the last undo back."""
+        """Redo what was undone last."""
         self._logic.Redo()
 
 

@@ -42,7 +42,7 @@ def sharing(segmentationNode: slicer.vtkMRMLSegmentationNode, layer: slicer.vtkO
 def byLayer(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Iterable[str]
 ) -> dict[slicer.vtkOrientedImageData, dict[int, str]]:
-    """Sort segments into their layers, each by its label; those that are no binary labelmap are left out."""
+    """Sort segments into their layers, each by its label; those that are not binary labelmaps are left out."""
     layers: dict[slicer.vtkOrientedImageData, dict[int, str]] = {}
     for one in segmentIds:
         layer = layerOf(segmentationNode, one)
@@ -104,7 +104,7 @@ def writeLabels(layer: slicer.vtkOrientedImageData, box: Box, where: Bools, labe
 
 
 def isMarked(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
-    """Whether a segment has any voxel; True for one that is no binary labelmap."""
+    """Whether a segment has any voxel; True for one that is not a binary labelmap."""
     layer, label = layerOf(segmentationNode, segmentId), labelOf(segmentationNode, segmentId)
     if layer is None:
         return True

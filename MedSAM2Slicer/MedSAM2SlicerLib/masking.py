@@ -30,7 +30,7 @@ _VISIBLE = (_MODES.EditAllowedInsideVisibleSegments, _MODES.EditAllowedOutsideVi
 
 
 class EditRules:
-    """The rules for edits of one segment, read anew at each question, so that a change of the user's counts at once.
+    """The rules for edits of one segment, read again at each question, so that a change by the user counts at once.
 
     Without an editor node everything is editable and no other segment is overwritten; those `spared` never are. The
     volume must have the grid of the segmentation (`ensureSegmentation` sees to it).
@@ -62,7 +62,7 @@ class EditRules:
         return allowed
 
     def overwritten(self) -> set[str]:
-        """Return the IDs of the other segments that give way where this one grows."""
+        """Return the IDs of the other segments that are overwritten where this one grows."""
         editor = slicer.vtkMRMLSegmentEditorNode
         mode = self._editorNode.GetOverwriteMode()
         if mode == editor.OverwriteNone:
@@ -142,7 +142,7 @@ class EditRules:
 
 
 def _unrestricted() -> slicer.vtkMRMLSegmentEditorNode:
-    """Settings that allow all and spare the neighbours, where Slicer's default would carve them."""
+    """Settings that allow all and spare the neighbors, where Slicer's default would carve them."""
     node = slicer.vtkMRMLSegmentEditorNode()
     node.SetOverwriteMode(node.OverwriteNone)
     return node

@@ -1,4 +1,4 @@
-"""How large a segment is: its volume, and long and short axis as RECIST measures a lesion."""
+"""How large a segment is: its volume, and its long and short axes as RECIST measures a lesion."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Openings:
         self.facts: Header | None = None
         """What the worker said of its model, the latest one."""
         self.run = 0
-        """How often a model was opened. With each, the worker's sessions begin anew."""
+        """How often a model was opened. Each time, the worker's sessions start over."""
         self._openModel: tuple[str, str, int | None] | None = None
         self._openVolumes: dict[str, Volume] = {}
         self._openSessions: dict[str, SessionWish] = {}

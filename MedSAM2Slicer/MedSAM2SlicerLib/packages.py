@@ -1,4 +1,4 @@
-"""The packages that the worker needs: how large, under which licence, how old at most, and what cannot help."""
+"""The packages that the worker needs: how large, under which license, how old at most, and what cannot help."""
 
 from __future__ import annotations
 

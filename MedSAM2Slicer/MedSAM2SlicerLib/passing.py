@@ -55,14 +55,14 @@ class Leg:
 
     @property
     def size(self) -> int:
-        """About so many slices are drawn."""
+        """About how many slices are drawn."""
         return (self.span[1] - self.span[0]) * len(self.works)
 
 
 class Pass:
-    """Segments on their way through `legs`, one after the other.
+    """Segments on their way through `legs`, the intervals to draw, one after the other.
 
-    Each leg is a run of its own, for the worker and in the records. One undo state holds all of them.
+    Each is a run of its own, for the worker and in the records. One undo state holds all of them.
     """
 
     def __init__(self, target: Target, volume: VolumeInUse, legs: Sequence[Leg]) -> None:
@@ -187,7 +187,7 @@ def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapp
 
 
 class Redraw:
-    """Segments drawn anew from what the worker has kept, at a `cut`: threshold, smoothing (mm).
+    """Segments redrawn from what the worker has kept, at a `cut`: threshold, smoothing (mm).
 
     Each has a leg of its own, through all of its slices. It `isStep` for undo of its own, or goes with the propagation
     before.

@@ -34,7 +34,7 @@ class Plan:
     chosen: RunOptions
 
     def options(self, stack: SliceStack) -> RunOptions:
-        """Return the options for slices of a stack, with the window that the segmentation's propagations go on with."""
+        """Return the options for slices of a stack, with the window that the segmentation's propagations keep using."""
         window = self.target.window(self.chosen.window, self.volume.node)
         return replace(self.chosen.along(stack), window=window)
 

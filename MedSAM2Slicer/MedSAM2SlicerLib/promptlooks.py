@@ -30,7 +30,7 @@ def unlock(node: slicer.vtkMRMLMarkupsNode) -> None:
 
 
 def hide(node: slicer.vtkMRMLMarkupsNode) -> None:
-    """Let a markup be seen no more, unless somebody showed it after this had hidden it."""
+    """Hide a markup, unless somebody showed it after this had hidden it."""
     if node.GetAttribute(_HIDDEN) is None and node.GetDisplayVisibility():
         node.SetAttribute(_HIDDEN, "1")
         node.SetDisplayVisibility(False)

@@ -74,7 +74,7 @@ class PromptPlacer:
         return [PlacedPrompt(prompt, PromptSource()) for prompt in placed]
 
     def box(self, cornersRas: Sequence[Sequence[float]]) -> PlacedPrompt:
-        """Place a box given by opposite world corners (2, 3) on the slice nearest to its centre."""
+        """Place a box given by opposite world corners (2, 3) on the slice nearest to its center."""
         volumeRas = self._toVolume(cornersRas, _("The box's corners"))
         return PlacedPrompt(place_box(volumeRas.tolist(), "ras", self.slicing, _("The box")), PromptSource())
 
@@ -123,7 +123,7 @@ class PromptPlacer:
     def curves(self, curveNodes: Iterable[slicer.vtkMRMLMarkupsClosedCurveNode]) -> list[PlacedPrompt]:
         """Place closed curves as mask prompts, one per slice, with the first curve on the slice as source.
 
-        A pixel belongs to the mask if its centre lies inside an odd number of windings: a curve within another on the
+        A pixel belongs to the mask if its center lies inside an odd number of windings: a curve within another on the
         same slice cuts a hole.
         """
         masks: dict[int, Mask] = {}
@@ -188,7 +188,7 @@ class PromptPlacer:
         return index, fillPolygon([self.slicing.split(voxel)[1] for voxel in voxels], self.slicing.shape)
 
     def _bounds(self, voxels: Float, where: str) -> tuple[Float, Float]:
-        """Lowest and highest (i, j, k) of voxels, clipped to the centres of the volume's outermost voxels."""
+        """Lowest and highest (i, j, k) of voxels, clipped to the centers of the volume's outermost voxels."""
         last = np.array(self.slicing.geometry.shape_kji[::-1]) - 1
         rounded = voxels.round(_DECIMALS)
         low, high = rounded.min(axis=0), rounded.max(axis=0)
@@ -228,7 +228,7 @@ def _ellipsoidRadius(diameter: Float) -> Float:
 def fillPolygon(pointsXy: Sequence[tuple[float, float]], shape: tuple[int, int]) -> Mask:
     """Fill a closed polygon of (x, y) pixels in a mask of `shape` (rows, columns), clipped to it.
 
-    A pixel is inside if a ray from its centre crosses the outline an odd number of times. Centres on a left or upper
+    A pixel is inside if a ray from its center crosses the outline an odd number of times. Centers on a left or upper
     edge count as inside, those on a right or lower edge do not.
     """
     rows, columns = shape

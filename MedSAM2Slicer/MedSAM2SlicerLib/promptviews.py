@@ -51,7 +51,7 @@ class PromptViews(slicer.util.VTKObservationMixin):
             self.use(owner, segmentationNode, segmentId)
 
     def rest(self, owner: object) -> None:
-        """Note that `owner` is in use no more."""
+        """Note that `owner` is no longer in use."""
         if owner in self._inUse:
             del self._inUse[owner]
             self.refresh()

@@ -1,4 +1,4 @@
-"""What a finished run needs to be repeated, put on the segmentation node."""
+"""What is needed to repeat a finished run, put on the segmentation node."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def regionMask(
 
 
 def roiMask(roiNode: slicer.vtkMRMLMarkupsROINode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Bools:
-    """Mark the voxels (k, j, i) whose centres lie in an ROI, as it lies in the world; it may be turned.
+    """Mark the voxels (k, j, i) whose centers lie in an ROI, as it lies in the world; it may be turned.
 
     Raises PromptError if there are none, VolumeError for a volume that cannot be segmented.
     """

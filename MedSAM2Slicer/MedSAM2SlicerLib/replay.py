@@ -96,7 +96,7 @@ class _Session:
         settings = record.run.settings
         self._stack, self._named = settings.stack or SliceStack(), plain_settings(vars(settings))
         self._key = f"replay/{prepared.key}"
-        # The model's own size, as in any recorded run, is not named: another wish would load the model anew.
+        # The model's own size, as in any recorded run, is not named: another size would load the model again.
         client.setModel(model or _modelName(settings), "auto", None if record.run.recorded else settings.image_size)
         client.setVolume(self._key, prepared)
         client.openSession(self._key, self._key, self._stack.axis, self._named["memory"], self._named["field_of_view"])
@@ -197,7 +197,7 @@ class _Session:
 
 
 def _read(run: Run) -> RunRecord:
-    """A record from a file, or from its content. Raises PromptError if it is none."""
+    """A record from a file, or from its content. Raises PromptError if it is not one."""
     if isinstance(run, Mapping):
         report, where = dict(run), "The run"
     else:

@@ -46,7 +46,7 @@ STATUS = Request({"request": "status"})
 
 
 def openModel(name: str, device: str, imageSize: int | None) -> Request:
-    """A model by its catalogue name or path on the worker's computer."""
+    """A model by its catalog name or path on the worker's computer."""
     return Request({"request": "open_model", "model": name, "device": device, "image_size": imageSize})
 
 

@@ -20,7 +20,7 @@ class Stage(Protocol):
         """Show an actor in a view."""
 
     def removeActor2D(self, view: Any, actor: vtk.vtkActor2D) -> None:
-        """Show it no more."""
+        """Hide it."""
 
 
 class RubberBand:

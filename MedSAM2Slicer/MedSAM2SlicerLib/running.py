@@ -80,12 +80,12 @@ class SegmentRun:
 
     @property
     def changed(self) -> frozenset[str]:
-        """The segments that were changed: its own, and those that had to give way."""
+        """The segments that were changed: its own, and those it overwrote."""
         return self._writer.written.segmentIds
 
     @property
     def emptied(self) -> list[str]:
-        """Names of the segments that had to give way until nothing of them was left."""
+        """Names of the segments that were overwritten until nothing of them was left."""
         return self._writer.emptied
 
     def maskedOut(self) -> list[str]:
@@ -119,7 +119,7 @@ class Running:
         self._before = self._done = self._planned = 0
 
     def write(self, step: Step, ahead: int = 0) -> Progress:
-        """Write the step's masks into their slice; about so many slices are `ahead` in requests still to be made."""
+        """Write the step's masks into their slice; about `ahead` slices are in requests still to be made."""
         for answer in step.answers:
             if answer.object_id in self.runs:
                 self.runs[answer.object_id].write(step.slice_index, step.direction, answer)
@@ -133,7 +133,7 @@ class Running:
 
     @property
     def changed(self) -> set[str]:
-        """The segments that were changed, the runs' own and those that had to give way."""
+        """The segments that were changed, the runs' own and those they overwrote."""
         return {segmentId for run in self.runs.values() for segmentId in run.changed}
 
     def end(self) -> None:

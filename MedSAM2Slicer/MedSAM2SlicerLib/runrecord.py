@@ -159,7 +159,7 @@ def writeRun(record: RunRecord, path: Path) -> None:
 def noteCut(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, threshold: float, smoothingMm: float
 ) -> None:
-    """Note in the record, if there is one, at which probability and how smooth the segment was drawn anew."""
+    """Note in the record, if there is one, at which probability and how smooth the segment was redrawn."""
     text = runText(segmentationNode, segmentId)
     if text is not None:
         report = json.loads(text)

@@ -23,7 +23,7 @@ class SceneWatch(slicer.util.VTKObservationMixin):
         self.addObserver(scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onRemoved)
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self.removeObservers()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -72,11 +72,11 @@ class EditWatch(slicer.util.VTKObservationMixin):
             self.addObserver(segmentation, slicer.vtkSegmentation.SegmentModified, self._onModified)
 
     def forget(self) -> None:
-        """Take all edits so far for known."""
+        """Note all edits so far as known."""
         self._editedAt, self._written = None, False
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self.removeObservers()
 
     @guarded

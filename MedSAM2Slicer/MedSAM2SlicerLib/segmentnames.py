@@ -1,4 +1,4 @@
-"""Which segment a name means: the one of exactly that name, never another by luck."""
+"""Which segment a name means: the one of exactly that name, never another by chance."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class SegmentWriter:
     """Writes masks into one segment, as Slicer's own tools would.
 
     Editable area, intensity range and overwrite mode are those of `editorNode`; without one, everything is editable
-    and neighbours are spared. The segments `spared` lose nothing in any mode. Only the box that changes is touched. A
+    and neighbors are spared. The segments `spared` lose nothing in any mode. Only the box that changes is touched. A
     segment must be made by `ensureSegmentation`. Between `begin` and `end`, layers may be larger than what they hold
     and closed surfaces lag behind.
     """
@@ -96,7 +96,7 @@ class SegmentWriter:
 
     @property
     def emptied(self) -> list[str]:
-        """Names of the other segments of which nothing is left since `begin`: all they had gave way to this one."""
+        """Names of the other segments of which nothing is left since `begin`: this one overwrote all they had."""
         segmentation, others = self.segmentationNode.GetSegmentation(), self.written.segmentIds - {self.segmentId}
         present = [one for one in sorted(others) if segmentation.GetSegment(one) is not None]
         return [segmentation.GetSegment(one).GetName() for one in present if not isMarked(self.segmentationNode, one)]
@@ -196,7 +196,7 @@ class SegmentWriter:
         self._untold.add(self.segmentId)
 
     def _add(self, box: Box, where: Bools) -> None:
-        """Mark voxels; what else is there gives way or, if it may not, shares the place in another layer."""
+        """Mark voxels; what else is there is overwritten or, if it may not be, shares the place in another layer."""
         overwritten = self._rules.overwritten()
         self._separate(box, where, overwritten)
         layer = self._grownLayer(box)
@@ -205,7 +205,7 @@ class SegmentWriter:
         self._untold.add(self.segmentId)
 
     def _separate(self, box: Box, where: Bools, overwritten: set[str]) -> None:
-        """Move the segment to a layer of its own if it would overwrite a neighbour in its layer that is to stay."""
+        """Move the segment to a layer of its own if it would overwrite a neighbor in its layer that is to stay."""
         layer = self._layer()
         kept = set(sharing(self.segmentationNode, layer)) - overwritten - {self.segmentId}
         labels = [labelOf(self.segmentationNode, one) for one in kept]
@@ -240,7 +240,7 @@ class SegmentWriter:
             self._untold.update(segmentIds[label] for label in np.unique(labels[theirs]).tolist())
 
     def _told(self, results: list[Written]) -> Written:
-        """Send the events that Slicer sends after an edit: views draw anew, and undo knows that there is a change."""
+        """Send the events that Slicer sends after an edit: views redraw, and undo knows that there is a change."""
         segmentation = self.segmentationNode.GetSegmentation()
         untold, self._untold = sorted(self._untold), set()
         self._touched.update(untold)
@@ -252,7 +252,7 @@ class SegmentWriter:
         return total
 
     def _settle(self, segmentId: str) -> None:
-        """Do for a segment what Slicer does after each edit of its own: convert it anew, and set its status."""
+        """Do for a segment what Slicer does after each edit of its own: convert it again, and set its status."""
         segment = self.segmentationNode.GetSegmentation().GetSegment(segmentId)
         names: list[str] = []
         segment.GetContainedRepresentationNames(names)
@@ -296,7 +296,7 @@ def segmentMask(
 ) -> Bools:
     """Read a segment as bool (k, j, i) on the volume's grid, resampled (nearest voxel) if it is on another one.
 
-    Adds nothing to the scene. Raises VolumeError for a segment that is gone or is no binary labelmap.
+    Adds nothing to the scene. Raises VolumeError for a segment that is gone or is not a binary labelmap.
     """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     if segment is None:

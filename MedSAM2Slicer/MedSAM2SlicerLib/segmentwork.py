@@ -126,8 +126,8 @@ class SegmentWork:
     def noticeEdits(self, written: bool = False) -> bool:
         """Look for slices that another tool has changed; whether there were any. Undo brings their states back.
 
-        `written`: a tool wrote, so a content that was there before is no undo, but for example a run's only new voxel
-        erased.
+        `written`: a tool wrote, so content that was there before does not mean an undo: a run's only new voxel may have
+        been erased.
         """
         prints = self._masks.prints()
         if prints == self._prints:
@@ -148,7 +148,7 @@ class SegmentWork:
         return True
 
     def remember(self) -> None:
-        """Take the segment's present content for what is known: after this program has written it."""
+        """Note the segment's present content as known: after this program has written it."""
         self._prints = self._masks.prints()
         self._save()
 
@@ -178,7 +178,7 @@ class SegmentWork:
             self.states.noteUntold(range(first, last))
 
     def noteCut(self, reviews: Mapping[int, SliceReview], cut: Cut) -> None:
-        """Slices were drawn otherwise from the same answers of the worker."""
+        """Slices were drawn differently from the same answers of the worker."""
         self.states.noteCut({index: one.areaMm2 for index, one in reviews.items()}, cut)
 
     def noteCleared(self, index: int, hasBase: bool) -> None:
@@ -189,7 +189,7 @@ class SegmentWork:
             self.states.noteRemoved(index)
 
     def removePrompts(self) -> None:
-        """Remove every prompt; what they drew stays, but is no prompted slice any more."""
+        """Remove every prompt; what they drew stays, but those are no longer prompted slices."""
         self.prompts.removeAll()
         self.states.sources.clear()
         self._bases.clear()
@@ -198,7 +198,7 @@ class SegmentWork:
         self._save()
 
     def noteGonePrompts(self, placer: PromptPlacer) -> None:
-        """Slices whose prompts were removed since the worker got them are no prompted slices any more."""
+        """Slices whose prompts were removed since the worker got them are no longer prompted slices."""
         if self.sent is None:
             return
         try:
@@ -241,12 +241,12 @@ class SegmentWork:
         self.sent = None
 
     def noteNewSession(self) -> None:
-        """The worker begins anew and knows nothing of what is drawn; with other settings it would draw otherwise."""
+        """The worker starts over and knows nothing of what is drawn; with other settings it would draw differently."""
         self.noteClosedSession()
         self.states.noteAllStale()
 
     def toggle(self, index: int, mark: str) -> None:
-        """Accept or lock a slice, or take that back."""
+        """Accept or lock a slice, or undo that."""
         self.states.toggle(index, mark)
         self._save()
 
@@ -328,7 +328,7 @@ class SegmentWork:
         setAttribute(self._segmentationNode, name, json.dumps({**self.states.toJson(), "prints": self._prints}))
 
     def _keepInMind(self) -> None:
-        """For the day that undo or redo bring this content back."""
+        """In case undo or redo brings this content back."""
         key = _key(self._prints)
         self._remembered.pop(key, None)
         run = runText(self._segmentationNode, self.segmentId)

@@ -28,7 +28,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Look:
-    """How an object is drawn again: cut at a probability, smoothed across slices by a Gaussian of so many mm."""
+    """How an object is drawn again: cut at a probability, smoothed across slices by a Gaussian, in mm."""
 
     objectId: int
     threshold: float

@@ -126,7 +126,7 @@ class SlicerHost:
 
 
 class Setup:
-    """Brings Slicer's Python to what the worker needs, and says what another one lacks."""
+    """Gives Slicer's Python what the worker needs, and says what another one lacks."""
 
     def __init__(self, host: Host, loadedModules: Container[str] = sys.modules) -> None:
         self._host = host
@@ -150,7 +150,7 @@ class Setup:
         """Ask once for all that `command` lacks and install it; return whether Slicer should be restarted.
 
         Raises:
-            Cancelled: the user does not want it.
+            Cancelled: the user declined.
             WorkerError: as `missing` and `install`, or the packages belong into another Python than Slicer's.
         """
         requirements = self.missing(command)
@@ -250,7 +250,7 @@ def banner(requirements: Sequence[Requirement]) -> str:
 
 
 def question(requirements: Sequence[Requirement]) -> str:
-    """Return the one question before the installation: each package with size, licence and reason."""
+    """Return the one question before the installation: each package with size, license and reason."""
     line = _("- {title}: about {size}, license {licence} ({why})")
     lines = [
         line.format(title=PACKAGES[one.name].title, size=sizeText(one.sizeMb), licence=one.licence, why=one.why)

@@ -1,4 +1,4 @@
-"""The application's one worker, which several panels and scripts use."""
+"""The application's only worker, which several panels and scripts share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SharedClient:
-    """Made for the first who takes it; when the last one leaves, its process ends."""
+    """Made for the first one who takes it; when the last one leaves, its process ends."""
 
     def __init__(self) -> None:
         self._client: WorkerClient | None = None
@@ -24,7 +24,7 @@ class SharedClient:
         return self._client
 
     def leave(self) -> None:
-        """Use it no more."""
+        """Stop using it."""
         self._users -= 1
         if not self._users and self._client is not None:
             client, self._client = self._client, None

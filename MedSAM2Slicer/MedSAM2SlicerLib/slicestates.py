@@ -174,14 +174,14 @@ class SliceStates:
         self._untold |= untold
 
     def noteCut(self, areas: Mapping[int, float | None], cut: Cut) -> None:
-        """Slices were cut otherwise from the same answers."""
+        """Slices were thresholded differently from the same answers."""
         self.cut = cut
         for index, area in areas.items():
             if index in self._slices and not self._slices[index].isKept:
                 self._slices[index] = replace(self._slices[index], areaMm2=area)
 
     def noteAllStale(self) -> None:
-        """Whatever was propagated would come out otherwise now, as with another model."""
+        """Whatever was propagated would come out differently now, as with another model."""
         for index, one in self._slices.items():
             if not one.isAnchor:
                 self._slices[index] = replace(one, stale=True)
@@ -197,7 +197,7 @@ class SliceStates:
         self._slices[index] = replace(self._slices[index], mark="", origin=PROPAGATED, stale=True)
 
     def toggle(self, index: int, mark: str) -> None:
-        """Accept or lock a slice, or take that back; one that nobody has drawn is accepted or locked as empty."""
+        """Accept or lock a slice, or undo that; one that nobody has drawn is accepted or locked as empty."""
         before = self._slices.get(index, SliceReview(index, 1.0, PROPAGATED, 0.0, "prompt"))
         self._slices[index] = replace(before, mark="" if before.mark == mark else mark)
 

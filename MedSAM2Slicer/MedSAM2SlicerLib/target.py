@@ -1,4 +1,4 @@
-"""The segment a controller writes into, its neighbours at work, and their undo."""
+"""The segment a controller writes into, its neighbors at work, and their undo."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Target:
             other.noticeEdits()
 
     def remember(self, works: Sequence[SegmentWork], changed: Collection[str]) -> None:
-        """Take for known what `works` show now, and what gave way to them in others of the segments `changed`."""
+        """Note what `works` show now, and what they overwrote in others of the segments `changed`."""
         gaveWay = [other for other in self._beside(works) if other.segmentId in changed]
         for work in (*works, *gaveWay):
             work.remember()
@@ -136,7 +136,7 @@ class Target:
     def window(self, chosen: Window | str, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Window | str:
         """Return what `chosen` stands for once the segmentation was propagated: "auto" is the window it was done in.
 
-        Slices that are corrected in another window than their neighbours fit neither these nor the record.
+        Slices that are corrected in another window than their neighbors fit neither these nor the record.
         """
         if chosen != "auto" or self._window is None or volumeNode is None:
             return chosen
@@ -149,7 +149,7 @@ class Target:
         self._window = volumeNode.GetID(), window
 
     def forgetWindow(self) -> None:
-        """Somebody chose a window: what "auto" stands for is looked for anew."""
+        """Somebody chose a window: what "auto" stands for is found again."""
         self._window = None
 
     def removeSegment(self) -> None:

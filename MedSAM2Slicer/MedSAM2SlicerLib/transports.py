@@ -66,13 +66,13 @@ class Transport(Protocol):
         """Send bytes, in order, without waiting; they are lost if the process is gone."""
 
     def kill(self, grace: float = 0.0) -> None:
-        """End the process unless it ends by itself within so many seconds.
+        """End the process unless it ends by itself within `grace` seconds.
 
         Neither `received` nor `ended` is called any more, and no event loop runs meanwhile: Slicer may be closing.
         """
 
     def pump(self, seconds: float) -> None:
-        """Deliver what has come; if nothing has, wait for it up to so many seconds."""
+        """Deliver what has come; if nothing has, wait for it up to `seconds`."""
 
 
 def nothing(_value: object) -> None:

@@ -25,7 +25,7 @@ _HASHING_SECONDS = 0.01  # at a time
 
 
 class VolumeInUse:
-    """A volume node and its windowed copy, which is made anew only when voxels, grid or window have changed.
+    """A volume node and its windowed copy, which is made again only when voxels, grid or window have changed.
 
     The worker gets it once for its stored slices, and once more for each of the last `_OBLIQUE` oblique stacks.
     Every method raises VolumeError for what cannot be segmented, also where there is no volume (None).
@@ -69,7 +69,7 @@ class VolumeInUse:
         return shown
 
     def window(self, window: Window | str) -> Window:
-        """Return what `window` stands for now; looked for anew, 10 ms for a chest CT, only when something changed."""
+        """Return what `window` stands for now; found again, 10 ms for a chest CT, only when something changed."""
         checkedGeometry(self.node)
         display = self.node and self.node.GetDisplayNode()
         state = (window, _changedAt(self.node), display and (display.GetID(), display.GetMTime()))
@@ -122,7 +122,7 @@ class VolumeInUse:
         self._sessions.clear()
 
     def voxelsSha256(self) -> VoxelHash:
-        """Return the hash of the voxels, taken anew only when they have changed; `work` takes it bit by bit."""
+        """Return the hash of the voxels, computed again only when they have changed; `work` takes it bit by bit."""
         checkedGeometry(self.node)
         changed = _changedAt(self.node)
         if self._hash is None or self._hash[0] != changed:

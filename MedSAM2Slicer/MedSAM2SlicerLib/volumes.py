@@ -45,7 +45,7 @@ class PreparedVolume:
 
 
 def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | str = "auto") -> PreparedVolume:
-    """Window a volume, once it is needed; `window` as in `windowOf`. Raises VolumeError for what is no scalar one."""
+    """Window a volume when it is needed; `window` as in `windowOf`. Raises VolumeError unless it is a scalar volume."""
     geometry = checkedGeometry(volumeNode)
     chosen = windowOf(volumeNode, window)
     grey = np.empty(geometry.shape_kji, dtype=np.uint8)

@@ -33,7 +33,7 @@ class WorkerLog:
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def restart(self, command: Sequence[str]) -> None:
-        """Begin anew with another worker, whose command the file tells: there is a log even if it never says a word."""
+        """Start over with another worker, whose command the file tells: there is a log even if it never says a word."""
         self.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(command)}\n".encode())
         self._tail = b""
 

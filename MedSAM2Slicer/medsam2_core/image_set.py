@@ -24,7 +24,7 @@ from medsam2_core.stopping import CancelToken
 
 
 class ImageSetSession(Session):
-    """Segment one kind of object in unrelated grey images (rows, columns) of any size: MedSAM-2's one-prompt task.
+    """Segment one kind of object in unrelated gray images (rows, columns) of any size: MedSAM-2's one-prompt task.
 
     The images have no order of their own, so they are visited by how much they look like the prompted ones, the most
     alike first. "Slice" in the inherited methods means an image. Whole images are seen, since the object's place in

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class InputNotice(UserWarning):
-    """Something about an input that is no error: what was found, and what was made of it."""
+    """Something about an input that is not an error: what was found, and what was made of it."""
 
 
 def tell(text: str) -> None:

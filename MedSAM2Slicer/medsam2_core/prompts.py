@@ -1,6 +1,6 @@
 """Prompts of one object on one slice, checked before anything else sees them.
 
-In-slice points are (x, y) in pixels, pixel centres at integers, so a slice of C columns spans -0.5 <= x <= C - 0.5.
+In-slice points are (x, y) in pixels, pixel centers at integers, so a slice of C columns spans -0.5 <= x <= C - 0.5.
 """
 
 from __future__ import annotations

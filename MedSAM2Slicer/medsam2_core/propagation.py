@@ -186,7 +186,7 @@ class Propagator:
         return answers
 
     def _trust(self, track: Track, distance: int) -> float:
-        """How much of the predicted IoU counts so many slices from the prompted one: 0 to 1."""
+        """How much of the predicted IoU counts at this many slices from the prompted one: 0 to 1."""
         reach_mm = self.model.config.trust_mm
         if reach_mm is None or not self.stack.ordered:
             return 1.0
@@ -198,7 +198,7 @@ class Propagator:
         return self.view.around(track.box, *shape, spacing, track.last.region, encoded)
 
     def _carried(self, tracks: list[Track], views: list[View]) -> SlicePrompts:
-        """Prompts of tracked slices: none, or for models trained so, the mask of the neighbour before."""
+        """Prompts of tracked slices: none, or for models trained so, the mask of the neighbor before."""
         device = self.model.device
         prompts = SlicePrompts.none(len(tracks), device)
         if not (self.model.config.dense_prompts and self.stack.ordered):

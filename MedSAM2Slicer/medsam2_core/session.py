@@ -32,7 +32,7 @@ class VolumeSession(Session):
     ("recency", "self-sorting") or a rule of `memory_bank`; `field_of_view` is "auto" (as the model was trained),
     "whole" or "zoom". In-slice points are (x, y): x counts along the last of the remaining axes, y along the first.
     The model sees slices as the array has them; `image.orientation` turns those of a file upright, and masks back.
-    Raises `VolumeError` for arrays that are no volume.
+    Raises `VolumeError` for arrays that are not volumes.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class VolumeSession(Session):
 
         Between two prompted slices both directions run and are blended. Prompted slices outside the range keep their
         own masks. `progress` gets slices done and planned, summed over objects and directions. Closing the iterator or
-        cancelling keeps what is done. With `objects` the others stay as they are.
+        canceling keeps what is done. With `objects` the others stay as they are.
         Raises `PromptError` if there is nothing to propagate from.
         """
         span = self._span(first, last)

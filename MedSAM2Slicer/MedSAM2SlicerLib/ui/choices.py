@@ -19,7 +19,7 @@ class Choices:
     `axis` is auto, axial, coronal or sagittal. `first` and `last` are slices, both included, of the volume and stack
     that `rangeOf` names, of any if that is empty; on other ones the range is whole. In the stop rules 0 means off;
     `maxAreaChange` is in percent; `inside` is the ID of a segment or an ROI node, empty for anywhere. `threshold`
-    is a probability; it and `smoothingMm`, the smoothing across slices, draw anew what was propagated.
+    is a probability; it and `smoothingMm`, the smoothing across slices, redraw what was propagated.
     """
 
     model: str = "starter"

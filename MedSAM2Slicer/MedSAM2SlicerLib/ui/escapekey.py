@@ -29,7 +29,7 @@ class EscapeKey(qt.QObject):
             self._window.installEventFilter(self)
 
     def remove(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._window:
             self._window.removeEventFilter(self)
 

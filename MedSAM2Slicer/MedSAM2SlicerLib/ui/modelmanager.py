@@ -27,7 +27,7 @@ _PERCENT = re.compile(r"(\d+)%")
 class ModelManager:
     """A table of the models. `changed` is emitted when a file was fetched or removed.
 
-    A download runs in a process of its own, so that Slicer stays usable; a broken one is gone on with next time.
+    A download runs in a process of its own, so that Slicer stays usable; an interrupted one resumes next time.
     """
 
     def __init__(self, services: Services) -> None:

@@ -19,7 +19,7 @@ _CUSTOM = "custom"
 class OptionControls:
     """Shows `Choices` (but for the model, which has its own controls).
 
-    changed(): a person changed one. drawingChanged(): it was one that draws anew what was propagated.
+    changed(): a person changed one. drawingChanged(): it was one that redraws what was propagated.
     """
 
     def __init__(self, ui: Any) -> None:

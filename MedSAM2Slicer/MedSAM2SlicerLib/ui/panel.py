@@ -126,7 +126,7 @@ class Panel:
         """Show nodes and choices, of a scene just loaded for example, and use them."""
         # Choices that come after the segment would be a change of settings, which makes all that it has stale.
         if source != self.source.source():
-            self._axis = choices.axis  # which is no wish to turn the segment before, or this one
+            self._axis = choices.axis  # which does not ask to turn the segment before, or this one
         self._showChoices(choices)
         self.source.select(source)
         self._showChoices(choices)  # the range and the regions to choose from are the volume's
@@ -159,7 +159,7 @@ class Panel:
             self._timer.stop()
 
     def close(self) -> None:
-        """Let go of everything. The controller is its maker's to close."""
+        """Release everything. Whoever made the controller closes it."""
         faults.unlisten(self._onFault)
         self._faultShowing.cancel()
         self._timer.stop()

@@ -34,7 +34,7 @@ class Part:
         self._heard.append((signal, slot))
 
     def close(self) -> None:
-        """Hear nothing any more."""
+        """Stop listening."""
         for signal, slot in self._heard:
             signal.disconnect(slot)
         self._heard.clear()

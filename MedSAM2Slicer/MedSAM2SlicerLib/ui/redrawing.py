@@ -1,4 +1,4 @@
-"""Threshold and smoothing: they draw anew what was propagated, without running the model."""
+"""Threshold and smoothing: they redraw what was propagated, without running the model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Redrawing(Part):
         self.hear(controller.finished, lambda _summary: self._onFinished())
 
     def onChanged(self) -> None:
-        """Draw anew as soon as a slider rests."""
+        """Redraw as soon as a slider rests."""
         self._later.afterLast()
 
     def awaitRun(self) -> None:
@@ -51,12 +51,12 @@ class Redrawing(Part):
         explain(self.ui.smoothingSlider, whyNot)
 
     def close(self) -> None:
-        """Draw nothing any more."""
+        """Stop drawing."""
         super().close()
         self._later.cancel()
 
     def _onFinished(self) -> None:
-        # Only once a propagation: drawing anew may itself end with this signal.
+        # Only once a propagation: redrawing may itself end with this signal.
         awaited, self._awaited = self._awaited, None
         if awaited not in (None, PLAIN):
             self.controller.redrawRun(*awaited)

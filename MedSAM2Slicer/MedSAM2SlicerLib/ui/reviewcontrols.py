@@ -62,7 +62,7 @@ class ReviewControls(Part):
             self._sayWhyDoubtful(index)
 
     def accept(self) -> None:
-        """Accept the slice in view, or take that back."""
+        """Accept the slice in view, or undo that."""
         self._mark(self.controller.accept)
 
     def lock(self) -> None:
@@ -95,7 +95,7 @@ class ReviewControls(Part):
         explain(self.ui.redoButton, whyNot)
 
     def close(self) -> None:
-        """Hear and measure nothing any more."""
+        """Stop listening and measuring."""
         super().close()
         self._measuring.cancel()
 

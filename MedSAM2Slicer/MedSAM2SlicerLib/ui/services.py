@@ -110,7 +110,7 @@ class Services:
         return self._setup.doctorText(self._command(self.workerText))
 
     def downloadCommand(self, model: str) -> WorkerCommand:
-        """Return the command that downloads a model whose licence was accepted."""
+        """Return the command that downloads a model whose license was accepted."""
         command = self._command("").sibling("models")
         return replace(command, arguments=(*command.arguments, "download", model, "--accept-licence"))
 

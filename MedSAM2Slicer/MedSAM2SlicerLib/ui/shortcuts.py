@@ -39,7 +39,7 @@ class Shortcuts:
         self.follow(qt.QApplication.focusWidget())
 
     def remove(self) -> None:
-        """Let them act no more."""
+        """Stop them from acting."""
         if self._installed:
             slicer.app.disconnect(_FOCUS, self._onFocus)
         for shortcut in self._installed.values():

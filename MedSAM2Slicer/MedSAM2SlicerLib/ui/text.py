@@ -46,7 +46,7 @@ def millimeters(length: float) -> str:
 
 
 def faultText(error: Exception) -> str:
-    """Return a sentence about an exception that nobody expected, or what one of ours says."""
+    """Return a sentence about an unexpected exception, or what one of ours says."""
     if isinstance(error, MedSAM2Error):
         return str(error)
     return _(

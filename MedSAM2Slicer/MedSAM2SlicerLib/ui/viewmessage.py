@@ -38,7 +38,7 @@ class ViewMessage:
             _write(*shown)
 
     def close(self) -> None:
-        """Take the message away and show none any more."""
+        """Take the message away and show no more."""
         self.clear()
         self._later.cancel()
 

@@ -1,4 +1,4 @@
-"""A model with a known right answer: it finds what is brighter, or darker, than the grey around it.
+"""A model with a known right answer: it finds what is brighter, or darker, than the gray around it.
 
 It stands in for `SAM2` and takes the same steps. Which of the two it looks for is told by the prompt and remembered in
 the object pointer, so a track finds nothing unless its memory works.
@@ -25,7 +25,7 @@ REACH = 12  # pixels of the model's image around a click that a correction chang
 
 @dataclass
 class FakeModel:
-    """Bright (+) and dark (-) objects on grey 0.5; `batches` notes how many slices were decoded together."""
+    """Bright (+) and dark (-) objects on gray 0.5; `batches` notes how many slices were decoded together."""
 
     config: ModelConfig = CONFIG
     confidence: float = 0.9

@@ -64,7 +64,7 @@ def test_a_given_mask_counts_and_comes_out_as_it_is() -> None:
     np.testing.assert_array_equal(masks[2], mask)
     np.testing.assert_array_equal(dict(final.masks(6.9))[2], mask)
     drawn = dict(final.masks(0.0))
-    np.testing.assert_array_equal(drawn[1], mask)  # -3 against a certain neighbour
+    np.testing.assert_array_equal(drawn[1], mask)  # -3 against a certain neighbor
     empty = FinalSlices({1: answer(3), 2: answer(9)}, {2: mask & False}, SHAPE, 1.0)
     assert values(empty)[1] < 0
 

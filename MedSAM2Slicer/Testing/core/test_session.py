@@ -141,7 +141,7 @@ def test_confidence_fades_along_the_way(make: Make, discs: Any, fakes: ModuleTyp
     assert found == pytest.approx({index: 0.9 * math.exp(-2 * abs(index - 3) / 10) for index in range(11)})
 
 
-# Stop rules, cancelling, closing
+# Stop rules, canceling, closing
 
 
 def test_absence_stops_a_track_and_says_where(make: Make, discs: Any) -> None:

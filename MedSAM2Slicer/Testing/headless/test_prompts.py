@@ -22,7 +22,7 @@ from MedSAM2SlicerLib.promptset import PromptSet
 from MedSAM2SlicerLib.slicedvolume import slicedVolume
 
 SHAPE = (10, 20, 30)
-SQUARE = [(4.5, 5.5), (12.5, 5.5), (12.5, 11.5), (4.5, 11.5)]  # in-plane x, y; holds 8 x 6 pixel centres
+SQUARE = [(4.5, 5.5), (12.5, 5.5), (12.5, 11.5), (4.5, 11.5)]  # in-plane x, y; holds 8 x 6 pixel centers
 
 
 def ijk(axis: int, index: float, xy: tuple[float, float]) -> list[float]:

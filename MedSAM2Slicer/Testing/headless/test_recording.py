@@ -1,4 +1,4 @@
-"""What a segment's record has to survive: window and level, other voxels, propagations that were broken off."""
+"""What a segment's record has to survive: window and level, other voxels, interrupted propagations."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def test_a_run_that_continues_is_added_to_those_before(nodes: Any, randomGrid: C
     assert first.objects[0].segment.name == "renamed"
     (earlier,) = loadRun(segmentation, segmentId).report["earlier"]
     assert earlier["objects"][0]["prompts"][1:] == [0, 1]
-    assert "rounds" not in earlier["settings"]  # both were cancelled in the same round
+    assert "rounds" not in earlier["settings"]  # both were canceled in the same round
     writeRun(loadRun(segmentation, segmentId), tmp_path / "run.json")
     assert len(read_run_file(tmp_path / "run.json").earlier) == 1
 

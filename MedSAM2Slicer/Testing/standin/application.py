@@ -106,7 +106,7 @@ class ModuleWidget(widgets.qMRMLWidget):
         return self._self
 
     def reload(self) -> None:
-        """Make the widget class anew from what `sys.modules` has, as Slicer does."""
+        """Make the widget class again from what `sys.modules` has, as Slicer does."""
         name = self._file.stem
         self._self = getattr(sys.modules[name], f"{name}Widget")(self)
         setattr(slicer.modules, f"{name}Widget", self._self)

@@ -257,7 +257,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             effect.call("layoutChanged")
 
     def _switch(self, wanted: Any) -> None:
-        """As in Slicer, the new effect counts as active only at the end: a change of the segmentation begins anew."""
+        """As in Slicer, the new effect counts as active only at the end: a change of the segmentation starts over."""
         before = self._active
         self.removeViewObservations()
         if before:

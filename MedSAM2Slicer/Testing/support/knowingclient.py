@@ -25,7 +25,7 @@ from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, 
 from MedSAM2SlicerLib.signal import Signal
 
 Ball = tuple[tuple[float, float, float], float]
-"""Centre (RAS, mm, of the volume's frame) and radius (mm)."""
+"""Center (RAS, mm, of the volume's frame) and radius (mm)."""
 
 
 @lru_cache(maxsize=64)

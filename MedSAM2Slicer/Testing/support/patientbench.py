@@ -100,7 +100,7 @@ class Patient:
         assert self.failures == []
 
     def propagateAndStop(self) -> None:
-        """Stop at the first slice behind the prompted one; the slices along i are so many that it is in time."""
+        """Stop at the first slice behind the prompted one; there are enough slices along i that it is in time."""
         drawn: list[int] = []
 
         def stop(index: int) -> None:

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _volume(studio: Studio) -> Any:
-    """A grey volume whose i and j run from left to right and from front to back, as CTs are stored."""
+    """A gray volume whose i and j run from left to right and from front to back, as CTs are stored."""
     import slicer
 
     volume = studio.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")

@@ -23,7 +23,7 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memo
 def run_at_edge(command: Callable[[], int], *, is_last: bool = False) -> int:
     """Run a command and return its exit code: its own, 2 for what was refused, 130 for Ctrl+C.
 
-    A reader of its output that leaves early, such as `head`, is no fault. Mistakes of ours are not hidden.
+    A reader of its output that leaves early, such as `head`, is not an error. Our own mistakes are not hidden.
     `is_last`: the process ends with it.
     """
     with _robust_streams():

@@ -134,7 +134,7 @@ def _segmentation(path: Path) -> Iterator[_Line]:
     labelmap, segments = read_segments(path)
     try:
         spacing = read_volume(path).geometry.spacing_kji
-    except VolumeError:  # segments in layers, which are no scalar volume
+    except VolumeError:  # segments in layers, which are not a scalar volume
         spacing = None
     for segment in segments:
         size = f"{np.count_nonzero(labelmap == segment.label)} voxels"

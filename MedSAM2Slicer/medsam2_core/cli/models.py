@@ -52,7 +52,7 @@ def list_models(_arguments: argparse.Namespace) -> int:
 
 
 def download_models(arguments: argparse.Namespace) -> int:
-    """Fetch `arguments.names`, asking for each licence that is not permissive."""
+    """Fetch `arguments.names`, asking for each license that is not permissive."""
     store = _open_store()
     for entry in [find_entry(store.catalogue, name) for name in arguments.names]:
         if store.state(entry.name) is ModelState.MISSING:
@@ -64,7 +64,7 @@ def download_models(arguments: argparse.Namespace) -> int:
 
 
 def import_model(arguments: argparse.Namespace) -> int:
-    """Copy `arguments.file` into the store as the model `arguments.name`, or as the one it is recognised as."""
+    """Copy `arguments.file` into the store as the model `arguments.name`, or as the one it is recognized as."""
     store = _open_store()
     name = store.import_file(arguments.file, arguments.name)
     print(f"{name}: {store.path(name)}")

@@ -110,7 +110,7 @@ def _check_paths(options: argparse.Namespace) -> None:
 def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | None]:
     """The model the user chose, else that of the run file, else the starter; with the checksum it should have.
 
-    A run file is not trusted with paths, so of a checkpoint outside the catalogue it only knows the name.
+    A run file is not trusted with paths, so of a checkpoint outside the catalog it only knows the name.
     """
     if chosen is not None or saved.model is None:
         return find_model(chosen or "starter"), None

@@ -44,7 +44,7 @@ def add_parser(subparsers: SubParsers) -> None:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train, or go on training, and print the checkpoint's path; returns the exit code."""
+    """Train, or resume training, and print the checkpoint's path; returns the exit code."""
     require_address_space()
     from medsam2_core.training.config import load_config
     from medsam2_core.training.loop import train as run_training

@@ -19,7 +19,7 @@ _SEPARATORS = ";\t,"
 
 
 class TextError(ValueError):
-    """A file that is no text, or not of the form it should have; says what is wrong, but not with which file."""
+    """A file that is not text, or not of the form it should have; says what is wrong, but not with which file."""
 
 
 def read_text(path: Path) -> str:

@@ -29,7 +29,7 @@ SHEARED = (
 class Geometry:
     """The grid of a 3D volume.
 
-    shape_kji: voxels along the array's axes. spacing_ijk: mm along i, j, k. origin_lps: mm, the centre of voxel
+    shape_kji: voxels along the array's axes. spacing_ijk: mm along i, j, k. origin_lps: mm, the center of voxel
     (0, 0, 0). direction_lps: rows of a 3x3 matrix whose columns are the unit vectors of i, j, k; either handedness.
     Raises VolumeError for an empty grid, spacing that is not above 0, or axes that are not at right angles.
     """
@@ -126,14 +126,14 @@ class Geometry:
 
 
 def grid_from_affine(shape_kji: tuple[int, int, int], affine_ijk_to_ras: Float) -> Geometry:
-    """The grid that a 4x4 matrix from voxels (i, j, k) to RAS mm describes. Raises VolumeError if it is none."""
+    """The grid that a 4x4 matrix from voxels (i, j, k) to RAS mm describes. Raises VolumeError if there is none."""
     return grid_from_columns(
         shape_kji, _RAS_FROM_LPS @ affine_ijk_to_ras[:3, :3], _RAS_FROM_LPS @ affine_ijk_to_ras[:3, 3]
     )
 
 
 def grid_from_columns(shape_kji: tuple[int, int, int], columns: Float, origin: Float) -> Geometry:
-    """The grid whose voxel (i, j, k) lies at origin + columns @ (i, j, k), LPS mm. Raises VolumeError if it is none."""
+    """The grid whose voxel (i, j, k) lies at origin + columns @ (i, j, k), LPS mm. VolumeError if there is none."""
     spacing = np.linalg.norm(columns, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         rows = np.nan_to_num(columns / spacing).tolist()

@@ -1,6 +1,6 @@
 """Long and short axis of a segment, as RECIST measures a lesion: both on one slice, the one with the longest axis.
 
-Lengths are between pixel centres, in mm. Both axes of ellipses of 6 to 60 mm, drawn on pixels of 0.7 mm, come out
+Lengths are between pixel centers, in mm. Both axes of ellipses of 6 to 60 mm, drawn on pixels of 0.7 mm, come out
 0.2 to 0.3 mm too short on average; between the pixels' edges they would be 0.4 to 0.5 mm too long.
 """
 

@@ -1,6 +1,6 @@
 """Parallel slices across a volume at any angle: what they show of it, and which of its voxels each one stands for.
 
-A voxel belongs to the slice whose plane lies nearest to its centre. So the slices share the volume out: what is drawn
+A voxel belongs to the slice whose plane lies nearest to its center. So the slices share the volume out: what is drawn
 on one of them changes its own voxels only, and drawing on all of them reaches every voxel once.
 """
 
@@ -199,7 +199,7 @@ def _axes(plane: Float) -> Float:
 
 
 def _interpolated(grey: Grey, points: list[npt.NDArray[np.float32]]) -> Grey:
-    """Values at points k, j, i (n,) up to half a voxel beyond the outermost centres, where those count."""
+    """Values at points k, j, i (n,) up to half a voxel beyond the outermost centers, where those count."""
     place = np.zeros(points[0].shape, dtype=np.intp)
     steps, parts = [], []
     stride = 1
@@ -212,7 +212,7 @@ def _interpolated(grey: Grey, points: list[npt.NDArray[np.float32]]) -> Grey:
         stride *= size
     flat = grey.ravel()
     values = [flat.take(place + offset).astype(np.float32) for offset in _offsets(steps)]
-    for part in parts:  # along i, then j, then k: neighbours become one
+    for part in parts:  # along i, then j, then k: neighbors become one
         values = [a + (b - a) * part for a, b in zip(values[::2], values[1::2], strict=True)]
     return np.rint(values[0]).astype(np.uint8)
 

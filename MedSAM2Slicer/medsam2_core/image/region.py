@@ -1,6 +1,6 @@
 """Field of view: which part of a slice the model sees, and the way there and back.
 
-In-slice points are (x, y) in pixels, pixel centres at integers. A region covers whole pixels and may reach beyond the
+In-slice points are (x, y) in pixels, pixel centers at integers. A region covers whole pixels and may reach beyond the
 slice, where the model sees black.
 """
 

@@ -15,14 +15,14 @@ from medsam2_core.image.geometry import Float
 Labels = npt.NDArray[np.integer[Any]]
 
 MAX_LABEL = 65535
-_GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a colour
+_GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a color
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One structure of a label map: its name, its voxel value (1 to 65535) and its colour (red, green, blue; 0 to 1).
+    """One structure of a label map: its name, its voxel value (1 to 65535) and its color (red, green, blue; 0 to 1).
 
-    Raises VolumeError for a label or colour outside those ranges.
+    Raises VolumeError for a label or color outside those ranges.
     """
 
     name: str

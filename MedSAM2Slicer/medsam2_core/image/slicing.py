@@ -92,7 +92,7 @@ class SliceStack:
         if rows is None:
             return SliceStack(axis)
         if axis or not _is_matrix(rows):
-            raise PromptError("settings.plane is no plane across axis 0: give four rows of four numbers.")
+            raise PromptError("settings.plane is not a plane across axis 0: give four rows of four numbers.")
         return SliceStack(0, tuple(tuple(float(value) for value in row) for row in rows))
 
     def oblique(self, geometry: Geometry) -> ObliqueSlices | None:

@@ -62,7 +62,7 @@ class Window:
 
     @classmethod
     def level_width(cls, level: float, width: float) -> Window:
-        """The window of `width` centred at `level`, both in the volume's unit."""
+        """The window of `width` centered at `level`, both in the volume's unit."""
         return cls(level - width / 2, level + width / 2, f"{level:g}/{width:g}")
 
     @classmethod
@@ -132,7 +132,7 @@ class Window:
             yield rows.stop
 
     def _table(self, source: Array) -> npt.NDArray[np.uint8] | None:
-        """The grey of every value that short integers can have, by their bits: 5 times as fast for a CT."""
+        """The gray of every value that short integers can have, by their bits: 5 times as fast for a CT."""
         unsigned = f"u{source.itemsize}"
         values = 1 << (8 * source.itemsize)
         if source.dtype.kind not in "iu" or values > 1 << 16 or source.size < values or not source.dtype.isnative:

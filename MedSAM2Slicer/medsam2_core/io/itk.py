@@ -79,9 +79,9 @@ def _read(path: Path) -> sitk.Image:
 
 
 def _metadata(image: sitk.Image) -> Iterator[tuple[str, str]]:
-    """The entries of the header; those that are no text are left out."""
+    """The entries of the header; those that are not text are left out."""
     for key in image.GetMetaDataKeys():
-        with suppress(TypeError, UnicodeError):  # of bytes that are no UTF-8, SimpleITK makes no valid text
+        with suppress(TypeError, UnicodeError):  # of bytes that are not UTF-8, SimpleITK makes no valid text
             value = image.GetMetaData(key)
             value.encode()
             yield key, value

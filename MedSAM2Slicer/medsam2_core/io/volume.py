@@ -106,7 +106,7 @@ def is_dicom_path(path: Path) -> bool:
 
 
 def read_scalar(path: Path) -> tuple[Array, Geometry, Forms | None]:
-    """The voxels (k, j, i) of a file that is no DICOM, its grid, and its forms if it is NIfTI. Raises VolumeError."""
+    """The voxels (k, j, i) of a file that is not DICOM, its grid, and its forms if it is NIfTI. Raises VolumeError."""
     if is_nifti(path):
         return read_nifti(path)
     image = itk.read_image(path)

@@ -31,7 +31,7 @@ def check_output_path(path: str | Path) -> None:
 
 
 def open_draft(path: str | Path, voxels: int = 0, highest: int = 255) -> Draft:
-    """A place for the label map of so many voxels and labels up to `highest`, with its room on the disk taken.
+    """A place for a label map of `voxels` voxels and labels up to `highest`, with its disk space reserved.
 
     Raises VolumeError, as `check_output_path`, and if there is not enough room.
     """

@@ -38,7 +38,7 @@ class MLP(nn.Module):
 
 
 class LayerNorm2d(nn.Module):
-    """Layer normalisation over the channels of a (B, C, H, W) map."""
+    """Layer normalization over the channels of a (B, C, H, W) map."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ class RandomFourierCode(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
     def grid(self, size: int) -> Tensor:
-        """Code the centres of a size x size grid as (1, dim, size, size)."""
+        """Code the centers of a size x size grid as (1, dim, size, size)."""
         place = (torch.arange(size, device=self.positional_encoding_gaussian_matrix.device) + 0.5) / size
         y, x = torch.meshgrid(place, place, indexing="ij")
         code: Tensor = self(torch.stack([x, y], dim=-1))

@@ -1,4 +1,4 @@
-"""SAM 2 as four steps a propagation is made of: encode a slice, recall memories, draw the mask, memorise it.
+"""SAM 2 as four steps a propagation is made of: encode a slice, recall memories, draw the mask, memorize it.
 
 Ravi et al., "SAM 2: Segment anything in images and videos", arXiv 2408.00714. State-dict keys are those of the
 published code. B below counts what is processed together: any mix of objects, directions and slices.

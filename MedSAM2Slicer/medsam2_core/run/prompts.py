@@ -24,7 +24,7 @@ from medsam2_core.notices import tell
 
 _DECIMALS = 3
 
-# Okabe and Ito's colours, which most colour-blind people can tell apart; black is left out.
+# Okabe and Ito's colors, which most colour-blind people can tell apart; black is left out.
 _PALETTE = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")
 
 
@@ -58,7 +58,7 @@ Prompt = PointsPrompt | BoxPrompt | MaskPrompt
 
 @dataclass(frozen=True)
 class RunObject:
-    """One object of a run: its name, label and colour, and its prompts in the order they are given to the session."""
+    """One object of a run: its name, label and color, and its prompts in the order they are given to the session."""
 
     segment: Segment
     prompts: tuple[Prompt, ...]
@@ -161,7 +161,7 @@ def make_objects(
     colors: dict[str, tuple[float, float, float]],
     corrects: bool = False,
 ) -> list[RunObject]:
-    """Objects with a label and a colour each: those given by name, else the next free label and the palette.
+    """Objects with a label and a color each: those given by name, else the next free label and the palette.
 
     Unless the prompts `corrects` what is drawn already, masks come first: points and boxes on their slices correct
     them. Raises PromptError for an object without prompts, or unless it corrects, for one whose prompts on a slice
@@ -229,7 +229,7 @@ def _to_voxels(points: Sequence[Sequence[float]], frame: str, geometry: Geometry
 
 
 def _require_inside(voxels: Float, geometry: Geometry, frame: str, where: str) -> None:
-    """Voxels reach half a voxel beyond their centre, so that far a prompt may lie."""
+    """Voxels reach half a voxel beyond their center, so that far a prompt may lie."""
     sizes = np.array(geometry.shape_kji[::-1])
     inside = (voxels >= -0.5) & (voxels < sizes - 0.5)
     if inside.all():

@@ -176,7 +176,7 @@ def write_report(path: Path, report: Mapping[str, Any], draft: Draft | None = No
     lines = _NUMBERS.sub(lambda found: f"[{', '.join(found[1].split())}]".replace(",,", ","), text) + "\n"
     with draft or Draft(path) as place:
         try:
-            # A path that is no UTF-8 is written as JSON's own escapes, and read back as the same path.
+            # A path that is not UTF-8 is written as JSON's own escapes, and read back as the same path.
             place.file.write(lines.encode("utf-8", "backslashreplace"))
             place.keep()
         except OSError as error:

@@ -32,10 +32,10 @@ class Body:
     """Where the main walls of this body lie, in body half-widths."""
 
     flat: float  # depth over width
-    cavity: float  # normalised radius of the inner wall
+    cavity: float  # normalized radius of the inner wall
     spine: float  # y of the vertebral bodies
     dome: float  # z of the diaphragm
-    rho: Floats  # normalised body radius of each voxel: 1 on the skin
+    rho: Floats  # normalized body radius of each voxel: 1 on the skin
 
 
 def make_body(c: Canvas) -> Body:
@@ -186,7 +186,7 @@ def _pelvis(c: Canvas, body: Body) -> None:
 
 
 def _abdomen(c: Canvas, body: Body) -> None:
-    """Liver, spleen, kidneys and their neighbours, each jittered in place, size and presence."""
+    """Liver, spleen, kidneys and their neighbors, each jittered in place, size and presence."""
     rng, floor = c.rng, body.dome - 0.05
     plan: list[tuple[Point, Point, float]] = [
         ((floor - 0.25, -0.05, -0.38), (0.42, 0.38, 0.36), 0.15),

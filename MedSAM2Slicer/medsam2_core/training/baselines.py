@@ -39,7 +39,7 @@ class RegionGrowing:
     core: float = 0.55  # side of the seeded rectangle, of the box's
     reach: float = 0.4  # slices up and down, of the box's mean side
     multiplier: float = 2.0  # standard deviations around the mean of the seeds
-    iterations: int = 0  # after which mean and deviation are taken anew
+    iterations: int = 0  # after which mean and deviation are computed again
     smoothing_mm: float = 5.0
 
 

@@ -174,7 +174,7 @@ class Canvas:
     def organ(self, label: int, centre: Point, radii: Point, lumps: float = 0.12, gap: float = 0.0) -> None:
         """Paint an ellipsoid that shares contested ground with earlier organs along their common bisector.
 
-        Neighbours therefore touch on smooth faces, or part by a sheet of fat where `gap` is positive.
+        Neighbors therefore touch on smooth faces, or part by a sheet of fat where `gap` is positive.
         """
         found = self.ellipsoid(centre, radii, lumps=lumps)
         if found is None:

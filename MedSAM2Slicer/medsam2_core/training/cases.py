@@ -1,4 +1,4 @@
-"""Labelled volumes to measure on: read from folders, hung upright, and split into their structures."""
+"""Labeled volumes to measure on: read from folders, hung upright, and split into their structures."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _read_labels(path: Path, geometry: Geometry) -> npt.NDArray[np.integer[Any]]
 
 
 def _only(folder: Path, stem: str) -> Path:
-    """Return the one image file called `stem`; names of labels are no image."""
+    """Return the one image file called `stem`; names of labels are not an image."""
     found = [path for path in folder.glob(f"{stem}.*") if path.suffix not in _NAME_FILES]
     if len(found) != 1:
         raise VolumeError(f"{folder} needs exactly one image file called {stem}.*, it has {len(found)}.")
@@ -124,7 +124,7 @@ def _from_json(path: Path) -> dict[int, str]:
 
 
 def _from_rows(path: Path) -> dict[int, str]:
-    """First two columns; a first row whose number is none is a heading."""
+    """First two columns; a first row without a number is a heading."""
     rows = read_rows(path)
     heading = bool(rows) and not rows[0][0].isdigit()
     return {int(row[0]): row[1] for row in rows[heading:]}

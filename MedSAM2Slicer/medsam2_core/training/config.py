@@ -59,7 +59,7 @@ class TrainingConfig:
 
 
 def load_config(path: Path) -> TrainingConfig:
-    """Read a configuration. Raises `WeightsError` for a file that is none; relative folders are kept as written."""
+    """Read a configuration. Raises `WeightsError` for a file that is not one; relative folders are kept as written."""
     try:
         values: dict[str, Any] = read_json(path)
         phases = tuple(Phase(**phase) for phase in values.pop("phases"))

@@ -1,4 +1,4 @@
-"""How well a model follows the structures of labelled volumes, from prompts made of their true masks.
+"""How well a model follows the structures of labeled volumes, from prompts made of their true masks.
 
 The whole volume is the range: where an object begins and ends is for the model to find out.
 """

@@ -31,7 +31,7 @@ _LOG_EVERY = 20
 
 
 def train(config: TrainingConfig, folder: Path, device: torch.device) -> Path:
-    """Train, or go on training, in `folder`; returns the checkpoint of the averaged weights.
+    """Train, or resume training, in `folder`; returns the checkpoint of the averaged weights.
 
     Writes `state.pt` (to resume), `log.csv` and `model.pt`. A run that was interrupted loses at most `save_every`
     steps and goes on with the clips it would have seen.

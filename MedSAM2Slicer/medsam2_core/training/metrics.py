@@ -1,7 +1,7 @@
 """What is measured about a segmentation: pure functions of masks, and of confidences beside what they promise.
 
 Masks are boolean arrays (slices, rows, columns) of one shape; spacing is in mm along the same axes. A measure that has
-nothing to measure, such as recognised empty slices where no slice is empty, is None.
+nothing to measure, such as recognized empty slices where no slice is empty, is None.
 """
 
 # SimpleITK ships without type annotations.
@@ -50,7 +50,7 @@ def surface_dice(found: Mask, wanted: Mask, spacing: tuple[float, float, float],
     """Share of both surfaces that lies within `tolerance_mm` of the other one, 0 to 1; two empty masks agree fully.
 
     A surface is the voxels of a mask that touch, by a face, a voxel outside it or the volume's edge; distances go from
-    voxel centre to voxel centre. Each voxel counts once, whatever the area of its faces.
+    voxel center to voxel center. Each voxel counts once, whatever the area of its faces.
     """
     if not found.any() or not wanted.any():
         return float(found.any() == wanted.any())
@@ -74,7 +74,7 @@ def surface(mask: Mask) -> Mask:
 
 
 def distance_mm(target: Mask, spacing: Sequence[float]) -> npt.NDArray[np.float32]:
-    """Distance in mm of every pixel or voxel centre to the nearest one of `target` (2D or 3D), which is not empty.
+    """Distance in mm of every pixel or voxel center to the nearest one of `target` (2D or 3D), which is not empty.
 
     Spacing is in mm along the array's axes.
     """

@@ -1,6 +1,6 @@
 """Prompt policies: what a user would show of a structure, made from its true mask and nothing else.
 
-Slices are (rows, columns); points are (x, y) and boxes (x0, y0, x1, y1) in pixels, centres at integers.
+Slices are (rows, columns); points are (x, y) and boxes (x0, y0, x1, y1) in pixels, centers at integers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Policy:
         return Policy(text, "box", 1, int(corrected[1]))
 
     def after(self, corrections: int) -> str:
-        """Name of the policy that ends after so many corrections."""
+        """Name of the policy that ends after this many corrections."""
         first = self.name.partition("+")[0]
         return f"{first}+{corrections}" if corrections else first
 

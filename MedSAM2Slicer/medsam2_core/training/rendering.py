@@ -42,7 +42,7 @@ class Style:
     rim: Floats  # brighter (or darker) towards the label's border
     noise: float
     smear: float  # noise correlation, 0 (white) to 1
-    blur: tuple[float, float, float]  # three-tap weight of the neighbours along k, j, i
+    blur: tuple[float, float, float]  # three-tap weight of the neighbors along k, j, i
     bias: float  # log standard deviation of the bias field
     gamma: float
     streak: float
@@ -159,7 +159,7 @@ def _textured(rng: Generator, labels: Labels, style: Style) -> Floats:
 
 
 def _rim(labels: Labels, gain: Floats) -> Floats:
-    """Per voxel, the label's gain times the share of its in-plane neighbours that differ from it."""
+    """Per voxel, the label's gain times the share of its in-plane neighbors that differ from it."""
     differs = np.zeros(labels.shape, dtype=np.float32)
     for axis in (1, 2):
         edge = (np.diff(labels, axis=axis) != 0).astype(np.float32)

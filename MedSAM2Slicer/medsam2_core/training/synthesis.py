@@ -33,7 +33,7 @@ __all__ = [
 
 
 SHAPE = (40, 288, 288)
-"""Slices, rows and columns of a volume: fine enough that a rib that fills the model's image is no staircase."""
+"""Slices, rows and columns of a volume: fine enough that a rib that fills the model's image is not a staircase."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ _BOX_JITTER = 0.1  # of the box's sides, at most; each edge on its own
 
 @dataclass(frozen=True)
 class Task:
-    """What a batch of clips practises.
+    """What a batch of clips practices.
 
     `prompt` on the first slice: box, click or mask. `correction` of a later one: none; "mask", its true mask, known
     from the start as after an earlier propagation; or "click", a click where the tracked mask is wrong. `teacher` is

@@ -19,7 +19,7 @@ Generator = np.random.Generator
 
 
 class TrainingVolume(Protocol):
-    """A labelled volume (k, j, i) whose look may differ at every visit."""
+    """A labeled volume (k, j, i) whose look may differ at every visit."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The models the product knows: where their files come from, their size, checksum and licence."""
+"""The models the product knows: where their files come from, their size, checksum and license."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the catalogue.
+    """One model of the catalog.
 
     name: what the user types; title: the full name for people.
     url: where the file is downloaded from, None for a model that comes with the product.
     file: the bare file name on disk; size_bytes: its length in bytes, None where unknown.
     sha256: 64 lower-case hexadecimal digits; empty only for a bundled model that is not released yet.
-    licence: SPDX identifier or short text; licence_text: the sentences to show before a download.
-    permissive: whether the licence allows any use, so that no question is asked.
+    `licence`: SPDX identifier or short text; licence_text: the sentences to show before a download.
+    permissive: whether the license allows any use, so that no question is asked.
     config: the name for `build_model`; image_size: side of the model's square input in pixels.
     """
 
@@ -65,7 +65,7 @@ class ModelEntry:
 
 
 def models_folder() -> Path:
-    """Folder of the catalogue and the bundled weights.
+    """Folder of the catalog and the bundled weights.
 
     Raises:
         WeightsError: the installation has no such folder.
@@ -80,7 +80,7 @@ def models_folder() -> Path:
 
 
 def load_catalogue(path: Path | None = None) -> dict[str, ModelEntry]:
-    """Read the catalogue at `path` (default: the product's own) and return its entries by name, in file order.
+    """Read the catalog at `path` (default: the product's own) and return its entries by name, in file order.
 
     Raises:
         WeightsError: the file cannot be read, or an entry is not valid.

@@ -1,4 +1,4 @@
-"""Checkpoints: read safely, recognise the model from its keys and shapes, load strictly."""
+"""Checkpoints: read safely, recognize the model from its keys and shapes, load strictly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEWER = "no_obj_embed_spatial"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights and the configuration they were recognised as."""
+    """Weights and the configuration they were recognized as."""
 
     path: Path
     config: ModelConfig
@@ -44,7 +44,7 @@ def read_checkpoint(path: Path, image_size: int | None = None) -> Checkpoint:
 
 
 def detect_config(state: dict[str, Tensor], path: Path) -> ModelConfig:
-    """Recognise family and size by keys and shapes; file names are not to be trusted. `path` is for messages."""
+    """Recognize family and size by keys and shapes; file names are not to be trusted. `path` is for messages."""
     if _PATCH not in state:
         raise WeightsError(f"{path} is not a SAM 2 model (it lacks {_PATCH}): choose a SAM 2 family checkpoint.")
     numbers = {key[len(_BLOCK) :].split(".")[0] for key in state if key.startswith(_BLOCK)}

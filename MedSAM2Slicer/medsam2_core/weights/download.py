@@ -1,4 +1,4 @@
-"""A resumable download whose checksum is proven before the file gets its name. Knows nothing of the catalogue."""
+"""A resumable download whose checksum is proven before the file gets its name. Knows nothing of the catalog."""
 
 from __future__ import annotations
 

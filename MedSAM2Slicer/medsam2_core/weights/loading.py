@@ -21,7 +21,7 @@ def build_model(config_name: str, image_size: int | None = None) -> SAM2:
 
 
 def load_model(name_or_path: str | Path, device: str = "auto", image_size: int | None = None) -> SAM2:
-    """Load a model of the catalogue, by name, or a checkpoint file; ready to use on `device`.
+    """Load a model of the catalog, by name, or a checkpoint file; ready to use on `device`.
 
     `device` is auto (CUDA, then Apple's MPS, then CPU), or a device torch knows. `image_size` in pixels overrides the
     model's own. Raises `WeightsError` or `DeviceError`.
@@ -32,7 +32,7 @@ def load_model(name_or_path: str | Path, device: str = "auto", image_size: int |
 
 
 def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
-    """Return the file of a catalogue model or the given file, and the image size the catalogue wants, if any.
+    """Return the file of a catalog model or the given file, and the image size the catalog wants, if any.
 
     A text is a path if it names an existing file or looks like one (has a folder or a suffix such as .pt).
     """

@@ -13,7 +13,7 @@ from medsam2_core.weights.loading import find_weights
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A checkpoint on this machine. `name` is a catalogue name or the file's own; `source` is what to load by."""
+    """A checkpoint on this machine. `name` is a catalog name or the file's own; `source` is what to load by."""
 
     name: str
     path: Path
@@ -25,7 +25,7 @@ class ModelFile:
 
 
 def find_model(name_or_path: str) -> ModelFile:
-    """The file of a catalogue model, or the checkpoint at a path.
+    """The file of a catalog model, or the checkpoint at a path.
 
     Raises WeightsError, which says what to do, for an unknown name, a model that is not on this machine, or no file.
     """

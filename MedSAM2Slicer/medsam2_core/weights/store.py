@@ -29,7 +29,7 @@ class WeightsStore:
     """Finds, fetches, checks and removes model files.
 
     folder: where fetched files are kept (default: `user_folder()`).
-    catalogue: the known models by name (default: the product's).
+    `catalogue`: the known models by name (default: the product's).
     bundled_folder: where the files that come with the product lie (default: `models_folder()`).
     patience: how long a download bears with a bad line.
 
@@ -79,12 +79,12 @@ class WeightsStore:
         cancel: Cancellation | None = None,
         accept_licence: bool = False,
     ) -> Path:
-        """Fetch the model `name` unless it is here, and return its file. A broken download is gone on with.
+        """Fetch the model `name` unless it is here, and return its file. An interrupted download resumes.
 
-        `accept_licence` is the user's yes to `ModelEntry.licence_text`; a permissive licence needs none.
+        `accept_licence` is the user's yes to `ModelEntry.licence_text`; a permissive license needs none.
 
         Raises:
-            WeightsError: licence not accepted, or network, disk or checksum trouble.
+            WeightsError: license not accepted, or network, disk or checksum trouble.
             Cancelled: `cancel` asked to stop; what has arrived is kept.
         """
         entry = find_entry(self.catalogue, name)
@@ -103,10 +103,10 @@ class WeightsStore:
     def import_file(self, path: Path, name: str | None = None) -> str:
         """Copy a model file that was fetched by other means into the store and return its model's name.
 
-        The file is recognised by its content; `name` says which model it must be.
+        The file is recognized by its content; `name` says which model it must be.
 
         Raises:
-            WeightsError: it cannot be read, or it is not (that) model of the catalogue, byte by byte.
+            WeightsError: it cannot be read, or it is not (that) model of the catalog, byte by byte.
         """
         if name is not None:
             find_entry(self.catalogue, name)
@@ -142,7 +142,7 @@ class WeightsStore:
         """Read the whole file of the model `name` and compare its checksum with the catalogue's.
 
         Raises:
-            WeightsError: the file is missing, unreadable or damaged, or the catalogue has no checksum for it.
+            WeightsError: the file is missing, unreadable or damaged, or the catalog has no checksum for it.
         """
         entry = find_entry(self.catalogue, name)
         path = self.path(name)

@@ -54,7 +54,7 @@ class ResponseBody:
 
     def _read(self, limit: int) -> bytes:
         try:
-            # read1 returns what has arrived: on a slow line read() would hold back progress and cancelling.
+            # read1 returns what has arrived: on a slow line read() would hold back progress and canceling.
             return self._response.read1(limit)
         except (OSError, HTTPException) as error:
             raise TransferInterruptedError(_reason(error)) from error

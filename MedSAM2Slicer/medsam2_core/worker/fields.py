@@ -41,7 +41,7 @@ def result_number(header: Header, name: str) -> float:
 
 
 def numbers(header: Header, name: str, count: int) -> tuple[float, ...]:
-    """So many finite numbers."""
+    """A list of `count` finite numbers."""
     values = items(header, name)
     if len(values) != count:
         _refuse(name, values)

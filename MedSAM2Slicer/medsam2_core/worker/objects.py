@@ -34,7 +34,7 @@ def objects_to_wire(objects: Iterable[RunObject], payloads: list[Buffer]) -> lis
 def objects_from_wire(frame: Frame, shape: SliceShape) -> list[RunObject]:
     """Objects of a request on slices of `shape` (rows, columns), each with its points of a slice in one prompt.
 
-    Raises WorkerError for what is no such message and PromptError for labels that are none or come twice.
+    Raises WorkerError for what is not such a message and PromptError for labels that are not valid or come twice.
     """
     objects = [_object(item, frame, shape) for item in fields.objects(frame.header, "objects")]
     labels = [item.segment.label for item in objects]

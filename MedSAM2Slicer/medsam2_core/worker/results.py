@@ -61,7 +61,7 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class Propagated:
-    """How a propagation, or drawing again, ended after so many `rounds`, for the objects that took part.
+    """How a propagation or redrawing ended, after `rounds`, for the objects that took part.
 
     Slices that an object's record does not list are empty.
     """
@@ -78,7 +78,7 @@ class Propagated:
 
     @staticmethod
     def from_wire(header: Header, slices: int) -> Propagated:
-        """Read a result on a volume of so many slices. Raises WorkerError."""
+        """Read a result on a volume of `slices` slices. Raises WorkerError."""
         objects = tuple(_record(item, slices) for item in fields.objects(header, "objects"))
         cancelled, seconds = fields.flag(header, "cancelled"), fields.number(header, "seconds")
         return Propagated(cancelled, seconds, objects, fields.whole(header, "rounds"))

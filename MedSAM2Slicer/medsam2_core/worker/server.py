@@ -27,7 +27,7 @@ def serve(make_backend: Callable[[], Backend]) -> int:
     """Speak the protocol on stdin and stdout until the client ends it; the exit code.
 
     `make_backend` is called after the greeting, since importing torch takes a second or more. Raises WorkerError if
-    the client sends what is no request. SIGTERM ends the process with code 0, as the client does by going away.
+    the client sends what is not a request. SIGTERM ends the process with code 0, as the client does by going away.
     """
     incoming, outgoing = claim_standard_streams()
     signal.signal(signal.SIGTERM, _leave)
@@ -99,7 +99,7 @@ class Server:
 
 
 def _described(error: Exception) -> Header:
-    """The error as the client sees it; one that nobody expected is logged in full."""
+    """The error as the client sees it; an unexpected one is logged in full."""
     if isinstance(error, MedSAM2Error):
         return {"error": type(error).__name__, "message": str(error)}
     traceback.print_exception(error, file=sys.stderr)

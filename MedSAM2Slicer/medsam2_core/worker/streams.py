@@ -76,7 +76,7 @@ class Inbox:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
 
     def requests(self) -> Iterator[Frame]:
-        """Requests until the other side says bye or goes away. Raises WorkerError if it sent what is no frame."""
+        """Requests until the other side says bye or goes away. Raises WorkerError if it sent what is not a frame."""
         while (frame := self._queue.get()) is not None and not self._closed:
             yield frame
         if self._problem is not None:

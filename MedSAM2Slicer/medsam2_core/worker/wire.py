@@ -62,7 +62,7 @@ class Decoder:
         return bool(self._bytes) or not isinstance(self._part, _Prefix)
 
     def feed(self, data: Buffer) -> list[Frame]:
-        """Frames that `data` completes. Raises WorkerError for bytes that are no frame; the stream is lost then."""
+        """Frames that `data` completes. Raises WorkerError for bytes that are not a frame; the stream is lost then."""
         frames: list[Frame] = []
         view = memoryview(data)
         while self._complete(frames) or len(view):

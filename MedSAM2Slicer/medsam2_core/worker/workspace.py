@@ -215,7 +215,7 @@ class Workspace:
         return "The graphics card's memory ran out: the model runs on the processor from now on, which is slower."
 
     def _reopen(self) -> None:
-        """Load the model again and open all sessions anew; what they had drawn is gone."""
+        """Load the model again and reopen all sessions; what they had drawn is gone."""
         specs = {key: opened.spec for key, opened in self._sessions.items()}
         self._sessions.clear()
         self._model = self._load()

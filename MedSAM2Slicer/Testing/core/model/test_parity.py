@@ -31,7 +31,7 @@ def _mask() -> np.ndarray:
 
 
 def _volume(seed: int = 0) -> np.ndarray:
-    """Slices that resemble their neighbours, as in a volume."""
+    """Slices that resemble their neighbors, as in a volume."""
     rng = np.random.default_rng(seed)
     slices = np.cumsum(rng.normal(size=(SLICES, 8, 8)), axis=0)
     smooth = torch.nn.functional.interpolate(torch.tensor(slices)[:, None], (SIZE, SIZE), mode="bicubic")[:, 0].numpy()

@@ -35,7 +35,7 @@ def placed(place: Tensor, points: Tensor) -> Tensor:
 
 
 def centre(mask: Tensor) -> Tensor:
-    """Centre of a mask in the slice's own coordinates, -1 to 1."""
+    """Center of a mask in the slice's own coordinates, -1 to 1."""
     rows, columns = mask.nonzero(as_tuple=True)
     high, wide = mask.shape
     return torch.stack([2 * (columns.float().mean() + 0.5) / wide - 1, 2 * (rows.float().mean() + 0.5) / high - 1])

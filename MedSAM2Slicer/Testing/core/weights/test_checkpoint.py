@@ -1,4 +1,4 @@
-"""Checkpoints: recognised by keys and shapes, loaded strictly, and never trusted."""
+"""Checkpoints: recognized by keys and shapes, loaded strictly, and never trusted."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def _unit_vectors(cosines: Sequence[float], path: Path) -> tuple[Triple, Triple]
     row, column = (cosines[0], cosines[1], cosines[2]), (cosines[3], cosines[4], cosines[5])
     across = sum(a * b for a, b in zip(row, column, strict=True))
     if max(abs(math.hypot(*row) - 1), abs(math.hypot(*column) - 1), abs(across)) > 1e-3:
-        raise _damaged(path, f"ImageOrientationPatient {list(cosines)} is no pair of unit vectors at right angles")
+        raise _damaged(path, f"ImageOrientationPatient {list(cosines)} is not a pair of unit vectors at right angles")
     return row, column
 
 

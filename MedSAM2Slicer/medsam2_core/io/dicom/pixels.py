@@ -51,8 +51,8 @@ class _Table:
 def read_values(frames: Sequence[Frame]) -> Array:
     """Values (frame, row, column) of slices of one shape, in HU or the scanner's unit.
 
-    Whole numbers stay whole, in the smallest type that holds them all. Padding, which is no part of the image, gets the
-    lowest value that is. Raises VolumeError for pixels that are missing, cut short, in color or compressed in a way
+    Whole numbers stay whole, in the smallest type that holds them all. Padding, which is not part of the image, gets
+    the lowest value that is. Raises VolumeError for pixels that are missing, cut short, in color or compressed in a way
     that cannot be undone.
     """
     slices: list[Array] = [np.empty(0)] * len(frames)

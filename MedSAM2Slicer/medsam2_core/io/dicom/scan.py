@@ -92,7 +92,7 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def _refuse_damaged(others: Sequence[tuple[Path, bytes]], found: Sequence[Path]) -> None:
-    """Raise VolumeError for a file that should be a slice, by its name or its neighbours, but is no DICOM."""
+    """Raise VolumeError for a file that should be a slice, by its name or its neighbors, but is not DICOM."""
     patterns = {_pattern(path) for path in found}
     without_suffix = {path.parent for path in found if not path.suffix or path.suffix[1:].isdigit()}
     for path, head in others:
