@@ -8,12 +8,13 @@ VIEWS := .venv-views
 # The files of tests are shared among processes, one a core; each is as big as a program that has loaded torch.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 
-.PHONY: help demo accuracy corrections oblique ablation mainthread fuzz pictures map test slicer-test lint clean
+.PHONY: help demo accuracy benchmark corrections oblique ablation mainthread fuzz pictures map test slicer-test lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo        segment three organs in a chest CT (see demo/)"
 	@echo "make accuracy    measure the starter on that CT (writes docs/accuracy.md)"
+	@echo "make benchmark   compare speed and memory with other programs (writes docs/performance.md)"
 	@echo "make corrections measure what corrections change (writes docs/corrections.md)"
 	@echo "make oblique     compare tilted slices with axial ones (writes docs/oblique.md)"
 	@echo "make ablation    compare memory banks (writes docs/memory-ablation.md)"
@@ -32,6 +33,9 @@ demo: $(VENV)/ready-demo
 
 accuracy: $(VENV)/ready-dev
 	$(BIN) benchmarks/accuracy.py
+
+benchmark: $(VENV)/ready-dev
+	$(BIN) benchmarks/speed.py $(if $(QUICK),--quick)
 
 corrections: $(VENV)/ready-dev
 	$(BIN) benchmarks/corrections.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,7 +27,18 @@ class Conditioning:
     """A prompted slice of one object: what is drawn there and what is remembered."""
 
     drawn: DrawnSlice
-    memory: Memory
+    index: int
+    propagator: Propagator
+    embedding: Tensor  # (hidden_dim, g, g)
+    pointer: Tensor  # (hidden_dim,)
+
+    @cached_property
+    @torch.inference_mode()
+    def memory(self) -> Memory:
+        """What is remembered; encoded when a track first asks for it, since a preview needs none."""
+        score = torch.tensor([self.drawn.object_score], device=self.embedding.device)
+        encoded = self.propagator.encoded(self.embedding[None], self.drawn.logits[None], score, prompted=True)
+        return Memory(self.index, encoded[0], self.embedding, self.pointer, self.drawn.confidence)
 
 
 @torch.inference_mode()
@@ -108,7 +120,5 @@ def _corrected(config: ModelConfig, region: Region, before: Tensor, prompts: Sli
 def _conditioning(
     propagator: Propagator, index: int, region: Region, features: ImageFeatures, output: SliceOutput
 ) -> Conditioning:
-    encoded = propagator.encoded(features, output, prompted=True)
     (drawn,), _, _ = propagator.read([(index, region)], output)
-    memory = Memory(index, encoded[0], features.embedding[0], output.pointer[0], drawn.confidence)
-    return Conditioning(drawn, memory)
+    return Conditioning(drawn, index, propagator, features.embedding[0], output.pointer[0])

@@ -20,7 +20,7 @@ from medsam2_core.embeddings import EmbeddingCache, View
 from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
 from medsam2_core.memory_bank import Memory, MemoryBank
-from medsam2_core.model import SAM2, ImageFeatures, SliceOutput, SlicePrompts
+from medsam2_core.model import SAM2, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
 from medsam2_core.prompts import SURE_LOGIT
 from medsam2_core.readback import read_back
@@ -171,7 +171,7 @@ class Propagator:
         ]
         fused = self.model.recall(features.embedding, recalls)
         output = self.model.decode(fused, features, self._carried(tracks, views), self.model.config.multimask_tracking)
-        encoded = self.encoded(features, output, prompted=False)
+        encoded = self.encoded(features.embedding, output.logits, output.object_score, prompted=False)
         likeness = [track.bank.likeness(memory) for track, memory in zip(tracks, encoded, strict=True)]
         drawn, masks, likenesses = self.read(views, output, likeness)
         answers = []
@@ -215,9 +215,9 @@ class Propagator:
             return logits
         return region.cut(seen.paste(logits, *self.stack.shape(index)), self.model.config.mask_size)
 
-    def encoded(self, features: ImageFeatures, output: SliceOutput, prompted: bool) -> Tensor:
-        """Encode a batch of answers as memories (B, memory_dim, g, g)."""
-        encoded = self.model.memorise(features.embedding, output.logits, output.object_score, prompted)
+    def encoded(self, embedding: Tensor, logits: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
+        """Encode a batch of answers as memories (B, memory_dim, g, g); arguments as of `SAM2.memorise`."""
+        encoded = self.model.memorise(embedding, logits, object_score, prompted)
         # bfloat16, as the reference keeps them: half the memory, and equal numbers.
         return encoded.to(torch.bfloat16)
 

@@ -370,3 +370,25 @@ def test_a_still_zoomed_view_encodes_each_slice_once(make: Make, discs: Any) -> 
     once = session.encoder_runs
     run(session, first=4, last=7)
     assert session.encoder_runs == once == 3
+
+
+@pytest.mark.parametrize("kind", ["points", "box", "mask"])
+def test_a_preview_remembers_nothing_and_a_run_each_prompt_once(
+    make: Make, discs: Any, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    model, prompted = fakes.FakeModel(), list[bool]()
+    memorise = model.memorise
+
+    def counted(*given: Any) -> Any:
+        prompted.append(given[-1])
+        return memorise(*given)
+
+    monkeypatch.setattr(model, "memorise", counted)
+    session = make(model, memory="recency")
+    discs.prompt(session, kind, "dark", 4)
+    session.predict_slice(4)
+    assert not prompted
+    run(session)
+    run(session)
+    assert prompted.count(True) == 1
+    assert prompted.count(False) == 2 * 6  # rounds to the last slice, which is farther than the first

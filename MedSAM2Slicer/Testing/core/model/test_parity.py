@@ -11,6 +11,7 @@ import torch
 
 import medsam2_core as m2
 from medsam2_core.model import ABSENT_LOGIT, SAM2
+from sam2_reference import reference_state
 
 SIZE = 96  # the smallest whose memories still have a few tokens, so that all eight models run in minutes
 SLICES = 12
@@ -56,38 +57,13 @@ def _pair(build_reference: Build, name: str, image_size: int, object_bias: float
     return reference, ours
 
 
-def _reference_state(predictor: Any, volume: np.ndarray) -> dict[str, Any]:
-    """What `init_state` makes of a folder of JPEG files, without the loss of JPEG."""
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    images = torch.from_numpy(volume).float()[:, None].expand(-1, 3, -1, -1) / 255
-    per_object = (
-        "point_inputs_per_obj",
-        "mask_inputs_per_obj",
-        "output_dict_per_obj",
-        "temp_output_dict_per_obj",
-        "frames_tracked_per_obj",
-        "cached_features",
-        "constants",
-        "obj_id_to_idx",
-        "obj_idx_to_id",
-    )
-    return {
-        "images": (images - mean[:, None, None]) / std[:, None, None],
-        "num_frames": len(volume),
-        "video_height": volume.shape[1],
-        "video_width": volume.shape[2],
-        "device": torch.device("cpu"),
-        "storage_device": torch.device("cpu"),
-        "offload_video_to_cpu": False,
-        "offload_state_to_cpu": False,
-        "obj_ids": [],
-        **{key: {} for key in per_object},
-    }
+def _reference_state(volume: np.ndarray) -> dict[str, Any]:
+    return reference_state(volume, torch.from_numpy(volume).float() / 255)
 
 
 def _run_reference(predictor: Any, volume: np.ndarray, direction: str) -> np.ndarray:
     """Logits (slices, objects, rows, columns) of the reference; slices not reached stay NaN."""
-    state = _reference_state(predictor, volume)
+    state = _reference_state(volume)
     start = START[direction]
     predictor.add_new_points_or_box(state, start, 1, points=np.array([CLICK], np.float32), labels=np.array([1]))
     predictor.add_new_points_or_box(state, start, 2, box=np.array(BOX, np.float32))
@@ -173,7 +149,7 @@ def test_full_size_agrees(build_reference: Build) -> None:
     reference, ours = _pair(build_reference, "sam2.1_hiera_tiny", 1024, object_bias=8.0)
     volume = torch.nn.functional.interpolate(torch.tensor(_volume()[:2])[:, None].float(), (1024, 1024))[:, 0]
     with torch.inference_mode():
-        expected = reference.forward_image(_reference_state(reference, volume.numpy())["images"])
+        expected = reference.forward_image(_reference_state(volume.numpy())["images"])
         found = ours.encode(volume[:, None] / 255)
     for theirs, mine in zip(expected["backbone_fpn"], (found.stride4, found.stride8, found.embedding), strict=True):
         assert (theirs - mine).abs().max() <= TOLERANCE
