@@ -28,8 +28,22 @@ MAY_IMPORT = {
     "run": {"basics", "files", "image", "io"},
     "api": {"basics", "image", "session", "weights"},
     "training": {"basics", "files", "image", "io", "model", "session", "weights"},
+    "speed": {"api", "basics", "image", "model"},
     "worker": {"basics", "image", "model", "run", "session", "weights"},
-    "cli": {"api", "basics", "files", "image", "io", "run", "session", "training", "weights", "worker"},
+    "cli": {
+        "api",
+        "basics",
+        "files",
+        "image",
+        "io",
+        "model",
+        "run",
+        "session",
+        "speed",
+        "training",
+        "weights",
+        "worker",
+    },
 }
 # `python -m medsam2_core.worker` is a command line too.
 ENTRANCE = "worker.__main__"
