@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import slicer
@@ -14,11 +15,13 @@ from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.driving import driveToEnd
 from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.passing import Lane, Leg, Pass
 from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.regions import roiMask
+from MedSAM2SlicerLib.running import Progress
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
 from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
 from MedSAM2SlicerLib.slicedvolume import SlicedVolume
@@ -73,27 +76,19 @@ def process(
     objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT_ID}, {})
     span = _range(options, placed, sliced.slicing.count)
     rules = options.stopRules(_inside(sliced, segmentationNode, (stop or {}).get(_INSIDE)))
-    session = volume.openSession(client, f"console/{segmentationNode.GetID()}/{segmentId}", options)
-    target = Target(segmentationNode, segmentId)
+    target, owner = Target(segmentationNode, segmentId), f"console/{segmentationNode.GetID()}/{segmentId}"
     target.turn(volume, options.stack)
     lane, work = Lane(options, objects, rules), target.segmentWork(volume, options.stack)
     work.states.sources |= {one.source.segmentId for one in placed if one.source.segmentId is not None}
-    running = Pass(target, volume, [Leg(lane, span, [work])])
+    run = Pass(target, volume, [Leg(lane, span, [work])], partial(volume.openSession, client, owner))
 
-    def onStep(step: Step) -> None:
-        reached = running.write(step)
+    def onStep(_step: Step, reached: Progress) -> None:
         if progress is not None:
             progress(reached.done, reached.planned)
 
-    call = running.ask(client, session, onStep)
     try:
-        running.settle(call.wait(), client.modelFacts)
-        running.finish()
-    except BaseException:  # Ctrl+C too: what is drawn stays, in a segment that can be used
-        running.breakOff()
-        raise
+        driveToEnd(run, client, onStep)
     finally:
-        call.cancel()
         volume.close(client)
     return segmentationNode
 

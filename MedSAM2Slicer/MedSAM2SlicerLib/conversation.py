@@ -1,4 +1,4 @@
-"""The controller's exchange with the worker: one request at a time, and answers to abandoned ones go nowhere."""
+"""An exchange with the worker: one request at a time, and answers to abandoned ones go nowhere."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from MedSAM2SlicerLib.faults import attempt
 
 
 class Conversation:
-    """Holds the request that is on its way, and the slice whose preview is `later` to be asked for."""
+    """Holds the request that is on its way, and the slice whose preview is `later` to be asked for.
 
-    def __init__(self) -> None:
+    Slots are called by `call`, so that the worker's next message is delivered whatever becomes of the one before.
+    """
+
+    def __init__(self, call: Callable[..., object] = attempt) -> None:
+        self._callSlot = call
         self.later: int | None = None
         self._call: Call | None = None
         self._generation = 0
@@ -34,7 +38,7 @@ class Conversation:
                 return
             if last:
                 self._call = None
-            attempt(slot, *values)  # the worker's next message is delivered whatever becomes of this one
+            self._callSlot(slot, *values)
 
         return ifCurrent
 

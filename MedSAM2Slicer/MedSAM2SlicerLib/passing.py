@@ -1,8 +1,8 @@
-"""One pass of the worker over one or several segments: from the undo state before it to the notes that it leaves."""
+"""Runs (`driving.Run`) over one or several segments: from the undo state before them to the notes that they leave."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,15 @@ from MedSAM2SlicerLib.runrecord import noteCut
 from MedSAM2SlicerLib.segments import segmentVolumeMl
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.signal import Slot
-from MedSAM2SlicerLib.slicestates import SliceReview
+from MedSAM2SlicerLib.slicestates import Cut, SliceReview
 from MedSAM2SlicerLib.target import Target
-from MedSAM2SlicerLib.transports import nothing
 from MedSAM2SlicerLib.volumeinuse import VolumeInUse
 
 Span = tuple[int, int]
 """Slices first <= index < last."""
+
+OpenSession = Callable[[RunOptions], str]
+"""Has the worker know the session that a run with these options needs; returns its key."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class Pass:
     Each is a run of its own, for the worker and in the records. One undo state holds all of them.
     """
 
-    def __init__(self, target: Target, volume: VolumeInUse, legs: Sequence[Leg]) -> None:
-        self._target, self._volume = target, volume
+    def __init__(self, target: Target, volume: VolumeInUse, legs: Sequence[Leg], openSession: OpenSession) -> None:
+        self._target, self._volume, self._openSession = target, volume, openSession
         self._legs, self._results = list(legs), list[Propagated]()
         self._stops = set[str]()  # of this pass
         self._works = {work.objectId: work for leg in legs for work in leg.works}
@@ -95,19 +97,12 @@ class Pass:
         """Whether another leg follows the one that was settled last."""
         return bool(self._legs) and not self._results[-1].cancelled
 
-    @property
-    def options(self) -> RunOptions:
-        """How the next leg runs."""
-        return self._legs[0].lane.options
-
-    def ask(
-        self, client: WorkerClient, session: str, onStep: Slot, onDone: Slot = nothing, onError: Slot = nothing
-    ) -> Call:
-        """Have the worker go through the next leg; `session` is one of its `options`."""
+    def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
+        """Have the worker go through the next leg."""
         leg, lane = self._legs[0], self._legs[0].lane
-        direction, only = lane.options.direction, leg.objectIds
+        session, direction = self._openSession(lane.options), lane.options.direction
         return client.propagate(
-            session, lane.objects, *leg.span, direction, lane.stop, onStep, onDone, onError, only=only
+            session, lane.objects, *leg.span, direction, lane.stop, onStep, onDone, onError, only=leg.objectIds
         )
 
     def write(self, step: Step) -> Progress:
@@ -198,11 +193,12 @@ class Redraw:
         target: Target,
         volume: VolumeInUse,
         legs: Sequence[Leg],
-        cut: tuple[float, float],
+        openSession: OpenSession,
+        cut: Cut,
         isStep: bool,
     ) -> None:
         self.works = [work for leg in legs for work in leg.works]
-        self._target, self._cut, self._left = target, cut, list(legs)
+        self._target, self._openSession, self._cut, self._left = target, openSession, cut, list(legs)
         self._running = Running(
             {
                 work.objectId: SegmentRun(
@@ -220,17 +216,11 @@ class Redraw:
         """Whether another segment follows the one that was settled last."""
         return bool(self._left)
 
-    @property
-    def options(self) -> RunOptions:
-        """See `Pass.options`."""
-        return self._left[0].lane.options
-
-    def ask(
-        self, client: WorkerClient, session: str, onStep: Slot, onDone: Slot = nothing, onError: Slot = nothing
-    ) -> Call:
+    def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker draw the next one."""
-        (objectId,) = self._left[0].objectIds
-        return client.redraw(session, self._left[0].lane.objects, objectId, *self._cut, onStep, onDone, onError)
+        leg, (objectId,) = self._left[0], self._left[0].objectIds
+        session = self._openSession(leg.lane.options)
+        return client.redraw(session, leg.lane.objects, objectId, *self._cut, onStep, onDone, onError)
 
     def write(self, step: Step) -> Progress:
         """See `Pass.write`."""

@@ -8,12 +8,14 @@ from functools import partial
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
-from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
+from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.conversation import Conversation
+from MedSAM2SlicerLib.driving import drive
+from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.passing import Pass, Redraw
-from MedSAM2SlicerLib.running import tellEmptied, whyEmpty
+from MedSAM2SlicerLib.running import Progress, tellEmptied, whyEmpty
 from MedSAM2SlicerLib.segmentwork import SegmentWork
 from MedSAM2SlicerLib.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.workplace import Workplace
@@ -54,12 +56,12 @@ class Runner:
         with self._signals.telling():
             work = self._workplace.ensuredWork()
             self._workplace.lookAtVolume()
-            session = self._workplace.openSession(self._client, self._workplace.optionsHere())
+            session = self._openSession(self._workplace.optionsHere())
             work.noticeEdits(self._workplace.edits.written)
             work.keepStack()
             objects = self._workplace.plan().objects([work], work.stack, opened=sliceIndex)
             onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
-            onError = self._talk.current(self._onError)
+            onError = self._talk.current(self.failed)
             self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def dropPreview(self, indexes: Collection[int] | None = None) -> None:
@@ -81,14 +83,14 @@ class Runner:
             work.noticeEdits(self._workplace.edits.written)
         legs = self._workplace.plan().legs(works)
         self.abandon()
-        self._start(Pass(self._workplace.target, self._workplace.volume, legs))
+        self._start(Pass(self._workplace.target, self._workplace.volume, legs, self._openSession))
 
     def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool) -> None:
         """Draw segments anew from what the worker has kept. Raises MedSAM2Error if that is gone."""
         self.abandon()
         self._workplace.lookAtVolume()
         legs = self._workplace.plan().legsToRedraw(works)
-        self._start(Redraw(self._workplace.target, self._workplace.volume, legs, cut, isStep))
+        self._start(Redraw(self._workplace.target, self._workplace.volume, legs, self._openSession, cut, isStep))
 
     @property
     def ran(self) -> Sequence[SegmentWork]:
@@ -107,48 +109,34 @@ class Runner:
         self._talk.leave()
         return self._breakOff()
 
-    def _start(self, run: Pass | Redraw) -> None:
-        self._run = run
-        self._signals.busyChanged.emit(True)
-        self._ask(run)
-
-    def _ask(self, run: Pass | Redraw) -> None:
-        """Have the worker do what comes next in a run."""
-        session, current = self._workplace.openSession(self._client, run.options), self._talk.current
-        onStep, onDone = current(partial(self._onStep, run), last=False), current(partial(self._onDone, run))
-        self._talk.ask(lambda: run.ask(self._client, session, onStep, onDone, current(self._onError)))
-
-    def _onStep(self, run: Pass | Redraw, step: Step) -> None:
-        try:
-            progress = run.write(step)
-        except MedSAM2Error as error:  # the segment is gone: nothing later could be written either
-            self.abandon()
-            self._signals.failed.emit(str(error))
-            return
+    def stepped(self, step: Step, progress: Progress) -> None:
+        """See `driving.Follower`, as of the two that follow."""
         self._signals.progressed.emit(progress)
         self._signals.sliceDrawn.emit(step.slice_index)
 
-    def _onDone(self, run: Pass | Redraw, result: Propagated) -> None:
-        try:
-            run.settle(result, self._client.modelFacts)
-            if run.goesOn:
-                self._ask(run)
-                return
-            summary = run.finish()
-        except MedSAM2Error as error:
-            self._onError(error)
-            return
-        self._ran, self._run, later = run.works, None, self._talk.takeLater()
+    def ended(self, summary: str) -> None:
+        """The run is over: the preview that waited for that is next."""
+        run, self._run, later = self._run, None, self._talk.takeLater()
+        self._ran = () if run is None else run.works
         self._workplace.target.noteGonePrompts(self._workplace.volume)
         self._tellEnd()
         if summary:
             self._signals.finished.emit(summary)
         self.preview(later)
 
-    def _onError(self, error: MedSAM2Error) -> None:
+    def failed(self, error: MedSAM2Error) -> None:
+        """The run, or a preview, came to nothing; that it was cancelled needs no words."""
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
+
+    def _start(self, run: Pass | Redraw) -> None:
+        self._run = run
+        self._signals.busyChanged.emit(True)
+        drive(run, self._client, self._talk, self)
+
+    def _openSession(self, options: RunOptions) -> str:
+        return self._workplace.openSession(self._client, options)
 
     def _breakOff(self) -> bool:
         ended, self._run = self._run, None

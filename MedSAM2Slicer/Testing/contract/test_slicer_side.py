@@ -123,3 +123,12 @@ def test_every_widget_that_the_code_names_is_in_the_ui_file() -> None:
     used = {name: source.name for source in SOURCES for name in _widgets_used(source)}
     assert used
     assert {name: file for name, file in used.items() if name not in names} == {}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_private_members_are_touched_by_their_own_class_alone(path: Path) -> None:
+    for scope in ast.parse(path.read_text(encoding="utf-8")).body:
+        touched = [one for one in ast.walk(scope) if isinstance(one, ast.Attribute) and re.match("_[^_]", one.attr)]
+        own = {one.attr for one in touched if ast.unparse(one.value) == "self"}
+        others = {ast.unparse(one) for one in touched if one.attr not in own and ast.unparse(one.value) != "super()"}
+        assert not others, f"line {scope.lineno}"

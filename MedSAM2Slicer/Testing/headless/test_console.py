@@ -108,6 +108,25 @@ def test_every_argument_reaches_the_worker(nodes: Any) -> None:
     assert {prompt.slice_index for prompt in fake.objects[1][0].prompts} == {1, 2, 3, 4, 5}
 
 
+def test_whoever_breaks_it_off_keeps_what_is_drawn(nodes: Any) -> None:
+    volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
+
+    def breakOff(done: int, _planned: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        console.process(fake, volume, points=ijkToWorld(volume, [[4, 4, 3]]).tolist(), progress=breakOff)
+    assert fake.calls[-1].isFinished  # cancelled
+    assert not fake.volumes
+    (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    segmentId = segmentation.GetSegmentation().GetNthSegmentID(0)
+    assert segmentMask(segmentation, segmentId, volume).any(axis=(1, 2)).tolist() == [0, 0, 0, 1, 1, 0, 0]
+    assert loadRun(segmentation, segmentId) is None
+    console.process(fake, volume, segmentation, segmentId, points=ijkToWorld(volume, [[4, 4, 3]]).tolist())
+    assert loadRun(segmentation, segmentId) is not None
+
+
 def test_a_segment_is_found_by_its_exact_name_and_never_by_luck(nodes: Any) -> None:
     volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
     point = ijkToWorld(volume, [[4, 4, 3]]).tolist()

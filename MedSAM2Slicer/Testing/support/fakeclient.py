@@ -42,13 +42,6 @@ class FakeCall:
         self.isFinished = True
         self.onError(error)
 
-    def wait(self) -> Any:
-        while self.steps and not self.isFinished:
-            self.step()
-        result = self.client.result(False)
-        self.isFinished = True
-        return result
-
 
 class FakeClient:
     """Draws a square that shrinks with the distance from slice `middle`; `gone` slices are left empty."""
@@ -93,6 +86,14 @@ class FakeClient:
 
     def tick(self) -> None:
         self.ticks += 1
+
+    def pump(self, seconds: float) -> None:
+        """Go on with the propagation asked for last."""
+        call = self.calls[-1]
+        if call.steps:
+            call.step()
+        else:
+            call.finish()
 
     def mask(self, index: int) -> Any:
         mask = np.zeros(self.shape, dtype=bool)

@@ -21,7 +21,7 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
 from MedSAM2SlicerLib import requests
-from MedSAM2SlicerLib.client import State
+from MedSAM2SlicerLib.callqueue import State
 
 
 def test_predict_gives_the_mask_of_the_stored_slice(make_client, volume, block) -> None:
@@ -237,7 +237,7 @@ def test_another_command_takes_over(make_client, block) -> None:
     client = make_client(["no-such-program"])
     with pytest.raises(WorkerError, match="no-such-program"):
         client.predict("s", 5, [block]).wait()
-    client.setCommand(make_client()._command)
+    client.setCommand(make_client()._queue._command)
     assert client.predict("s", 5, [block]).wait()
 
 

@@ -127,7 +127,7 @@ def test_what_a_lost_worker_had_kept_is_lost_until_all_of_it_is_propagated_again
 def test_with_a_real_worker_killed_between_a_propagation_and_its_correction(make_client, volume, block) -> None:
     client = make_client()
     client.propagate("s", [block], 0, 12).wait()
-    os.kill(client._connection._transport._process.pid, signal.SIGKILL)
+    os.kill(client._queue._connection._transport._process.pid, signal.SIGKILL)
     corrected = RunObject(block.segment, (*block.prompts, PointsPrompt(8, ((1.0, 1.0),), (False,))))
     while client.state.value != "stopped":
         client.pump(0.05)

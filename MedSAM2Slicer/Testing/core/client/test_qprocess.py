@@ -17,7 +17,8 @@ import pytest
 from patience import CEILING
 
 from medsam2_core.errors import WorkerError
-from MedSAM2SlicerLib.client import State, WorkerClient
+from MedSAM2SlicerLib.callqueue import State
+from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.growing import GrowingArray
 
 QtCore = pytest.importorskip("PySide6.QtCore", reason="needs PySide6: pip install PySide6-Essentials")
@@ -52,7 +53,7 @@ def make(transport: Any, make_client: Any, tmp_path: Path, volume: Any) -> Itera
     clients = []
 
     def client(command: list[str] | None = None, *words: object, **options: Any) -> WorkerClient:
-        command = [*(command or make_client()._command), *map(str, words)]
+        command = [*(command or make_client()._queue._command), *map(str, words)]
         client = WorkerClient(transport, command, tmp_path / "qt.log", **options)
         client.setModel("fake")
         client.setVolume("ct", volume)
@@ -133,7 +134,7 @@ def test_killed_it_comes_back(make, block) -> None:
     call = client.propagate("s", [block], 0, 12, onStep=steps.append)
     while len(steps) < 2:
         client.pump(0.05)
-    os.kill(client._connection._transport._process.processId(), signal.SIGKILL)
+    os.kill(client._queue._connection._transport._process.processId(), signal.SIGKILL)
     assert len(call.wait().objects[0].slices) == 12
     assert reasons == ["The model process was ended by signal 9: A library printed this to stdout."]
 
@@ -142,7 +143,7 @@ def test_it_says_good_bye_without_running_the_event_loop(make, block) -> None:
     """Slicer stops it while its windows are being destroyed."""
     client, events = make(), []
     client.predict("s", 5, [block]).wait()
-    process = client._connection._transport._process
+    process = client._queue._connection._transport._process
     QtCore.QTimer.singleShot(0, lambda: events.append("delivered"))
     client.stop()
     assert not events

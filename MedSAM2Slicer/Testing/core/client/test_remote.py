@@ -127,11 +127,11 @@ def test_a_broken_connection_is_mended_and_the_remote_worker_ends(
     client = make_client(server.command(f"{FAKE_WORKER} 0.05"))
     reasons, steps, pids = [], [], []
     client.restarted.connect(reasons.append)
-    monkeypatch.setattr(client, "greeted", lambda hello: (pids.append(hello["pid"]), client._advance()))
+    monkeypatch.setattr(client._queue, "greeted", lambda hello: (pids.append(hello["pid"]), client._queue._advance()))
     call = client.propagate("s", [block], 0, 12, onStep=steps.append)
     while len(steps) < 2:
         client.pump(0.05)
-    os.kill(client._connection._transport._process.pid, signal.SIGKILL)  # ssh, not the worker
+    os.kill(client._queue._connection._transport._process.pid, signal.SIGKILL)  # ssh, not the worker
     assert len(call.wait().objects[0].slices) == 12
     assert len(reasons) == 1
     assert len(pids) == 2

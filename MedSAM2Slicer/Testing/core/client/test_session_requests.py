@@ -29,7 +29,7 @@ def client(make_client) -> WorkerClient:
 
 
 def end_worker(client: WorkerClient) -> None:
-    os.kill(client._connection._transport._process.pid, signal.SIGKILL)
+    os.kill(client._queue._connection._transport._process.pid, signal.SIGKILL)
     while client.state.value != "stopped":
         client.pump(0.05)
 

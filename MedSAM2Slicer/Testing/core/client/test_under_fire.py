@@ -17,7 +17,8 @@ from patience import CEILING, wait_until
 
 from medsam2_core.errors import Cancelled, DeviceError, WorkerError
 from medsam2_core.worker.wire import PROTOCOL
-from MedSAM2SlicerLib.client import State, WorkerClient
+from MedSAM2SlicerLib.callqueue import State
+from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.connection import Timeouts
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
@@ -41,7 +42,7 @@ class Clock:
 
 
 def pid(client: WorkerClient) -> int | None:
-    process = client._connection and client._connection._transport._process
+    process = client._queue._connection and client._queue._connection._transport._process
     return process.pid if process else None
 
 
@@ -263,7 +264,7 @@ def test_a_worker_that_babbles_is_an_error_and_no_exception(make_client, block, 
     with pytest.raises(WorkerError, match=text):
         raise errors[0]
     assert client.state is State.STOPPED
-    client.setCommand(make_client()._command)
+    client.setCommand(make_client()._queue._command)
     assert client.predict("s", 5, [block]).wait()
 
 
@@ -314,7 +315,7 @@ def test_a_memory_limit_is_a_typed_error_and_the_next_request_works(make_client,
         encoding="utf-8",
     )
     client = make_client()
-    client.setCommand([sys.executable, str(limited), *client._command[1:]])
+    client.setCommand([sys.executable, str(limited), *client._queue._command[1:]])
     big = np.zeros((700, 800, 800), np.uint8)
     geometry = type(volume.geometry)(big.shape, (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
     client.setVolume("big", type(volume)(big, geometry))

@@ -1,0 +1,162 @@
+"""The runs of a record, repeated in one session of the worker; see `driving.Run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from medsam2_core.run.prompts import RunObject
+from medsam2_core.run.sequence import PlacedRun
+from medsam2_core.run.settings import RunSettings
+from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
+from MedSAM2SlicerLib.calls import Call
+from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.oblique import masksOn
+from MedSAM2SlicerLib.running import Progress
+from MedSAM2SlicerLib.runrecord import saveRun
+from MedSAM2SlicerLib.signal import Slot
+from MedSAM2SlicerLib.slicedvolume import SlicedVolume
+from MedSAM2SlicerLib.slicemasks import SliceWriter
+from MedSAM2SlicerLib.slicestates import PLAIN
+from MedSAM2SlicerLib.target import Target
+
+
+@dataclass(frozen=True)
+class ReplaySegment:
+    """A segment that is made again."""
+
+    target: Target
+    writer: SliceWriter
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One thing to ask the worker for, and what becomes of its result."""
+
+    ask: Callable[[WorkerClient, Slot, Slot, Slot], Call]
+    settle: Callable[[Any], object]
+
+
+class ReplayRun:
+    """Propagates as often as was propagated, then draws what is left to draw, and stores all as the segments' records.
+
+    `settings` are those that the runs share. `session` is the worker's; its objects go into `segments`, by label.
+    """
+
+    def __init__(
+        self,
+        session: str,
+        volume: SlicedVolume,
+        runs: Sequence[PlacedRun],
+        settings: RunSettings,
+        segments: Mapping[int, ReplaySegment],
+        voxelsSha256: str,
+    ) -> None:
+        self._session, self._volume, self._runs, self._settings = session, volume, runs, settings
+        self._segments, self._voxelsSha256 = segments, voxelsSha256
+        self._results: list[Propagated] = []
+        self._model: Mapping[str, Any] = {}
+        self._left = [*map(self._propagation, runs), *self._outside(), *self._cuts()]
+        for segment in segments.values():
+            segment.writer.begin()
+
+    @property
+    def goesOn(self) -> bool:
+        """Whether there is another request to make."""
+        return bool(self._left)
+
+    def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
+        """Make the next request."""
+        return self._left[0].ask(client, onStep, onDone, onError)
+
+    def write(self, step: Step) -> Progress:
+        """Write a step; the slices of all runs are counted."""
+        self._draw(step.slice_index, step.answers)
+        place = len(self._results)
+        before, after = (
+            sum(one.expected_slices for one in part) for part in (self._runs[:place], self._runs[place + 1 :])
+        )
+        return Progress(before + step.done, before + step.planned + after, None, None)
+
+    def settle(self, result: Any, model: Mapping[str, Any] | None) -> None:
+        """Take a result."""
+        self._model = model or {}
+        self._left.pop(0).settle(result)
+
+    def finish(self) -> str:
+        """Keep what is drawn and store the records; there is nothing to say of it."""
+        self._empty(self._results[-1])
+        self.breakOff()
+        self._save()
+        return ""
+
+    def breakOff(self) -> None:
+        """Keep what is drawn."""
+        for segment in self._segments.values():
+            segment.writer.end()
+
+    def _propagation(self, run: PlacedRun) -> _Request:
+        def ask(client: WorkerClient, *slots: Slot) -> Call:
+            onStep, onDone, onError = slots
+            course = run.objects, run.first, run.last, run.direction, run.stop
+            return client.propagate(self._session, *course, onStep, onDone, onError, rounds=run.rounds)
+
+        return _Request(ask, self._results.append)
+
+    def _outside(self) -> list[_Request]:
+        """Slices that prompts changed where no later run went."""
+        last = self._runs[-1]
+        prompted = {index for run in self._runs for item in run.objects for index in item.slices}
+        return [self._prediction(index, last.objects) for index in sorted(prompted - set(range(last.first, last.last)))]
+
+    def _prediction(self, index: int, objects: Sequence[RunObject]) -> _Request:
+        def ask(client: WorkerClient, _onStep: Slot, onDone: Slot, onError: Slot) -> Call:
+            return client.predict(self._session, index, objects, onDone, onError)
+
+        return _Request(ask, partial(self._draw, index))
+
+    def _cuts(self) -> list[_Request]:
+        """All drawn again at the probability and smoothing of the record, if they are not those of a propagation."""
+        cut = self._settings.threshold, self._settings.smoothing_mm
+        return [] if cut == PLAIN else [self._cut(label, *cut) for label in self._segments]
+
+    def _cut(self, label: int, threshold: float, smoothingMm: float) -> _Request:
+        def ask(client: WorkerClient, *slots: Slot) -> Call:
+            onStep, onDone, onError = slots
+            objects = self._runs[-1].objects
+            return client.redraw(self._session, objects, label, threshold, smoothingMm, onStep, onDone, onError)
+
+        return _Request(ask, lambda _result: None)
+
+    def _draw(self, index: int, answers: Sequence[ObjectAnswer]) -> None:
+        axis = self._volume.stack.axis
+        for answer in answers:
+            writer = self._segments[answer.object_id].writer
+            writer.writeSlices({index: answer.mask.full(writer.sliceShape(axis))}, axis)
+
+    def _empty(self, result: Propagated) -> None:
+        """Empty the slices that runs gave up, and those that held something else before."""
+        for record in result.objects:
+            drawn = {one.slice_index for one in record.slices}
+            segment = self._segments[record.object_id]
+            masks = masksOn(self._volume, segment.target.segmentationNode, segment.target.segmentId)
+            segment.writer.writeSlices(dict.fromkeys(sorted(masks.prints().keys() - drawn)), self._volume.stack.axis)
+
+    def _save(self) -> None:
+        settings = self._settings.of_model(self._model)
+        for place, (run, result) in enumerate(zip(self._runs, self._results, strict=True)):
+            for item in run.objects:
+                target = self._segments[item.segment.label].target
+                saveRun(
+                    target.segmentationNode,
+                    target.segmentId,
+                    self._volume.node,
+                    replace(settings, **run.settings),
+                    item.prompts,
+                    result,
+                    item.segment.label,
+                    self._voxelsSha256,
+                    continues=place > 0,
+                )
