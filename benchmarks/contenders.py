@@ -41,7 +41,7 @@ class Contender(ABC):
 
     @abstractmethod
     def open(self, volume: Grey) -> None:
-        """Begin anew with a volume."""
+        """Start over with a volume."""
 
     @abstractmethod
     def click(self, index: int, points: list[Point]) -> None:
@@ -57,7 +57,7 @@ class Contender(ABC):
 
     @abstractmethod
     def correct(self, index: int, point: Point, start: int) -> int:
-        """Add a click on a slice and draw the slices anew from the prompted one to the last; the pixels drawn."""
+        """Add a click on a slice and redraw the slices from the prompted one to the last; the pixels drawn."""
 
     def _seen(self, volume: Grey) -> torch.Tensor:
         """Slices (n, S, S) as models see them, in [0, 1]."""

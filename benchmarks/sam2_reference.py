@@ -73,9 +73,9 @@ def reference_state(volume: npt.NDArray[np.uint8], images: torch.Tensor, device:
     `volume` is (slices, rows, columns); `images` (slices, S, S), values in [0, 1], shows it at the model's size.
     """
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    coloured = images[:, None].expand(-1, 3, -1, -1)
+    colored = images[:, None].expand(-1, 3, -1, -1)
     return {
-        "images": ((coloured - mean[:, None, None]) / std[:, None, None]).to(device),
+        "images": ((colored - mean[:, None, None]) / std[:, None, None]).to(device),
         "num_frames": len(volume),
         "video_height": volume.shape[1],
         "video_width": volume.shape[2],

@@ -23,13 +23,13 @@ from speed_trial import Found, Trial
 Key = tuple[str, str]
 """A label of `speed.trials`, and a contender."""
 
-STEPS = ("encode", "recall", "decode", "memorise")
+STEPS = ("encode", "recall", "decode", "memorize")
 _MODELS = (("starter", 256), ("sam2.1_hiera_tiny", 512), ("sam2.1_hiera_tiny", 1024))
 _MACHINES = {"a laptop, 8 cores": 300e9, "a workstation, 32 cores": 1500e9}  # float32 operations per second
 
 _INTRODUCTION = """Random weights of `sam2.1_hiera_tiny`, float32 unless the name says autocast, on {volume}.
 A box on the middle slice is propagated to both ends; then a click halfway to the last slice is added, and the slices
-from the box to the end are drawn anew, which is what each program offers for it. Clicks are previews on a slice not
+from the box to the end are redrawn, which is what each program offers for it. Clicks are previews on a slice not
 looked at before, the first of its process, and on the same slice (the median of five). Masks come to the host at the
 volume's resolution. Each measurement had a process of its own, whose peak memory holds Python and PyTorch too.
 {rounds}, contenders taking turns; medians, in brackets the least and the most. A ratio is the other's time (or memory)

@@ -148,7 +148,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self.scriptedEffect.selectEffect("")
 
     def _takeWorkplace(self) -> Workplace | None:
-        """What to go on with; nothing if that belongs to another Segment Editor node, whose masking was another."""
+        """What to continue with; nothing if that belongs to another Segment Editor node, whose masking was another."""
         if self._workplace and self._workplace[0] is not self.scriptedEffect.parameterSetNode():
             self._closeWorkplace()
         workplace, self._workplace = self._workplace, None

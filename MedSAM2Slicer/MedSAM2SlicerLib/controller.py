@@ -138,7 +138,7 @@ class Controller:
     def close(self, isForGood: bool = True) -> None:
         """Let go of the scene and of the client; a running propagation ends, results stay.
 
-        Unless it `isForGood` the worker keeps its session, for the next controller to go on with.
+        Unless it `isForGood` the worker keeps its session, for the next controller to continue with.
         """
         self._runner.abandon()
         self.setInUse(False)
@@ -164,7 +164,7 @@ class Controller:
                 self._runner.propagate(self.workplace.works())
 
     def redraw(self, threshold: float = 0.5, smoothingMm: float = 0.0) -> None:
-        """Draw what was propagated anew, without the model: at another probability, smoothed across slices (mm)."""
+        """Redraw what was propagated, without the model: at another probability, smoothed across slices (mm)."""
         work = self.workplace.work()
         if work is not None and not self.busy:
             with self._signals.telling():
@@ -194,7 +194,7 @@ class Controller:
             self.workplace.target.removeSegment()
 
     def accept(self, sliceIndex: int) -> None:
-        """Take a slice for good, or no longer: propagations start from it and do not change it."""
+        """Accept a slice, or no longer: propagations start from it and do not change it."""
         self._mark(sliceIndex, ACCEPTED)
 
     def lock(self, sliceIndex: int) -> None:
@@ -260,7 +260,7 @@ class Controller:
         self._leave(True, True, _("The scene was closed."))
 
     def _leave(self, volume: bool, segment: bool, reason: str) -> None:
-        """Work on one or both no longer; if a propagation ends with that, say why."""
+        """Stop working on one or both; if a propagation ends with that, say why."""
         hadRun = self._runner.abandon()
         if volume:
             self.setVolume(None)

@@ -85,7 +85,7 @@ class Plan:
 
 
 def whyNotRedraw(works: Sequence[SegmentWork]) -> str:
-    """Return why segments cannot be drawn anew from what was propagated, nothing if they can."""
+    """Return why segments cannot be redrawn from what was propagated, nothing if they can."""
     if all(work.isKeptToRedraw for work in works):
         return ""
     return _("Propagate this segment again first: the model's results for it are no longer in memory.")

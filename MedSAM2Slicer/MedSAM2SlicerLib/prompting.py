@@ -91,7 +91,7 @@ class Prompting:
             self._runner.preview(self._corrected(masks.keys()))
 
     def removePrompt(self, item: PromptItem) -> None:
-        """Remove a prompt; a slice that it alone had drawn is as it was before, others are drawn anew."""
+        """Remove a prompt; a slice that it alone had drawn is as it was before, others are redrawn."""
         work = self._workplace.work()
         if work is None:
             return

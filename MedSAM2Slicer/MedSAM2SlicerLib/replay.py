@@ -116,7 +116,7 @@ def _read(run: Saved) -> RunRecord:
 
 
 def _modelName(settings: FileSettings) -> str:
-    """The catalogue's name of a run's model. A record is not trusted with paths: it only knows the name of a file."""
+    """The catalog's name of a run's model. A record is not trusted with paths: it only knows the name of a file."""
     catalogue = load_catalogue()
     named = settings.model or "starter"
     published = next((name for name, entry in catalogue.items() if entry.sha256 == settings.model_sha256), named)

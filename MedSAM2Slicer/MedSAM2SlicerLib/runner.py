@@ -86,7 +86,7 @@ class Runner:
         self._start(Pass(self._workplace.target, self._workplace.volume, legs, self._openSession))
 
     def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool) -> None:
-        """Draw segments anew from what the worker has kept. Raises MedSAM2Error if that is gone."""
+        """Redraw segments from what the worker has kept. Raises MedSAM2Error if that is gone."""
         self.abandon()
         self._workplace.lookAtVolume()
         legs = self._workplace.plan().legsToRedraw(works)

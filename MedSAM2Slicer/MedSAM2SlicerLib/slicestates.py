@@ -30,7 +30,7 @@ PLAIN: Cut = (RunSettings.threshold, RunSettings.smoothing_mm)
 _ORIGINS, _MARKS = (PROMPTED, EDITED, PROPAGATED), ("", ACCEPTED, LOCKED)
 
 # A slice is in doubt if the model is this much less sure of it than of the segment's middle slice (predicted IoU; a
-# model's own level differs from model to model), or if its mask shares less than half with its neighbour's (Dice).
+# model's own level differs from model to model), or if its mask shares less than half with its neighbor's (Dice).
 _CONFIDENCE_DROP = 0.15
 LARGE_CHANGE = 0.5
 

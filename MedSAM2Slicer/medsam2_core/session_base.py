@@ -61,7 +61,7 @@ class Session:
         return self._cache.bytes
 
     def limit_cache(self, max_bytes: int) -> None:
-        """Keep at most so many bytes of image features; what is dropped is computed again when it is needed."""
+        """Keep at most `max_bytes` of image features; what is dropped is computed again when it is needed."""
         self._cache.limit(max_bytes)
 
     def add_points(self, object_id: int, slice_index: int, points_xy: npt.ArrayLike, labels: Sequence[int]) -> None:

@@ -313,7 +313,7 @@ class Panel:
         self._axis = choices.axis
 
     def _stackFor(self, choices: Choices) -> SliceStack:
-        """The segment's own slices, unless somebody turned it by choosing an axis; else as its neighbours lie."""
+        """The segment's own slices, unless somebody turned it by choosing an axis; else as its neighbors lie."""
         volume, own = self.controller.volumeNode, self.controller.review.ownStack()
         isTurned = choices.axis not in (AUTO, self._axis)
         if own is not None and not isTurned:

@@ -53,7 +53,7 @@ class ReviewControls(Part):
         self.follow()
 
     def nextDoubtful(self) -> None:
-        """Go to the slice that deserves a look most, or from one of these to the next."""
+        """Go to the slice that most deserves a look, or from one of these to the next."""
         index = self.controller.review.nextDoubtful(self.shown)
         if index is None:
             self.controller.noticed.emit(self._whyNoDoubt())

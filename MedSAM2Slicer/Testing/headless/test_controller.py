@@ -41,7 +41,7 @@ def test_a_propagation_draws_slice_by_slice_and_sums_up(bench: ControllerBench) 
     assert bench.drawn() == [1, 2, 3, 4, 5]
     assert set(bench.controller.review.slices()) == set(range(7))
     assert bench.controller.review.slices()[3].state == "prompted"
-    assert bench.controller.review.doubtful() == [1, 5]  # of their pixels their neighbours have four times as many
+    assert bench.controller.review.doubtful() == [1, 5]  # of their pixels their neighbors have four times as many
     assert [bench.controller.review.nextDoubtful(after) for after in (None, 3, 1, 5)] == [1, 1, 5, 1]
     assert bench.controller.review.stops() == {"forward": "reached the end"}
     (summary,) = bench.said["finished"][0]

@@ -15,7 +15,7 @@ from medsam2_core.image.window import Window
 
 
 class PixelStack(Protocol):
-    """Slices by index; one channel, uint8 until the model sees them. `ordered` says that neighbours are alike."""
+    """Slices by index; one channel, uint8 until the model sees them. `ordered` says that neighbors are alike."""
 
     ordered: bool
 

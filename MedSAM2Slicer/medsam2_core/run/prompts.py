@@ -24,7 +24,7 @@ from medsam2_core.notices import tell
 
 _DECIMALS = 3
 
-# Okabe and Ito's colors, which most colour-blind people can tell apart; black is left out.
+# Okabe and Ito's colors, which most color-blind people can tell apart; black is left out.
 _PALETTE = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")
 
 

@@ -24,7 +24,7 @@ class RunSettings:
     Settings are of a part: of the "model"; of the "slices"; of the "session", which all runs in it share; of the "run"
     alone; of the "drawing" of masks from what a run found.
 
-    model: a catalogue name, or the name of the checkpoint file; model_sha256: of that file.
+    model: a catalog name, or the name of the checkpoint file; model_sha256: of that file.
     image_size: side of the model's input, pixels. stack: the slices. first, last: half-open range of them.
     memory: as `memory_name` reads it. field_of_view: "whole" or "zoom". device: "cpu", "cuda" or "mps".
     rounds: slices that each track had gone when somebody stopped it; None if nobody did.

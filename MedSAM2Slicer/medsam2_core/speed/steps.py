@@ -52,7 +52,7 @@ def steps(model: SAM2) -> dict[str, Step]:
             (decoder, model.sam_prompt_encoder, model.obj_ptr_proj),
             tuple(features),
         ),
-        "memorise": Step(
+        "memorize": Step(
             lambda: model.memorise(features.embedding, output.logits, output.object_score, prompted=False),
             (model.memory_encoder,),
             (features.embedding, output.logits),

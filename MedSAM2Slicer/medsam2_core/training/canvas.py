@@ -148,7 +148,7 @@ class Canvas:
     def ellipsoid(
         self, centre: Point, radii: Point, tilt: float = 0.3, lumps: float = 0.1
     ) -> tuple[Block, Floats] | None:
-        """Box and implicit function (1 at the centre, 0 on the surface) of a tilted, lumpy ellipsoid."""
+        """Box and implicit function (1 at the center, 0 on the surface) of a tilted, lumpy ellipsoid."""
         turn = _rotation(self.rng.normal(0, tilt, 3)) / np.array(radii)[:, None]
         reach = np.linalg.norm(np.linalg.inv(turn), axis=1) * (1 + 2 * lumps)
         box = self.box(np.array(centre) - reach, np.array(centre) + reach)

@@ -41,5 +41,5 @@ def find_model(name_or_path: str) -> ModelFile:
 
 
 def catalogue_match(sha256: str) -> ModelEntry | None:
-    """The catalogue's model with this checksum."""
+    """The catalog's model with this checksum."""
     return next((entry for entry in load_catalogue().values() if entry.sha256 == sha256), None)

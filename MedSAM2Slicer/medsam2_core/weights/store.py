@@ -69,7 +69,7 @@ class WeightsStore:
         return self._bundled(entry) if state is ModelState.BUNDLED else self._installed(entry)
 
     def installed(self) -> list[str]:
-        """Names of the models that can be used now, bundled ones included, in the catalogue's order."""
+        """Names of the models that can be used now, bundled ones included, in the catalog's order."""
         return [name for name in self.catalogue if self.state(name) is not ModelState.MISSING]
 
     def download(
@@ -139,7 +139,7 @@ class WeightsStore:
                 file.unlink(missing_ok=True)
 
     def verify(self, name: str) -> None:
-        """Read the whole file of the model `name` and compare its checksum with the catalogue's.
+        """Read the whole file of the model `name` and compare its checksum with the catalog's.
 
         Raises:
             WeightsError: the file is missing, unreadable or damaged, or the catalog has no checksum for it.

@@ -17,7 +17,7 @@ from medsam2_core.worker.wire import Header
 
 
 class TorchBackend:
-    """One model of the catalogue, or of a file, on one device; see `interfaces.Backend`."""
+    """One model of the catalog, or of a file, on one device; see `interfaces.Backend`."""
 
     def __init__(self) -> None:
         self._model: SAM2 | None = None

@@ -41,8 +41,8 @@ class SessionSpec:
 class PropagationSpec:
     """Where a propagation goes: through slices first <= index < last, with `only` these objects (None: all).
 
-    The region of the stop rules is on the volume's grid (k, j, i). It ends after so many `rounds`, those of an earlier
-    run that was cancelled.
+    The region of the stop rules is on the volume's grid (k, j, i). It ends after `rounds` rounds, those of an earlier
+    run that was canceled.
     """
 
     first: int | None

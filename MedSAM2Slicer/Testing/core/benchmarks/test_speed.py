@@ -72,7 +72,7 @@ def test_a_trial_runs_in_a_process_of_its_own_beside_busy_ones() -> None:
     found = speed.run(trial)
     assert set(found) == {"click, new slice", "click, seen slice", "first", "peak"}
     floor = speed.run(replace(trial, contender="floor", busy=0))
-    assert set(floor) == {"flops", "bytes", "encode", "recall", "decode", "memorise"}
+    assert set(floor) == {"flops", "bytes", "encode", "recall", "decode", "memorize"}
     with pytest.raises(RuntimeError, match="KeyError: 'nobody'"):
         speed.run(Trial("nobody"))
 
@@ -110,7 +110,7 @@ def numbers(trial: Trial) -> Found:
     """Found in no time: sam2 takes twice as long as ours, everything grows with slices and objects."""
     factor = (2 if trial.contender == "sam2" else 1) * (3 if trial.busy else 1)
     if trial.contender == "floor":
-        return {"flops": 1e11, "bytes": 1e10, "encode": 0.5, "recall": 0.25, "decode": 0.01, "memorise": 0.02}
+        return {"flops": 1e11, "bytes": 1e10, "encode": 0.5, "recall": 0.25, "decode": 0.01, "memorize": 0.02}
     clicks = {"click, new slice": 0.5 * factor, "click, seen slice": 0.05}
     first = 0.5 * factor * trial.slices * trial.objects
     correction = {"correction": 1.5 * factor} if trial.objects == 1 else {}
@@ -147,7 +147,7 @@ def test_the_document(outcome: Outcome) -> None:
 
 def test_shares_are_of_the_floor(outcome: Outcome) -> None:
     lines = {line.split(" | ")[0]: line for line in document(outcome, "").splitlines() if line.endswith("% |")}
-    assert list(lines) == ["| encode", "| recall", "| decode", "| memorise", "| slice"]
+    assert list(lines) == ["| encode", "| recall", "| decode", "| memorize", "| slice"]
     _, gigaflops, _, floor, took, share = (cell.strip() for cell in lines["| encode"].strip("|").split("|"))
     assert took == "500 ms"
     seconds = float(floor.removesuffix(" ms")) / 1000

@@ -38,7 +38,7 @@ def test_bytes_are_those_of_weights_inputs_and_results() -> None:
     config = m2.CONFIGS["starter"].at_size(64)
     weights = sum(p.numel() for p in m2.build_model("starter", 64).memory_encoder.parameters())
     moved = weights + 128 * 4 * 4 + 16 * 16 + config.memory_dim * 4 * 4
-    assert work(config)["memorise"].bytes == 4 * moved
+    assert work(config)["memorize"].bytes == 4 * moved
 
 
 def test_encoding_grows_with_the_pixels() -> None:
@@ -50,7 +50,7 @@ def test_encoding_grows_with_the_pixels() -> None:
 def test_every_step_runs_and_is_timed() -> None:
     model = m2.build_model("starter", 64)
     timed = {name: seconds(step, model.device, repeats=1) for name, step in steps(model).items()}
-    assert list(timed) == ["encode", "recall", "decode", "memorise"]
+    assert list(timed) == ["encode", "recall", "decode", "memorize"]
     assert min(timed.values()) > 0
 
 

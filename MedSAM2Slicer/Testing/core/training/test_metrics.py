@@ -34,8 +34,8 @@ def test_overlaps_are_symmetric_shares(pair: tuple[np.ndarray, np.ndarray]) -> N
         assert values.shape == (len(one),)
         assert (values >= 0).all()
         assert (values <= 1).all()
-    recognised = metrics.empty_recognised(one, other)
-    assert recognised is None or 0 <= recognised <= 1
+    recognized = metrics.empty_recognised(one, other)
+    assert recognized is None or 0 <= recognized <= 1
 
 
 @given(MASKS)
