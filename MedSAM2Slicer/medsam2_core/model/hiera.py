@@ -6,6 +6,7 @@ SAM 2 (arXiv 2408.00714). Maps are (B, H, W, C) inside and (B, C, H, W) at the o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import accumulate
 
 import torch
@@ -18,18 +19,28 @@ from medsam2_core.model.positions import resized_window_code
 
 
 def split_windows(x: Tensor, size: int) -> Tensor:
-    """Cut (B, H, W, C) into windows (B * n, size, size, C), padding right and bottom with zeros."""
-    _, height, width, _ = x.shape
-    x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
+    """Cut (B, H, W, C) into windows (B * n, size, size, C)."""
     return x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3).flatten(0, 2)
 
 
 def join_windows(windows: Tensor, height: int, width: int) -> Tensor:
-    """Undo `split_windows`: (B * n, size, size, C) back to (B, height, width, C) without the padding."""
+    """Undo `split_windows`: (B * n, size, size, C) back to (B, height, width, C)."""
     size = windows.shape[1]
+    return windows.unflatten(0, (-1, height // size, width // size)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def _window_tokens(height: int, width: int, size: int, device: torch.device) -> Tensor:
+    """Which tokens of a map (height, width) the windows that cover it hold; height * width where it has none."""
+    token = torch.arange(height * width, device=device).unflatten(0, (height, width))
+    covered = F.pad(token, (0, -width % size, 0, -height % size), value=height * width)
+    return split_windows(covered[None, :, :, None], size).flatten()
+
+
+def _map_tokens(height: int, width: int, size: int, device: torch.device) -> Tensor:
+    """Where each token of a map (height, width) stands among those of the windows that cover it."""
     rows, columns = -(-height // size), -(-width // size)
-    x = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-    return x[:, :height, :width]
+    token = torch.arange(rows * columns * size**2, device=device).unflatten(0, (-1, size, size, 1))
+    return join_windows(token, rows * size, columns * size)[0, :height, :width, 0].flatten()
 
 
 def _halve(x: Tensor) -> Tensor:
@@ -51,15 +62,19 @@ class HieraAttention(nn.Module):
         """(B, H, W, dim) -> (B, H or H / 2, W or W / 2, dim_out)."""
         return self.proj(self._mix(self.qkv(x)))
 
-    def within(self, x: Tensor, window: int) -> Tensor:
-        """The same, each window of `window` x `window` by itself; what windows lack at the right and bottom is zero."""
-        height, width = x.shape[1] // (1 + self.pool), x.shape[2] // (1 + self.pool)
-        window_out = window // (1 + self.pool)
-        if height % window_out == 0 and width % window_out == 0:
-            return join_windows(in_parts(self, split_windows(x, window), window**2), height, width)
-        # Zeros project to the bias, so only what is there is projected: 42 % of a 32 x 32 map in windows of 14 is not.
-        projected = split_windows(F.linear(x, self.qkv.weight), window) + self.qkv.bias
-        return self.proj(join_windows(self._mix(projected), height, width))
+    def within_padded(self, x: Tensor, window: int) -> Tensor:
+        """The same, each window of `window` x `window` by itself; what windows lack at the right and bottom is zero.
+
+        One zero is projected in place of all: 42 % of the windows of 14 over a 32 x 32 map are zeros.
+        """
+        height, width = x.shape[1:3]
+        tokens = F.pad(x.flatten(1, 2), (0, 0, 0, 1))
+        windows = self.qkv(tokens).index_select(1, _window_tokens(height, width, window, x.device))
+        mixed = self._mix(windows.unflatten(1, (-1, window, window)).flatten(0, 1))
+        height, width, window = (size // (1 + self.pool) for size in (height, width, window))
+        places = _map_tokens(height, width, window, x.device)
+        joined = mixed.flatten(1, 2).unflatten(0, (len(x), -1)).flatten(1, 2).index_select(1, places)
+        return self.proj(joined.unflatten(1, (height, width)))
 
     def _mix(self, projected: Tensor) -> Tensor:
         query, key, value = projected.chunk(3, dim=-1)
@@ -85,12 +100,25 @@ class HieraBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, H or H / 2, W or W / 2, dim_out)."""
+        x = self._attend(x)
+        return in_parts(self._refine, x.flatten(0, 2)).unflatten(0, x.shape[:3])
+
+    def _attend(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        if not self.window:
+            return self._add_to_shortcut(x, self.attn)
+        if height % self.window or width % self.window:
+            return self._add_to_shortcut(x, lambda normed: self.attn.within_padded(normed, self.window))
+        windows = in_parts(lambda x: self._add_to_shortcut(x, self.attn), split_windows(x, self.window), self.window**2)
+        return join_windows(windows, height // (1 + self.pool), width // (1 + self.pool))
+
+    def _add_to_shortcut(self, x: Tensor, attention: Callable[[Tensor], Tensor]) -> Tensor:
         normed = self.norm1(x)
         shortcut = x if self.proj is None else self.proj(normed)
-        if self.pool:
-            shortcut = _halve(shortcut)
-        x = shortcut + (self.attn.within(normed, self.window) if self.window else self.attn(normed))
-        return x + in_parts(self.mlp, self.norm2(x).flatten(0, 2)).unflatten(0, x.shape[:3])
+        return (_halve(shortcut) if self.pool else shortcut) + attention(normed)
+
+    def _refine(self, x: Tensor) -> Tensor:
+        return x + self.mlp(self.norm2(x))
 
 
 class PatchEmbed(nn.Module):
