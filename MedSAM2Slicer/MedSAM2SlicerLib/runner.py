@@ -125,7 +125,7 @@ class Runner:
         self.preview(later)
 
     def failed(self, error: MedSAM2Error) -> None:
-        """The run, or a preview, came to nothing; that it was cancelled needs no words."""
+        """The run, or a preview, came to nothing; that it was canceled needs no words."""
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))

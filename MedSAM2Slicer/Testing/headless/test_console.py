@@ -117,7 +117,7 @@ def test_whoever_breaks_it_off_keeps_what_is_drawn(nodes: Any) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         console.process(fake, volume, points=ijkToWorld(volume, [[4, 4, 3]]).tolist(), progress=breakOff)
-    assert fake.calls[-1].isFinished  # cancelled
+    assert fake.calls[-1].isFinished  # canceled
     assert not fake.volumes
     (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     segmentId = segmentation.GetSegmentation().GetNthSegmentID(0)
