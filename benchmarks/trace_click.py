@@ -84,7 +84,7 @@ def measure() -> dict[str, Trace]:
         controller = headless.Controller(client)
         controller.setVolume(volume)
         (click,) = headless.ijkToWorld(volume, [[4, 4, MIDDLE]])
-        found = {"first click -> request": traced(lambda: controller.addPoint(click))}
+        found = {"first click -> request": traced(lambda: controller.prompting.addPoint(click))}
         found["answer -> pixels"] = delivered(client.calls[-1], "onDone", lambda: client.answer(MIDDLE))
         found["propagate: start"] = traced(controller.propagate)
         call = client.calls[-1]
