@@ -120,7 +120,7 @@ class Prompting:
         return next((one.sliceIndex for one in corrects if one.sliceIndex in taken), None)
 
     def _clear(self, work: SegmentWork, indexes: set[int]) -> None:
-        """Take back what prompts that are gone had drawn on slices."""
+        """Undo what prompts that are gone had drawn on slices."""
         if indexes:
             self._runner.dropPreview(indexes)
         if self._runner.busy:

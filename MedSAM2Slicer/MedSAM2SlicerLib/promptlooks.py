@@ -1,6 +1,6 @@
 """How a prompt's markup looks, and whether it can be grabbed. What the user chose of it is left alone.
 
-A node notes in attributes what was done to it, so that only that is taken back, in another session too.
+A node notes in attributes what was done to it, so that only that is undone, in another session too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def lock(node: slicer.vtkMRMLMarkupsNode) -> None:
 
 
 def unlock(node: slicer.vtkMRMLMarkupsNode) -> None:
-    """Take back what `lock` did."""
+    """Undo what `lock` did."""
     if node.GetAttribute(_LOCKED) is not None:
         node.RemoveAttribute(_LOCKED)
         node.SetLocked(False)
@@ -37,7 +37,7 @@ def hide(node: slicer.vtkMRMLMarkupsNode) -> None:
 
 
 def show(node: slicer.vtkMRMLMarkupsNode) -> None:
-    """Take back what `hide` did."""
+    """Undo what `hide` did."""
     if node.GetAttribute(_HIDDEN) is not None:
         node.RemoveAttribute(_HIDDEN)
         node.SetDisplayVisibility(True)

@@ -54,8 +54,8 @@ _ICON_NAMES = {
 class Panel:
     """Joins the widgets of MedSAM2Slicer.ui to a controller. `changed` is emitted when a person chose something.
 
-    `source` and `prompts` are where the two differ. A controller that goes on with a session must be told its `choices`
-    from the beginning: others would end it.
+    `source` and `prompts` are where the two differ. A controller that continues with a session must be told its
+    `choices` from the beginning: others would end it.
     """
 
     def __init__(

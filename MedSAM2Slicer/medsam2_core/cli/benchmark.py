@@ -27,10 +27,12 @@ def add_parser(subparsers: SubParsers) -> None:
     )
     parser.set_defaults(command=benchmark)
     parser.add_argument(
-        "--model", default="starter", metavar="NAME|FILE", help="of `medsam2 models list`, or a checkpoint"
+        "--model", default="starter", metavar="NAME|FILE", help="a name from `medsam2 models list`, or a checkpoint"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
-    parser.add_argument("--slices", type=_slices, default=24, metavar="N", help="of the volume (default: 24)")
+    parser.add_argument(
+        "--slices", type=_slices, default=24, metavar="N", help="number of slices of the volume (default: 24)"
+    )
 
 
 def benchmark(arguments: argparse.Namespace) -> int:

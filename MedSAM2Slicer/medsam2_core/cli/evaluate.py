@@ -57,11 +57,11 @@ def add_parser(subparsers: SubParsers) -> None:
         "--axis",
         choices=("axial", "coronal", "sagittal", "0", "1", "2"),
         default="axial",
-        help="of the slices; 0 1 2 = k j i (default: axial)",
+        help="axis to cut slices along; 0 1 2 = k j i (default: axial)",
     )
     parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH|auto", help="default: auto")
     parser.add_argument("--min-ml", type=float, default=5.0, help="leave out smaller structures (default: 5)")
-    parser.add_argument("--seed", type=int, default=0, help="of the jitter (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the jitter (default: 0)")
     parser.add_argument("--output", type=Path, metavar="TABLE.csv", help="write all measurements, row by row")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
 

@@ -63,7 +63,7 @@ def open_drafts(plan: Plan) -> Iterator[Drafts]:
 def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outcome:
     """Load the model and propagate; `stop` ends it after the slice at hand.
 
-    Raises WeightsError, DeviceError, and VolumeError if the memory that the label map takes in the end is not free.
+    Raises WeightsError, DeviceError, and VolumeError if the memory that the label map needs at the end is not free.
     """
     stop = stop or m2.CancelToken()
     sha256 = plan.model.sha256()
@@ -129,7 +129,7 @@ def _spare_memory(plan: Plan) -> npt.NDArray[np.uint8]:
     size = plan.volume.array.size * (4 if wide else 3)
     if free_bytes() < size:
         raise VolumeError(
-            f"The label map will take {size / 1e6:.0f} MB of memory in the end and {free_bytes() / 1e6:.0f} MB are "
+            f"The label map will need {size / 1e6:.0f} MB of memory at the end, and {free_bytes() / 1e6:.0f} MB are "
             "free: close other programs, or crop the volume."
         )
     return np.empty(size, np.uint8)

@@ -48,7 +48,10 @@ def add_parser(subparsers: SubParsers) -> None:
     add_prompt_options(parser)
     parser.add_argument("--prompts", type=Path, metavar="RUN.json", help="take prompts and settings from a report")
     parser.add_argument(
-        "--frame", choices=("ijk", "ras", "lps"), default="ijk", help="of the coordinates: voxels, or mm (default: ijk)"
+        "--frame",
+        choices=("ijk", "ras", "lps"),
+        default="ijk",
+        help="frame of the coordinates: voxels, or mm (default: ijk)",
     )
     add_setting_options(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress and no summary")

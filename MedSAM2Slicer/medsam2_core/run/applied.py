@@ -13,7 +13,7 @@ _Place = tuple[int, int]  # object id, slice
 
 
 class ChangesPrompts(TakesPrompts, Protocol):
-    """A session whose prompts can be taken back."""
+    """A session whose prompts can be removed."""
 
     def remove_prompts(self, object_id: int, slice_index: int) -> None:
         """Forget an object's prompts on a slice."""

@@ -36,13 +36,13 @@ class RunSettings:
 
     model: str = setting(
         Text(), "starter", part="model",
-        option=Option("--model", "of `medsam2 models list`, or a checkpoint (default: {default})", "NAME|FILE"),
+        option=Option("--model", "a name from `medsam2 models list`, or a file (default: {default})", "NAME|FILE"),
     )  # fmt: skip
     model_sha256: str = setting(Text(), "", part="model")
     image_size: int = setting(Whole(64, 4096), 0, part="model", unit="pixels")
     stack: SliceStack = setting(
         Structure(), part="slices", key="axis",
-        option=Option("--axis", "of the slices; 0 1 2 = k j i (default: 0)", choices=_AXES),
+        option=Option("--axis", "axis to cut slices along; 0 1 2 = k j i (default: 0)", choices=_AXES),
     )  # fmt: skip
     window: Window = setting(
         Structure(), part="slices",
@@ -67,7 +67,7 @@ class RunSettings:
     stop: StopRules = setting(Structure(), StopRules(), part="run")
     threshold: float = setting(
         Number(0.001, 0.999), 0.5, part="drawing",
-        option=Option("--threshold", "of a pixel, at least (default: {default:g})", "P"),
+        option=Option("--threshold", "least probability of a pixel (default: {default:g})", "P"),
     )  # fmt: skip
     smoothing_mm: float = setting(
         Number(0.0, 1000.0), 0.0, part="drawing", unit="mm",

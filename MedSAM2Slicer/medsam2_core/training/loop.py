@@ -34,7 +34,7 @@ def train(config: TrainingConfig, folder: Path, device: torch.device) -> Path:
     """Train, or resume training, in `folder`; returns the checkpoint of the averaged weights.
 
     Writes `state.pt` (to resume), `log.csv` and `model.pt`. A run that was interrupted loses at most `save_every`
-    steps and goes on with the clips it would have seen.
+    steps and continues with the clips it would have seen.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(config, folder, device)
