@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medsam2_core.model.positions import rotate, rotations
+from medsam2_core.model.positions import rotate
 
 # Queries at a time on a CPU. With fewer, preparing the keys for each product takes longer than it spares memory.
 _ROWS = 256
@@ -44,18 +42,16 @@ class Attention(nn.Module):
 class RotaryAttention(Attention):
     """Single-head attention from a square map to one or several maps of the same size, then tokens without a place."""
 
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, placeless: int = 0, bias: Tensor | None = None
+    def forward(  # type: ignore[override]  # tokens have places here
+        self, query: Tensor, key: Tensor, value: Tensor, turn: Tensor, placeless: int = 0, bias: Tensor | None = None
     ) -> Tensor:
         """Attend from (B, side * side, dim) to (B, maps * side * side + placeless, key_dim).
 
-        The last `placeless` keys (object pointers) are not rotated. `bias` (B, K) is added to the attention logits:
-        minus infinity hides a key, log(n) counts it n times.
+        `turn` are the `rotations` of a map's tokens. The last `placeless` keys (object pointers) are not rotated.
+        `bias` (B, K) is added to the attention logits: minus infinity hides a key, log(n) counts it n times.
         """
-        tokens = query.shape[1]
-        turn = rotations(self.q_proj.out_features, math.isqrt(tokens), query.device)
         q, k = rotate(self.q_proj(query), turn), self.k_proj(key)
-        placed = k[:, : k.shape[1] - placeless].unflatten(1, (-1, tokens))
+        placed = k[:, : k.shape[1] - placeless].unflatten(1, (-1, len(turn)))
         k = torch.cat([rotate(placed, turn).flatten(1, 2), k[:, k.shape[1] - placeless :]], dim=1)
         # Weights sum to 1, so values can be mixed before they are projected: those of memories have a quarter of the
         # channels then, and are never projected.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from medsam2_core.config import ModelConfig
 from medsam2_core.model.attention import RotaryAttention
 from medsam2_core.model.layers import LayerNorm2d
+from medsam2_core.model.positions import rotations
 
 
 class MaskDownSampler(nn.Module):
@@ -92,12 +93,14 @@ class MemoryAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, memory: Tensor, memory_code: Tensor, pointers: int, bias: Tensor | None) -> Tensor:
-        """See `MemoryAttention.forward`; x is (B, tokens, dim)."""
+    def forward(
+        self, x: Tensor, memory: Tensor, coded: Tensor, turn: Tensor, pointers: int, bias: Tensor | None
+    ) -> Tensor:
+        """See `MemoryAttention.forward`; x is (B, tokens, dim), `turn` as of `RotaryAttention`."""
         y = self.norm1(x)
-        x = x + self.self_attn(y, y, y)
+        x = x + self.self_attn(y, y, y, turn)
         y = self.norm2(x)
-        x = x + self.cross_attn_image(y, memory + memory_code, memory, pointers, bias)
+        x = x + self.cross_attn_image(y, coded, memory, turn, pointers, bias)
         return x + self.linear2(self.linear1(self.norm3(x)).relu())
 
 
@@ -125,6 +128,7 @@ class MemoryAttention(nn.Module):
         """
         side = embedding.shape[-1]
         x = (embedding + 0.1 * grid_code).flatten(2).transpose(1, 2)
+        turn, coded = rotations(x.shape[2], side, x.device), memory + memory_code
         for layer in self.layers:
-            x = layer(x, memory, memory_code, pointers, bias)
+            x = layer(x, memory, coded, turn, pointers, bias)
         return self.norm(x).transpose(1, 2).unflatten(2, (side, side))
