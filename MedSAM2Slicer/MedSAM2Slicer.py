@@ -28,9 +28,9 @@ from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.ui.choices import Choices
 
 if TYPE_CHECKING:
-    from MedSAM2SlicerLib.client import WorkerClient
     from MedSAM2SlicerLib.controller import Controller
     from MedSAM2SlicerLib.ui.services import Services
+    from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _HERE = Path(__file__).resolve().parent
 _HOMEPAGE = "https://github.com/MedSAM2Slicer/SlicerMedSAM2"

@@ -24,9 +24,9 @@ import vtk
 
 import headless
 import open_data
-from MedSAM2SlicerLib.geometry import ijkToWorld
-from MedSAM2SlicerLib.history import EditHistory
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+from MedSAM2SlicerLib.scene.history import EditHistory
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 
 _SPLEEN = 1
 _BODY = -300  # HU, below every tissue but lung

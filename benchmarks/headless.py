@@ -28,12 +28,12 @@ if "slicer.i18n" not in sys.modules:
     sys.modules["slicer.i18n"] = types.ModuleType("slicer.i18n")
     sys.modules["slicer.i18n"].tr = _translate  # type: ignore[attr-defined]
 
-from MedSAM2SlicerLib.client import WorkerClient  # noqa: E402 (translates its texts)
 from MedSAM2SlicerLib.controller import Controller  # noqa: E402
-from MedSAM2SlicerLib.geometry import ijkToWorld  # noqa: E402
 from MedSAM2SlicerLib.options import RunOptions  # noqa: E402
-from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask  # noqa: E402
-from MedSAM2SlicerLib.transports import SubprocessTransport  # noqa: E402
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld  # noqa: E402
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, segmentMask  # noqa: E402
+from MedSAM2SlicerLib.worker.client import WorkerClient  # noqa: E402 (translates its texts)
+from MedSAM2SlicerLib.worker.transports import SubprocessTransport  # noqa: E402
 
 Mask = npt.NDArray[np.bool_]
 

@@ -117,7 +117,7 @@ class Bench:
     def replay(self) -> None:
         import slicer
 
-        from MedSAM2SlicerLib.runrecord import loadRun
+        from MedSAM2SlicerLib.record.runrecord import loadRun
 
         record = loadRun(self.controller.segmentationNode, self.controller.segmentId)
         with self._row("replay"):
@@ -224,7 +224,7 @@ def _ellipsoid() -> tuple[Any, Corners]:
 
 
 def _corners(volume: Any, low: tuple[int, int], high: tuple[int, int], index: int) -> Corners:
-    from MedSAM2SlicerLib.geometry import ijkToWorld
+    from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 
     first, second = ijkToWorld(volume, [[*low, index], [*high, index]]).tolist()
     return first, second

@@ -47,7 +47,7 @@ def largest(organ: Bools) -> int:
 
 def prompt(controller: Any, organ: Bools, wait: Wait) -> Point:
     """Put a box around the organ on its largest slice and a point into it; returns the box's middle."""
-    from MedSAM2SlicerLib.geometry import ijkToWorld
+    from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 
     drawn: list[int] = []
     controller.previewed.connect(drawn.append)
@@ -65,7 +65,7 @@ def prompt(controller: Any, organ: Bools, wait: Wait) -> Point:
 
 def within(controller: Any, organ: Bools, index: int) -> Point:
     """A place in the organ on a slice, beside its middle, where Slicer draws a box's own handle."""
-    from MedSAM2SlicerLib.geometry import ijkToWorld
+    from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 
     rows, columns = np.nonzero(organ[index])
     half = columns > columns.mean()
@@ -79,7 +79,7 @@ def propagate(controller: Any, wait: Wait) -> None:
 
 
 def drawn(controller: Any) -> Bools:
-    from MedSAM2SlicerLib.segments import segmentMask
+    from MedSAM2SlicerLib.scene.segments import segmentMask
 
     mask: Bools = segmentMask(controller.segmentationNode, controller.segmentId, controller.volumeNode) > 0
     return mask

@@ -68,9 +68,9 @@ def _drawViews(worker: str) -> None:
 
     studio = Studio()
     # After the studio, since the product's files translate their texts.
-    from MedSAM2SlicerLib.client import WorkerClient
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.transports import SubprocessTransport
+    from MedSAM2SlicerLib.worker.client import WorkerClient
+    from MedSAM2SlicerLib.worker.transports import SubprocessTransport
 
     ct, organs = scan()
     with tempfile.TemporaryDirectory() as folder:
@@ -121,9 +121,9 @@ def _drawCorrection(view: SliceShot, controller: Any, organ: Bools, wait: Wait) 
 
 def _drawOblique(views: dict[str, SliceShot], controller: Any, organ: Bools, wait: Wait) -> None:
     """A box in an axial view that was turned; after propagating, that view and the coronal and sagittal ones."""
-    from MedSAM2SlicerLib.geometry import volumeGeometry, volumeToWorld
-    from MedSAM2SlicerLib.oblique import viewStack
     from MedSAM2SlicerLib.options import RunOptions
+    from MedSAM2SlicerLib.scene.geometry import volumeGeometry, volumeToWorld
+    from MedSAM2SlicerLib.scene.oblique import viewStack
 
     view, volume = views["red"], controller.volumeNode
     view.tilt(TILT)

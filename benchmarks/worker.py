@@ -29,8 +29,8 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import read_labelmap, read_volume
 from medsam2_core.run.prompts import BoxPrompt, PointsPrompt, Prompt, RunObject, add_prompts
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.transports import SubprocessTransport
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.transports import SubprocessTransport
 
 _CLICKS = 20
 _SLICES = 40  # propagated, around the prompted one

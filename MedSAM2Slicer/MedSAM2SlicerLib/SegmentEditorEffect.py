@@ -15,7 +15,7 @@ from MedSAM2SlicerLib.ui import effectchoices
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.ui.effectface import EffectFace
     from MedSAM2SlicerLib.ui.services import Services
-    from MedSAM2SlicerLib.workplace import Workplace
+    from MedSAM2SlicerLib.work.workplace import Workplace
 
 _MODULE_FOLDER = Path(__file__).resolve().parents[1]
 

@@ -14,19 +14,19 @@ from medsam2_core.run.prompts import make_objects
 from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Step
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.driving import driveToEnd
-from MedSAM2SlicerLib.layers import Bools
 from MedSAM2SlicerLib.options import RunOptions, optionName
-from MedSAM2SlicerLib.passing import Lane, Leg, Pass
-from MedSAM2SlicerLib.prompts import PlacedPrompt, PromptPlacer
-from MedSAM2SlicerLib.regions import roiMask
-from MedSAM2SlicerLib.running import Progress
+from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer
+from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.scene.regions import roiMask
+from MedSAM2SlicerLib.scene.segments import ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
-from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
-from MedSAM2SlicerLib.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.target import Target
-from MedSAM2SlicerLib.volumeinuse import VolumeInUse
+from MedSAM2SlicerLib.work.driving import driveToEnd
+from MedSAM2SlicerLib.work.passing import Lane, Leg, Pass
+from MedSAM2SlicerLib.work.running import Progress
+from MedSAM2SlicerLib.work.target import Target
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
 _OBJECT_ID = 1
 _STOP_RULES = {row.name: optionName(row.name) for row in plain_rows(StopRules)}

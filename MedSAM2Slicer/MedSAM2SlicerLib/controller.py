@@ -11,19 +11,19 @@ from collections.abc import Callable
 import slicer
 from slicer.i18n import tr as _
 
-from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
-from MedSAM2SlicerLib.history import EditHistory, History
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompting import Prompting
-from MedSAM2SlicerLib.promptviews import promptViews
+from MedSAM2SlicerLib.prompts.promptviews import promptViews
 from MedSAM2SlicerLib.review import Review
 from MedSAM2SlicerLib.runner import Runner
-from MedSAM2SlicerLib.scenewatch import SceneWatch
-from MedSAM2SlicerLib.segmentwork import SegmentWork
-from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED
-from MedSAM2SlicerLib.target import Target
-from MedSAM2SlicerLib.workplace import Workplace
+from MedSAM2SlicerLib.scene.history import EditHistory, History
+from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
+from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, LOCKED
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+from MedSAM2SlicerLib.work.target import Target
+from MedSAM2SlicerLib.work.workplace import Workplace
+from MedSAM2SlicerLib.worker.client import WorkerClient
 
 
 class Controller:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import MedSAM2SlicerLib
-from MedSAM2SlicerLib.promptviews import promptViews
+from MedSAM2SlicerLib.prompts.promptviews import promptViews
 
 _SOURCE = Path(__file__).resolve().parent / "SegmentEditorEffect.py"
 

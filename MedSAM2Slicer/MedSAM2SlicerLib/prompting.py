@@ -8,13 +8,13 @@ import slicer
 
 from medsam2_core.errors import PromptError
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
-from MedSAM2SlicerLib.geometry import viewAxes
-from MedSAM2SlicerLib.promptnodes import PromptItem
+from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 from MedSAM2SlicerLib.runner import Runner
-from MedSAM2SlicerLib.running import tellEmptied
-from MedSAM2SlicerLib.segmentwork import SegmentWork
-from MedSAM2SlicerLib.slicestates import PROMPTED
-from MedSAM2SlicerLib.workplace import Workplace
+from MedSAM2SlicerLib.scene.geometry import viewAxes
+from MedSAM2SlicerLib.scene.slicestates import PROMPTED
+from MedSAM2SlicerLib.work.running import tellEmptied
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+from MedSAM2SlicerLib.work.workplace import Workplace
 
 
 class Prompting:

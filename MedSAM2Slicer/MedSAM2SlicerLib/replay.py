@@ -18,17 +18,17 @@ from medsam2_core.run.sequence import PlacedRun
 from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
 from medsam2_core.weights.catalogue import load_catalogue
 from medsam2_core.worker.results import Step
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.driving import driveToEnd
-from MedSAM2SlicerLib.oblique import preparedOblique
+from MedSAM2SlicerLib.record.runrecord import RunRecord
 from MedSAM2SlicerLib.replayrun import ReplayRun, ReplaySegment
-from MedSAM2SlicerLib.running import Progress
-from MedSAM2SlicerLib.runrecord import RunRecord
-from MedSAM2SlicerLib.segments import ensureSegmentation
-from MedSAM2SlicerLib.slicedvolume import SlicedVolume, slicedVolume
-from MedSAM2SlicerLib.target import Target
-from MedSAM2SlicerLib.volumeinuse import VolumeInUse
-from MedSAM2SlicerLib.volumes import PreparedVolume, prepareVolume
+from MedSAM2SlicerLib.scene.oblique import preparedOblique
+from MedSAM2SlicerLib.scene.segments import ensureSegmentation
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
+from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume
+from MedSAM2SlicerLib.work.driving import driveToEnd
+from MedSAM2SlicerLib.work.running import Progress
+from MedSAM2SlicerLib.work.target import Target
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
 Saved = str | Path | Mapping[str, Any]
 

@@ -11,16 +11,16 @@ from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import PlacedRun
 from medsam2_core.run.settings import RunSettings
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
-from MedSAM2SlicerLib.calls import Call
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.oblique import masksOn
-from MedSAM2SlicerLib.running import Progress
-from MedSAM2SlicerLib.runrecord import saveRun
+from MedSAM2SlicerLib.record.runrecord import saveRun
+from MedSAM2SlicerLib.scene.oblique import masksOn
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
+from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
+from MedSAM2SlicerLib.scene.slicestates import PLAIN
 from MedSAM2SlicerLib.signal import Slot
-from MedSAM2SlicerLib.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.slicemasks import SliceWriter
-from MedSAM2SlicerLib.slicestates import PLAIN
-from MedSAM2SlicerLib.target import Target
+from MedSAM2SlicerLib.work.running import Progress
+from MedSAM2SlicerLib.work.target import Target
+from MedSAM2SlicerLib.worker.calls import Call
+from MedSAM2SlicerLib.worker.client import WorkerClient
 
 
 @dataclass(frozen=True)

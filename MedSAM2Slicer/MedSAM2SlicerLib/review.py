@@ -12,15 +12,15 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.image.slicing import SliceStack
-from MedSAM2SlicerLib.fitting import whyNotUsable
-from MedSAM2SlicerLib.measures import Measures, measureSegment
-from MedSAM2SlicerLib.planning import whyNotRedraw
-from MedSAM2SlicerLib.promptnodes import PromptItem
+from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
+from MedSAM2SlicerLib.record.runrecord import RunRecord, loadRun, writeRun
+from MedSAM2SlicerLib.record.script import pythonScript
 from MedSAM2SlicerLib.runner import Runner
-from MedSAM2SlicerLib.runrecord import RunRecord, loadRun, writeRun
-from MedSAM2SlicerLib.script import pythonScript
-from MedSAM2SlicerLib.slicestates import EDITED, Cut, SliceReview
-from MedSAM2SlicerLib.workplace import Workplace
+from MedSAM2SlicerLib.scene.fitting import whyNotUsable
+from MedSAM2SlicerLib.scene.measures import Measures, measureSegment
+from MedSAM2SlicerLib.scene.slicestates import EDITED, Cut, SliceReview
+from MedSAM2SlicerLib.work.planning import whyNotRedraw
+from MedSAM2SlicerLib.work.workplace import Workplace
 
 
 class Review:

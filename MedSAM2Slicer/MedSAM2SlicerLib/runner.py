@@ -9,16 +9,16 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.worker.results import ObjectAnswer, Step
-from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
-from MedSAM2SlicerLib.conversation import Conversation
-from MedSAM2SlicerLib.driving import drive
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.passing import Pass, Redraw
-from MedSAM2SlicerLib.running import Progress, tellEmptied, whyEmpty
-from MedSAM2SlicerLib.segmentwork import SegmentWork
-from MedSAM2SlicerLib.slicestates import Cut, SliceReview, reviewAnswer
-from MedSAM2SlicerLib.workplace import Workplace
+from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
+from MedSAM2SlicerLib.work.driving import drive
+from MedSAM2SlicerLib.work.passing import Pass, Redraw
+from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+from MedSAM2SlicerLib.work.workplace import Workplace
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.conversation import Conversation
 
 
 class Runner:

@@ -19,7 +19,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError, WeightsError
 from medsam2_core.weights.checksum import file_sha256
-from MedSAM2SlicerLib.commands import Finished, ownPython, runProgram
+from MedSAM2SlicerLib.worker.commands import Finished, ownPython, runProgram
 
 CATEGORY = "MedSAM2"
 SAMPLE_NAME = "MedSAM2ChestCT"

@@ -11,7 +11,7 @@ import vtk
 from slicer.util import VTKObservationMixin
 
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.slicegestures import SliceGestures
+from MedSAM2SlicerLib.mouse.slicegestures import SliceGestures
 from MedSAM2SlicerLib.ui import effectchoices
 from MedSAM2SlicerLib.ui.effectpanel import EditorSource, GestureControls
 from MedSAM2SlicerLib.ui.escapekey import EscapeKey
@@ -21,7 +21,7 @@ from MedSAM2SlicerLib.ui.source import Source
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.ui.services import Services
-    from MedSAM2SlicerLib.workplace import Workplace
+    from MedSAM2SlicerLib.work.workplace import Workplace
 
 _UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "MedSAM2Slicer.ui"
 

@@ -12,7 +12,7 @@ from MedSAM2SlicerLib.ui.source import Source, SourceControls
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.slicegestures import Ras
+    from MedSAM2SlicerLib.mouse.slicegestures import Ras
 
 
 class EditorSource(SourceControls):

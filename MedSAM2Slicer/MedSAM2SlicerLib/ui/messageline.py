@@ -12,8 +12,8 @@ from MedSAM2SlicerLib.ui.part import Part
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.running import Progress
     from MedSAM2SlicerLib.ui.services import Services
+    from MedSAM2SlicerLib.work.running import Progress
 
 
 _LONG = 8  # turns of the panel's timer, of 50 ms: a warm worker draws a slice sooner

@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.promptnodes import otherMarkups
+from MedSAM2SlicerLib.prompts.promptnodes import otherMarkups
 from MedSAM2SlicerLib.ui.icons import icon
 from MedSAM2SlicerLib.ui.part import explain, otherSegments
 

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib import faults
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.promptnodes import otherMarkups
+from MedSAM2SlicerLib.prompts.promptnodes import otherMarkups
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.banner import Banner

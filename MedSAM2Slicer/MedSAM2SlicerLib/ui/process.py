@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from MedSAM2SlicerLib.faults import guarded
 
 if TYPE_CHECKING:
-    from MedSAM2SlicerLib.commands import WorkerCommand
+    from MedSAM2SlicerLib.worker.commands import WorkerCommand
 
 
 class Program:

@@ -14,7 +14,7 @@ from MedSAM2SlicerLib.ui.part import Part, explain
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.promptnodes import PromptItem
+    from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 
 _ROW, _MOST = 24, 110  # pixels: height of a row, and of the list
 _ARROW = 24  # pixels that the button needs beside its text

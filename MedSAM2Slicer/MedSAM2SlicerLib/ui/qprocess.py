@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import qt
 
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.transports import Payload, exitText, nothing, piecesOf, startFailure
-from MedSAM2SlicerLib.workerlog import WorkerLog
+from MedSAM2SlicerLib.worker.transports import Payload, exitText, nothing, piecesOf, startFailure
+from MedSAM2SlicerLib.worker.workerlog import WorkerLog
 
 _TURN_SECONDS = 0.02  # between two looks at the application's events
 _KILL_MILLISECONDS = 2000

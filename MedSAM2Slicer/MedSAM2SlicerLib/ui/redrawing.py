@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from MedSAM2SlicerLib.scene.slicestates import PLAIN
 from MedSAM2SlicerLib.signal import Signal
-from MedSAM2SlicerLib.slicestates import PLAIN
 from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.part import Part, explain, whyNoRun
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.slicestates import Cut
+    from MedSAM2SlicerLib.scene.slicestates import Cut
 
 _PAUSE = 250  # ms without a change: a slider that is dragged draws where it rests, as one step to undo
 

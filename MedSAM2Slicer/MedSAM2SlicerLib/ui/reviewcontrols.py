@@ -9,8 +9,8 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.faults import guarded
+from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, LOCKED
 from MedSAM2SlicerLib.signal import Signal
-from MedSAM2SlicerLib.slicestates import ACCEPTED, LOCKED
 from MedSAM2SlicerLib.ui import text, thumbnail, views
 from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
 from MedSAM2SlicerLib.ui.later import Later
@@ -18,7 +18,7 @@ from MedSAM2SlicerLib.ui.part import Part, explain
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.measures import Measures
+    from MedSAM2SlicerLib.scene.measures import Measures
 
 _THUMBNAIL = 192  # pixels
 _MEASURES_EVERY = 300  # ms: measuring takes up to 20 ms

@@ -12,15 +12,15 @@ import slicer
 
 from medsam2_core.errors import WorkerError
 from medsam2_core.weights.store import WeightsStore
-from MedSAM2SlicerLib.commands import Origin, WorkerCommand, workerCommand
-from MedSAM2SlicerLib.setup import Setup, SlicerHost, banner
-from MedSAM2SlicerLib.sharedclient import SharedClient
+from MedSAM2SlicerLib.setup.installing import Setup, SlicerHost, banner
+from MedSAM2SlicerLib.worker.commands import Origin, WorkerCommand, workerCommand
+from MedSAM2SlicerLib.worker.sharedclient import SharedClient
 
 if TYPE_CHECKING:
-    from MedSAM2SlicerLib.client import WorkerClient
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.history import History
-    from MedSAM2SlicerLib.workplace import Workplace
+    from MedSAM2SlicerLib.scene.history import History
+    from MedSAM2SlicerLib.work.workplace import Workplace
+    from MedSAM2SlicerLib.worker.client import WorkerClient
 
 WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # key of the application's settings
 
@@ -116,8 +116,8 @@ class Services:
 
     def _makeClient(self) -> WorkerClient:
         """Make a client of the worker, which starts with the first request."""
-        from MedSAM2SlicerLib.client import WorkerClient
         from MedSAM2SlicerLib.ui.qprocess import QProcessTransport
+        from MedSAM2SlicerLib.worker.client import WorkerClient
 
         command = self._command(self.workerText)
         return WorkerClient(QProcessTransport, command.arguments, self.logPath, command.environment)

@@ -10,11 +10,11 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.geometry import volumeToWorldMatrix
-from MedSAM2SlicerLib.segments import ensureSegmentation
+from MedSAM2SlicerLib.scene.geometry import volumeToWorldMatrix
+from MedSAM2SlicerLib.scene.segments import ensureSegmentation
+from MedSAM2SlicerLib.scene.volumes import checkedGeometry
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui.part import Part, explain
-from MedSAM2SlicerLib.volumes import checkedGeometry
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller

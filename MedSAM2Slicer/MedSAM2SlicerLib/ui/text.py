@@ -10,8 +10,8 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.stopping import read_stop
-from MedSAM2SlicerLib.measures import milliliters
-from MedSAM2SlicerLib.slicestates import (
+from MedSAM2SlicerLib.scene.measures import milliliters
+from MedSAM2SlicerLib.scene.slicestates import (
     ACCEPTED,
     EDITED,
     LARGE_CHANGE,
@@ -23,10 +23,10 @@ from MedSAM2SlicerLib.slicestates import (
 )
 
 if TYPE_CHECKING:
-    from MedSAM2SlicerLib.measures import Measures
-    from MedSAM2SlicerLib.promptnodes import PromptItem
-    from MedSAM2SlicerLib.running import Progress
+    from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
+    from MedSAM2SlicerLib.scene.measures import Measures
     from MedSAM2SlicerLib.ui.choices import Choices
+    from MedSAM2SlicerLib.work.running import Progress
 
 _MINUTE = 60
 _NAMED_INTERVALS = 2  # more would widen the panel

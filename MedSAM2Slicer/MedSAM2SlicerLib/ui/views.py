@@ -11,8 +11,8 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.slicing import SliceStack
-from MedSAM2SlicerLib.geometry import geometryOf, viewAxis
-from MedSAM2SlicerLib.oblique import isAlong, viewStack
+from MedSAM2SlicerLib.scene.geometry import geometryOf, viewAxis
+from MedSAM2SlicerLib.scene.oblique import isAlong, viewStack
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller

@@ -11,7 +11,7 @@ import slicer
 from medsam2selftest import MIDDLE, FakeServices, InstantClient, PanelTestCase, process
 
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.scene.segments import segmentMask
 
 NAME = "MedSAM-2"
 

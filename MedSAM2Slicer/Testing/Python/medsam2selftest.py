@@ -34,8 +34,8 @@ from fakeclient import FakeClient  # noqa: E402 (from a folder just added)
 
 from medsam2_core.weights.store import WeightsStore  # noqa: E402
 from MedSAM2SlicerLib.controller import Controller  # noqa: E402
-from MedSAM2SlicerLib.geometry import ijkToWorld  # noqa: E402
-from MedSAM2SlicerLib.segments import SegmentWriter  # noqa: E402
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld  # noqa: E402
+from MedSAM2SlicerLib.scene.segments import SegmentWriter  # noqa: E402
 
 SHAPE = (20, 40, 44)  # slices, rows, columns of the volume, in voxels of 1 mm
 MIDDLE = 10

@@ -15,9 +15,9 @@ from medsam2selftest import MIDDLE, PanelTestCase, process
 from medsam2_core.errors import PromptError
 from MedSAM2SlicerLib import faults
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.passing import Pass
 from MedSAM2SlicerLib.prompting import Prompting
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.work.passing import Pass
 
 PLACES = 25  # for points in a slice, with no other's handle near
 SENTENCE = "Something went wrong in MedSAM2Slicer (IndexError)"

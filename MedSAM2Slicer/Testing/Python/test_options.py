@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import slicer
 from medsam2selftest import PanelTestCase
 
-from MedSAM2SlicerLib.measures import milliliters
+from MedSAM2SlicerLib.scene.measures import milliliters
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.choices import Choices
 from MedSAM2SlicerLib.ui.source import Source

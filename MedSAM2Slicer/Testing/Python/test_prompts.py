@@ -10,7 +10,7 @@ import slicer.util
 import vtk
 from medsam2selftest import MIDDLE, PanelTestCase, paintSlice, process, tip
 
-from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.scene.segments import ensureSegmentation, segmentMask
 
 
 class PlacingTest(PanelTestCase):

@@ -11,8 +11,8 @@ import qt
 import slicer
 from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process, tip
 
-from MedSAM2SlicerLib.measures import Measures
-from MedSAM2SlicerLib.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STATES, SliceReview
+from MedSAM2SlicerLib.scene.measures import Measures
+from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STATES, SliceReview
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
 

@@ -13,7 +13,7 @@ from medsam2selftest import MIDDLE, PanelTestCase, process, tip
 
 from medsam2_core.errors import PromptError, WorkerError
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.ui import text
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 from medsam2selftest import MIDDLE, MODULE_FOLDER, SHAPE, TURNS, PanelTestCase
 
-from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.ui.services import Services
 
 CENTER = (MIDDLE, 20, 22)

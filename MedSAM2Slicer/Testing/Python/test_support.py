@@ -13,9 +13,9 @@ from medsam2selftest import MODULE_FOLDER, PanelTestCase, process, tip
 
 from medsam2_core.errors import WeightsError, WorkerError
 from medsam2_core.weights.catalogue import ModelEntry
-from MedSAM2SlicerLib.commands import Origin, WorkerCommand
 from MedSAM2SlicerLib.ui.process import Program
 from MedSAM2SlicerLib.ui.services import WORKER_COMMAND, Services
+from MedSAM2SlicerLib.worker.commands import Origin, WorkerCommand
 
 TORONTO = "medsam2-toronto"
 

@@ -21,7 +21,7 @@ import vtk
 from gaps import INTERVAL, Gaps, Timed
 from medsam2selftest import process
 
-from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, segmentMask
 
 EFFECT = "MedSAM-2"
 TILT = 25.0  # degrees

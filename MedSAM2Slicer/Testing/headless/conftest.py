@@ -57,8 +57,8 @@ def no_faults(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A client of the real worker, which a file of tests shares."""
-    from MedSAM2SlicerLib.client import WorkerClient
-    from MedSAM2SlicerLib.transports import SubprocessTransport
+    from MedSAM2SlicerLib.worker.client import WorkerClient
+    from MedSAM2SlicerLib.worker.transports import SubprocessTransport
 
     log = tmp_path_factory.mktemp("log") / "worker.log"
     worker = WorkerClient(SubprocessTransport, [sys.executable, "-m", "medsam2_core.worker"], log)
@@ -179,7 +179,7 @@ def bench(nodes: Nodes) -> Iterator[Any]:
 @pytest.fixture
 def done(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A bench whose segment was propagated from slice 3 through all seven."""
-    from MedSAM2SlicerLib.scenewatch import EditWatch
+    from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 
     monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
     bench.click(4, 4, 3)

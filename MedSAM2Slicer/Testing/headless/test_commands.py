@@ -13,7 +13,7 @@ import pytest
 from patience import CEILING
 
 from medsam2_core.errors import WorkerError
-from MedSAM2SlicerLib.commands import (
+from MedSAM2SlicerLib.worker.commands import (
     Finished,
     Origin,
     WorkerCommand,

@@ -18,10 +18,10 @@ from medsam2_core.cli.main import run
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.slicing import Slicing
 from MedSAM2SlicerLib import console
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
-from MedSAM2SlicerLib.runrecord import loadRun
-from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.record.runrecord import loadRun
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
+from MedSAM2SlicerLib.scene.segments import segmentMask
+from MedSAM2SlicerLib.worker.client import WorkerClient
 
 SPLEEN = 1
 COMMAND = [sys.executable, "-m", "medsam2_core.worker"]

@@ -13,9 +13,9 @@ from fakeclient import FakeClient
 from medsam2_core.errors import WorkerError
 from medsam2_core.image.slicing import Slicing
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.runrecord import loadRun
+from MedSAM2SlicerLib.record.runrecord import loadRun
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
 
 
 def test_the_first_click_makes_a_segment_and_shows_its_mask(bench: ControllerBench) -> None:

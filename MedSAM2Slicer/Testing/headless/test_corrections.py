@@ -13,8 +13,8 @@ from controllerbench import ControllerBench, finish, notice
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 
 
 def test_a_slice_that_was_painted_can_be_given_back(done: ControllerBench) -> None:

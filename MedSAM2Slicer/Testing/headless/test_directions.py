@@ -15,8 +15,8 @@ from ballroom import SHAPE, TO_ALL, Deed, Room
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.training.metrics import dice
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.scenewatch import EditWatch
-from MedSAM2SlicerLib.segments import ensureSegmentation
+from MedSAM2SlicerLib.scene.scenewatch import EditWatch
+from MedSAM2SlicerLib.scene.segments import ensureSegmentation
 
 SEEDS, COUNT = 200, 4
 ACTS = {

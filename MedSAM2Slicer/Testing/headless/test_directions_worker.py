@@ -10,11 +10,11 @@ from patientbench import Patient
 
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.training.metrics import dice
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.geometry import volumeGeometry
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.runrecord import loadRun
-from MedSAM2SlicerLib.segments import ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.record.runrecord import loadRun
+from MedSAM2SlicerLib.scene.geometry import volumeGeometry
+from MedSAM2SlicerLib.scene.segments import ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.worker.client import WorkerClient
 
 
 class Spleens:

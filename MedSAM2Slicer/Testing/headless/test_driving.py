@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from medsam2_core.errors import VolumeError, WorkerError
-from MedSAM2SlicerLib.conversation import Conversation
-from MedSAM2SlicerLib.driving import drive, driveToEnd
+from MedSAM2SlicerLib.work.driving import drive, driveToEnd
+from MedSAM2SlicerLib.worker.conversation import Conversation
 
 METHODS = ["ask", "write", "settle", "finish"]
 

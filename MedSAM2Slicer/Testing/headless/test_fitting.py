@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from controllerbench import ControllerBench
 
-from MedSAM2SlicerLib.fitting import whyNoFit
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
+from MedSAM2SlicerLib.scene.fitting import whyNoFit
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 
 
 def drawn(volume: Any) -> Any:

@@ -10,7 +10,7 @@ import pytest
 import slicer.util
 
 from medsam2_core.errors import VolumeError
-from MedSAM2SlicerLib import geometry
+from MedSAM2SlicerLib.scene import geometry
 
 IJK = np.array([[0, 0, 0], [8, 7, 5], [3.25, 1.5, 4], [-2, 10, 2.5]])
 SEEDS = range(24)

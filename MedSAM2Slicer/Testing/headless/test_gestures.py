@@ -10,8 +10,8 @@ import slicer
 import slicer.util
 import vtk
 
-from MedSAM2SlicerLib.gestures import Click, Drag, Gestures
-from MedSAM2SlicerLib.slicegestures import SliceGestures
+from MedSAM2SlicerLib.mouse.gestures import Click, Drag, Gestures
+from MedSAM2SlicerLib.mouse.slicegestures import SliceGestures
 
 Event = vtk.vtkCommand
 

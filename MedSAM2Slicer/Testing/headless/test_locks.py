@@ -10,7 +10,7 @@ from controllerbench import ControllerBench, finish
 
 from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.scene.segments import segmentMask
 
 FULL = np.ones((8, 9), dtype=bool)
 

@@ -11,9 +11,9 @@ import slicer
 import vtk
 import vtk.util.numpy_support
 
-from MedSAM2SlicerLib import segments
-from MedSAM2SlicerLib.history import EditHistory, editorLogic
-from MedSAM2SlicerLib.layers import BINARY_LABELMAP
+from MedSAM2SlicerLib.scene import segments
+from MedSAM2SlicerLib.scene.history import EditHistory, editorLogic
+from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP
 
 SHAPE = (5, 12, 11)
 NAMES = ("edited", "first", "second", "hidden")

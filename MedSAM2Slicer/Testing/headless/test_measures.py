@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from MedSAM2SlicerLib.measures import Measures, measureSegment
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
+from MedSAM2SlicerLib.scene.measures import Measures, measureSegment
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 
 SHAPE = (9, 20, 30)
 

@@ -16,12 +16,12 @@ from medsam2_core.image.oblique import ObliqueSlices
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from medsam2_core.training.metrics import dice
-from MedSAM2SlicerLib import oblique, segments, volumes
-from MedSAM2SlicerLib.geometry import volumeToWorld, worldToVolume
-from MedSAM2SlicerLib.history import EditHistory
-from MedSAM2SlicerLib.prompts import PromptPlacer
-from MedSAM2SlicerLib.slicedvolume import slicedVolume
-from MedSAM2SlicerLib.slicemasks import SliceMasks
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+from MedSAM2SlicerLib.scene import oblique, segments, volumes
+from MedSAM2SlicerLib.scene.geometry import volumeToWorld, worldToVolume
+from MedSAM2SlicerLib.scene.history import EditHistory
+from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
+from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 
 SHAPE = (20, 40, 36)
 GRID = np.diag([-1.0, -1.0, 2.5, 1.0])

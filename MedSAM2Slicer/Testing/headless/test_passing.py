@@ -11,7 +11,7 @@ from controllerbench import ControllerBench, finish, notice, segmentEditor
 from medsam2_core.errors import WorkerError
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.scene.segments import segmentMask
 
 
 def correctBothEnds(bench: ControllerBench) -> None:

@@ -14,12 +14,12 @@ import vtk
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
-from MedSAM2SlicerLib import segments
-from MedSAM2SlicerLib.geometry import ijkToWorld
-from MedSAM2SlicerLib.promptnodes import otherMarkups
-from MedSAM2SlicerLib.prompts import PromptPlacer, fillPolygon
-from MedSAM2SlicerLib.promptset import PromptSet
-from MedSAM2SlicerLib.slicedvolume import slicedVolume
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer, fillPolygon
+from MedSAM2SlicerLib.prompts.promptnodes import otherMarkups
+from MedSAM2SlicerLib.prompts.promptset import PromptSet
+from MedSAM2SlicerLib.scene import segments
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
 
 SHAPE = (10, 20, 30)
 SQUARE = [(4.5, 5.5), (12.5, 5.5), (12.5, 11.5), (4.5, 11.5)]  # in-plane x, y; holds 8 x 6 pixel centers

@@ -9,10 +9,10 @@ import pytest
 import slicer
 from controllerbench import ControllerBench
 
-from MedSAM2SlicerLib.attributes import attributeName
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.geometry import ijkToWorld
-from MedSAM2SlicerLib.promptviews import promptViews
+from MedSAM2SlicerLib.prompts.promptviews import promptViews
+from MedSAM2SlicerLib.scene.attributes import attributeName
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from controllerbench import ControllerBench
 from medsam2_core.errors import PromptError, WorkerError
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.runrecord import loadRun
+from MedSAM2SlicerLib.record.runrecord import loadRun
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import slicer
 
 from medsam2_core.errors import PromptError
-from MedSAM2SlicerLib.geometry import ijkToWorld
-from MedSAM2SlicerLib.regions import regionMask, roiMask
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+from MedSAM2SlicerLib.scene.regions import regionMask, roiMask
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 
 SHAPE = (6, 8, 9)
 

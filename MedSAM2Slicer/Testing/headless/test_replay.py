@@ -18,11 +18,11 @@ from medsam2_core.cli.main import run as commandLine
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.training.metrics import dice
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
+from MedSAM2SlicerLib.record.runrecord import loadRun
 from MedSAM2SlicerLib.replay import replay
-from MedSAM2SlicerLib.runrecord import loadRun
-from MedSAM2SlicerLib.segments import segmentMask
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
+from MedSAM2SlicerLib.scene.segments import segmentMask
+from MedSAM2SlicerLib.worker.client import WorkerClient
 
 NAME = "sp'leen \"1\" '''"
 

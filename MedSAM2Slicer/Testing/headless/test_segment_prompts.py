@@ -11,8 +11,8 @@ from controllerbench import ControllerBench, finish, notice
 
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.geometry import ijkToWorld
-from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, segmentMask
 
 
 def other(bench: ControllerBench, *indexes: int) -> str:

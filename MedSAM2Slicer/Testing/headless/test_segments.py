@@ -13,8 +13,8 @@ import slicer
 import slicer.util
 
 from medsam2_core.errors import VolumeError
-from MedSAM2SlicerLib import layers, segments
-from MedSAM2SlicerLib.history import EditHistory
+from MedSAM2SlicerLib.scene import layers, segments
+from MedSAM2SlicerLib.scene.history import EditHistory
 
 SHAPE = (6, 8, 9)
 CLOSED_SURFACE = "Closed surface"

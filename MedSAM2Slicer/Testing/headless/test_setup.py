@@ -17,9 +17,9 @@ import pytest
 
 from medsam2_core.errors import Cancelled, WeightsError, WorkerError
 from medsam2_core.weights.store import ModelState, WeightsStore
-from MedSAM2SlicerLib.commands import Finished, Origin, WorkerCommand, runProgram, workerCommand
-from MedSAM2SlicerLib.packages import PACKAGES, Installation, pipLine, versionRange
-from MedSAM2SlicerLib.setup import Setup, SlicerHost, banner, question, removeModels
+from MedSAM2SlicerLib.setup.installing import Setup, SlicerHost, banner, question, removeModels
+from MedSAM2SlicerLib.setup.packages import PACKAGES, Installation, pipLine, versionRange
+from MedSAM2SlicerLib.worker.commands import Finished, Origin, WorkerCommand, runProgram, workerCommand
 
 ROOT = Path(__file__).parents[3]
 COMPLETE = {"torch": "2.9.1+cu128", "numpy": "2.4.6", "tqdm": "4.67.1"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from MedSAM2SlicerLib.sharedclient import SharedClient
+from MedSAM2SlicerLib.worker.sharedclient import SharedClient
 
 
 def test_the_last_one_to_leave_ends_it() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, segmentMask
-from MedSAM2SlicerLib.slicemasks import StoredSliceMasks, maskPrint
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.scene.slicemasks import StoredSliceMasks, maskPrint
 
 SHAPE = (7, 8, 9)
 

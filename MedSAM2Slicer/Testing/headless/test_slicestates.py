@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from MedSAM2SlicerLib.slicestates import (
+from MedSAM2SlicerLib.scene.slicestates import (
     ACCEPTED,
     EDITED,
     LOCKED,

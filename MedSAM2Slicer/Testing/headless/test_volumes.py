@@ -13,9 +13,9 @@ from controllerbench import ControllerBench
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
-from MedSAM2SlicerLib import geometry, volumes
-from MedSAM2SlicerLib.geometry import ijkToWorld, volumeGeometry
-from MedSAM2SlicerLib.volumeinuse import VolumeInUse
+from MedSAM2SlicerLib.scene import geometry, volumes
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
+from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
 
 def ct(nodes: Any) -> Any:

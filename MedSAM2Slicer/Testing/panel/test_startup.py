@@ -13,7 +13,7 @@ from patience import CEILING
 
 TESTING = Path(__file__).parents[1]
 ABSENT = [name for name in ("PySide6", "slicer_core") if importlib.util.find_spec(name) is None]
-HEAVY = ("torch", "MedSAM2SlicerLib.client", "MedSAM2SlicerLib.controller", "MedSAM2SlicerLib.ui.panel")
+HEAVY = ("torch", "MedSAM2SlicerLib.worker.client", "MedSAM2SlicerLib.controller", "MedSAM2SlicerLib.ui.panel")
 
 # Slicer's start registers the effect, and each Segment Editor that is opened makes one of its own.
 START = """

@@ -13,12 +13,12 @@ import slicer.util
 from knowingclient import KnowingClient, drawnOn
 
 from medsam2_core.image.slicing import SliceStack
-from MedSAM2SlicerLib.attributes import storedSlices
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.geometry import volumeGeometry, volumeToWorld
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.runrecord import loadRun
-from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.record.runrecord import loadRun
+from MedSAM2SlicerLib.scene.attributes import storedSlices
+from MedSAM2SlicerLib.scene.geometry import volumeGeometry, volumeToWorld
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, segmentMask
 
 SHAPE = (12, 16, 17)
 GRID = np.array([[-1.4, 0.0, 0.0, 11.2], [0.0, -1.4, 0.0, 10.5], [0.0, 0.0, 2.0, -11.0], [0.0, 0.0, 0.0, 1.0]])

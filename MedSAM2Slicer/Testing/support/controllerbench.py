@@ -12,9 +12,9 @@ import vtk
 from fakeclient import FakeClient
 
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.geometry import ijkToWorld
-from MedSAM2SlicerLib.runrecord import loadRun
-from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
+from MedSAM2SlicerLib.record.runrecord import loadRun
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, segmentMask
 
 SIGNALS = (
     "segmentChanged", "promptsChanged", "previewed", "sliceDrawn", "progressed", "reviewed", "busyChanged", "finished",

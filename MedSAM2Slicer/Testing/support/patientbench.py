@@ -17,14 +17,14 @@ from patience import wait_until
 import open_data
 from medsam2_core.cli.main import run as commandLine
 from MedSAM2SlicerLib import console
-from MedSAM2SlicerLib.client import WorkerClient
 from MedSAM2SlicerLib.controller import Controller
-from MedSAM2SlicerLib.geometry import ijkToWorld
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.record.runrecord import loadRun, writeRun
+from MedSAM2SlicerLib.record.script import pythonScript
 from MedSAM2SlicerLib.replay import replay
-from MedSAM2SlicerLib.runrecord import loadRun, writeRun
-from MedSAM2SlicerLib.script import pythonScript
-from MedSAM2SlicerLib.segments import SegmentWriter, segmentMask
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, segmentMask
+from MedSAM2SlicerLib.worker.client import WorkerClient
 
 SPLEEN = 1
 

@@ -24,9 +24,9 @@ INCLUDE, EXCLUDE = (32, 12, 12), (40, 30, 12)  # i, j, k; outside the mask
 def main() -> None:
     """Draw and print."""
     studio = Studio()
-    from MedSAM2SlicerLib.geometry import ijkToWorld
-    from MedSAM2SlicerLib.promptnodes import PromptNodes
-    from MedSAM2SlicerLib.segments import SegmentWriter, ensureSegmentation
+    from MedSAM2SlicerLib.prompts.promptnodes import PromptNodes
+    from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+    from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 
     volume = _volume(studio)
     middle = tuple(ijkToWorld(volume, [[_middle(part) for part in reversed(MASK)]])[0])

@@ -15,9 +15,9 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, RunObject
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.connection import Timeouts
-from MedSAM2SlicerLib.transports import SubprocessTransport
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.connection import Timeouts
+from MedSAM2SlicerLib.worker.transports import SubprocessTransport
 
 FAKE_WORKER = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
 PATIENT = Timeouts(start=CEILING, stall=CEILING, cancel=CEILING, shutdown=60)

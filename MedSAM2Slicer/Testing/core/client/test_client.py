@@ -20,8 +20,8 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
-from MedSAM2SlicerLib import requests
-from MedSAM2SlicerLib.callqueue import State
+from MedSAM2SlicerLib.worker import requests
+from MedSAM2SlicerLib.worker.callqueue import State
 
 
 def test_predict_gives_the_mask_of_the_stored_slice(make_client, volume, block) -> None:
@@ -252,7 +252,7 @@ def test_the_log_is_private_and_holds_what_was_printed(make_client, block) -> No
 def test_importing_the_client_leaves_torch_out() -> None:
     modules = "client, transports, connection, requests, opening, drawn, calls, workerlog"
     code = (
-        f"import sys; from MedSAM2SlicerLib import {modules}; sys.exit('torch' in sys.modules or 'qt' in sys.modules)"
+        f"import sys; from MedSAM2SlicerLib.worker import {modules}; sys.exit('torch' in sys.modules or 'qt' in sys.modules)"
     )
     folder = __file__.split("/Testing/")[0]
     assert subprocess.run([sys.executable, "-c", code], cwd=folder, timeout=CEILING, check=False).returncode == 0

@@ -12,7 +12,7 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.run.prompts import MaskPrompt, PointsPrompt, RunObject
 from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
-from MedSAM2SlicerLib.drawn import Drawn, Reach
+from MedSAM2SlicerLib.worker.drawn import Drawn, Reach
 
 MASK = np.zeros((6, 8), bool)
 MASK[1:4, 2:5] = True

@@ -10,9 +10,9 @@ import pytest
 
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker.wire import PROTOCOL, encode
-from MedSAM2SlicerLib.connection import Connection, Timeouts
-from MedSAM2SlicerLib.growing import GrowingArray, VoxelHash
-from MedSAM2SlicerLib.transports import piecesOf, sizeOf
+from MedSAM2SlicerLib.scene.growing import GrowingArray, VoxelHash
+from MedSAM2SlicerLib.worker.connection import Connection, Timeouts
+from MedSAM2SlicerLib.worker.transports import piecesOf, sizeOf
 
 
 def counting(rows: int = 6) -> GrowingArray:

@@ -17,9 +17,9 @@ import pytest
 from patience import CEILING
 
 from medsam2_core.errors import WorkerError
-from MedSAM2SlicerLib.callqueue import State
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.growing import GrowingArray
+from MedSAM2SlicerLib.scene.growing import GrowingArray
+from MedSAM2SlicerLib.worker.callqueue import State
+from MedSAM2SlicerLib.worker.client import WorkerClient
 
 QtCore = pytest.importorskip("PySide6.QtCore", reason="needs PySide6: pip install PySide6-Essentials")
 

@@ -12,7 +12,7 @@ import pytest
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
-from MedSAM2SlicerLib.client import WorkerClient
+from MedSAM2SlicerLib.worker.client import WorkerClient
 
 posix = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 

@@ -17,9 +17,9 @@ from patience import CEILING, wait_until
 
 from medsam2_core.errors import Cancelled, DeviceError, WorkerError
 from medsam2_core.worker.wire import PROTOCOL
-from MedSAM2SlicerLib.callqueue import State
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.connection import Timeouts
+from MedSAM2SlicerLib.worker.callqueue import State
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.connection import Timeouts
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 

@@ -25,8 +25,8 @@ from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObj
 from medsam2_core.run.settings import RunSettings
 from medsam2_core.weights.model_file import find_model
 from medsam2_core.worker.wire import PROTOCOL, Decoder, encode
-from MedSAM2SlicerLib.client import WorkerClient
-from MedSAM2SlicerLib.transports import SubprocessTransport
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.transports import SubprocessTransport
 
 WORKER = [sys.executable, "-m", "medsam2_core.worker"]
 WINDOW = Window.ct("abdomen")

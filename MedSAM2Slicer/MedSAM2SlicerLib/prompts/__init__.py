@@ -1,0 +1,1 @@
+"""Prompts in the scene: nodes, their place on slices, and how they look."""

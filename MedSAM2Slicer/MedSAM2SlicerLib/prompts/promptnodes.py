@@ -1,0 +1,213 @@
+"""The markups nodes that hold a segment's prompts. They are saved with the scene and stay when another is worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import slicer
+from slicer.i18n import tr as _
+
+from MedSAM2SlicerLib.prompts import promptlooks
+from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer
+
+KINDS = ("include", "exclude", "box", "curve", "line")
+
+_CLASSES = {
+    "include": "vtkMRMLMarkupsFiducialNode",
+    "exclude": "vtkMRMLMarkupsFiducialNode",
+    "box": "vtkMRMLMarkupsROINode",
+    "curve": "vtkMRMLMarkupsClosedCurveNode",
+    "line": "vtkMRMLMarkupsLineNode",
+}
+_LINE_POINTS = 2
+_KIND = "MedSAM2.Kind"
+_SEGMENT = "MedSAM2.SegmentId"
+_SEGMENTATION = "MedSAM2.Segmentation"
+_TAKEN = "MedSAM2.Taken"  # of a markup that somebody drew for another purpose: it outlives being a prompt
+
+
+@dataclass(frozen=True)
+class PromptItem:
+    """A prompt as a list shows it. `nodeId` and `pointId` say what to remove, `sourceId` for a segment's mask."""
+
+    kind: str
+    sliceIndex: int
+    text: str
+    nodeId: str | None = None
+    pointId: str | None = None
+    sourceId: str | None = None
+
+
+class PromptNodes:
+    """Finds and makes the nodes of one segment's prompts."""
+
+    def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> None:
+        self._segmentationNode, self._segmentId = segmentationNode, segmentId
+
+    def nodes(self, kind: str) -> list[slicer.vtkMRMLMarkupsNode]:
+        """Return the nodes of a kind that are in the scene."""
+        found = slicer.util.getNodesByClass(_CLASSES[kind])
+        return [node for node in found if node.GetAttribute(_KIND) == kind and self._belongs(node)]
+
+    def nodeToPlace(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        """Return the node that the next prompt goes into: points share one node; others have one each."""
+        free = [node for node in self.nodes(kind) if _takesMore(node) and not node.GetAttribute(_TAKEN)]
+        return free[0] if free else self._make(kind)
+
+    def takeLine(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
+        """Make a line that is in the scene, such as a measurement, a prompt of this segment, and of no other."""
+        promptlooks.unlock(lineNode)  # it may have been another segment's
+        lineNode.SetAttribute(_TAKEN, "1")
+        self._claim(lineNode, "line")
+
+    def placed(self, placer: PromptPlacer) -> Iterator[tuple[str, PlacedPrompt]]:
+        """Place the prompts of all nodes, each with its kind. Raises PromptError, naming the markup."""
+        for kind in ("include", "exclude"):
+            for node in self.nodes(kind):
+                yield from ((kind, prompt) for prompt in placer.pointList(node, include=kind == "include"))
+        for node in self.nodes("box"):
+            if node.GetNumberOfDefinedControlPoints():
+                yield "box", placer.roi(node)
+        for node in self.nodes("line"):
+            if node.GetNumberOfDefinedControlPoints() == _LINE_POINTS:
+                yield "line", placer.line(node)
+        drawn = [node for node in self.nodes("curve") if node.GetNumberOfDefinedControlPoints() >= 3]
+        yield from (("curve", prompt) for prompt in placer.curves(drawn))
+
+    def remove(self, item: PromptItem) -> None:
+        """Remove a prompt; nothing happens if it is gone already. A line that was taken stays in the scene.
+
+        The last point goes with its node, unless more are being placed into that.
+        """
+        node = slicer.mrmlScene.GetNodeByID(item.nodeId) if item.nodeId else None
+        if node is None:
+            return
+        if item.pointId is None:
+            _drop(node)
+        else:
+            node.RemoveNthControlPoint(node.GetNthControlPointIndexByID(item.pointId))
+            if not (node.GetNumberOfControlPoints() or _isBeingPlaced(node)):
+                _drop(node)
+
+    def removeAll(self) -> None:
+        """Remove every prompt; lines that were taken stay in the scene."""
+        for kind in KINDS:
+            for node in self.nodes(kind):
+                _drop(node)
+
+    def _belongs(self, node: slicer.vtkMRMLMarkupsNode) -> bool:
+        isOfSegment = node.GetAttribute(_SEGMENT) == self._segmentId
+        return isOfSegment and bool(node.GetNodeReferenceID(_SEGMENTATION) == self._segmentationNode.GetID())
+
+    def _make(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        segment = self._segmentationNode.GetSegmentation().GetSegment(self._segmentId)
+        node = slicer.mrmlScene.CreateNodeByClass(_CLASSES[kind])
+        node.UnRegister(None)
+        node.SetName(f"{segment.GetName()} {_title(kind)}")
+        self._claim(node, kind)  # before the scene tells of it: it may be no prompt to see now
+        slicer.mrmlScene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        promptlooks.style(node, kind)
+        promptlooks.paint(node, segment.GetColor())
+        promptlooks.rename(node, segment.GetName())
+        return node
+
+    def _claim(self, node: slicer.vtkMRMLMarkupsNode, kind: str) -> None:
+        """Note on a node that it holds prompts of the segment."""
+        node.SetAttribute(_KIND, kind)
+        node.SetAttribute(_SEGMENT, self._segmentId)
+        node.SetNodeReferenceID(_SEGMENTATION, self._segmentationNode.GetID())
+
+
+@dataclass(frozen=True)
+class PromptNode:
+    """A node of prompts, of whatever segment; `segmentationNode` and `segment` are None where these are gone."""
+
+    node: slicer.vtkMRMLMarkupsNode
+
+    @property
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        return self.node.GetNodeReference(_SEGMENTATION)
+
+    @property
+    def segmentId(self) -> str:
+        return self.node.GetAttribute(_SEGMENT) or ""
+
+    @property
+    def segment(self) -> slicer.vtkSegment | None:
+        found = self.segmentationNode
+        return None if found is None else found.GetSegmentation().GetSegment(self.segmentId)
+
+    @property
+    def isTaken(self) -> bool:
+        """Whether somebody drew it for another purpose."""
+        return self.node.GetAttribute(_TAKEN) is not None
+
+    def drop(self) -> None:
+        """Remove it; one that was taken stays in the scene."""
+        _drop(self.node)
+
+    def returnTo(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+        """Hold prompts of this segmentation again, to which it lost its reference."""
+        self.node.SetNodeReferenceID(_SEGMENTATION, segmentationNode.GetID())
+
+
+def promptNodes(scene: slicer.vtkMRMLScene) -> list[PromptNode]:
+    """List the nodes of prompts of all segments."""
+    nodes = [node for kind in sorted(set(_CLASSES.values())) for node in slicer.util.getNodesByClass(kind, scene)]
+    return [PromptNode(node) for node in nodes if node.GetAttribute(_KIND) is not None]
+
+
+def promptedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> set[str]:
+    """Return the IDs of the segments that have prompts in the scene."""
+    found = [one for one in promptNodes(slicer.mrmlScene) if one.segmentationNode is segmentationNode]
+    return {one.segmentId for one in found if one.node.GetNumberOfDefinedControlPoints()}
+
+
+def otherMarkups(className: str) -> list[slicer.vtkMRMLMarkupsNode]:
+    """Return the markups of a class that were not made for prompts, such as measurements; hidden ones are left out."""
+    nodes = [node for node in slicer.util.getNodesByClass(className) if not node.GetHideFromEditors()]
+    return [node for node in nodes if node.GetAttribute(_KIND) is None or node.GetAttribute(_TAKEN)]
+
+
+def itemText(kind: str, sliceIndex: int) -> str:
+    """Return a prompt's line in a list."""
+    return _("slice {index} · {kind}").format(index=sliceIndex, kind=_title(kind))
+
+
+def _title(kind: str) -> str:
+    titles = {
+        "include": _("include"),
+        "exclude": _("exclude"),
+        "box": _("box"),
+        "curve": _("curve"),
+        "line": _("line"),
+        "segment": _("from segment"),
+    }
+    return titles[kind]
+
+
+def _takesMore(node: slicer.vtkMRMLMarkupsNode) -> bool:
+    if node.IsA("vtkMRMLMarkupsFiducialNode"):
+        return True
+    placed: int = node.GetNumberOfDefinedControlPoints()
+    return placed < _LINE_POINTS if node.IsA("vtkMRMLMarkupsLineNode") else not placed
+
+
+def _isBeingPlaced(node: slicer.vtkMRMLMarkupsNode) -> bool:
+    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    isPlacing = interaction is not None and interaction.GetCurrentInteractionMode() == interaction.Place
+    return isPlacing and selection.GetActivePlaceNodeID() == node.GetID()
+
+
+def _drop(node: slicer.vtkMRMLMarkupsNode) -> None:
+    """Remove a node of prompts; one that was taken stays, as it was before."""
+    if not node.GetAttribute(_TAKEN):
+        slicer.mrmlScene.RemoveNode(node)
+        return
+    promptlooks.unlock(node)
+    for name in (_KIND, _SEGMENT, _TAKEN):
+        node.RemoveAttribute(name)
+    node.SetNodeReferenceID(_SEGMENTATION, None)

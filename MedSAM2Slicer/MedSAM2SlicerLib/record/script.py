@@ -1,0 +1,137 @@
+"""A segment's runs as a script for Slicer's Python console, which makes the segment again."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+import slicer
+
+from medsam2_core.image.slicing import SliceStack
+from medsam2_core.image.window import CT_PRESETS, Window
+from medsam2_core.run.settings import FileSettings, RunSettings
+from medsam2_core.stopping import StopRules
+from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.record.runrecord import RunRecord
+from MedSAM2SlicerLib.scene.volumes import checkedGeometry
+
+_KEPT = ("format", "volume", "settings", "objects", "earlier")  # what a repetition needs of a record
+_OF_OBJECTS = ("name", "label", "color", "prompts")
+_WIDTH = 100
+
+
+def pythonScript(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Return a script that makes a segment again, voxel for voxel, of the volume that has this node's name.
+
+    One run from points and a box is a call of `process` with RAS coordinates; corrections, masks and what `process`
+    has no argument for are a call of `replay` with the record. Raises VolumeError without a usable volume.
+    """
+    geometry = checkedGeometry(volumeNode)
+    moved = (
+        volumeNode.GetParentTransformNode() is not None
+    )  # a record knows no transform, `process` counts in the world
+    arguments = None if moved else _arguments(record, geometry.shape_kji, min(geometry.spacing_kji))
+    lines = [
+        "import json",
+        "import slicer",
+        "",
+        'logic = slicer.util.getModuleLogic("MedSAM2Slicer")',
+        f"volume = slicer.mrmlScene.GetFirstNodeByName({volumeNode.GetName()!r})",
+    ]
+    if arguments is None:
+        return "\n".join([*lines, *_replay(record)]) + "\n"
+    call = [f"    {name}={value!r}," for name, value in arguments.items()]
+    return "\n".join([*lines[1:], "segmentation = logic.process(", "    volume,", *call, ")"]) + "\n"
+
+
+def _replay(record: RunRecord) -> list[str]:
+    """Lines that call `replay`; the record is cut into literals of the console's width."""
+    report = {name: record.report[name] for name in _KEPT if name in record.report}
+    report["objects"] = [{name: one[name] for name in _OF_OBJECTS if name in one} for one in report["objects"]]
+    text = json.dumps(report, separators=(", ", ": "))
+    parts = [f"    {text[start : start + _WIDTH]!r}" for start in range(0, len(text), _WIDTH)]
+    return ["run = json.loads(", *parts, ")", "segmentation = logic.replay(volume, run)"]
+
+
+def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -> dict[str, Any] | None:
+    """What `process` has to be called with, where that is not its default; None if it cannot do the same."""
+    settings, (item, *others) = record.run.settings, record.run.objects
+    stack = settings.stack or SliceStack()
+    prompts, window = _prompts(item.prompts, spacing), _window(settings.window)
+    if others or record.run.earlier or _isSpecial(settings) or prompts is None or window is None:
+        return None
+    options = RunOptions()
+    given: dict[str, tuple[Any, Any]] = {
+        "segmentName": (item.name, None),
+        **{name: (value, []) for name, value in prompts.items()},
+        "axis": (stack.axis, options.stack.axis),
+        "window": (window, None),
+        "model": (settings.model, options.model),
+        "range": (settings.range, (0, shape[stack.axis])),
+        "memory": (settings.memory, options.memoryRule()),
+        "direction": (settings.direction, options.direction),
+        "fieldOfView": (settings.field_of_view, options.fieldOfView),
+        "stop": (_stop(settings), {}),
+    }
+    return {name: value for name, (value, default) in given.items() if value not in (None, default)}
+
+
+def _isSpecial(settings: FileSettings) -> bool:
+    """Whether the slices were oblique, or the segment stopped, drawn at another threshold, or kept inside a region."""
+    isOblique = settings.stack is not None and settings.stack.plane is not None
+    isCut = settings.threshold not in (None, RunSettings.threshold) or bool(settings.smoothing_mm)
+    return isOblique or settings.rounds is not None or isCut or (settings.stop or {}).get("inside") is not None
+
+
+def _stop(settings: FileSettings) -> dict[str, Any]:
+    """The stop rules that are not the default."""
+    default = asdict(StopRules())
+    return {name: value for name, value in (settings.stop or {}).items() if value != default[name]}
+
+
+def _prompts(prompts: list[dict[str, Any]], spacing: float) -> dict[str, Any] | None:
+    """Points and box as `process` takes them: points to include first, and one box."""
+    points: list[Any] = []
+    exclude: list[Any] = []
+    boxes: list[Any] = []
+    for prompt in prompts:
+        if prompt["kind"] == "mask":
+            return None
+        if prompt["kind"] == "box":
+            boxes.append(_rounded(prompt["corners_ras"], spacing))
+            continue
+        labels = prompt["labels"]
+        if labels != sorted(labels, reverse=True):
+            return None
+        for point, label in zip(_rounded(prompt["points_ras"], spacing), labels, strict=True):
+            (points if label else exclude).append(point)
+    if len(boxes) > 1:
+        return None
+    return {"points": points, "exclude": exclude, "box": boxes[0] if boxes else []}
+
+
+def _rounded(positions: list[Any], spacing: float) -> list[tuple[float, ...]]:
+    """Positions to a ten-thousandth of a voxel, which still are the same prompts: these count in thousandths."""
+    digits = max(4 - math.floor(math.log10(spacing)), 0)
+    return [tuple(round(value, digits) + 0.0 for value in position) for position in positions]
+
+
+def _window(window: Window | None) -> str | None:
+    """The text that means exactly this window; None if there is none."""
+    if window is None:
+        return None
+    limits = window.lower, window.upper
+    level, width = (window.lower + window.upper) / 2, window.upper - window.lower
+    texts = [*CT_PRESETS, f"{level!r}/{width!r}"] if width else []
+    return next((text for text in texts if _limits(text) == limits), None)
+
+
+def _limits(text: str) -> tuple[float, float]:
+    if text in CT_PRESETS:
+        window = Window.ct(text)
+    else:
+        level, _slash, width = text.partition("/")
+        window = Window.level_width(float(level), float(width))
+    return window.lower, window.upper

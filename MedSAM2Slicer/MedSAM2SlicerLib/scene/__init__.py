@@ -1,0 +1,1 @@
+"""What the scene holds: volumes, segmentations, and what other tools do to them."""

@@ -1,0 +1,56 @@
+"""How large a segment is: its volume, and its long and short axes as RECIST measures a lesion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from medsam2_core.image.measure import largest_axes
+from MedSAM2SlicerLib.scene.layers import bounds, boxOf, isEmpty, labelOf, layerOf, voxels
+
+_SPACE = "\u00a0"  # between thousands, where a line must not break
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Volume in mL; long and short axis in mm (`medsam2_core.image.measure`), both on slice `sliceIndex`.
+
+    All 0 for an empty segment. The slice is None where no view shows it.
+    """
+
+    volumeMl: float = 0.0
+    longAxisMm: float = 0.0
+    shortAxisMm: float = 0.0
+    sliceIndex: int | None = None
+
+
+def milliliters(volume: float) -> str:
+    """Return a volume in mL, to three digits or whole milliliters."""
+    if volume < 100:
+        return _("{volume} mL").format(volume=f"{volume:.3g}")
+    return _("{volume} mL").format(volume=f"{volume:,.0f}".replace(",", _SPACE))
+
+
+def measureSegment(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, axis: int) -> Measures:
+    """Measure a segment on its slices along an array axis (0, 1, 2 for k, j, i).
+
+    In the segmentation's own frame: a transform that scales does not count. 5 to 12 ms for the liver of a chest CT.
+    """
+    layer = layerOf(segmentationNode, segmentId)
+    if layer is None or isEmpty(boxOf(layer)):
+        return Measures()
+    held = bounds(voxels(layer))
+    if held is None:
+        return Measures()
+    marked = voxels(layer)[held] == labelOf(segmentationNode, segmentId)
+    spacing = layer.GetSpacing()[::-1]
+    axes = largest_axes(marked, spacing, axis)
+    if axes is None:
+        return Measures()
+    volumeMl = int(np.count_nonzero(marked)) * math.prod(spacing) / 1000
+    origin = boxOf(layer)[axis].start + held[axis].start
+    return Measures(volumeMl, axes.long_mm, axes.short_mm, origin + axes.slice_index)

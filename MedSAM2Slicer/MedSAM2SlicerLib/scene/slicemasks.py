@@ -1,0 +1,114 @@
+"""A segment as masks of the slices that are propagated along, and a way to see which of them somebody has changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import slicer
+
+from MedSAM2SlicerLib.scene.layers import (
+    Bools,
+    Box,
+    bounds,
+    boxOf,
+    isEmpty,
+    labelOf,
+    labelsIn,
+    layerOf,
+    shifted,
+    voxels,
+)
+from MedSAM2SlicerLib.scene.segments import Written
+
+
+class SliceMasks(Protocol):
+    """One segment, slice by slice."""
+
+    def mask(self, index: int) -> Bools:
+        """Return what the segment marks on a slice (rows, columns)."""
+        ...
+
+    def prints(self) -> dict[int, str]:
+        """Return a fingerprint of every slice that is not empty."""
+        ...
+
+
+class SliceWriter(Protocol):
+    """Writes one segment, slice by slice; see `segments.SegmentWriter`."""
+
+    @property
+    def written(self) -> Written: ...
+    @property
+    def restriction(self) -> str: ...
+    @property
+    def emptied(self) -> list[str]: ...
+
+    def sliceShape(self, axis: int) -> tuple[int, int]: ...
+    def begin(self) -> None: ...
+    def writeSlices(self, masks: Mapping[int, Bools | None], axis: int) -> Written: ...
+    def end(self) -> None: ...
+
+
+class StoredSliceMasks:
+    """A segment on slices along an array axis (0, 1, 2 for k, j, i) of its volume's grid of `shape` (k, j, i)."""
+
+    def __init__(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        segmentId: str,
+        shape: tuple[int, int, int],
+        axis: int,
+    ) -> None:
+        self._segmentationNode, self._segmentId = segmentationNode, segmentId
+        self._shape, self._axis = shape, axis
+
+    def mask(self, index: int) -> Bools:
+        """See `SliceMasks`."""
+        layer = self._layer()
+        if layer is None:
+            rows, columns = (size for place, size in enumerate(self._shape) if place != self._axis)
+            return np.zeros((rows, columns), dtype=np.bool_)
+        marked: Bools = labelsIn(layer, self._slice(index)) == labelOf(self._segmentationNode, self._segmentId)
+        onSlice: Bools = np.take(marked, 0, self._axis)
+        return onSlice
+
+    def prints(self) -> dict[int, str]:
+        """See `SliceMasks`. 8 ms for a liver of 90 slices."""
+        layer = self._layer()
+        held = None if layer is None or isEmpty(boxOf(layer)) else bounds(voxels(layer))
+        if held is None:
+            return {}
+        marked = voxels(layer)[held] == labelOf(self._segmentationNode, self._segmentId)
+        along, *within = (shifted(held, boxOf(layer))[axis].start for axis in self._order())
+        slices = np.transpose(marked, self._order())
+        filled = np.flatnonzero(slices.any(axis=(1, 2)))
+        return {along + int(place): maskPrint(slices[place], (within[0], within[1])) for place in filled}
+
+    def _layer(self) -> slicer.vtkOrientedImageData | None:
+        if self._segmentationNode.GetSegmentation().GetSegment(self._segmentId) is None:
+            return None
+        return layerOf(self._segmentationNode, self._segmentId)
+
+    def _order(self) -> tuple[int, int, int]:
+        first, second = (axis for axis in range(3) if axis != self._axis)
+        return self._axis, first, second
+
+    def _slice(self, index: int) -> Box:
+        k, j, i = (
+            slice(index, index + 1) if place == self._axis else slice(0, size) for place, size in enumerate(self._shape)
+        )
+        return k, j, i
+
+
+def maskPrint(mask: Bools, origin: tuple[int, int] = (0, 0)) -> str:
+    """Return a fingerprint of a mask (rows, columns) whose first pixel lies at `origin` of the slice.
+
+    It depends on the marked pixels alone, not on how much room is around them.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    place = (origin[0] + int(rows[0]), origin[1] + int(columns[0]), *tight.shape)
+    return hashlib.blake2b(repr(place).encode() + np.packbits(tight).tobytes(), digest_size=8).hexdigest()

@@ -1,0 +1,117 @@
+"""A volume node as the model sees it: checked, windowed to 8 bits, and with a key that changes when it does.
+
+The user's voxels are read and never changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.window import Window
+from MedSAM2SlicerLib.scene.geometry import geometryOf
+from MedSAM2SlicerLib.scene.growing import GrowingArray, VoxelHash
+
+_COLOUR_COMPONENTS = (3, 4)
+# What a display node starts with. With automatic windowing off it means that nobody has chosen anything yet.
+_UNTOUCHED = (256.0, 128.0)
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """A volume ready for the worker; another one with the same key is equal to it.
+
+    growing: what `grey` is made of, on its way to the worker. geometry: of the volume's own grid, without parent
+    transforms. key: equal as long as voxels, grid and window are, so that the worker keeps its embeddings.
+    """
+
+    growing: GrowingArray = field(compare=False)
+    geometry: Geometry = field(compare=False)
+    window: Window = field(compare=False)
+    key: str
+
+    @property
+    def grey(self) -> npt.NDArray[np.uint8]:
+        """The voxels: uint8 (k, j, i), C-contiguous, windowed; their own copy. Up to 1 s if it is not made yet."""
+        return self.growing.whole()
+
+
+def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | str = "auto") -> PreparedVolume:
+    """Window a volume when it is needed; `window` as in `windowOf`. Raises VolumeError unless it is a scalar volume."""
+    geometry = checkedGeometry(volumeNode)
+    chosen = windowOf(volumeNode, window)
+    grey = np.empty(geometry.shape_kji, dtype=np.uint8)
+    growing = GrowingArray(grey, chosen.fill_uint8(slicer.util.arrayFromVolume(volumeNode), grey))
+    return PreparedVolume(growing, geometry, chosen, volumeKey(volumeNode, chosen))
+
+
+def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geometry:
+    """Return the grid of a volume that can be segmented; VolumeError says why another one cannot."""
+    if volumeNode is None:
+        raise VolumeError(_("No volume is selected: load an image (File menu, Add Data) and choose it as Volume."))
+    name = repr(volumeNode.GetName())
+    if not volumeNode.IsA("vtkMRMLScalarVolumeNode"):
+        text = _("{name} is not a scalar volume: choose a CT, MR or other grayscale volume.")
+        raise VolumeError(text.format(name=name))
+    if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
+        text = _("{name} is a label map, not an image: choose the volume it was drawn on.")
+        raise VolumeError(text.format(name=name))
+    geometry = geometryOf(volumeNode)
+    components = volumeNode.GetImageData().GetNumberOfScalarComponents()
+    if components in _COLOUR_COMPONENTS:
+        text = _("{name} is a color image: convert it with the module Vector to Scalar Volume first.")
+        raise VolumeError(text.format(name=name))
+    if components != 1:
+        text = _("{name} holds {count} values per voxel (a 4D volume): extract one of its frames first.")
+        raise VolumeError(text.format(name=name, count=components))
+    return geometry
+
+
+def windowOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | str = "auto") -> Window:
+    """Find the intensity window to use.
+
+    "auto": the one the volume is displayed with if the user (or the scanner's header) has set one, else the CT preset
+    or percentiles that fit the voxels. Otherwise as in `Window.parse`: a preset's name or "level/width".
+    Raises VolumeError.
+    """
+    if isinstance(window, Window):
+        return window
+    if window.strip().lower() == "auto":
+        displayed = _displayWindow(volumeNode)
+        if displayed is not None:
+            return displayed
+    return Window.parse(window, slicer.util.arrayFromVolume(volumeNode))
+
+
+def volumeKey(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window) -> str:
+    """Return a key for the voxels, grid and window of a volume, within this session.
+
+    Cheap: voxels count by their modification time, which VTK never gives twice, so a node of the next scene that takes
+    over the ID gets another key.
+    """
+    changed = volumeNode.GetImageData().GetMTime()
+    grid = repr((geometryOf(volumeNode), window.lower, window.upper))
+    return f"{volumeNode.GetID()}:{changed}:{hashlib.sha256(grid.encode()).hexdigest()[:16]}"
+
+
+def voxelHash(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """SHA-256 of the voxels and their type, in hexadecimal: the same volume in any scene. About 1 s per GB."""
+    return VoxelHash(slicer.util.arrayFromVolume(volumeNode)).result()
+
+
+def _displayWindow(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Window | None:
+    display = volumeNode.GetScalarVolumeDisplayNode()
+    if display is None or display.GetAutoWindowLevel():
+        return None
+    width, level = display.GetWindow(), display.GetLevel()
+    if width <= 0 or (width, level) == _UNTOUCHED:
+        return None
+    return replace(Window.level_width(level, width), name="display")

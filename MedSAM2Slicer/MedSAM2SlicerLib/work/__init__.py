@@ -1,0 +1,1 @@
+"""What is being segmented, and propagations through it."""

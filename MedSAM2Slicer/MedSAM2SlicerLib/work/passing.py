@@ -1,0 +1,251 @@
+"""Runs (`driving.Run`) over one or several segments: from the undo state before them to the notes that they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medsam2_core.run.prompts import RunObject
+from medsam2_core.stopping import StopRules, read_stop
+from medsam2_core.worker.results import ObjectRecord, Propagated, Step
+from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.record.recording import Recording
+from MedSAM2SlicerLib.record.runrecord import noteCut
+from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
+from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview
+from MedSAM2SlicerLib.signal import Slot
+from MedSAM2SlicerLib.work.running import Progress, Running, SegmentRun
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+from MedSAM2SlicerLib.work.target import Target
+from MedSAM2SlicerLib.worker.calls import Call
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
+
+Span = tuple[int, int]
+"""Slices first <= index < last."""
+
+OpenSession = Callable[[RunOptions], str]
+"""Has the worker know the session that a run with these options needs; returns its key."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One stack, `options.stack`, that a pass goes along: the objects of the worker's session there, when they stop."""
+
+    options: RunOptions
+    objects: Sequence[RunObject]
+    stop: StopRules
+
+    def object(self, objectId: int) -> RunObject:
+        """Return one of the objects."""
+        return next(one for one in self.objects if one.segment.label == objectId)
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A part of a pass: these segments on their way through slices span[0] <= index < span[1] of a lane."""
+
+    lane: Lane
+    span: Span
+    works: Sequence[SegmentWork]
+
+    @property
+    def objectIds(self) -> list[int]:
+        """The worker's objects that run."""
+        return [work.objectId for work in self.works]
+
+    @property
+    def size(self) -> int:
+        """About how many slices are drawn."""
+        return (self.span[1] - self.span[0]) * len(self.works)
+
+
+class Pass:
+    """Segments on their way through `legs`, the intervals to draw, one after the other.
+
+    Each is a run of its own, for the worker and in the records. One undo state holds all of them.
+    """
+
+    def __init__(self, target: Target, volume: VolumeInUse, legs: Sequence[Leg], openSession: OpenSession) -> None:
+        self._target, self._volume, self._openSession = target, volume, openSession
+        self._legs, self._results = list(legs), list[Propagated]()
+        self._stops = set[str]()  # of this pass
+        self._works = {work.objectId: work for leg in legs for work in leg.works}
+        lanes = {leg.lane.options.stack: leg.lane for leg in legs}
+        self._recordings = {stack: Recording(volume, one.options, one.stop) for stack, one in lanes.items()}
+        target.noticeOthers(self.works)
+        self._running = Running(
+            {
+                work.objectId: SegmentRun(
+                    target.writer(volume.sliced(work.stack), work.segmentId),
+                    work.stack,
+                    work.states.kept(),
+                    set(work.states.slices),
+                )
+                for work in self._works.values()
+            }
+        )
+
+    @property
+    def works(self) -> list[SegmentWork]:
+        """The segments, but for those that were removed meanwhile."""
+        return self._present(list(self._works.values()))
+
+    @property
+    def goesOn(self) -> bool:
+        """Whether another leg follows the one that was settled last."""
+        return bool(self._legs) and not self._results[-1].cancelled
+
+    def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
+        """Have the worker go through the next leg."""
+        leg, lane = self._legs[0], self._legs[0].lane
+        session, direction = self._openSession(lane.options), lane.options.direction
+        return client.propagate(
+            session, lane.objects, *leg.span, direction, lane.stop, onStep, onDone, onError, only=leg.objectIds
+        )
+
+    def write(self, step: Step) -> Progress:
+        """Write a step into its segments. Raises VolumeError if one is gone."""
+        self._volume.work()
+        return self._running.write(step, ahead=sum(leg.size for leg in self._legs[1:]))
+
+    def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
+        """What is known of a segment's slices while the pass runs."""
+        run = self._running.runs.get(work.objectId)
+        drawn = {} if run is None else run.reviews
+        return {**work.states.slices, **{index: one for index, one in drawn.items() if index not in work.states.kept()}}
+
+    def settle(self, result: Propagated, model: Mapping[str, Any] | None) -> None:
+        """Note on the segmentation what came of a leg; `model` are the worker's facts about it."""
+        leg = self._legs.pop(0)
+        self._results.append(result)
+        self._running.nextRequest()
+        records = {record.object_id: record for record in result.objects}
+        for work in self._present(leg.works):
+            if work.objectId in records:
+                self._settle(work, leg, records[work.objectId], model)
+
+    def finish(self) -> str:
+        """Keep what is drawn; returns what came of it in a line."""
+        self._running.end()
+        self._remember()
+        return self._running.summary(self._results, self._volumeMl(), self._stops)
+
+    def breakOff(self) -> None:
+        """Keep what is drawn; no record can tell of it, since the worker may have gone further."""
+        self._running.end()
+        for leg in self._legs[:1]:
+            first, last = leg.span
+            for work in self._present(leg.works):
+                drawn = self._running.runs[work.objectId].reviews
+                work.noteBrokenOff({index: drawn[index] for index in drawn if first <= index < last}, first, last)
+        self._remember()
+
+    def _settle(self, work: SegmentWork, leg: Leg, record: ObjectRecord, model: Mapping[str, Any] | None) -> None:
+        run, result, span = self._running.runs[work.objectId], self._results[-1], leg.span
+        continues, keepsOthers = work.isKnownToWorker, work.states.hasPropagatedOutside(*span)
+        reviews = run.settle(record, *span)
+        if result.cancelled:
+            work.noteSteps(run.reviews)
+        else:
+            work.noteRun(reviews, *span)
+        self._stops |= _stopsWithin(span, record.stopped, work.stops)
+        work.stops.update(record.stopped)
+        recording, thing = self._recordings[work.stack], leg.lane.object(work.objectId)
+        self._target.noteWindow(self._volume.node, recording.window)
+        node = self._target.segmentationNode
+        if not recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues):
+            work.states.noteUntold(work.states.slices)
+
+    def _present(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
+        """Those whose segment was not removed meanwhile."""
+        segmentIds = self._target.segmentIds()
+        return [work for work in works if work.segmentId in segmentIds]
+
+    def _remember(self) -> None:
+        self._target.remember(self.works, self._running.changed)
+
+    def _volumeMl(self) -> float:
+        node = self._target.segmentationNode
+        return sum(segmentVolumeMl(node, work.segmentId) for work in self.works)
+
+
+def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapping[str, str]) -> set[str]:
+    """Why directions ended on slices span[0] <= index < span[1]; `stopped` tells of earlier propagations too."""
+    stops = {way: read_stop(sentence) for way, sentence in stopped.items()}
+    return {
+        stopped[way]
+        for way, stop in stops.items()
+        if (span[0] <= stop[0] < span[1] if stop else before.get(way) != stopped[way])
+    }
+
+
+class Redraw:
+    """Segments redrawn from what the worker has kept, at a `cut`: threshold, smoothing (mm).
+
+    Each has a leg of its own, through all of its slices. It `isStep` for undo of its own, or goes with the propagation
+    before.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        volume: VolumeInUse,
+        legs: Sequence[Leg],
+        openSession: OpenSession,
+        cut: Cut,
+        isStep: bool,
+    ) -> None:
+        self.works = [work for leg in legs for work in leg.works]
+        self._target, self._openSession, self._cut, self._left = target, openSession, cut, list(legs)
+        self._running = Running(
+            {
+                work.objectId: SegmentRun(
+                    target.writer(volume.sliced(work.stack), work.segmentId, isStep),
+                    work.stack,
+                    work.states.kept(),
+                    set(),
+                )
+                for work in self.works
+            }
+        )
+
+    @property
+    def goesOn(self) -> bool:
+        """Whether another segment follows the one that was settled last."""
+        return bool(self._left)
+
+    def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
+        """Have the worker draw the next one."""
+        leg, (objectId,) = self._left[0], self._left[0].objectIds
+        session = self._openSession(leg.lane.options)
+        return client.redraw(session, leg.lane.objects, objectId, *self._cut, onStep, onDone, onError)
+
+    def write(self, step: Step) -> Progress:
+        """See `Pass.write`."""
+        return self._running.write(step)
+
+    def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
+        """See `Pass.reviews`."""
+        return work.states.slices
+
+    def settle(self, result: Propagated, _model: Mapping[str, Any] | None) -> None:
+        """Note the areas."""
+        leg = self._left.pop(0)
+        (work,) = leg.works
+        for record in result.objects:
+            work.noteCut(self._running.runs[work.objectId].settle(record, *leg.span), self._cut)
+        noteCut(self._target.segmentationNode, work.segmentId, *self._cut)
+        if result.cancelled:
+            self._left.clear()
+
+    def finish(self) -> str:
+        """Keep what is drawn; there is nothing to say of it."""
+        self.breakOff()
+        return ""
+
+    def breakOff(self) -> None:
+        """Keep what is drawn."""
+        self._running.end()
+        self._target.remember(self.works, self._running.changed)

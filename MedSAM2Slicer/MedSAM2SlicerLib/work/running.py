@@ -1,0 +1,170 @@
+"""A propagation on its way into segments: steps are written as they come, and what they left is known at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from slicer.i18n import tr as _
+
+from medsam2_core.image.slicing import SliceStack
+from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
+from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.scene.measures import milliliters
+from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
+from MedSAM2SlicerLib.scene.slicestates import SliceReview, reviewAnswer, reviewRecord
+
+_AHEAD = {"forward": 1, "backward": -1}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Slices done and planned, over both directions; the rate and time left are None until they are known."""
+
+    done: int
+    planned: int
+    slicesPerSecond: float | None
+    secondsLeft: float | None
+
+
+def tellEmptied(names: Iterable[str]) -> str:
+    """Say in a sentence that segments of these names lost all they had; nothing if there are none."""
+    quoted = ", ".join(repr(name) for name in dict.fromkeys(names))
+    if not quoted:
+        return ""
+    text = _(
+        "Nothing is left of {names}, overwritten by what was drawn: to keep both, undo, and set Modify other segments "
+        "to Allow overlap (Segment Editor, Masking)."
+    )
+    return text.format(names=quoted)
+
+
+class SegmentRun:
+    """One segment's part of a propagation, along a `stack`. `kept` slices are not written."""
+
+    def __init__(self, writer: SliceWriter, stack: SliceStack, kept: Collection[int], drawnBefore: set[int]) -> None:
+        self.stack = stack
+        self.reviews: dict[int, SliceReview] = {}
+        self._writer, self._axis = writer, stack.axis
+        self._kept, self._drawnBefore = frozenset(kept), drawnBefore
+        self._shape = writer.sliceShape(stack.axis)
+        self._latest: dict[str, tuple[int, Bools]] = {}  # by direction: the slice drawn last, to compare with
+        self._prompted: dict[int, Bools] = {}
+        writer.begin()
+
+    def write(self, index: int, direction: str, answer: ObjectAnswer) -> None:
+        """Write the mask of a slice."""
+        mask = answer.mask.full(self._shape)
+        if index not in self._kept:
+            self._writer.writeSlices({index: mask}, self._axis)
+        self.reviews[index] = reviewAnswer(index, answer, direction, self._change(index, direction, mask))
+
+    def settle(self, record: ObjectRecord, first: int, last: int) -> dict[int, SliceReview]:
+        """Slices first <= index < last are done: empty those that earlier runs drew and this one gave up.
+
+        Returns what is known of all slices now.
+        """
+        known = reviewRecord(record)
+        within = {index for index in self._drawnBefore | self.reviews.keys() if first <= index < last}
+        gone = within - known.keys() - self._kept
+        self._writer.writeSlices(dict.fromkeys(sorted(gone)), self._axis)
+        self.reviews = {
+            index: replace(known[index], change=one.change) for index, one in self.reviews.items() if index in known
+        }
+        return known | self.reviews
+
+    def end(self) -> None:
+        """Keep what is written."""
+        self._writer.end()
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The segments that were changed: its own, and those it overwrote."""
+        return self._writer.written.segmentIds
+
+    @property
+    def emptied(self) -> list[str]:
+        """Names of the segments that were overwritten until nothing of them was left."""
+        return self._writer.emptied
+
+    def maskedOut(self) -> list[str]:
+        """Say in a sentence, if so, that the editable area kept out a part of the mask."""
+        count = self._writer.written.maskedOut
+        if not count:
+            return []
+        text = _("{count} voxels of the mask lie outside the editable area ({area}).")
+        return [text.format(count=count, area=self._writer.restriction)]
+
+    def _change(self, index: int, direction: str, mask: Bools) -> float:
+        """1 - Dice with the slice this one was propagated from."""
+        if direction not in _AHEAD:
+            self._prompted[index] = mask
+            return 0.0
+        source = index - _AHEAD[direction]
+        latest, before = self._latest.get(direction, (source, None))
+        self._latest[direction] = index, mask
+        if latest != source or before is None:
+            before = self._prompted.get(source)
+        total = 0 if before is None else int(before.sum()) + int(mask.sum())
+        return 0.0 if before is None or not total else 1 - 2 * int((before & mask).sum()) / total
+
+
+class Running:
+    """Writes the steps of a run into its segments, by the worker's object. One undo state holds all of it."""
+
+    def __init__(self, runs: Mapping[int, SegmentRun], clock: Callable[[], float] = time.monotonic) -> None:
+        self.runs = runs
+        self._clock, self._started = clock, clock()
+        self._before = self._done = self._planned = 0
+
+    def write(self, step: Step, ahead: int = 0) -> Progress:
+        """Write the step's masks into their slice; about `ahead` slices are in requests still to be made."""
+        for answer in step.answers:
+            if answer.object_id in self.runs:
+                self.runs[answer.object_id].write(step.slice_index, step.direction, answer)
+        if step.done:
+            self._done, self._planned = self._before + step.done, self._before + step.planned + ahead
+        return self._progress()
+
+    def nextRequest(self) -> None:
+        """The steps that follow are those of another request, which count from 0 again."""
+        self._before = self._done
+
+    @property
+    def changed(self) -> set[str]:
+        """The segments that were changed, the runs' own and those they overwrote."""
+        return {segmentId for run in self.runs.values() for segmentId in run.changed}
+
+    def end(self) -> None:
+        """Keep what is written."""
+        for run in self.runs.values():
+            run.end()
+
+    def summary(self, results: Sequence[Propagated], volumeMl: float, stops: Collection[str]) -> str:
+        """What came of it in a line; `stops` are the reasons why directions ended."""
+        drawn = {(run.stack, index) for run in self.runs.values() for index in run.reviews}
+        text = _("{count} slices, {volume}, {seconds:.1f} s.").format(
+            count=len(drawn), volume=milliliters(volumeMl), seconds=sum(result.seconds for result in results)
+        )
+        cancelled = any(result.cancelled for result in results)
+        ends = [_("Canceled.")] if cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
+        emptied = tellEmptied(name for run in self.runs.values() for name in run.emptied)
+        return " ".join(
+            [text, *ends, *(said for run in self.runs.values() for said in run.maskedOut()), *filter(None, [emptied])]
+        )
+
+    def _progress(self) -> Progress:
+        seconds = self._clock() - self._started
+        if not self._done or seconds <= 0:
+            return Progress(self._done, self._planned, None, None)
+        rate = self._done / seconds
+        return Progress(self._done, self._planned, rate, max(self._planned - self._done, 0) / rate)
+
+
+def whyEmpty(sliceIndex: int, writer: SliceWriter, window: str) -> str:
+    """Say why a segment marks nothing on a slice after its preview, in a `window` of this name, was written."""
+    if writer.written.maskedOut:
+        return _("The mask lies outside the editable area ({area}).").format(area=writer.restriction)
+    text = _("Nothing found here on slice {index}. Try a box, or another window (now: {window}).")
+    return text.format(index=sliceIndex, window=window)

@@ -1,0 +1,341 @@
+"""One segment at work: its prompts, what is known of its slices, and edits by other tools, which are prompts too."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import MedSAM2Error, PromptError
+from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import SliceStack
+from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects, masks_first, merge_points
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
+from MedSAM2SlicerLib.prompts.promptset import PromptSet
+from MedSAM2SlicerLib.record.runrecord import restoreRun, runText
+from MedSAM2SlicerLib.scene.attributes import SLICES, attributeName, setAttribute, storedSlices, storedStack
+from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
+from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
+
+_COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
+_REMEMBERED = 20  # contents of the segment, of which Slicer can undo ten
+
+# A segment that was never propagated, but is painted on so few slices, is to be propagated from these.
+_FEW_SLICES = 12
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What goes with a content of the segment: the states of its slices in JSON, the record of its run, and by slice
+    the number of the worker's answer that it shows.
+    """
+
+    states: dict[str, Any]
+    run: str | None
+    shown: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What a slice showed before its prompts, which correct it.
+
+    It `covers` the mask of a prompt that the slice had been drawn from before another tool changed it to this.
+    """
+
+    mask: Bools
+    covers: Bools | None
+
+    def hides(self, prompt: Prompt) -> bool:
+        """Whether a prompt on the slice says what the base has taken the place of."""
+        covers = self.covers
+        return covers is not None and isinstance(prompt, MaskPrompt) and np.array_equal(prompt.mask, covers)
+
+
+class SegmentWork:
+    """A segment on the slices of a `stack`, the object `objectId` of the worker's session along that.
+
+    What is known of its slices lies as JSON in the attribute "MedSAM2.Slices.<segment ID>" of the segmentation node,
+    with fingerprints of their masks: what differs from these was edited by another tool, whenever that was.
+    """
+
+    def __init__(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        prompts: PromptSet,
+        objectId: int,
+        stack: SliceStack,
+        masks: SliceMasks,
+    ) -> None:
+        self.segmentId, self.objectId, self.stack, self.prompts = prompts.segmentId, objectId, stack, prompts
+        self.states = SliceStates(stack)
+        self.stops: dict[str, str] = {}
+        self.sent: RunObject | None = None
+        self._segmentationNode, self._masks = segmentationNode, masks
+        self._prints: dict[int, str] = {}
+        self._bases: dict[int, _Base] = {}
+        self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
+        self._answers: dict[int, int] = {}  # by slice: the worker's latest answer there, and the one that is shown
+        self._shown: dict[int, int] = {}
+        self._numbers = itertools.count()
+        self._remembered: dict[str, _Known] = {}
+        self._load()
+
+    @property
+    def isSettled(self) -> bool:
+        """Whether it keeps to its stack: it has prompts, or something is known of its slices."""
+        return bool(self.states) or bool(self.prompts)
+
+    @property
+    def sources(self) -> set[str]:
+        """The segments that were taken as prompts, of which scenes keep no more than this: they lose nothing to it."""
+        return self.prompts.sources | self.states.sources
+
+    @property
+    def isKnownToWorker(self) -> bool:
+        """Whether the worker's session drew slices of it: prompts there correct what was drawn."""
+        return bool(self._drawnHere)
+
+    @property
+    def isKeptToRedraw(self) -> bool:
+        """Whether the worker's session propagated all its slices, and so has their answers."""
+        propagated = [index for index, one in self.states.slices.items() if one.origin == PROPAGATED]
+        return bool(propagated) and self._drawnHere.issuperset(propagated)
+
+    @property
+    def _drawnHere(self) -> set[int]:
+        """The slices that show what the worker's session has there."""
+        return {index for index, number in self._shown.items() if self._answers.get(index) == number}
+
+    def follow(self, masks: SliceMasks) -> None:
+        """Read the slices through `masks` from now on, as of another volume."""
+        self._masks = masks
+
+    def keepStack(self) -> None:
+        """Have the scene know the stack from the first prompt on, whether that draws anything or not."""
+        if self._segmentationNode.GetAttribute(attributeName(self.segmentId, SLICES)) is None:
+            self._save()
+
+    def noticeEdits(self, written: bool = False) -> bool:
+        """Look for slices that another tool has changed; whether there were any. Undo brings their states back.
+
+        `written`: a tool wrote, so content that was there before does not mean an undo: a run's only new voxel may have
+        been erased.
+        """
+        prints = self._masks.prints()
+        if prints == self._prints:
+            return False
+        changed = {index for index in prints | self._prints if prints.get(index) != self._prints.get(index)}
+        known = None if written else self._remembered.get(_key(prints))
+        if known is not None:
+            self.states = SliceStates.fromJson(known.states)
+            restoreRun(self._segmentationNode, self.segmentId, known.run)
+            # The worker has there what was undone, or the same answers if these were only drawn otherwise.
+            self._shown = {index: number for index, number in self._shown.items() if index not in changed}
+            self._shown |= {index: known.shown[index] for index in changed & known.shown.keys()}
+        else:
+            self._forgetBases(changed)
+            self.states.noteEdits(changed)
+        self._prints = prints
+        self._save()
+        return True
+
+    def remember(self) -> None:
+        """Note the segment's present content as known: after this program has written it."""
+        self._prints = self._masks.prints()
+        self._save()
+
+    def marks(self, index: int) -> bool:
+        """Whether the segment marks anything on a slice, by the last look at it."""
+        return index in self._prints
+
+    def notePreview(self, review: SliceReview) -> None:
+        """The worker drew a slice from its prompts."""
+        self.states.notePreview(review)
+        self._noteAnswers([review.sliceIndex])
+
+    def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """The worker drew slices first <= index < last."""
+        self.states.noteRun(reviews, first, last)
+        self._noteAnswers(reviews)
+
+    def noteSteps(self, reviews: Mapping[int, SliceReview]) -> None:
+        """The worker drew these slices, and did not come to the end."""
+        self.states.noteSteps(reviews)
+        self._noteAnswers(reviews)
+
+    def noteBrokenOff(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """The worker drew slices on its way through first <= index < last; how far it came is not known."""
+        if reviews:
+            self.noteSteps(reviews)
+            self.states.noteUntold(range(first, last))
+
+    def noteCut(self, reviews: Mapping[int, SliceReview], cut: Cut) -> None:
+        """Slices were drawn differently from the same answers of the worker."""
+        self.states.noteCut({index: one.areaMm2 for index, one in reviews.items()}, cut)
+
+    def noteCleared(self, index: int, hasBase: bool) -> None:
+        """A slice lost its prompts; with a base it is again as somebody had edited it."""
+        if hasBase:
+            self.states.noteEdits([index])
+        else:
+            self.states.noteRemoved(index)
+
+    def removePrompts(self) -> None:
+        """Remove every prompt; what they drew stays, but those are no longer prompted slices."""
+        self.prompts.removeAll()
+        self.states.sources.clear()
+        self._bases.clear()
+        self._drawnFrom.clear()
+        self.states.notePromptsGone(self.states.slices)
+        self._save()
+
+    def noteGonePrompts(self, placer: PromptPlacer) -> None:
+        """Slices whose prompts were removed since the worker got them are no longer prompted slices."""
+        if self.sent is None:
+            return
+        try:
+            gone = set(self.sent.slices) - {one.slice_index for one in self.prompts.prompts(placer)}
+        except MedSAM2Error:  # one that cannot be used, which the next propagation says
+            return
+        if gone:
+            self.states.notePromptsGone(gone)
+            self._save()
+
+    def removePrompt(self, item: PromptItem) -> None:
+        """Remove a prompt; see `PromptSet.remove`."""
+        before = self.prompts.sources
+        self.prompts.remove(item)
+        self.states.sources -= before - self.prompts.sources
+
+    def takeSegment(self, segmentId: str, sliceIndex: int | None, placer: PromptPlacer) -> dict[int, Bools]:
+        """Take what a segment marks as prompts; returns the masks to draw. Raises PromptError if there are none."""
+        masks = self._takeMasks(self.prompts.addSegment(segmentId, sliceIndex, placer))
+        self.states.sources |= self.prompts.sources
+        return masks
+
+    def _takeMasks(self, masks: Mapping[int, Bools]) -> dict[int, Bools]:
+        """Note that prompts give the masks of slices; returns those that may be drawn, which locked ones may not.
+
+        Raises PromptError if all are locked.
+        """
+        reviews = self.states.slices
+        free = [index for index in masks if index not in reviews or reviews[index].mark != LOCKED]
+        for index in free or masks:
+            self._drawnFrom.pop(index, None)  # taken once more, the same mask counts again
+            self._open(index)
+            self._drawnFrom[index] = masks[index]
+            self.notePreview(SliceReview(index, 1.0, PROMPTED, None, "prompt"))
+        return {index: masks[index] for index in free}
+
+    def noteClosedSession(self) -> None:
+        """The worker knows nothing of the segment any more."""
+        self._answers.clear()
+        self.sent = None
+
+    def noteNewSession(self) -> None:
+        """The worker starts over and knows nothing of what is drawn; with other settings it would draw differently."""
+        self.noteClosedSession()
+        self.states.noteAllStale()
+
+    def toggle(self, index: int, mark: str) -> None:
+        """Accept or lock a slice, or undo that."""
+        self.states.toggle(index, mark)
+        self._save()
+
+    def disown(self, index: int) -> None:
+        """Let propagations draw a slice again that was edited."""
+        self.states.disown(index)
+        self._save()
+
+    def takeBase(self, index: int) -> Bools | None:
+        """Return, and forget, what a slice showed before its prompts: None if that was nothing to correct."""
+        base = self._bases.pop(index, None)
+        return None if base is None else base.mask
+
+    def runObject(self, placer: PromptPlacer, opened: int | None = None) -> RunObject:
+        """Return the segment as the worker's object: prompts, and the masks of slices that are the user's.
+
+        Prompts on the slice `opened` correct what it shows. Raises PromptError if it is locked, or if the prompts say
+        too little.
+        """
+        given = self.prompts.prompts(placer)
+        prompted = {one.slice_index for one in given}
+        if opened in prompted:
+            self._open(opened)
+        own = {index: self._masks.mask(index) for index in self.states.kept()}
+        given = [one for one in given if one.slice_index not in own and not self._isOutdated(one)]
+        self._noteDrawnFrom(given)
+        masks = {index: base.mask for index, base in self._bases.items() if index in prompted} | own
+        fresh = [one for one in given if one.slice_index not in self.states.slices]
+        if fresh or not (given or any(mask.any() for mask in masks.values())):
+            make_objects({self.prompts.name: fresh}, {self.prompts.name: self.objectId}, {})
+        prompts: list[Prompt] = [MaskPrompt(index, masks[index]) for index in sorted(masks)]
+        segment = Segment(self.prompts.name, self.objectId, _COLOR)
+        self.sent = RunObject(segment, (*prompts, *merge_points(masks_first(given))))
+        return self.sent
+
+    def _isOutdated(self, prompt: Prompt) -> bool:
+        return prompt.slice_index in self._bases and self._bases[prompt.slice_index].hides(prompt)
+
+    def _noteDrawnFrom(self, prompts: Iterable[Prompt]) -> None:
+        self._drawnFrom |= {one.slice_index: one.mask for one in prompts if isinstance(one, MaskPrompt)}
+
+    def _open(self, index: int) -> None:
+        """Let prompts change a slice, beginning with what it shows where the worker did not draw that itself."""
+        review = self.states.slices.get(index)
+        if review is not None and review.mark == LOCKED:
+            raise PromptError(_("Slice {index} is locked: unlock it (l) to change it.").format(index=index))
+        byOthers = index not in self._drawnHere or (review is not None and review.origin == EDITED)
+        if byOthers and index not in self._bases and (mask := self._masks.mask(index)).any():
+            isEdited = review is not None and review.origin == EDITED
+            self._bases[index] = _Base(mask, self._drawnFrom.get(index) if isEdited else None)
+        if review is not None and review.isKept:
+            self.states.release(index)
+
+    def _noteAnswers(self, indexes: Iterable[int]) -> None:
+        answered = dict.fromkeys(indexes, next(self._numbers))
+        self._answers |= answered
+        self._shown |= answered
+
+    def _forgetBases(self, indexes: set[int]) -> None:
+        self._bases = {index: base for index, base in self._bases.items() if index not in indexes}
+
+    def _load(self) -> None:
+        stored = storedSlices(self._segmentationNode, self.segmentId)
+        if stored is not None and stored[0].stack == self.stack:
+            self.states, self._prints = stored
+            self._keepInMind()
+            self.noticeEdits()
+            return
+        self._prints = self._masks.prints()
+        if stored is None and len(self._prints) <= _FEW_SLICES:
+            self.states.noteEdits(self._prints)
+        self._keepInMind()
+
+    def _save(self) -> None:
+        self._keepInMind()
+        if not self.states and storedStack(self._segmentationNode, self.segmentId) not in (None, self.stack):
+            return  # what is known of other slices outlives a look at these
+        name = attributeName(self.segmentId, SLICES)
+        setAttribute(self._segmentationNode, name, json.dumps({**self.states.toJson(), "prints": self._prints}))
+
+    def _keepInMind(self) -> None:
+        """In case undo or redo brings this content back."""
+        key = _key(self._prints)
+        self._remembered.pop(key, None)
+        run = runText(self._segmentationNode, self.segmentId)
+        self._remembered[key] = _Known(self.states.toJson(), run, dict(self._shown))
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.pop(next(iter(self._remembered)))
+
+
+def _key(prints: Mapping[int, str]) -> str:
+    return json.dumps(prints, sort_keys=True)

@@ -1,0 +1,149 @@
+"""What a controller works on: a volume, a segment of a segmentation, and how it is to be propagated."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+
+import slicer
+
+from medsam2_core.errors import MedSAM2Error
+from medsam2_core.image.slicing import SliceStack
+from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
+from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.scene.scenewatch import EditWatch
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
+from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
+from MedSAM2SlicerLib.scene.volumes import checkedGeometry
+from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.work.planning import Plan
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+from MedSAM2SlicerLib.work.target import Target
+from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
+
+_numbers = itertools.count()  # controllers share a worker, and have sessions of their own there
+
+
+class Workplace:
+    """The state of a controller, which outlives it: another one can go on here once that is closed.
+
+    `edits` tells what other tools do to the segmentation, as long as it is watched. moved(): it is another segment.
+    """
+
+    def __init__(self, target: Target | None = None) -> None:
+        self.moved = Signal()
+        self.volume, self.target, self.options = VolumeInUse(None), target or Target(), RunOptions()
+        self.edits = EditWatch()
+        self._number = next(_numbers)
+
+    @property
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """The segmentation that is written into; made with the first prompt if there is none."""
+        return self.target.segmentationNode
+
+    @property
+    def stack(self) -> SliceStack:
+        """The slices that are worked on: the segment's own, which its first prompt decides, else those chosen."""
+        return self.target.stack() or self.options.stack
+
+    def sliced(self) -> SlicedVolume:
+        """Return the volume on these slices. Raises VolumeError without a usable volume."""
+        return self.volume.sliced(self.stack)
+
+    def sliceCount(self) -> int:
+        """Return the number of slices; 0 without a usable volume."""
+        try:
+            return self.sliced().slicing.count
+        except MedSAM2Error:
+            return 0
+
+    def placer(self) -> PromptPlacer:
+        """Return what places prompts on the slices. Raises VolumeError without a usable volume."""
+        return PromptPlacer(self.sliced())
+
+    def plan(self) -> Plan:
+        """Return what segments are propagated with."""
+        return Plan(self.target, self.volume, self.options)
+
+    def optionsHere(self) -> RunOptions:
+        """Return how the segment at work is propagated."""
+        return self.plan().options(self.stack)
+
+    def work(self) -> SegmentWork | None:
+        """Return the segment at work; None where there is none, or no usable volume."""
+        if not self.target.segmentId or not self.sliceCount():
+            return None
+        return self.target.work(self.volume, self.options.stack)
+
+    def works(self) -> list[SegmentWork]:
+        """Return all segments that can be propagated. Raises VolumeError without a usable volume."""
+        return [] if self.segmentationNode is None else self.target.works(self.volume, self.options.stack)
+
+    def ensuredWork(self) -> SegmentWork:
+        """Return the segment at work, which is made where none is chosen. Raises VolumeError."""
+        checkedGeometry(self.volume.node)
+        ensured = self.target.ensured(self.volume.node)
+        if ensured is not self.target:
+            self.moveTo(ensured)
+        return self.target.segmentWork(self.volume, self.options.stack)
+
+    def prompts(self) -> list[PromptItem]:
+        """List the segment's prompts by slice; none if one of them cannot be used, which a preview explains."""
+        work = self.work()
+        return [] if work is None else work.prompts.items(self.placer())
+
+    def useVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Look at another volume; a range belongs to the one it was chosen on."""
+        if self.volume.node is not None:
+            self.options = replace(self.options, first=None, last=None)
+        self.volume = VolumeInUse(volumeNode)
+        self.target.noteNewSession()
+
+    def moveTo(self, target: Target) -> None:
+        """Work on another segment."""
+        if target.segmentationNode is not self.segmentationNode:
+            self.edits.follow(target.segmentationNode)
+        self.target = target
+        self.moved.emit()
+
+    def lookAtVolume(self) -> None:
+        """Notice other voxels than before, or another window, with which all sessions are new. Raises VolumeError."""
+        if self.volume.isOther(self._owner(), self.optionsHere().window):
+            self.target.noteNewSession()
+
+    def lookForEdits(self) -> bool:
+        """Notice what other tools have done to the segment; whether that was anything."""
+        written, isTravel = self.edits.written, self.edits.isTravel
+        self.edits.forget()
+        work = self.work()
+        if isTravel:
+            self.target.noticeOthers([] if work is None else [work])
+        return work is not None and work.noticeEdits(written)
+
+    def openSession(self, client: WorkerClient, options: RunOptions) -> str:
+        """Have the worker know the segmentation's session along a stack; returns its key. Raises VolumeError."""
+        session = self.volume.openSession(client, self._owner(), options, self.target.stacks())
+        self.target.noteClosedSessions(self.volume)
+        return session
+
+    def closeSessions(self, client: WorkerClient) -> None:
+        """Have the worker forget the segmentation's sessions."""
+        if self.segmentationNode is not None:
+            self.volume.closeSessions(client, self._owner())
+
+    def write(self, masks: Mapping[int, Bools | None]) -> SliceWriter:
+        """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
+        return self.target.write(self.sliced(), masks)
+
+    def remember(self, work: SegmentWork) -> None:
+        """Note that a segment is as this program wrote it."""
+        work.remember()
+        self.edits.forget()
+
+    def _owner(self) -> str:
+        """Whose sessions in the worker these are."""
+        return f"{self._number}/{self.segmentationNode.GetID() if self.segmentationNode else ''}"

@@ -1,0 +1,1 @@
+"""The model's process, as Slicer sees it."""

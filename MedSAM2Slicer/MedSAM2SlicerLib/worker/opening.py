@@ -1,0 +1,141 @@
+"""What the worker has to have open, what it has, and the next request that brings it closer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from medsam2_core.errors import WorkerError
+from medsam2_core.worker.results import Grid
+from medsam2_core.worker.wire import Header
+from MedSAM2SlicerLib.worker import requests
+from MedSAM2SlicerLib.worker.requests import Request, Volume
+
+
+@dataclass(frozen=True)
+class SessionWish:
+    """What a session is opened with."""
+
+    volumeKey: str
+    axis: int
+    memory: str
+    fieldOfView: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A request, and what to note when the worker has done it."""
+
+    request: Request
+    done: Callable[[Header], None]
+
+
+class Openings:
+    """Model, volumes and sessions: as wished, which outlives a worker, and as the running worker has them."""
+
+    def __init__(self) -> None:
+        self.model: tuple[str, str, int | None] | None = None
+        self.volumes: dict[str, Volume] = {}
+        self.sessions: dict[str, SessionWish] = {}
+        self.facts: Header | None = None
+        """What the worker said of its model, the latest one."""
+        self.run = 0
+        """How often a model was opened. Each time, the worker's sessions start over."""
+        self._openModel: tuple[str, str, int | None] | None = None
+        self._openVolumes: dict[str, Volume] = {}
+        self._openSessions: dict[str, SessionWish] = {}
+
+    @property
+    def isModelOpen(self) -> bool:
+        """Whether the worker has the chosen model open."""
+        return self.model is not None and self._openModel == self.model
+
+    def forgetWorker(self) -> None:
+        """Note that the worker is gone, and with it all that was open."""
+        self._openModel = None
+        self._openVolumes.clear()
+        self._openSessions.clear()
+
+    def grid(self, sessionKey: str) -> Grid:
+        """Slices, rows and columns of a session. Raises WorkerError for a key that is not known."""
+        wish = self._wish(sessionKey)
+        return requests.grid(self._volume(wish), wish.axis)
+
+    def pixelMm2(self, sessionKey: str) -> float:
+        """Area of a pixel of a session's slices."""
+        wish = self._wish(sessionKey)
+        spacing = self._volume(wish).geometry.spacing_kji
+        return math.prod(mm for axis, mm in enumerate(spacing) if axis != wish.axis)
+
+    def sessionsOf(self, volumeKey: str) -> list[str]:
+        """Keys of the sessions on a volume."""
+        return [key for key, wish in self.sessions.items() if wish.volumeKey == volumeKey]
+
+    def next(self, sessionKey: str | None) -> Opening | None:
+        """What is to be opened next for a session, or for None the model; None if nothing is missing.
+
+        Raises WorkerError if it was never said what to open.
+        """
+        if self.model is None:
+            raise WorkerError("No model is chosen: choose one first.")
+        if self._openModel != self.model:
+            model = self.model
+            return Opening(requests.openModel(*model), lambda facts: self._noteModel(model, facts))
+        if sessionKey is None:
+            return None
+        wish = self._wish(sessionKey)
+        if self._openVolumes.get(wish.volumeKey) != self._volume(wish):
+            return self._volumeOpening(wish.volumeKey)
+        if self._openSessions.get(sessionKey) != wish:
+            return self._sessionOpening(sessionKey, wish)
+        return None
+
+    def closing(self, kind: str, key: str) -> Opening | None:
+        """What closes a "session" or "volume" in the worker; None if it is not open there."""
+        if key not in (self._openSessions if kind == "session" else self._openVolumes):
+            return None
+        return Opening(Request({"request": "close", kind: key}), lambda _: self._noteClosed(kind, key))
+
+    def _volumeOpening(self, key: str) -> Opening:
+        volume = self.volumes[key]
+
+        def note(_: Header) -> None:
+            self._noteClosed("volume", key)
+            self._openVolumes[key] = volume
+
+        return Opening(requests.openVolume(key, volume), note)
+
+    def _sessionOpening(self, key: str, wish: SessionWish) -> Opening:
+        header = {
+            "request": "open_session",
+            "session": key,
+            "volume": wish.volumeKey,
+            "axis": wish.axis,
+            "memory": wish.memory,
+            "field_of_view": wish.fieldOfView,
+        }
+        return Opening(Request(header), lambda _: self._openSessions.update({key: wish}))
+
+    def _noteModel(self, model: tuple[str, str, int | None], facts: Header) -> None:
+        self._openModel = model
+        self._openSessions.clear()
+        self.run += 1
+        self.facts = {name: value for name, value in facts.items() if name not in ("id", "event")}
+
+    def _noteClosed(self, kind: str, key: str) -> None:
+        if kind == "session":
+            self._openSessions.pop(key, None)
+            return
+        self._openVolumes.pop(key, None)
+        self._openSessions = {name: wish for name, wish in self._openSessions.items() if wish.volumeKey != key}
+
+    def _wish(self, sessionKey: str) -> SessionWish:
+        if sessionKey not in self.sessions:
+            raise WorkerError(f"There is no session {sessionKey!r}: open it first.")
+        return self.sessions[sessionKey]
+
+    def _volume(self, wish: SessionWish) -> Volume:
+        if wish.volumeKey not in self.volumes:
+            raise WorkerError(f"There is no volume {wish.volumeKey!r}: set it first.")
+        return self.volumes[wish.volumeKey]

@@ -1,0 +1,127 @@
+"""Requests as the client writes them, and how it reads their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from medsam2_core import errors
+from medsam2_core.errors import MedSAM2Error, WorkerError
+from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.window import Window
+from medsam2_core.run.prompts import RunObject
+from medsam2_core.stopping import StopRules
+from medsam2_core.worker.objects import objects_to_wire
+from medsam2_core.worker.results import Grid
+from medsam2_core.worker.rules import rules_to_wire
+from medsam2_core.worker.wire import Buffer, Frame, Header
+from MedSAM2SlicerLib.worker.transports import Growing, Payload
+
+
+class Volume(Protocol):
+    """The part of `volumes.PreparedVolume` that the worker is sent: voxels (k, j, i), already windowed to uint8."""
+
+    @property
+    def grey(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def geometry(self) -> Geometry: ...
+    @property
+    def window(self) -> Window: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """A message to the worker but for its id, and what becomes of the result."""
+
+    header: Header
+    payloads: Sequence[Payload] = ()
+    read: Callable[[Frame], Any] = field(default=lambda frame: frame.header)
+
+
+STATUS = Request({"request": "status"})
+
+
+def openModel(name: str, device: str, imageSize: int | None) -> Request:
+    """A model by its catalog name or path on the worker's computer."""
+    return Request({"request": "open_model", "model": name, "device": device, "image_size": imageSize})
+
+
+def openVolume(key: str, volume: Volume) -> Request:
+    """A volume; its voxels are not copied, and made while they are sent where that is how it has them."""
+    geometry, window = volume.geometry, volume.window
+    header = {
+        "request": "open_volume",
+        "volume": key,
+        "shape_kji": list(geometry.shape_kji),
+        "spacing_ijk": list(geometry.spacing_ijk),
+        "origin_lps": list(geometry.origin_lps),
+        "direction_lps": [list(row) for row in geometry.direction_lps],
+        "window": {"lower": float(window.lower), "upper": float(window.upper), "name": window.name},
+    }
+    growing: Growing | None = getattr(volume, "growing", None)
+    return Request(header, [growing or np.ascontiguousarray(volume.grey).data.cast("B")])
+
+
+def predict(key: str, sliceIndex: int, objects: Sequence[RunObject]) -> Request:
+    """Masks on one slice; how to read them is added by who knows the slice's size."""
+    payloads: list[Buffer] = []
+    header = {"request": "predict", "session": key, "slice_index": int(sliceIndex)}
+    return Request({**header, "objects": objects_to_wire(objects, payloads)}, payloads)
+
+
+def propagate(
+    key: str,
+    objects: Sequence[RunObject],
+    span: tuple[int, int],
+    direction: str,
+    stop: StopRules,
+    only: Collection[int] | None = None,
+    rounds: int | None = None,
+) -> Request:
+    """Masks on the slices span[0] <= index < span[1], or less: of `only` some objects, as far as `rounds` rounds go."""
+    payloads: list[Buffer] = []
+    header = {
+        "request": "propagate",
+        "session": key,
+        "objects": objects_to_wire(objects, payloads),
+        "first": int(span[0]),
+        "last": int(span[1]),
+        "direction": direction,
+        "stop": rules_to_wire(stop, payloads),
+        "only": None if only is None else sorted(only),
+        "rounds": rounds,
+    }
+    return Request(header, payloads)
+
+
+def redraw(key: str, objects: Sequence[RunObject], objectId: int, threshold: float, smoothingMm: float) -> Request:
+    """Masks of one object from kept logits."""
+    payloads: list[Buffer] = []
+    header = {
+        "request": "redraw",
+        "session": key,
+        "objects": objects_to_wire(objects, payloads),
+        "object": objectId,
+        "threshold": float(threshold),
+        "smoothing_mm": float(smoothingMm),
+    }
+    return Request(header, payloads)
+
+
+def grid(volume: Volume, axis: int) -> Grid:
+    """Number of slices along an array axis, and their rows and columns."""
+    rows, columns = (size for place, size in enumerate(volume.geometry.shape_kji) if place != axis)
+    return volume.geometry.shape_kji[axis], rows, columns
+
+
+def typedError(header: Header) -> MedSAM2Error:
+    """The error that a worker sent, of the class it names; a WorkerError if there is no such class."""
+    message = str(header.get("message") or "The worker reported an error without a message.")
+    kind = getattr(errors, str(header.get("error")), None)
+    if isinstance(kind, type) and issubclass(kind, MedSAM2Error):
+        return kind(message)
+    return WorkerError(message)
