@@ -251,8 +251,7 @@ def test_the_log_is_private_and_holds_what_was_printed(make_client, block) -> No
 
 def test_importing_the_client_leaves_torch_out() -> None:
     modules = "client, transports, connection, requests, opening, drawn, calls, workerlog"
-    code = (
-        f"import sys; from MedSAM2SlicerLib.worker import {modules}; sys.exit('torch' in sys.modules or 'qt' in sys.modules)"
-    )
+    imports = f"import sys; from MedSAM2SlicerLib.worker import {modules}"
+    code = f"{imports}; sys.exit('torch' in sys.modules or 'qt' in sys.modules)"
     folder = __file__.split("/Testing/")[0]
     assert subprocess.run([sys.executable, "-c", code], cwd=folder, timeout=CEILING, check=False).returncode == 0
