@@ -65,7 +65,7 @@ def replay(
         _noteOtherModel(record.run.settings, client.modelFacts or {})
     finally:
         client.closeVolume(key)
-    return next(iter(segments.values())).target.segmentationNode
+    return next(iter(segments.values())).target.segmentation
 
 
 def _settings(saved: FileSettings, prepared: PreparedVolume, last: PlacedRun) -> RunSettings:

@@ -141,7 +141,7 @@ class ReplayRun:
         for record in result.objects:
             drawn = {one.slice_index for one in record.slices}
             segment = self._segments[record.object_id]
-            masks = masksOn(self._volume, segment.target.segmentationNode, segment.target.segmentId)
+            masks = masksOn(self._volume, segment.target.segmentation, segment.target.segmentId)
             segment.writer.writeSlices(dict.fromkeys(sorted(masks.prints().keys() - drawn)), self._volume.stack.axis)
 
     def _save(self) -> None:
@@ -150,7 +150,7 @@ class ReplayRun:
             for item in run.objects:
                 target = self._segments[item.segment.label].target
                 saveRun(
-                    target.segmentationNode,
+                    target.segmentation,
                     target.segmentId,
                     self._volume.node,
                     replace(settings, **run.settings),

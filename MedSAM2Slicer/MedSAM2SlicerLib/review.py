@@ -130,12 +130,12 @@ class Review:
         target, stack = self._workplace.target, self._workplace.stack
         if target.segmentId not in target.segmentIds():  # a segment that was removed is still the one at work
             return None
-        measured = measureSegment(target.segmentationNode, target.segmentId, stack.axis)
+        measured = measureSegment(target.segmentation, target.segmentId, stack.axis)
         return measured if stack.plane is None else replace(measured, sliceIndex=None)  # of a stored slice
 
     def script(self) -> str:
         """Return Python code that makes the segment again. Raises MedSAM2Error if no run is recorded."""
-        return pythonScript(self._record(), self._workplace.volume.node)
+        return pythonScript(self._record(), self._workplace.volume.usable)
 
     def saveRun(self, path: Path) -> None:
         """Write a file for `medsam2 propagate --prompts`. Raises MedSAM2Error if that cannot be done."""
@@ -150,7 +150,7 @@ class Review:
                     "interrupted: propagate again first."
                 )
             )
-        record = loadRun(target.segmentationNode, target.segmentId) if target.segmentId else None
+        record = loadRun(target.segmentation, target.segmentId) if target.segmentId else None
         if record is None:
             raise PromptError(_("There is no run to repeat yet: propagate first."))
         return record

@@ -128,7 +128,8 @@ class PromptNode:
 
     @property
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        return self.node.GetNodeReference(_SEGMENTATION)
+        found: slicer.vtkMRMLSegmentationNode | None = self.node.GetNodeReference(_SEGMENTATION)
+        return found
 
     @property
     def segmentId(self) -> str:

@@ -6,6 +6,8 @@ one in use all are locked. Prompts of a removed segment are hidden; undo brings 
 
 from __future__ import annotations
 
+from typing import Any
+
 import slicer
 import slicer.util
 import vtk
@@ -115,12 +117,14 @@ class PromptViews(slicer.util.VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     @guarded
     def _onRemoving(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:
-        segmentation, tags = self._watched.pop(node.GetID(), (None, []))
-        for tag in tags:
-            segmentation.RemoveObserver(tag)
+        watched = self._watched.pop(node.GetID(), None)
+        if watched is not None:
+            segmentation, tags = watched
+            for tag in tags:
+                segmentation.RemoveObserver(tag)
         if self.scene.IsClosing():
             self._parted.clear()
-        elif tags:
+        elif watched is not None:
             self._parted[node.GetID()] = [one.node for one in promptNodes(self.scene) if one.segmentationNode is node]
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -131,7 +135,7 @@ class PromptViews(slicer.util.VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     @guarded
-    def _onAdded(self, _scene: object, _event: str, node: slicer.vtkMRMLNode) -> None:
+    def _onAdded(self, _scene: object, _event: str, node: Any) -> None:
         """A segmentation that was removed before gets its prompts back, and a new prompt is shown or not."""
         for markup in self._parted.pop(node.GetID(), []):
             PromptNode(markup).returnTo(node)

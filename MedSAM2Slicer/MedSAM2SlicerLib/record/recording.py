@@ -48,7 +48,7 @@ class Recording:
         return saveRun(
             segmentationNode,
             segmentId,
-            self._volume.node,
+            self._volume.usable,
             self._options.settings(self.window, span, self._stop).of_model(model or {}),
             thing.prompts,
             result,

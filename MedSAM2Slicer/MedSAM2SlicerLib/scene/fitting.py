@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import VolumeError
 from MedSAM2SlicerLib.scene.geometry import sameFrame, volumeToWorldMatrix
 from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP, boxOf, isEmpty, layerOf, placed
-from MedSAM2SlicerLib.scene.volumes import checkedGeometry
+from MedSAM2SlicerLib.scene.volumes import usableVolume
 
 
 def fitSegmentation(
@@ -62,11 +62,11 @@ def whyNotUsable(
 ) -> str:
     """Return why a volume, or a segmentation on it, cannot be worked on; nothing if they can."""
     try:
-        checkedGeometry(volumeNode)
-        volumeToWorldMatrix(volumeNode)
+        usable = usableVolume(volumeNode)
+        volumeToWorldMatrix(usable)
     except VolumeError as error:
         return str(error)
-    return "" if segmentationNode is None else whyNoFit(volumeNode, segmentationNode)
+    return "" if segmentationNode is None else whyNoFit(usable, segmentationNode)
 
 
 def isOnGrid(

@@ -12,9 +12,9 @@ import slicer
 from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.oblique import ObliqueSlices
 from medsam2_core.image.slicing import SliceStack, Slicing
-from MedSAM2SlicerLib.scene.geometry import mapped, volumeToWorldMatrix
+from MedSAM2SlicerLib.scene.geometry import geometryOf, mapped, volumeToWorldMatrix
 from MedSAM2SlicerLib.scene.layers import Bools
-from MedSAM2SlicerLib.scene.volumes import checkedGeometry
+from MedSAM2SlicerLib.scene.volumes import usableVolume
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,4 +66,5 @@ class SlicedVolume:
 
 def slicedVolume(node: slicer.vtkMRMLScalarVolumeNode | None, stack: SliceStack | None = None) -> SlicedVolume:
     """Return a volume on slices of a stack, as acquired if none is given; VolumeError says why it cannot be used."""
-    return SlicedVolume(node, stack or SliceStack(), checkedGeometry(node))
+    usable = usableVolume(node)
+    return SlicedVolume(usable, stack or SliceStack(), geometryOf(usable))

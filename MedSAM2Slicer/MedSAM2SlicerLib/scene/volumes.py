@@ -55,6 +55,11 @@ def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | s
 
 def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geometry:
     """Return the grid of a volume that can be segmented; VolumeError says why another one cannot."""
+    return geometryOf(usableVolume(volumeNode))
+
+
+def usableVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLScalarVolumeNode:
+    """Return a volume that can be segmented; VolumeError says why another one cannot."""
     if volumeNode is None:
         raise VolumeError(_("No volume is selected: load an image (File menu, Add Data) and choose it as Volume."))
     name = repr(volumeNode.GetName())
@@ -64,7 +69,7 @@ def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geomet
     if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
         text = _("{name} is a label map, not an image: choose the volume it was drawn on.")
         raise VolumeError(text.format(name=name))
-    geometry = geometryOf(volumeNode)
+    geometryOf(volumeNode)
     components = volumeNode.GetImageData().GetNumberOfScalarComponents()
     if components in _COLOUR_COMPONENTS:
         text = _("{name} is a color image: convert it with the module Vector to Scalar Volume first.")
@@ -72,7 +77,7 @@ def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geomet
     if components != 1:
         text = _("{name} holds {count} values per voxel (a 4D volume): extract one of its frames first.")
         raise VolumeError(text.format(name=name, count=components))
-    return geometry
+    return volumeNode
 
 
 def windowOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | str = "auto") -> Window:

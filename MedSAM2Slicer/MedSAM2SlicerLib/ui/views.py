@@ -13,6 +13,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.scene.geometry import geometryOf, viewAxis
 from MedSAM2SlicerLib.scene.oblique import isAlong, viewStack
+from MedSAM2SlicerLib.scene.volumes import checkedGeometry, usableVolume
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
@@ -30,9 +31,10 @@ def stackOfView(controller: Controller, view: Any) -> SliceStack:
     Oblique ones that a segment has already are preferred to those that lie between them.
     """
     try:
-        stack = viewStack(controller.volumeNode, view)
+        volume = usableVolume(controller.volumeNode)
+        stack = viewStack(volume, view)
         known = [one for one in controller.review.stacks() if stack.plane is not None and one.plane is not None]
-        return next((one for one in known if isAlong(controller.volumeNode, view, one)), stack)
+        return next((one for one in known if isAlong(volume, view, one)), stack)
     except VolumeError:
         return SliceStack()
 
@@ -79,7 +81,7 @@ def whyUnseen(controller: Controller) -> str:
         return _("No slice is in view.")
     if controller.review.stack.plane is not None:
         return _("No slice view is parallel to the segment's slices: turn one back.")
-    plane = controller.review.stack.slicing(geometryOf(controller.volumeNode)).plane
+    plane = controller.review.stack.slicing(checkedGeometry(controller.volumeNode)).plane
     return _("No slice view shows the segment's slices: choose a layout with {plane} slices.").format(plane=plane)
 
 
@@ -104,6 +106,7 @@ def _viewsAlong(controller: Controller) -> Iterator[Any]:
     """The views in the layout that show the controller's slices; none if the volume cannot be used."""
     views = [view for view in slicer.util.getNodesByClass("vtkMRMLSliceNode") if view.IsMappedInLayout()]
     try:
-        yield from [view for view in views if isAlong(controller.volumeNode, view, controller.review.stack)]
+        volume = usableVolume(controller.volumeNode)
+        yield from [view for view in views if isAlong(volume, view, controller.review.stack)]
     except VolumeError:
         return

@@ -153,8 +153,8 @@ class Pass:
         self._stops |= _stopsWithin(span, record.stopped, work.stops)
         work.stops.update(record.stopped)
         recording, thing = self._recordings[work.stack], leg.lane.object(work.objectId)
-        self._target.noteWindow(self._volume.node, recording.window)
-        node = self._target.segmentationNode
+        self._target.noteWindow(self._volume.usable, recording.window)
+        node = self._target.segmentation
         if not recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues):
             work.states.noteUntold(work.states.slices)
 
@@ -167,7 +167,7 @@ class Pass:
         self._target.remember(self.works, self._running.changed)
 
     def _volumeMl(self) -> float:
-        node = self._target.segmentationNode
+        node = self._target.segmentation
         return sum(segmentVolumeMl(node, work.segmentId) for work in self.works)
 
 
@@ -236,7 +236,7 @@ class Redraw:
         (work,) = leg.works
         for record in result.objects:
             work.noteCut(self._running.runs[work.objectId].settle(record, *leg.span), self._cut)
-        noteCut(self._target.segmentationNode, work.segmentId, *self._cut)
+        noteCut(self._target.segmentation, work.segmentId, *self._cut)
         if result.cancelled:
             self._left.clear()
 

@@ -80,7 +80,7 @@ class Plan:
         """The region that a propagation is to stay in, on the grid of a stack's slices."""
         if not self.chosen.inside:
             return None
-        marked = regionMask(self.chosen.inside, self.target.segmentationNode, self.volume.node)
+        marked = regionMask(self.chosen.inside, self.target.segmentation, self.volume.usable)
         return self.volume.sliced(stack).region(marked)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import slicer
+from slicer.i18n import tr as _
 
+from medsam2_core.errors import VolumeError
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
@@ -46,6 +48,13 @@ class Target:
         self._works: dict[str, SegmentWork] = {}
         self._own: SegmentWork | None = None  # of the segment, while it is looked at on slices of another stack
         self._window: tuple[str, Window] | None = None
+
+    @property
+    def segmentation(self) -> slicer.vtkMRMLSegmentationNode:
+        """The segmentation. Raises VolumeError where it still has to be chosen or made."""
+        if self.segmentationNode is None:
+            raise VolumeError(_("No segmentation is chosen: choose one."))
+        return self.segmentationNode
 
     def moved(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None, segmentId: str) -> Target:
         """Return another segment as target; the segments of a segmentation share one history and the sessions."""
@@ -88,9 +97,9 @@ class Target:
 
     def works(self, volume: VolumeInUse, stack: SliceStack) -> list[SegmentWork]:
         """Return all segments that have prompts, or slices somebody edited, each on the slices of its own stack."""
-        prompted = promptedSegments(self.segmentationNode)
+        prompted = promptedSegments(self.segmentation)
         known = {*prompted, *self._works}
-        ids = [one for one in self.segmentIds() if one in known or storedSlices(self.segmentationNode, one) is not None]
+        ids = [one for one in self.segmentIds() if one in known or storedSlices(self.segmentation, one) is not None]
         works = [self._work(one, volume, stack) for one in ids]
         return [work for work in works if work.segmentId in prompted or work.states.kept()]
 
@@ -141,7 +150,7 @@ class Target:
         if chosen != "auto" or self._window is None or volumeNode is None:
             return chosen
         volumeNodeId, window = self._window
-        recorded = any(runText(self.segmentationNode, one) is not None for one in self.segmentIds())
+        recorded = any(runText(self.segmentation, one) is not None for one in self.segmentIds())
         return window if recorded and volumeNodeId == volumeNode.GetID() else chosen
 
     def noteWindow(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window) -> None:
@@ -170,10 +179,10 @@ class Target:
         Segments that it has taken as prompts lose nothing to it. Unless it `isStep` for undo of its own, it goes with
         the step before.
         """
-        editorNode = self._editorNode or editorNodeOf(self.segmentationNode)
+        editorNode = self._editorNode or editorNodeOf(self.segmentation)
         named, history = segmentId or self.segmentId, self.history if isStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
-        writer = SegmentWriter(self.segmentationNode, named, volume.node, editorNode, history, spared)
+        writer = SegmentWriter(self.segmentation, named, volume.node, editorNode, history, spared)
         return writerOn(volume, writer)
 
     def write(self, volume: SlicedVolume, masks: Mapping[int, Bools | None]) -> SliceWriter:
@@ -193,19 +202,19 @@ class Target:
         work = self._works.get(segmentId)
         if work is not None:
             return work.stack if work.isSettled else None
-        states, _prints = storedSlices(self.segmentationNode, segmentId) or (None, {})
-        known = states is not None and (bool(states) or segmentId in promptedSegments(self.segmentationNode))
+        states, _prints = storedSlices(self.segmentation, segmentId) or (None, {})
+        known = states is not None and (bool(states) or segmentId in promptedSegments(self.segmentation))
         return states.stack if states is not None and known else None
 
     def _work(self, segmentId: str, volume: VolumeInUse, otherwise: SliceStack) -> SegmentWork:
         stack, work = self._stackOf(segmentId) or otherwise, self._works.get(segmentId)
         if work is None or work.stack != stack:
             return self._make(segmentId, volume, stack)
-        work.follow(masksOn(volume.sliced(stack), self.segmentationNode, segmentId))
+        work.follow(masksOn(volume.sliced(stack), self.segmentation, segmentId))
         return work
 
     def _make(self, segmentId: str, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
-        before, node = self._works.get(segmentId), self.segmentationNode
+        before, node = self._works.get(segmentId), self.segmentation
         objectId = max((one.objectId for one in self._works.values()), default=0) + 1
         prompts = PromptSet(node, segmentId) if before is None else before.prompts
         masks = masksOn(volume.sliced(stack), node, segmentId)

@@ -17,7 +17,6 @@ from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
-from MedSAM2SlicerLib.scene.volumes import checkedGeometry
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.work.planning import Plan
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
@@ -85,8 +84,7 @@ class Workplace:
 
     def ensuredWork(self) -> SegmentWork:
         """Return the segment at work, which is made where none is chosen. Raises VolumeError."""
-        checkedGeometry(self.volume.node)
-        ensured = self.target.ensured(self.volume.node)
+        ensured = self.target.ensured(self.volume.usable)
         if ensured is not self.target:
             self.moveTo(ensured)
         return self.target.segmentWork(self.volume, self.options.stack)

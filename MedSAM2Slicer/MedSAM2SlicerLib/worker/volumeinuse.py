@@ -13,11 +13,11 @@ from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.scene.geometry import placeInWorld
+from MedSAM2SlicerLib.scene.geometry import geometryOf, placeInWorld
 from MedSAM2SlicerLib.scene.growing import VoxelHash
 from MedSAM2SlicerLib.scene.oblique import preparedOblique
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
-from MedSAM2SlicerLib.scene.volumes import PreparedVolume, checkedGeometry, prepareVolume, volumeKey, windowOf
+from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume, usableVolume, volumeKey, windowOf
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _OBLIQUE = 3  # stacks that are kept ready: of a chest CT 35 to 90 MB each, here and in the worker
@@ -45,13 +45,18 @@ class VolumeInUse:
         self._sliced: dict[SliceStack, SlicedVolume] = {}
 
     @property
+    def usable(self) -> slicer.vtkMRMLScalarVolumeNode:
+        """The node, if it can be segmented."""
+        return usableVolume(self.node)
+
+    @property
     def hasOtherVoxels(self) -> bool:
         """Whether the node has got other voxels since, such as another frame of a sequence."""
         return _changedAt(self.node) != self._changedAt
 
     def sliced(self, stack: SliceStack) -> SlicedVolume:
         """Return the volume on slices of a stack: the same value as long as it has the same grid in the same place."""
-        if self._place != (place := (checkedGeometry(self.node), placeInWorld(self.node))):
+        if self._place != (place := (geometryOf(self.usable), placeInWorld(self.usable))):
             self._place, self._sliced = place, {}
         if stack not in self._sliced:
             self._sliced[stack] = slicedVolume(self.node, stack)
@@ -70,11 +75,10 @@ class VolumeInUse:
 
     def window(self, window: Window | str) -> Window:
         """Return what `window` stands for now; found again, 10 ms for a chest CT, only when something changed."""
-        checkedGeometry(self.node)
-        display = self.node and self.node.GetDisplayNode()
+        display = self.usable.GetDisplayNode()
         state = (window, _changedAt(self.node), display and (display.GetID(), display.GetMTime()))
         if self._window is None or self._window[0] != state:
-            self._window = state, windowOf(self.node, window)
+            self._window = state, windowOf(self.usable, window)
         return self._window[1]
 
     def isOther(self, owner: str, window: Window | str) -> bool:
@@ -123,8 +127,7 @@ class VolumeInUse:
 
     def voxelsSha256(self) -> VoxelHash:
         """Return the hash of the voxels, computed again only when they have changed; `work` takes it bit by bit."""
-        checkedGeometry(self.node)
-        changed = _changedAt(self.node)
+        changed = _changedAt(self.usable)
         if self._hash is None or self._hash[0] != changed:
             self._hash = changed, VoxelHash(slicer.util.arrayFromVolume(self.node))
         return self._hash[1]
@@ -145,8 +148,8 @@ class VolumeInUse:
     def _whole(self, window: Window | str) -> PreparedVolume:
         """The stored slices in a window."""
         chosen = self.window(window)
-        if self._prepared is None or self._prepared.key != volumeKey(self.node, chosen):
-            self._prepared = prepareVolume(self.node, chosen)
+        if self._prepared is None or self._prepared.key != volumeKey(self.usable, chosen):
+            self._prepared = prepareVolume(self.usable, chosen)
             self._resampled.clear()
         return self._prepared
 
