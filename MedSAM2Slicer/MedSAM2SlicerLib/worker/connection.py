@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from medsam2_core.errors import WorkerError
-from medsam2_core.worker.wire import PROTOCOL, Decoder, Frame, Header, encode, encode_head
+from medsam2_core.worker.wire import MAGIC, PROTOCOL, Decoder, Frame, Header, encode, encode_head
 from MedSAM2SlicerLib.worker.transports import Payload, Transport, sizeOf
 
 _BLOCKED_SECONDS = 5.0
@@ -153,7 +153,8 @@ class Connection:
 
 def _chatter(data: bytes) -> str:
     """What to do about a shell that speaks before the worker does."""
-    said = " ".join(data[:60].decode(errors="replace").split()) or "a blank line"
+    said = data.partition(MAGIC)[0][:60].decode(errors="replace")  # the greeting may have come with it
+    said = " ".join(said.split()) or "a blank line"
     return (
         f"The worker's command printed something before the worker answered ({said}): keep its shell's start-up files "
         "(such as ~/.bashrc, a greeting or a module's message) from printing, or let them print to stderr (>&2)."

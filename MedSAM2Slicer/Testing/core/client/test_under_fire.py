@@ -209,6 +209,10 @@ BABBLE = {
         r"printed something .*\(Welcome to the cluster!\): keep .*~/\.bashrc.*stderr",
     ),
     "a blank line before the greeting": (f'out(b"\\n"); {HELLO}', r"printed something .*\(a blank line\): keep"),
+    "a blank line and the greeting at once": (
+        'out(b"\\n" + b"".join(encode({"event": "hello", "protocol": PROTOCOL, "version": "x"})))',
+        r"printed something .*\(a blank line\): keep",
+    ),
     "garbage after the greeting": (f"{HELLO}; {ANSWER}; out(bytes(range(256)) * 9)", "does not speak"),
     "an oversize header": (f'{HELLO}; {ANSWER}; out(b"MS2W" + bytes([255] * 4))', "header of 4294967295 bytes"),
     "oversize payloads": (
