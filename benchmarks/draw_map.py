@@ -24,6 +24,7 @@ Folder = tuple[str, ...]  # path from SOURCE on, a package first
 Imports = Counter[tuple[Folder, Folder]]
 
 _WIDTH, _LINE, _GAP, _DEEP = 190, 14, 24, 70  # of a box, a line of text, between boxes, between layers; pixels
+_LETTERS = 27  # that fit in a box, in a wide font such as DejaVu Sans
 
 
 def main() -> None:
@@ -147,8 +148,9 @@ def _lines(one: Folder, sizes: Mapping[Folder, int], imports: Imports) -> list[s
     others = sorted(_name(other) for (which, other) in imports if which == one and other[0] != one[0])
     lines = [_name(one), f"{sizes[one]} files"]
     for name in others:
-        if lines[-1].startswith("→") and len(lines[-1]) + len(name) < 32:
-            lines[-1] += f", {name}"
+        longer = f"{lines[-1]}, {name}"
+        if longer.startswith("→") and len(longer) <= _LETTERS:
+            lines[-1] = longer
         else:
             lines.append(f"→ {name}")
     return lines

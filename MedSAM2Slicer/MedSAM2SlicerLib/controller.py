@@ -30,8 +30,8 @@ class Controller:
     """Prompts, preview, propagation and review of one segment of one volume.
 
     What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings; `history` keeps
-    its states for undo in place of one of the controller's own. It goes on at the `workplace` of another one that was
-    closed, if that is given. `review` answers questions, `prompting` makes and removes prompts.
+    its states for undo in place of one of the controller's own. It continues at the `workplace` of another one that
+    was closed, if that is given. `review` answers questions, `prompting` makes and removes prompts.
     """
 
     def __init__(

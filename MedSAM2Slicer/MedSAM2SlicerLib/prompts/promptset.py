@@ -89,7 +89,7 @@ class PromptSet:
         return [*placed, *self._nodes.placed(placer)]
 
     def items(self, placer: PromptPlacer) -> list[PromptItem]:
-        """List the prompts by slice; none if one of them cannot be used, which `objects` explains."""
+        """List the prompts by slice; none if one of them cannot be used, which `prompts` explains."""
         try:
             placed = self.placed(placer)
         except MedSAM2Error:

@@ -83,19 +83,9 @@ def placeInWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bytes:
     return _toWorld(transformNode).tobytes()
 
 
-def worldToVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
-    """Map world points (n, 3) to the volume frame (RAS mm). VolumeError for a transform that is not linear."""
-    return mapped(np.linalg.inv(volumeToWorldMatrix(volumeNode)), points)
-
-
 def volumeToWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
     """Map points (n, 3) of the volume frame (RAS mm) to the world. VolumeError for a transform that is not linear."""
     return mapped(volumeToWorldMatrix(volumeNode), points)
-
-
-def worldToIjk(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:
-    """Map world points (n, 3) to fractional voxels (i, j, k), not clipped to the grid. Raises VolumeError."""
-    return geometryOf(volumeNode).ras_to_ijk(worldToVolume(volumeNode, points))
 
 
 def ijkToWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode, points: npt.ArrayLike) -> Float:

@@ -40,8 +40,8 @@ class EffectHistory:
 class EffectFace(VTKObservationMixin):
     """Lives from `activate` to `deactivate`; after `close` nothing of it is left, and what was drawn stays.
 
-    `node` is the Segment Editor's: what is selected there, masking, and the effect's parameters. It goes on at the
-    `workplace` of the face before: a slice painted with another effect is a correction in the same session.
+    `node` is the Segment Editor's: what is selected there, masking, and the effect's parameters. It continues at
+    the `workplace` of the previous face: a slice painted with another effect is a correction in the same session.
     """
 
     def __init__(self, scriptedEffect: Any, services: Services, workplace: Workplace | None) -> None:

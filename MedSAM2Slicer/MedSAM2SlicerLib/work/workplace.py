@@ -28,7 +28,7 @@ _numbers = itertools.count()  # controllers share a worker, and have sessions of
 
 
 class Workplace:
-    """The state of a controller, which outlives it: another one can go on here once that is closed.
+    """The state of a controller, which outlives it: another one can continue here once that is closed.
 
     `edits` tells what other tools do to the segmentation, as long as it is watched. moved(): it is another segment.
     """

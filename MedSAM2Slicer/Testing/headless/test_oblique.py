@@ -18,7 +18,7 @@ from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from medsam2_core.training.metrics import dice
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.scene import oblique, segments, volumes
-from MedSAM2SlicerLib.scene.geometry import volumeToWorld, worldToVolume
+from MedSAM2SlicerLib.scene.geometry import volumeToWorld
 from MedSAM2SlicerLib.scene.history import EditHistory
 from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
@@ -117,7 +117,7 @@ def test_one_slice_lies_in_the_view(nodes: Any, randomGrid: Callable, randomRigi
     case = Case(nodes, randomGrid(seed), nodes.transform(randomRigid(seed)))
     plane = slicer.util.arrayFromVTKMatrix(case.view.GetSliceToRAS())
     world = plane[:3, 3] + np.array([[0.0, 0.0], [5.0, 0.0], [-3.0, 4.0]]) @ plane[:3, :2].T
-    along = case.slices.geometry.ras_to_ijk(worldToVolume(case.volume, world))[:, 2]
+    along = case.slices.geometry.ras_to_ijk(slicedVolume(case.volume).toVolume(world))[:, 2]
     np.testing.assert_allclose(along, round(along[0]), atol=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_a_transform_that_scales_and_shears_leaves_the_plane_where_it_is(nodes: 
     case = Case(nodes, parent=nodes.transform(warp))
     plane = slicer.util.arrayFromVTKMatrix(case.view.GetSliceToRAS())
     world = plane[:3, 3] + np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 7.0]]) @ plane[:3, :2].T
-    along = case.slices.geometry.ras_to_ijk(worldToVolume(case.volume, world))[:, 2]
+    along = case.slices.geometry.ras_to_ijk(slicedVolume(case.volume).toVolume(world))[:, 2]
     np.testing.assert_allclose(along, round(along[0]), atol=1e-6)
 
 

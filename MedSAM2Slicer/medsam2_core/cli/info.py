@@ -156,7 +156,7 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
     sha256 = file_sha256(path)
     yield "sha256", sha256
     entry = catalogue_match(sha256)
-    yield "catalogue", f"{entry.name}: {entry.title}, {entry.licence}" if entry else "not a published file"
+    yield "catalog", f"{entry.name}: {entry.title}, {entry.licence}" if entry else "not a published file"
 
 
 def _run(path: Path) -> Iterator[_Line]:

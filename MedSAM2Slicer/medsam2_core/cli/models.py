@@ -19,7 +19,7 @@ from medsam2_core.weights.store import ModelState, WeightsStore
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-_HEADINGS = ("name", "state", "size MB", "licence", "title")
+_HEADINGS = ("name", "state", "size MB", "license", "title")
 _RIGHT_ALIGNED = 2
 
 

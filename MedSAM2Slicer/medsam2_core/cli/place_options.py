@@ -9,18 +9,12 @@ from typing import Any
 from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PromptOption, mask_source
 from medsam2_core.cli.setting_options import given_settings
 from medsam2_core.errors import PromptError
-from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.slicing import PLANES, Slicing, joined
 from medsam2_core.io import Volume, read_mask
 from medsam2_core.io.dicom.regular import StoredSlices
 from medsam2_core.run.prompts import Prompt, RunObject, place_box, place_mask, place_points
 from medsam2_core.run.report import describe_region
 from medsam2_core.stopping import StopRules
-
-
-def choose_axis(text: str, geometry: Geometry) -> int:
-    """The array axis for "0", "1", "2" or an anatomical plane."""
-    return int(text) if text in ("0", "1", "2") else geometry.anatomical_axis(text)
 
 
 def place_options(

@@ -58,6 +58,11 @@ class Slicing:
         return 2 - self.axis
 
 
+def choose_axis(text: str, geometry: Geometry) -> int:
+    """The array axis for "0", "1", "2" or an anatomical plane. Raises VolumeError for others."""
+    return int(text) if text in ("0", "1", "2") else geometry.anatomical_axis(text)
+
+
 def joined(through: int, xy: XY, along: float) -> tuple[float, float, float]:
     """Coordinates with `along` at the place `through` and x, y at the two others."""
     x, y = _in_plane(through)

@@ -16,6 +16,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.files.text import TextError, read_json, read_rows
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.slicing import choose_axis
 from medsam2_core.io import read_labelmap, read_segments, read_volume
 
 _NAME_FILES = (".json", ".csv")
@@ -77,7 +78,7 @@ def read_case(folder: Path, axis: str = "axial") -> Case:
 def make_case(name: str, image: Path, labels: Path, names: Mapping[int, str], axis: str = "axial") -> Case:
     """Read a case from any two files `io` can read; otherwise as `read_case`."""
     volume = read_volume(image)
-    orientation = SliceOrientation.upright(volume.geometry, _axis(axis, volume.geometry))
+    orientation = SliceOrientation.upright(volume.geometry, choose_axis(axis, volume.geometry))
     return Case(
         name,
         np.ascontiguousarray(orientation.turn(volume.array)),
@@ -85,10 +86,6 @@ def make_case(name: str, image: Path, labels: Path, names: Mapping[int, str], ax
         orientation.turn_spacing(volume.geometry.spacing_kji),
         names,
     )
-
-
-def _axis(text: str, geometry: Geometry) -> int:
-    return int(text) if text in ("0", "1", "2") else geometry.anatomical_axis(text)
 
 
 def _read_labels(path: Path, geometry: Geometry) -> npt.NDArray[np.integer[Any]]:

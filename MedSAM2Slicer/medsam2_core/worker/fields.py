@@ -78,11 +78,6 @@ def optional_wholes(header: Header, name: str) -> list[int] | None:
     return [whole({name: value}, name) for value in items(header, name)]
 
 
-def optional_number(header: Header, name: str) -> float | None:
-    """A finite number, or None where it is null or absent."""
-    return None if header.get(name) is None else number(header, name)
-
-
 def setting(header: Header, row: Setting) -> Any:
     """The value of a setting that is a number or text; its default where it is null or absent, None if it is optional.
 

@@ -56,11 +56,6 @@ class Decoder:
         self._part: _Part = _Prefix()
         self._bytes = bytearray()
 
-    @property
-    def midway(self) -> bool:
-        """Whether a frame has begun but not ended."""
-        return bool(self._bytes) or not isinstance(self._part, _Prefix)
-
     def feed(self, data: Buffer) -> list[Frame]:
         """Frames that `data` completes. Raises WorkerError for bytes that are not a frame; the stream is lost then."""
         frames: list[Frame] = []

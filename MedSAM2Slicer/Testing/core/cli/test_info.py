@@ -77,7 +77,7 @@ def test_a_checkpoint(run, capsys, checkpoint: Path) -> None:
     assert found["model"].startswith("starter, 5.")
     assert found["image size"] == "64 pixels"
     assert len(found["sha256"]) == 64
-    assert found["catalogue"] == "not a published file"
+    assert found["catalog"] == "not a published file"
 
 
 def test_a_report(run, capsys, ct: Path, checkpoint: Path) -> None:

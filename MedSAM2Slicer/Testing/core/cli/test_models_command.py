@@ -75,7 +75,7 @@ def test_list_is_an_aligned_table(run: Run, capsys, store: WeightsStore) -> None
     assert run("list") == 0
     out, err = capsys.readouterr()
     heading, free, gated = out.splitlines()
-    assert heading.split() == ["name", "state", "size", "MB", "licence", "title"]
+    assert heading.split() == ["name", "state", "size", "MB", "license", "title"]
     assert free.split()[:4] == ["free", "missing", "155.9", "Apache-2.0"]
     assert gated.split()[2] == "?"
     assert heading.index("title") == free.index("SAM 2") == gated.index("SAM 2")

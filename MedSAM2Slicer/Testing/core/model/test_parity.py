@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 import medsam2_core as m2
 from medsam2_core.model import ABSENT_LOGIT, SAM2
-from sam2_reference import reference_state
+from sam2_reference import build_reference, reference_state
 
 SIZE = 96  # the smallest whose memories still have a few tokens, so that all eight models run in minutes
 SLICES = 12
@@ -22,7 +21,6 @@ OBJECTS = {1: "click", 2: "box", 3: "mask"}
 TOLERANCE = 2e-4  # measured 3e-5 at worst; 1e-3 was too coarse to see a wrong object pointer after a mask prompt
 
 NAMES = [name for name in m2.CONFIGS if name != "starter"]
-Build = Callable[[str, int], Any]
 
 
 def _mask() -> np.ndarray:
@@ -40,10 +38,10 @@ def _volume(seed: int = 0) -> np.ndarray:
     return grey.astype(np.uint8)
 
 
-def _pair(build_reference: Build, name: str, image_size: int, object_bias: float) -> tuple[Any, SAM2]:
+def _pair(name: str, image_size: int, object_bias: float) -> tuple[Any, SAM2]:
     """Both models with the same random weights; only what starts near zero is raised, so that memory shows."""
     torch.manual_seed(0)
-    reference = build_reference(name, image_size)
+    reference: Any = build_reference(name, image_size)
     state = reference.state_dict()
     for key, value in state.items():
         if key.endswith("gamma"):
@@ -97,8 +95,8 @@ def _assert_close(expected: np.ndarray, found: np.ndarray, direction: str = "for
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("name", NAMES)
-def test_propagation_agrees(build_reference: Build, name: str, direction: str) -> None:
-    reference, ours = _pair(build_reference, name, SIZE, object_bias=8.0)
+def test_propagation_agrees(name: str, direction: str) -> None:
+    reference, ours = _pair(name, SIZE, object_bias=8.0)
     volume = _volume()
     expected, found = _run_reference(reference, volume, direction), _run_ours(ours, volume, direction)
     assert np.isfinite(expected).all()
@@ -108,8 +106,8 @@ def test_propagation_agrees(build_reference: Build, name: str, direction: str) -
 
 
 @pytest.mark.parametrize("name", ["sam2_hiera_tiny", "sam2.1_hiera_tiny"])
-def test_absent_objects_agree(build_reference: Build, name: str) -> None:
-    reference, ours = _pair(build_reference, name, SIZE, object_bias=-8.0)
+def test_absent_objects_agree(name: str) -> None:
+    reference, ours = _pair(name, SIZE, object_bias=-8.0)
     volume = _volume()
     expected, found = _run_reference(reference, volume, "forward"), _run_ours(ours, volume, "forward")
     assert (expected[1:] == ABSENT_LOGIT).all()
@@ -117,9 +115,9 @@ def test_absent_objects_agree(build_reference: Build, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sam2_hiera_tiny", "sam2.1_hiera_tiny"])
-def test_presence_that_varies_agrees(build_reference: Build, name: str) -> None:
+def test_presence_that_varies_agrees(name: str) -> None:
     """A bias near the scores themselves makes the object come and go, so memories of both kinds meet."""
-    reference, ours = _pair(build_reference, name, SIZE, object_bias=0.0)
+    reference, ours = _pair(name, SIZE, object_bias=0.0)
     head = "sam_mask_decoder.pred_obj_score_head.layers.2"
     with torch.no_grad():
         for model in (reference, ours):
@@ -144,9 +142,9 @@ def _middle_score(model: SAM2) -> float:
     return float(np.median(scores))
 
 
-def test_full_size_agrees(build_reference: Build) -> None:
+def test_full_size_agrees() -> None:
     """One published size at the published resolution, where position codes are not interpolated."""
-    reference, ours = _pair(build_reference, "sam2.1_hiera_tiny", 1024, object_bias=8.0)
+    reference, ours = _pair("sam2.1_hiera_tiny", 1024, object_bias=8.0)
     volume = torch.nn.functional.interpolate(torch.tensor(_volume()[:2])[:, None].float(), (1024, 1024))[:, 0]
     with torch.inference_mode():
         expected = reference.forward_image(_reference_state(volume.numpy())["images"])
