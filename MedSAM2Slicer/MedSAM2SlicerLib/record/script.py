@@ -11,7 +11,7 @@ import slicer
 
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import CT_PRESETS, Window
-from medsam2_core.run.settings import FileSettings, RunSettings
+from medsam2_core.run.settings import FileSettings, rows_of
 from medsam2_core.stopping import StopRules
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.record.runrecord import RunRecord
@@ -79,9 +79,9 @@ def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -
 
 
 def _isSpecial(settings: FileSettings) -> bool:
-    """Whether the slices were oblique, or the segment stopped, drawn at another threshold, or kept inside a region."""
+    """Whether the slices were oblique, or the segment stopped, redrawn, or kept inside a region."""
     isOblique = settings.stack is not None and settings.stack.plane is not None
-    isCut = settings.threshold not in (None, RunSettings.threshold) or bool(settings.smoothing_mm)
+    isCut = any(getattr(settings, row.name) not in (None, row.default) for row in rows_of("drawing"))
     return isOblique or settings.rounds is not None or isCut or (settings.stop or {}).get("inside") is not None
 
 

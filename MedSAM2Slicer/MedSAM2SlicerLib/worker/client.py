@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import MedSAM2Error
-from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.run.prompts import RunObject
+from medsam2_core.run.settings import usual
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from medsam2_core.worker.wire import Frame, Header
@@ -82,11 +82,12 @@ class WorkerClient:
             self._sessions.forget(*self._openings.sessionsOf(key))
         self._openings.volumes[key] = volume
 
-    def openSession(
-        self, key: str, volumeKey: str, axis: int, memory: str = DEFAULT_MEMORY, fieldOfView: str = "auto"
-    ) -> None:
-        """Remember a session on the slices along an array axis; with other settings it starts over."""
-        wish = SessionWish(volumeKey, axis, memory, fieldOfView)
+    def openSession(self, key: str, volumeKey: str, axis: int, settings: Mapping[str, Any] | None = None) -> None:
+        """Remember a session on the slices along an array axis; with other settings it starts over.
+
+        `settings` are those of the part "session", see `RunSettings`; None for the usual ones.
+        """
+        wish = SessionWish(volumeKey, axis, settings or usual("session"))
         if self._openings.sessions.get(key) != wish:
             self._openings.sessions[key] = wish
             self._sessions.forget(key)
@@ -157,18 +158,17 @@ class WorkerClient:
         sessionKey: str,
         objects: Sequence[RunObject],
         objectId: int,
-        threshold: float = 0.5,
-        smoothingMm: float = 0.0,
+        drawing: Mapping[str, Any] | None = None,
         onStep: Callable[[Step], None] = nothing,
         onDone: Callable[[Propagated], None] = nothing,
         onError: Callable[[MedSAM2Error], None] = nothing,
     ) -> Call:
         """Draw one of the session's objects again, from what propagations left, without running the model.
 
-        Its pixels are those at least as probable as `threshold` (0.001 to 0.999), after a Gaussian across slices.
+        `drawing` has the settings of the part "drawing", see `RunSettings`; None for the usual ones.
         Slices with a mask as prompt are not drawn again. PromptError if the worker that had propagated is gone.
         """
-        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, threshold, smoothingMm))
+        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, drawing or usual("drawing")))
         return self._stepping(sessionKey, make, onStep, onDone, onError)
 
     def status(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -98,7 +98,7 @@ def propagate(
     return Request(header, payloads)
 
 
-def redraw(key: str, objects: Sequence[RunObject], objectId: int, threshold: float, smoothingMm: float) -> Request:
+def redraw(key: str, objects: Sequence[RunObject], objectId: int, drawing: Mapping[str, Any]) -> Request:
     """Masks of one object from kept logits."""
     payloads: list[Buffer] = []
     header = {
@@ -106,8 +106,7 @@ def redraw(key: str, objects: Sequence[RunObject], objectId: int, threshold: flo
         "session": key,
         "objects": objects_to_wire(objects, payloads),
         "object": objectId,
-        "threshold": float(threshold),
-        "smoothing_mm": float(smoothingMm),
+        **drawing,
     }
     return Request(header, payloads)
 

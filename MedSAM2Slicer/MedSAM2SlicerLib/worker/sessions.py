@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from medsam2_core.errors import PromptError
 from medsam2_core.run.prompts import RunObject
@@ -28,11 +29,10 @@ class Course:
 
 @dataclass(frozen=True)
 class Look:
-    """How an object is drawn again: cut at a probability, smoothed across slices by a Gaussian, in mm."""
+    """How an object is drawn again: with the settings of the part "drawing"."""
 
     objectId: int
-    threshold: float
-    smoothingMm: float
+    drawing: Mapping[str, Any]
 
 
 class Sessions:
@@ -74,7 +74,7 @@ class Sessions:
             raise PromptError(
                 "Propagate again first: the model process was restarted, and its results are no longer in memory."
             )
-        request = requests.redraw(key, restored, look.objectId, look.threshold, look.smoothingMm)
+        request = requests.redraw(key, restored, look.objectId, look.drawing)
         return self._noting(request, key, NOWHERE)
 
     def readStep(self, key: str, frame: Frame) -> Step:

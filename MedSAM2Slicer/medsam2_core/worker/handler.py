@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry, Triple
-from medsam2_core.run.settings import RunSettings
-from medsam2_core.setting import plain_rows
+from medsam2_core.run.settings import rows_of
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
 from medsam2_core.worker.interfaces import GreyVolume, PropagationSpec, RedrawSpec, SessionSpec
@@ -130,7 +129,7 @@ def _steps(send: Send) -> Callable[[Step], None]:
 
 def _settings(header: Header, part: str) -> Header:
     """The settings of a part, by name."""
-    return {row.name: fields.setting(header, row) for row in plain_rows(RunSettings) if row.part == part}
+    return {row.name: fields.setting(header, row) for row in rows_of(part)}
 
 
 def _volume(frame: Frame) -> GreyVolume:
