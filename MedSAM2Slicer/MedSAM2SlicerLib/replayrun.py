@@ -99,8 +99,9 @@ class ReplayRun:
     def _propagation(self, run: PlacedRun) -> _Request:
         def ask(client: WorkerClient, *slots: Slot) -> Call:
             onStep, onDone, onError = slots
-            course = run.objects, run.first, run.last, run.direction, run.stop
-            return client.propagate(self._session, *course, onStep, onDone, onError, rounds=run.rounds)
+            return client.propagate(
+                self._session, run.objects, onStep=onStep, onDone=onDone, onError=onError, **run.settings
+            )
 
         return _Request(ask, self._results.append)
 

@@ -100,9 +100,9 @@ class Pass:
     def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker go through the next leg."""
         leg, lane = self._legs[0], self._legs[0].lane
-        session, direction = self._openSession(lane.options), lane.options.direction
+        session, settings, only = self._openSession(lane.options), lane.options.of("run"), leg.objectIds
         return client.propagate(
-            session, lane.objects, *leg.span, direction, lane.stop, onStep, onDone, onError, only=leg.objectIds
+            session, lane.objects, *leg.span, lane.stop, onStep, onDone, onError, only=only, **settings
         )
 
     def write(self, step: Step) -> Progress:

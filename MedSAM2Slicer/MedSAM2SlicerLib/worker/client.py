@@ -18,7 +18,6 @@ from MedSAM2SlicerLib.worker import requests
 from MedSAM2SlicerLib.worker.callqueue import CallQueue, State
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.connection import Timeouts
-from MedSAM2SlicerLib.worker.drawn import Reach
 from MedSAM2SlicerLib.worker.opening import Opening, Openings, SessionWish
 from MedSAM2SlicerLib.worker.requests import Request, Volume
 from MedSAM2SlicerLib.worker.sessions import Course, Look, Sessions
@@ -134,21 +133,20 @@ class WorkerClient:
         objects: Sequence[RunObject],
         first: int,
         last: int,
-        direction: str = "both",
         stop: StopRules | None = None,
         onStep: Callable[[Step], None] = nothing,
         onDone: Callable[[Propagated], None] = nothing,
         onError: Callable[[MedSAM2Error], None] = nothing,
         only: Collection[int] | None = None,
-        rounds: int | None = None,
+        **settings: Any,
     ) -> Call:
         """Carry the objects through slices first <= index < last; `objects` as in `predict`.
 
         With `only` just these run, by label; the others keep what they have drawn. The region of `stop` is on the
-        volume's grid (k, j, i). It goes no further than `rounds` rounds, as far as an earlier, canceled run came.
+        volume's grid (k, j, i). `settings` are the others of the part "run", see `RunSettings`.
         After a cancel it is done too, with what it has. The result lists all slices of the objects that ran.
         """
-        course = Course(Reach(first, last, direction), stop or StopRules(), only, rounds)
+        course = Course((first, last), stop or StopRules(), only, {**usual("run"), **settings})
         return self._stepping(
             sessionKey, partial(self._sessions.propagate, sessionKey, objects, course), onStep, onDone, onError
         )

@@ -77,12 +77,11 @@ def propagate(
     key: str,
     objects: Sequence[RunObject],
     span: tuple[int, int],
-    direction: str,
     stop: StopRules,
-    only: Collection[int] | None = None,
-    rounds: int | None = None,
+    only: Collection[int] | None,
+    settings: Mapping[str, Any],
 ) -> Request:
-    """Masks on the slices span[0] <= index < span[1], or less: of `only` some objects, as far as `rounds` rounds go."""
+    """Masks on the slices span[0] <= index < span[1], or less, of `only` some objects (None: all)."""
     payloads: list[Buffer] = []
     header = {
         "request": "propagate",
@@ -90,10 +89,9 @@ def propagate(
         "objects": objects_to_wire(objects, payloads),
         "first": int(span[0]),
         "last": int(span[1]),
-        "direction": direction,
         "stop": rules_to_wire(stop, payloads),
         "only": None if only is None else sorted(only),
-        "rounds": rounds,
+        **settings,
     }
     return Request(header, payloads)
 

@@ -122,11 +122,12 @@ class FakeClient:
         call.onDone(self.answers(index))
 
     def propagate(
-        self, session: str, objects: Any, first: int, last: int, direction: str, stop: StopRules,
-        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None,
+        self, session: str, objects: Any, first: int, last: int, stop: StopRules,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None, **settings: Any,
     ) -> FakeCall:  # fmt: skip
         assert session in self.sessions
         self.spans.append((first, last))
+        self.settings = settings
         self.only = only or [item.segment.label for item in objects]
         order = [self.middle, *range(self.middle + 1, last), *range(self.middle - 1, first - 1, -1)]
         call = FakeCall(self, [index for index in order if first <= index < last])

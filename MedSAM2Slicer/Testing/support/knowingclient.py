@@ -161,8 +161,8 @@ class KnowingClient:
         return self._ask(answer, onDone, onError)
 
     def propagate(
-        self, key: str, objects: Any, first: int, last: int, direction: str, stop: StopRules,
-        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None,
+        self, key: str, objects: Any, first: int, last: int, stop: StopRules,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None, **settings: Any,
     ) -> KnowingCall:  # fmt: skip
         def answer() -> Propagated:
             session = self.sessions[key]

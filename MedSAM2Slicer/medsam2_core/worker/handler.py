@@ -82,13 +82,14 @@ class RequestHandler:
     def _propagate(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         header, key = frame.header, fields.text(frame.header, "session")
         objects = objects_from_wire(frame, self._workspace.slice_shape(key))
+        settings = _settings(header, "run")
         spec = PropagationSpec(
             fields.optional_whole(header, "first"),
             fields.optional_whole(header, "last"),
-            fields.text(header, "direction"),
             rules_from_wire(fields.mapping(header, "stop"), frame, self._workspace.volume_shape(key)),
             fields.optional_wholes(header, "only"),
-            fields.optional_whole(header, "rounds"),
+            settings.pop("rounds"),
+            settings,
         )
         done = self._workspace.work(
             key, lambda opened: opened.propagate(objects, spec, cancel, _steps(send)), _notices(send)
