@@ -13,13 +13,14 @@ from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import CT_PRESETS, Window
 from medsam2_core.run.settings import FileSettings, rows_of
 from medsam2_core.stopping import StopRules
-from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.record.runrecord import RunRecord
 from MedSAM2SlicerLib.scene.volumes import checkedGeometry
 
 _KEPT = ("format", "volume", "settings", "objects", "earlier")  # what a repetition needs of a record
 _OF_OBJECTS = ("name", "label", "color", "prompts")
 _WIDTH = 100
+_ARGUMENTS = [row for row in (*rows_of("session"), *rows_of("run")) if row.option is not None]  # so named in `process`
 
 
 def pythonScript(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -70,9 +71,7 @@ def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -
         "window": (window, None),
         "model": (settings.model, options.model),
         "range": (settings.range, (0, shape[stack.axis])),
-        "memory": (settings.memory, options.memoryRule()),
-        "direction": (settings.direction, options.direction),
-        "fieldOfView": (settings.field_of_view, options.fieldOfView),
+        **{optionName(row.name): (getattr(settings, row.name), row.default) for row in _ARGUMENTS},
         "stop": (_stop(settings), {}),
     }
     return {name: value for name, (value, default) in given.items() if value not in (None, default)}
