@@ -57,15 +57,17 @@ def process(
     direction: str | None = None,
     fieldOfView: str | None = None,
     stop: Stop | None = None,
+    **settings: Any,
 ) -> slicer.vtkMRMLSegmentationNode:
     """Segment an object and return the segmentation; see `MedSAM2SlicerLogic.process` for the arguments.
 
+    Further `settings` have the names of `RunOptions`, such as device; None for the default.
     Waits for the result; the application stays responsive meanwhile. Raises MedSAM2Error, and Cancelled if the call is
     ended from elsewhere; what was drawn until then stays.
     """
     volume = VolumeInUse(volumeNode)
     chosen = {"window": window, "model": model, "memory": memory, "direction": direction, "fieldOfView": fieldOfView}
-    options = _options(volume, axis, range, chosen, stop or {})
+    options = _options(volume, axis, range, {**settings, **chosen}, stop or {})
     sliced = volume.sliced(options.stack)
     placer = PromptPlacer(sliced)
     segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
@@ -97,7 +99,7 @@ def _options(
     volume: VolumeInUse,
     axis: int | str | None,
     span: Range | None,
-    chosen: Mapping[str, str | None],
+    chosen: Mapping[str, Any],
     stop: Stop,
 ) -> RunOptions:
     """The arguments as options; what is left out keeps its default. Raises PromptError for unknown stop rules."""

@@ -7,6 +7,7 @@ comes of them, errors too, is told by signals.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -19,7 +20,7 @@ from MedSAM2SlicerLib.review import Review
 from MedSAM2SlicerLib.runner import Runner
 from MedSAM2SlicerLib.scene.history import EditHistory, History
 from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
-from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, LOCKED
+from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, LOCKED, wholeCut
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target
 from MedSAM2SlicerLib.work.workplace import Workplace
@@ -163,18 +164,18 @@ class Controller:
             with self._signals.telling():
                 self._runner.propagate(self.workplace.works())
 
-    def redraw(self, threshold: float = 0.5, smoothingMm: float = 0.0) -> None:
-        """Redraw what was propagated, without the model: at another probability, smoothed across slices (mm)."""
+    def redraw(self, *cut: Any) -> None:
+        """Redraw what was propagated, without the model: at another `Cut`. Values left out are the usual ones."""
         work = self.workplace.work()
         if work is not None and not self.busy:
             with self._signals.telling():
-                self._runner.redraw([work], (threshold, smoothingMm), isStep=True)
+                self._runner.redraw([work], wholeCut(*cut), isStep=True)
 
-    def redrawRun(self, threshold: float, smoothingMm: float) -> None:
+    def redrawRun(self, *cut: Any) -> None:
         """As `redraw`, of all segments of the last propagation and in the same step for undo."""
         if self._runner.ran and not self.busy:
             with self._signals.telling():
-                self._runner.redraw(self._runner.ran, (threshold, smoothingMm), isStep=False)
+                self._runner.redraw(self._runner.ran, wholeCut(*cut), isStep=False)
 
     def stop(self) -> None:
         """End a propagation after the slice at hand; what is drawn stays."""

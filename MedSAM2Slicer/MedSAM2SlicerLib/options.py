@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
-from medsam2_core.run.settings import RunSettings
-from medsam2_core.setting import plain_rows
+from medsam2_core.run.settings import RunSettings, rows_of
+from medsam2_core.setting import Setting, plain_rows
 from medsam2_core.stopping import StopRules
 
 
@@ -53,18 +54,12 @@ class RunOptions:
 
     def settings(self, window: Window, span: tuple[int, int], stop: StopRules) -> RunSettings:
         """Return the core's settings of a run in that window, through slices span[0] <= index < span[1]."""
-        return RunSettings(
-            model=self.model,
-            stack=self.stack,
-            window=window,
-            first=span[0],
-            last=span[1],
-            direction=self.direction,
-            memory=self.memoryRule(),
-            field_of_view=self.fieldOfView,
-            stop=stop,
-            device=self.device,
-        )
+        plain = {row.name: self._value(row) for row in plain_rows(RunSettings)}
+        return RunSettings(**plain, stack=self.stack, window=window, first=span[0], last=span[1], stop=stop)
+
+    def of(self, part: str) -> dict[str, Any]:
+        """Return the settings of a part that are numbers or text, by the core's names; see `RunSettings`."""
+        return {row.name: self._value(row) for row in rows_of(part)}
 
     def along(self, stack: SliceStack) -> RunOptions:
         """Return the options for segments on slices of `stack`; a range of slices of another one counts others."""
@@ -72,7 +67,7 @@ class RunOptions:
 
     def session(self) -> tuple[object, ...]:
         """Return what all sessions of the worker depend on: with anything else in it, all would be drawn otherwise."""
-        return self.model, self.device, self.window, self.memoryRule(), self.fieldOfView
+        return self.model, self.device, self.window, *self.of("session").values()
 
     def memoryRule(self) -> str:
         """Return the memory bank as `medsam2_core.memory_bank.memory_rule` reads it."""
@@ -83,3 +78,7 @@ class RunOptions:
         first = 0 if self.first is None else max(self.first, 0)
         last = count if self.last is None else min(self.last, count)
         return first, last
+
+    def _value(self, row: Setting) -> Any:
+        """A setting of the core; its default where there is nothing to choose here."""
+        return self.memoryRule() if row.name == "memory" else getattr(self, optionName(row.name), row.default)

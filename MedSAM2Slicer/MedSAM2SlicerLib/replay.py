@@ -85,7 +85,7 @@ def _openSession(
     # The model's own size, as in any recorded run, is not named: another size would load the model again.
     client.setModel(model or _modelName(saved), "auto", None if record.run.recorded else saved.image_size)
     client.setVolume(key, prepared)
-    client.openSession(key, key, settings.stack.axis, settings.memory, settings.field_of_view)
+    client.openSession(key, key, settings.stack.axis, settings.of("session"))
     return key
 
 

@@ -9,13 +9,12 @@ from typing import Any
 
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import PlacedRun
-from medsam2_core.run.settings import RunSettings
+from medsam2_core.run.settings import RunSettings, usual
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from MedSAM2SlicerLib.record.runrecord import saveRun
 from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
-from MedSAM2SlicerLib.scene.slicestates import PLAIN
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.running import Progress
 from MedSAM2SlicerLib.work.target import Target
@@ -100,8 +99,9 @@ class ReplayRun:
     def _propagation(self, run: PlacedRun) -> _Request:
         def ask(client: WorkerClient, *slots: Slot) -> Call:
             onStep, onDone, onError = slots
-            course = run.objects, run.first, run.last, run.direction, run.stop
-            return client.propagate(self._session, *course, onStep, onDone, onError, rounds=run.rounds)
+            return client.propagate(
+                self._session, run.objects, onStep=onStep, onDone=onDone, onError=onError, **run.settings
+            )
 
         return _Request(ask, self._results.append)
 
@@ -118,15 +118,14 @@ class ReplayRun:
         return _Request(ask, partial(self._draw, index))
 
     def _cuts(self) -> list[_Request]:
-        """All drawn again at the probability and smoothing of the record, if they are not those of a propagation."""
-        cut = self._settings.threshold, self._settings.smoothing_mm
-        return [] if cut == PLAIN else [self._cut(label, *cut) for label in self._segments]
+        """All drawn again as the record tells, if that is not how a propagation draws."""
+        return [] if self._settings.of("drawing") == usual("drawing") else list(map(self._cut, self._segments))
 
-    def _cut(self, label: int, threshold: float, smoothingMm: float) -> _Request:
+    def _cut(self, label: int) -> _Request:
         def ask(client: WorkerClient, *slots: Slot) -> Call:
             onStep, onDone, onError = slots
-            objects = self._runs[-1].objects
-            return client.redraw(self._session, objects, label, threshold, smoothingMm, onStep, onDone, onError)
+            objects, drawing = self._runs[-1].objects, self._settings.of("drawing")
+            return client.redraw(self._session, objects, label, drawing, onStep, onDone, onError)
 
         return _Request(ask, lambda _result: None)
 

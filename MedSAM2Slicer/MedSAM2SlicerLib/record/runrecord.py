@@ -26,14 +26,14 @@ from medsam2_core.run.file import RunFile, check_run
 from medsam2_core.run.prompts import Prompt, RunObject
 from medsam2_core.run.report import SliceFacts, check_report_path, describe_run, own_versions, write_report
 from medsam2_core.run.sequence import PlacedRun, place_runs, whole_runs, with_earlier
-from medsam2_core.run.settings import RunSettings
+from medsam2_core.run.settings import RunSettings, rows_of
 from medsam2_core.worker.results import ObjectRecord, Propagated
 from MedSAM2SlicerLib.scene.attributes import attributeName, setAttribute
 from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
 from MedSAM2SlicerLib.scene.volumes import checkedGeometry, voxelHash
 
 _ROUNDED = 1e-3  # mm
-_OF_A_SESSION = ("model_sha256", "image_size", "axis", "plane", "window", "memory", "field_of_view")
+_OF_A_SESSION = ("model_sha256", "image_size", "axis", "plane", "window")
 _LABEL = 1  # a record has one object, so its label in a label map of its own is the first
 
 
@@ -64,6 +64,8 @@ class RunRecord:
         """Whether a run on a volume of `geometry` could follow in the same session."""
         before, after = self.report.get("settings", {}), report["settings"]
         same = all(before.get(name) == after.get(name) for name in _OF_A_SESSION)
+        # A record is silent on settings that its version did not know: it was made with what is usual now.
+        same = same and all(before.get(row.key, row.default) == after.get(row.key) for row in rows_of("session"))
         return same and self._isOf(geometry, report["volume"]["voxels_sha256"])
 
     def _isOf(self, geometry: Geometry, voxelsSha256: str) -> bool:
@@ -156,14 +158,12 @@ def writeRun(record: RunRecord, path: Path) -> None:
     write_report(path, record.report)
 
 
-def noteCut(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, threshold: float, smoothingMm: float
-) -> None:
-    """Note in the record, if there is one, at which probability and how smooth the segment was redrawn."""
+def noteCut(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, drawing: Mapping[str, Any]) -> None:
+    """Note in the record, if there is one, with which settings of the part "drawing" the segment was redrawn."""
     text = runText(segmentationNode, segmentId)
     if text is not None:
         report = json.loads(text)
-        report["settings"] |= {"threshold": threshold, "smoothing_mm": smoothingMm}
+        report["settings"] |= {row.key: drawing[row.name] for row in rows_of("drawing")}
         setAttribute(segmentationNode, attributeName(segmentId), json.dumps(report, separators=(",", ":")))
 
 

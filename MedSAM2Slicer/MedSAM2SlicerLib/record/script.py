@@ -11,15 +11,16 @@ import slicer
 
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import CT_PRESETS, Window
-from medsam2_core.run.settings import FileSettings, RunSettings
+from medsam2_core.run.settings import FileSettings, rows_of
 from medsam2_core.stopping import StopRules
-from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.record.runrecord import RunRecord
 from MedSAM2SlicerLib.scene.volumes import checkedGeometry
 
 _KEPT = ("format", "volume", "settings", "objects", "earlier")  # what a repetition needs of a record
 _OF_OBJECTS = ("name", "label", "color", "prompts")
 _WIDTH = 100
+_ARGUMENTS = [row for row in (*rows_of("session"), *rows_of("run")) if row.option is not None]  # so named in `process`
 
 
 def pythonScript(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -70,18 +71,16 @@ def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -
         "window": (window, None),
         "model": (settings.model, options.model),
         "range": (settings.range, (0, shape[stack.axis])),
-        "memory": (settings.memory, options.memoryRule()),
-        "direction": (settings.direction, options.direction),
-        "fieldOfView": (settings.field_of_view, options.fieldOfView),
+        **{optionName(row.name): (getattr(settings, row.name), row.default) for row in _ARGUMENTS},
         "stop": (_stop(settings), {}),
     }
     return {name: value for name, (value, default) in given.items() if value not in (None, default)}
 
 
 def _isSpecial(settings: FileSettings) -> bool:
-    """Whether the slices were oblique, or the segment stopped, drawn at another threshold, or kept inside a region."""
+    """Whether the slices were oblique, or the segment stopped, redrawn, or kept inside a region."""
     isOblique = settings.stack is not None and settings.stack.plane is not None
-    isCut = settings.threshold not in (None, RunSettings.threshold) or bool(settings.smoothing_mm)
+    isCut = any(getattr(settings, row.name) not in (None, row.default) for row in rows_of("drawing"))
     return isOblique or settings.rounds is not None or isCut or (settings.stop or {}).get("inside") is not None
 
 

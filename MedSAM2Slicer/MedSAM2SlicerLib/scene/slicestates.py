@@ -14,7 +14,8 @@ from typing import Any
 
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import SliceStack
-from medsam2_core.run.settings import RunSettings
+from medsam2_core.run.settings import rows_of, usual
+from medsam2_core.run.values import plain
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord
 
 PROMPTED, EDITED, PROPAGATED = "prompted", "edited", "propagated"
@@ -22,10 +23,13 @@ ACCEPTED, LOCKED = "accepted", "locked"
 STALE = "stale"
 STATES = (PROMPTED, EDITED, PROPAGATED, ACCEPTED, LOCKED, STALE)
 
-Cut = tuple[float, float]
-"""How masks are drawn from what was propagated: threshold (probability) and smoothing across slices (mm)."""
+Cut = tuple[Any, ...]
+"""How masks are drawn from what was propagated: the settings of the part "drawing" in the order of their table.
 
-PLAIN: Cut = (RunSettings.threshold, RunSettings.smoothing_mm)
+That is threshold (probability) and smoothing across slices (mm).
+"""
+
+PLAIN: Cut = tuple(usual("drawing").values())
 
 _ORIGINS, _MARKS = (PROMPTED, EDITED, PROPAGATED), ("", ACCEPTED, LOCKED)
 
@@ -67,6 +71,16 @@ class SliceReview:
     def isKept(self) -> bool:
         """Whether the mask is the user's, which no propagation may change."""
         return bool(self.mark) or self.origin == EDITED
+
+
+def drawingOf(cut: Cut) -> dict[str, Any]:
+    """Return the settings of the part "drawing", by name."""
+    return {row.name: value for row, value in zip(rows_of("drawing"), cut, strict=True)}
+
+
+def wholeCut(*values: Any) -> Cut:
+    """Return a cut that begins with these values; the others are the usual ones."""
+    return *values, *PLAIN[len(values) :]
 
 
 def reviewAnswer(sliceIndex: int, answer: ObjectAnswer, direction: str, change: float = 0.0) -> SliceReview:
@@ -288,8 +302,9 @@ def _readReview(stored: Any) -> SliceReview:
 def _readCut(stored: Any) -> Cut | None:
     if stored is None:
         return None
-    threshold, smoothingMm = (_checked(value, isinstance(value, int | float)) for value in stored)
-    return float(threshold), float(smoothingMm)
+    _checked(stored, isinstance(stored, list | tuple) and len(stored) <= len(PLAIN))
+    cut = zip(rows_of("drawing"), wholeCut(*stored), strict=True)  # an earlier version may have stored fewer
+    return tuple(plain(row.kind, value, row.name) for row, value in cut)
 
 
 def _checked(value: Any, fine: bool) -> Any:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from medsam2_core.image.slicing import SliceStack
-from medsam2_core.memory_name import DEFAULT_MEMORY
-from MedSAM2SlicerLib.options import RunOptions
+from medsam2_core.run.settings import RunSettings, rows_of
+from medsam2_core.setting import plain_rows
+from medsam2_core.stopping import StopRules
+from MedSAM2SlicerLib.options import RunOptions, optionName
 
 AUTO = "auto"
 END = -1  # a range that goes to the volume's end, however many slices it has
+
+
+@dataclass(frozen=True)
+class Widget:
+    """What shows a choice, by its name in the panel: a combo box for text, a spin box or slider for a number.
+
+    A slider's value is rounded to `digits`.
+    """
+
+    name: str
+    digits: int | None = None
+
+
+def shown(default: Any, widget: str, digits: int | None = None) -> Any:
+    """A choice that one widget shows, whatever is special about it is in `optioncontrols`."""
+    return field(default=default, metadata={Widget: Widget(widget, digits)})
 
 
 @dataclass(frozen=True)
@@ -23,36 +42,36 @@ class Choices:
     """
 
     model: str = "starter"
-    axis: str = AUTO
+    axis: str = shown(AUTO, "axisComboBox")
     window: str = AUTO
     first: int = END
     last: int = END
-    direction: str = "both"
-    memory: str = DEFAULT_MEMORY
-    bankSize: int = 6
-    absentSlices: int = 3
-    minAreaMm2: float = 0.0
-    maxAreaChange: int = 0
-    maxDistanceMm: float = 0.0
-    inside: str = ""
-    threshold: float = 0.5
-    smoothingMm: float = 0.0
+    direction: str = shown(RunSettings.direction, "directionComboBox")
+    memory: str = shown(RunSettings.memory, "memoryComboBox")
+    bankSize: int = shown(6, "bankSizeSpinBox")
+    absentSlices: int = shown(3, "absentSlicesSpinBox")
+    minAreaMm2: float = shown(0.0, "minAreaSpinBox")
+    maxAreaChange: int = shown(0, "areaChangeSpinBox")
+    maxDistanceMm: float = shown(0.0, "maxDistanceSpinBox")
+    inside: str = shown("", "insideComboBox")
+    threshold: float = shown(RunSettings.threshold, "thresholdSlider", digits=2)
+    smoothingMm: float = shown(RunSettings.smoothing_mm, "smoothingSlider", digits=1)
     rangeOf: str = field(default="", compare=False)
 
     def options(self, stack: SliceStack) -> RunOptions:
         """Return the options of a run through the slices of `stack`."""
-        return RunOptions(
-            model=self.model,
-            stack=stack,
-            window=self.window,
-            memory=self.memory,
-            bankSize=self.bankSize,
-            first=None if self.first == END else self.first,
-            last=None if self.last == END else self.last + 1,
-            direction=self.direction,
-            absentSlices=self.absentSlices or None,
-            minAreaMm2=self.minAreaMm2 or None,
-            maxAreaChange=self.maxAreaChange / 100 or None,
-            maxDistanceMm=self.maxDistanceMm or None,
-            inside=self.inside,
-        )
+        same = {one.name: getattr(self, one.name) for one in fields(RunOptions) if hasattr(self, one.name)}
+        rules = {name: same[name] or None for name in (optionName(row.name) for row in plain_rows(StopRules))}
+        special = {
+            "first": None if self.first == END else self.first,
+            "last": None if self.last == END else self.last + 1,
+            "maxAreaChange": self.maxAreaChange / 100 or None,
+        }
+        return RunOptions(**{**same, **rules, **special}, stack=stack)
+
+
+WIDGETS = {one.name: one.metadata[Widget] for one in fields(Choices) if Widget in one.metadata}
+"""What shows the choices that one widget shows, by name."""
+
+DRAWING = tuple(optionName(row.name) for row in rows_of("drawing"))
+"""The choices that redraw what was propagated, in the order of a `Cut`."""

@@ -9,11 +9,13 @@ from slicer.i18n import tr as _
 
 from medsam2_core.image.window import CT_PRESETS
 from MedSAM2SlicerLib.faults import guarded
+from MedSAM2SlicerLib.scene.slicestates import PLAIN, Cut
 from MedSAM2SlicerLib.signal import Signal
-from MedSAM2SlicerLib.ui.choices import AUTO, END, Choices
+from MedSAM2SlicerLib.ui.choices import AUTO, DRAWING, END, WIDGETS, Choices, Widget
 from MedSAM2SlicerLib.ui.part import explain
 
 _CUSTOM = "custom"
+_CHANGED = {str: "currentIndexChanged(int)", int: "valueChanged(int)", float: "valueChanged(double)"}
 
 
 class OptionControls:
@@ -35,53 +37,29 @@ class OptionControls:
 
     def choices(self, model: str) -> Choices:
         """Return what is chosen, together with `model`."""
-        ui = self.ui
         first, last = self._range()
-        return Choices(
-            model=model,
-            axis=ui.axisComboBox.currentData,
-            window=self._window(),
-            first=first,
-            last=last,
-            direction=ui.directionComboBox.currentData,
-            memory=ui.memoryComboBox.currentData,
-            bankSize=ui.bankSizeSpinBox.value,
-            absentSlices=ui.absentSlicesSpinBox.value,
-            minAreaMm2=ui.minAreaSpinBox.value,
-            maxAreaChange=ui.areaChangeSpinBox.value,
-            maxDistanceMm=ui.maxDistanceSpinBox.value,
-            inside=ui.insideComboBox.currentData,
-            threshold=round(ui.thresholdSlider.value, 2),
-            smoothingMm=round(ui.smoothingSlider.value, 1),
-            rangeOf=self._rangeOf,
-        )
+        plain = {name: _value(self.ui, widget) for name, widget in WIDGETS.items()}
+        return Choices(**plain, model=model, window=self._window(), first=first, last=last, rangeOf=self._rangeOf)
 
     def show(self, choices: Choices) -> None:
         """Show these choices without emitting `changed`."""
-        ui, self._quiet = self.ui, True
+        self._quiet = True
         try:
-            _select(ui.axisComboBox, choices.axis)
-            _select(ui.directionComboBox, choices.direction)
-            _select(ui.memoryComboBox, choices.memory)
             self._showWindow(choices.window)
             isOwn = choices.rangeOf in ("", self._rangeOf)
             self._showRange(*((choices.first, choices.last) if isOwn else (END, END)))
-            ui.bankSizeSpinBox.value = choices.bankSize
-            ui.absentSlicesSpinBox.value = choices.absentSlices
-            ui.minAreaSpinBox.value = choices.minAreaMm2
-            ui.areaChangeSpinBox.value = choices.maxAreaChange
-            ui.maxDistanceSpinBox.value = choices.maxDistanceMm
-            _select(ui.insideComboBox, choices.inside)
-            ui.thresholdSlider.value = choices.threshold
-            ui.smoothingSlider.value = choices.smoothingMm
+            for name, widget in WIDGETS.items():
+                _show(self.ui, widget, getattr(choices, name))
             self._enable()
         finally:
             self._quiet = False
 
-    def showCut(self, threshold: float, smoothingMm: float) -> None:
+    def showCut(self, *cut: Any) -> None:
         """Show how a segment is drawn, without drawing it."""
         self._quiet, quiet = True, self._quiet
-        self.ui.thresholdSlider.value, self.ui.smoothingSlider.value = threshold, smoothingMm
+        for name, value in zip(DRAWING, cut, strict=True):
+            if name in WIDGETS:
+                _show(self.ui, WIDGETS[name], value)
         self._quiet = quiet
 
     def setSlices(self, count: int, of: str) -> None:
@@ -131,15 +109,12 @@ class OptionControls:
 
     def _connect(self) -> None:
         ui = self.ui
-        for name in ("axis", "direction", "memory", "window", "inside"):
-            box = getattr(ui, f"{name}ComboBox")
-            box.connect("currentIndexChanged(int)", guarded(self._onChanged))
-        for box in (ui.bankSizeSpinBox, ui.absentSlicesSpinBox, ui.areaChangeSpinBox):
-            box.connect("valueChanged(int)", guarded(self._onChanged))
-        for box in (ui.minAreaSpinBox, ui.maxDistanceSpinBox, ui.levelSpinBox, ui.widthSpinBox):
-            box.connect("valueChanged(double)", guarded(self._onChanged))
-        for slider in (ui.thresholdSlider, ui.smoothingSlider):
-            slider.connect("valueChanged(double)", guarded(self._onDrawingChanged))
+        for name, widget in WIDGETS.items():
+            changed = self._onDrawingChanged if name in DRAWING else self._onChanged
+            getattr(ui, widget.name).connect(_CHANGED[type(getattr(Choices, name))], guarded(changed))
+        ui.windowComboBox.connect(_CHANGED[str], guarded(self._onChanged))
+        for box in (ui.levelSpinBox, ui.widthSpinBox):
+            box.connect(_CHANGED[float], guarded(self._onChanged))
         ui.rangeWidget.connect("valuesChanged(double,double)", guarded(self._onChanged))
 
     def _onChanged(self) -> None:
@@ -180,6 +155,31 @@ class OptionControls:
     def _showRange(self, first: int, last: int) -> None:
         widget = self.ui.rangeWidget
         widget.setValues(widget.minimum if first == END else first, widget.maximum if last == END else last)
+
+
+def shownCut(ui: Any) -> Cut:
+    """Return how masks are to be drawn, as the widgets show it; what has none is drawn as usual."""
+    usual = zip(DRAWING, PLAIN, strict=True)
+    return tuple(_value(ui, WIDGETS[name]) if name in WIDGETS else value for name, value in usual)
+
+
+def _value(ui: Any, widget: Widget) -> Any:
+    box = getattr(ui, widget.name)
+    if _isCombo(widget):
+        return box.currentData
+    return box.value if widget.digits is None else round(box.value, widget.digits)
+
+
+def _show(ui: Any, widget: Widget, value: Any) -> None:
+    box = getattr(ui, widget.name)
+    if _isCombo(widget):
+        _select(box, value)
+    else:
+        box.value = value
+
+
+def _isCombo(widget: Widget) -> bool:
+    return widget.name.endswith("ComboBox")
 
 
 def _windows() -> dict[str, str]:

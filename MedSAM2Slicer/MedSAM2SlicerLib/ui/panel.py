@@ -261,8 +261,8 @@ class Panel:
         self.update()
         self.changed.emit()
 
-    def _showCut(self, threshold: float, smoothingMm: float) -> None:
-        self.options.showCut(threshold, smoothingMm)
+    def _showCut(self, *cut: Any) -> None:
+        self.options.showCut(*cut)
         self.changed.emit()
 
     def _onPrompts(self) -> None:

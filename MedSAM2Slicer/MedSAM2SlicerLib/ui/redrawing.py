@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from MedSAM2SlicerLib.scene.slicestates import PLAIN
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.ui.choices import DRAWING, WIDGETS
 from MedSAM2SlicerLib.ui.later import Later
+from MedSAM2SlicerLib.ui.optioncontrols import shownCut
 from MedSAM2SlicerLib.ui.part import Part, explain, whyNoRun
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ _PAUSE = 250  # ms without a change: a slider that is dragged draws where it res
 class Redrawing(Part):
     """Draws with the values of the sliders when they change, and after a propagation that was awaited.
 
-    show(threshold, smoothing): the segment is drawn with these, after undo or when another one was chosen.
+    show(*cut): the segment is drawn with these, after undo or when another one was chosen.
     """
 
     def __init__(self, ui: Any, controller: Controller) -> None:
@@ -36,19 +38,19 @@ class Redrawing(Part):
 
     def awaitRun(self) -> None:
         """Draw what the propagation that starts now will leave, unless both values are the usual ones."""
-        self._awaited = self._values()
+        self._awaited = shownCut(self.ui)
 
     def redraw(self) -> None:
         """Draw what was propagated with these values; nothing happens if nothing was."""
         if self.ui.thresholdSlider.enabled:
-            self.controller.redraw(*self._values())
+            self.controller.redraw(*shownCut(self.ui))
 
     def update(self) -> None:
         """Enable the sliders if there is something to draw, and let them show how it is drawn now."""
         self._follow()
         whyNot = self.controller.review.whyBusy() or whyNoRun(self.controller) or self.controller.review.whyNotRedraw()
-        explain(self.ui.thresholdSlider, whyNot)
-        explain(self.ui.smoothingSlider, whyNot)
+        for name in WIDGETS.keys() & set(DRAWING):
+            explain(getattr(self.ui, WIDGETS[name].name), whyNot)
 
     def close(self) -> None:
         """Stop drawing."""
@@ -66,8 +68,5 @@ class Redrawing(Part):
         if drawn == self._shown or self._later.isDue:
             return
         self._shown, cut = drawn, drawn[1]
-        if cut is not None and cut != self._values():
+        if cut is not None and cut != shownCut(self.ui):
             self.show.emit(*cut)
-
-    def _values(self) -> Cut:
-        return round(self.ui.thresholdSlider.value, 2), round(self.ui.smoothingSlider.value, 1)

@@ -13,7 +13,7 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.record.recording import Recording
 from MedSAM2SlicerLib.record.runrecord import noteCut
 from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
-from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview
+from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, drawingOf
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.running import Progress, Running, SegmentRun
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
@@ -100,9 +100,9 @@ class Pass:
     def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker go through the next leg."""
         leg, lane = self._legs[0], self._legs[0].lane
-        session, direction = self._openSession(lane.options), lane.options.direction
+        session, settings, only = self._openSession(lane.options), lane.options.of("run"), leg.objectIds
         return client.propagate(
-            session, lane.objects, *leg.span, direction, lane.stop, onStep, onDone, onError, only=leg.objectIds
+            session, lane.objects, *leg.span, lane.stop, onStep, onDone, onError, only=only, **settings
         )
 
     def write(self, step: Step) -> Progress:
@@ -182,7 +182,7 @@ def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapp
 
 
 class Redraw:
-    """Segments redrawn from what the worker has kept, at a `cut`: threshold, smoothing (mm).
+    """Segments redrawn from what the worker has kept, at a `cut`.
 
     Each has a leg of its own, through all of its slices. It `isStep` for undo of its own, or goes with the propagation
     before.
@@ -219,8 +219,8 @@ class Redraw:
     def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker draw the next one."""
         leg, (objectId,) = self._left[0], self._left[0].objectIds
-        session = self._openSession(leg.lane.options)
-        return client.redraw(session, leg.lane.objects, objectId, *self._cut, onStep, onDone, onError)
+        session, drawing = self._openSession(leg.lane.options), drawingOf(self._cut)
+        return client.redraw(session, leg.lane.objects, objectId, drawing, onStep, onDone, onError)
 
     def write(self, step: Step) -> Progress:
         """See `Pass.write`."""
@@ -236,7 +236,7 @@ class Redraw:
         (work,) = leg.works
         for record in result.objects:
             work.noteCut(self._running.runs[work.objectId].settle(record, *leg.span), self._cut)
-        noteCut(self._target.segmentation, work.segmentId, *self._cut)
+        noteCut(self._target.segmentation, work.segmentId, drawingOf(self._cut))
         if result.cancelled:
             self._left.clear()
 

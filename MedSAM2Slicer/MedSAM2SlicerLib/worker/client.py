@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import MedSAM2Error
-from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.run.prompts import RunObject
+from medsam2_core.run.settings import usual
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from medsam2_core.worker.wire import Frame, Header
@@ -18,7 +18,6 @@ from MedSAM2SlicerLib.worker import requests
 from MedSAM2SlicerLib.worker.callqueue import CallQueue, State
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.connection import Timeouts
-from MedSAM2SlicerLib.worker.drawn import Reach
 from MedSAM2SlicerLib.worker.opening import Opening, Openings, SessionWish
 from MedSAM2SlicerLib.worker.requests import Request, Volume
 from MedSAM2SlicerLib.worker.sessions import Course, Look, Sessions
@@ -82,11 +81,12 @@ class WorkerClient:
             self._sessions.forget(*self._openings.sessionsOf(key))
         self._openings.volumes[key] = volume
 
-    def openSession(
-        self, key: str, volumeKey: str, axis: int, memory: str = DEFAULT_MEMORY, fieldOfView: str = "auto"
-    ) -> None:
-        """Remember a session on the slices along an array axis; with other settings it starts over."""
-        wish = SessionWish(volumeKey, axis, memory, fieldOfView)
+    def openSession(self, key: str, volumeKey: str, axis: int, settings: Mapping[str, Any] | None = None) -> None:
+        """Remember a session on the slices along an array axis; with other settings it starts over.
+
+        `settings` are those of the part "session", see `RunSettings`; None for the usual ones.
+        """
+        wish = SessionWish(volumeKey, axis, settings or usual("session"))
         if self._openings.sessions.get(key) != wish:
             self._openings.sessions[key] = wish
             self._sessions.forget(key)
@@ -133,21 +133,20 @@ class WorkerClient:
         objects: Sequence[RunObject],
         first: int,
         last: int,
-        direction: str = "both",
         stop: StopRules | None = None,
         onStep: Callable[[Step], None] = nothing,
         onDone: Callable[[Propagated], None] = nothing,
         onError: Callable[[MedSAM2Error], None] = nothing,
         only: Collection[int] | None = None,
-        rounds: int | None = None,
+        **settings: Any,
     ) -> Call:
         """Carry the objects through slices first <= index < last; `objects` as in `predict`.
 
         With `only` just these run, by label; the others keep what they have drawn. The region of `stop` is on the
-        volume's grid (k, j, i). It goes no further than `rounds` rounds, as far as an earlier, canceled run came.
+        volume's grid (k, j, i). `settings` are the others of the part "run", see `RunSettings`.
         After a cancel it is done too, with what it has. The result lists all slices of the objects that ran.
         """
-        course = Course(Reach(first, last, direction), stop or StopRules(), only, rounds)
+        course = Course((first, last), stop or StopRules(), only, {**usual("run"), **settings})
         return self._stepping(
             sessionKey, partial(self._sessions.propagate, sessionKey, objects, course), onStep, onDone, onError
         )
@@ -157,18 +156,17 @@ class WorkerClient:
         sessionKey: str,
         objects: Sequence[RunObject],
         objectId: int,
-        threshold: float = 0.5,
-        smoothingMm: float = 0.0,
+        drawing: Mapping[str, Any] | None = None,
         onStep: Callable[[Step], None] = nothing,
         onDone: Callable[[Propagated], None] = nothing,
         onError: Callable[[MedSAM2Error], None] = nothing,
     ) -> Call:
         """Draw one of the session's objects again, from what propagations left, without running the model.
 
-        Its pixels are those at least as probable as `threshold` (0.001 to 0.999), after a Gaussian across slices.
+        `drawing` has the settings of the part "drawing", see `RunSettings`; None for the usual ones.
         Slices with a mask as prompt are not drawn again. PromptError if the worker that had propagated is gone.
         """
-        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, threshold, smoothingMm))
+        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, drawing or usual("drawing")))
         return self._stepping(sessionKey, make, onStep, onDone, onError)
 
     def status(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker.results import Grid
@@ -15,12 +16,11 @@ from MedSAM2SlicerLib.worker.requests import Request, Volume
 
 @dataclass(frozen=True)
 class SessionWish:
-    """What a session is opened with."""
+    """What a session is opened with: a volume, an array axis, and the settings of the part "session"."""
 
     volumeKey: str
     axis: int
-    memory: str
-    fieldOfView: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,7 @@ class Openings:
             "session": key,
             "volume": wish.volumeKey,
             "axis": wish.axis,
-            "memory": wish.memory,
-            "field_of_view": wish.fieldOfView,
+            **wish.settings,
         }
         return Opening(Request(header), lambda _: self._openSessions.update({key: wish}))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -77,12 +77,11 @@ def propagate(
     key: str,
     objects: Sequence[RunObject],
     span: tuple[int, int],
-    direction: str,
     stop: StopRules,
-    only: Collection[int] | None = None,
-    rounds: int | None = None,
+    only: Collection[int] | None,
+    settings: Mapping[str, Any],
 ) -> Request:
-    """Masks on the slices span[0] <= index < span[1], or less: of `only` some objects, as far as `rounds` rounds go."""
+    """Masks on the slices span[0] <= index < span[1], or less, of `only` some objects (None: all)."""
     payloads: list[Buffer] = []
     header = {
         "request": "propagate",
@@ -90,15 +89,14 @@ def propagate(
         "objects": objects_to_wire(objects, payloads),
         "first": int(span[0]),
         "last": int(span[1]),
-        "direction": direction,
         "stop": rules_to_wire(stop, payloads),
         "only": None if only is None else sorted(only),
-        "rounds": rounds,
+        **settings,
     }
     return Request(header, payloads)
 
 
-def redraw(key: str, objects: Sequence[RunObject], objectId: int, threshold: float, smoothingMm: float) -> Request:
+def redraw(key: str, objects: Sequence[RunObject], objectId: int, drawing: Mapping[str, Any]) -> Request:
     """Masks of one object from kept logits."""
     payloads: list[Buffer] = []
     header = {
@@ -106,8 +104,7 @@ def redraw(key: str, objects: Sequence[RunObject], objectId: int, threshold: flo
         "session": key,
         "objects": objects_to_wire(objects, payloads),
         "object": objectId,
-        "threshold": float(threshold),
-        "smoothing_mm": float(smoothingMm),
+        **drawing,
     }
     return Request(header, payloads)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from medsam2_core.errors import PromptError
 from medsam2_core.run.prompts import RunObject
@@ -18,21 +19,28 @@ from MedSAM2SlicerLib.worker.requests import Request
 
 @dataclass(frozen=True)
 class Course:
-    """How a propagation goes: with `only` some objects, no further than `rounds` rounds; None stands for all."""
+    """How a propagation goes: through slices span[0] <= index < span[1], with `only` some objects; None stands for all.
 
-    reach: Reach
+    `settings` are those of the part "run" that are numbers or text.
+    """
+
+    span: tuple[int, int]
     stop: StopRules
     only: Collection[int] | None
-    rounds: int | None
+    settings: Mapping[str, Any]
+
+    @property
+    def reach(self) -> Reach:
+        """The slices it may go through."""
+        return Reach(*self.span, self.settings["direction"])
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an object is drawn again: cut at a probability, smoothed across slices by a Gaussian, in mm."""
+    """How an object is drawn again: with the settings of the part "drawing"."""
 
     objectId: int
-    threshold: float
-    smoothingMm: float
+    drawing: Mapping[str, Any]
 
 
 class Sessions:
@@ -55,17 +63,9 @@ class Sessions:
 
     def propagate(self, key: str, objects: Sequence[RunObject], course: Course) -> Request:
         """Masks on the slices of a reach."""
-        reach = course.reach
-        request = requests.propagate(
-            key,
-            self._restored(key, objects),
-            (reach.first, reach.last),
-            reach.direction,
-            course.stop,
-            course.only,
-            course.rounds,
-        )
-        return self._noting(request, key, reach)
+        restored = self._restored(key, objects)
+        request = requests.propagate(key, restored, course.span, course.stop, course.only, course.settings)
+        return self._noting(request, key, course.reach)
 
     def redraw(self, key: str, objects: Sequence[RunObject], look: Look) -> Request:
         """Masks from what the worker has kept. Raises PromptError if a worker that is gone had drawn some of them."""
@@ -74,7 +74,7 @@ class Sessions:
             raise PromptError(
                 "Propagate again first: the model process was restarted, and its results are no longer in memory."
             )
-        request = requests.redraw(key, restored, look.objectId, look.threshold, look.smoothingMm)
+        request = requests.redraw(key, restored, look.objectId, look.drawing)
         return self._noting(request, key, NOWHERE)
 
     def readStep(self, key: str, frame: Frame) -> Step:

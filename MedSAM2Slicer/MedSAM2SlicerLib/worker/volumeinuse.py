@@ -106,7 +106,7 @@ class VolumeInUse:
         client.setModel(options.model, options.device)
         client.setVolume(prepared.key, prepared)
         key = _sessionKey(owner, stack)
-        client.openSession(key, prepared.key, stack.axis, options.memoryRule(), options.fieldOfView)
+        client.openSession(key, prepared.key, stack.axis, options.of("session"))
         return key
 
     def holds(self, stack: SliceStack) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ import open_data
 from medsam2_core.cli.main import run
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.slicing import Slicing
+from medsam2_core.run.settings import rows_of
 from MedSAM2SlicerLib import console
+from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.record.runrecord import loadRun
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
 from MedSAM2SlicerLib.scene.segments import segmentMask
@@ -106,6 +110,23 @@ def test_every_argument_reaches_the_worker(nodes: Any) -> None:
     again = console.process(fake, volume, segmentation, "second", maskSegment="lesion")
     assert again is segmentation
     assert {prompt.slice_index for prompt in fake.objects[1][0].prompts} == {1, 2, 3, 4, 5}
+
+
+def test_further_settings_are_those_of_the_options(nodes: Any) -> None:
+    volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
+    point = ijkToWorld(volume, [[4, 4, 3]]).tolist()
+    console.process(fake, volume, points=point, device="cpu")
+    assert fake.model == ("starter", "cpu")
+    with pytest.raises(TypeError, match="speed"):
+        console.process(fake, volume, points=point, speed=3)
+
+
+def test_a_setting_that_can_be_chosen_is_an_option_and_an_argument() -> None:
+    chosen = {optionName(row.name) for part in ("session", "run") for row in rows_of(part) if row.option is not None}
+    assert chosen <= {one.name for one in fields(RunOptions)}
+    module = ast.parse((Path(console.__file__).parents[1] / "MedSAM2Slicer.py").read_text(encoding="utf-8"))
+    process = next(one for one in ast.walk(module) if isinstance(one, ast.FunctionDef) and one.name == "process")
+    assert chosen <= {one.arg for one in process.args.args}
 
 
 def test_whoever_breaks_it_off_keeps_what_is_drawn(nodes: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from controllerbench import ControllerBench, finish, notice, segmentEditor
 
 from medsam2_core.errors import WorkerError
+from medsam2_core.run.settings import usual
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scene.segments import segmentMask
@@ -120,6 +121,12 @@ def test_a_run_of_one_segment_sends_the_others_along_and_leaves_them_alone(done:
     assert [item.segment.label for item in done.client.objects[-1]] == [2, 1]
     done.controller.setSegment(segmentation, first)
     assert "edited" not in done.states().values()
+
+
+def test_the_settings_of_a_run_go_with_it(done: ControllerBench) -> None:
+    done.controller.setOptions(RunOptions(direction="forward"))
+    finish(done.propagate(0))
+    assert done.client.settings == {**usual("run"), "direction": "forward"}
 
 
 def test_a_redraw_writes_slices_anew_but_no_kept_ones(done: ControllerBench) -> None:

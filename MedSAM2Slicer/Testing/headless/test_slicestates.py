@@ -153,6 +153,18 @@ def test_states_survive_json(states: SliceStates) -> None:
     assert again.intervals(0, 20) == states.intervals(0, 20)
 
 
+def test_a_cut_of_a_version_with_fewer_settings_is_completed(states: SliceStates) -> None:
+    stored = {**states.toJson(), "cut": [0.3]}
+    assert SliceStates.fromJson(stored).cut == (0.3, 0.0)
+    assert SliceStates.fromJson({**stored, "cut": [0.3, 2]}).cut == (0.3, 2.0)
+
+
+@pytest.mark.parametrize("cut", [0.3, "ab", [0.3, "2"], [True], [7.0], [0.3, 2.0, 1.0]])
+def test_a_damaged_cut_is_refused(states: SliceStates, cut: object) -> None:
+    with pytest.raises(ValueError, match="not the states"):
+        SliceStates.fromJson({**states.toJson(), "cut": cut})
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -74,8 +74,8 @@ class FakeClient:
     def setVolume(self, key: str, volume: Any) -> None:
         self.volumes.add(key)
 
-    def openSession(self, key: str, *settings: Any) -> None:
-        self.sessions[key] = settings
+    def openSession(self, key: str, volumeKey: str, axis: int, settings: dict[str, Any]) -> None:
+        self.sessions[key] = (volumeKey, axis, *settings.values())
 
     def closeSession(self, key: str) -> None:
         self.sessions.pop(key, None)
@@ -122,11 +122,12 @@ class FakeClient:
         call.onDone(self.answers(index))
 
     def propagate(
-        self, session: str, objects: Any, first: int, last: int, direction: str, stop: StopRules,
-        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None,
+        self, session: str, objects: Any, first: int, last: int, stop: StopRules,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None, **settings: Any,
     ) -> FakeCall:  # fmt: skip
         assert session in self.sessions
         self.spans.append((first, last))
+        self.settings = settings
         self.only = only or [item.segment.label for item in objects]
         order = [self.middle, *range(self.middle + 1, last), *range(self.middle - 1, first - 1, -1)]
         call = FakeCall(self, [index for index in order if first <= index < last])
@@ -154,13 +155,13 @@ class FakeClient:
         return Propagated(cancelled, 0.5, records)
 
     def redraw(
-        self, session: str, objects: Any, objectId: int, threshold: float, smoothingMm: float,
+        self, session: str, objects: Any, objectId: int, drawing: dict[str, Any],
         onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None,
     ) -> FakeCall:  # fmt: skip
         assert session in self.sessions
         call = FakeCall(self, [])
         call.onStep, call.onDone, call.onError = onStep, onDone, onError
-        self.cut, self.only = (threshold, smoothingMm), [objectId]
+        self.cut, self.only = tuple(drawing.values()), [objectId]
         self.calls.append(call)
         return call
 

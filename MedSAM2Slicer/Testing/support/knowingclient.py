@@ -123,7 +123,7 @@ class KnowingClient:
     def setVolume(self, key: str, volume: Any) -> None:
         self.volumes[key] = volume
 
-    def openSession(self, key: str, volumeKey: str, axis: int, memory: str, fieldOfView: str) -> None:
+    def openSession(self, key: str, volumeKey: str, axis: int, settings: dict[str, Any]) -> None:
         geometry = self.volumes[volumeKey].geometry
         if key not in self.sessions or self.sessions[key].volume != volumeKey:
             self.sessions[key] = Session(volumeKey, Slicing(geometry, axis), drawnOn(geometry, self.balls))
@@ -161,8 +161,8 @@ class KnowingClient:
         return self._ask(answer, onDone, onError)
 
     def propagate(
-        self, key: str, objects: Any, first: int, last: int, direction: str, stop: StopRules,
-        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None,
+        self, key: str, objects: Any, first: int, last: int, stop: StopRules,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, only: Any = None, **settings: Any,
     ) -> KnowingCall:  # fmt: skip
         def answer() -> Propagated:
             session = self.sessions[key]
@@ -182,7 +182,7 @@ class KnowingClient:
         return self._ask(answer, onDone, onError)
 
     def redraw(
-        self, key: str, objects: Any, objectId: int, threshold: float, smoothingMm: float,
+        self, key: str, objects: Any, objectId: int, drawing: dict[str, Any],
         onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None,
     ) -> KnowingCall:  # fmt: skip
         def answer() -> Propagated:

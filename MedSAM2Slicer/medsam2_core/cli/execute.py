@@ -207,7 +207,8 @@ def _run(
 ) -> int:
     """Propagate once, the region of the stop rules turned as the session is; the rounds done. Adds to `seen`."""
     limit, done = RoundLimit(run.rounds, pressed), set[int]()
-    for step in session.propagate(run.first, run.last, run.direction, run.stop, cancel=limit, progress=limit.count):
+    course = run.first, run.last, run.direction, run.stop
+    for step in session.propagate(*course, cancel=limit, progress=limit.count, **run.others):
         bar.update(step.slice_index not in done)
         done.add(step.slice_index)
     seen |= done

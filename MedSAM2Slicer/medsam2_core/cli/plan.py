@@ -56,7 +56,7 @@ class Plan:
     @property
     def runs(self) -> list[PlacedRun]:
         """All runs, the last one last."""
-        return [*self.earlier, PlacedRun(tuple(self.objects), **self.settings.of("run"))]
+        return [*self.earlier, PlacedRun.of(self.objects, self.settings.of("run"))]
 
 
 def make_plan(options: argparse.Namespace) -> Plan:

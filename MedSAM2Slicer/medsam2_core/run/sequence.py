@@ -12,8 +12,8 @@ axis, window, memory and field of view are those of the session and cannot diffe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from medsam2_core.errors import PromptError
@@ -22,7 +22,7 @@ from medsam2_core.run.file import RunFile, place_file_prompts
 from medsam2_core.run.file_settings import OF_ONE_RUN, place_rules
 from medsam2_core.run.prompts import Prompt, RunObject, make_objects, merge_points
 from medsam2_core.run.report import describe_prompts, describe_rules
-from medsam2_core.run.settings import RunSettings
+from medsam2_core.run.settings import RunSettings, plain_settings, rows_of
 from medsam2_core.setting import rows
 from medsam2_core.stopping import CancelToken, StopRules
 
@@ -33,7 +33,8 @@ Json = dict[str, Any]
 class PlacedRun:
     """One run in a volume: its objects, the slices first <= index < last, and stop rules on the volume's grid.
 
-    `rounds` as in `RunSettings`.
+    `rounds` as in `RunSettings`. `others` are the further settings of the part "run", by name, which
+    `VolumeSession.propagate` takes; those that are not in it are as usual.
     """
 
     objects: tuple[RunObject, ...]
@@ -42,11 +43,20 @@ class PlacedRun:
     direction: str
     stop: StopRules
     rounds: int | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(objects: Sequence[RunObject], settings: Mapping[str, Any]) -> PlacedRun:
+        """A run with all settings of the part "run"."""
+        own = {one.name for one in fields(PlacedRun)} & settings.keys()
+        others = {name: value for name, value in settings.items() if name not in own}
+        return PlacedRun(tuple(objects), **{name: settings[name] for name in own}, others=others)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of the part "run", by name; see `RunSettings`."""
-        return {row.name: getattr(self, row.name) for row in rows(RunSettings) if row.part == "run"}
+        known = {**vars(self), **self.others}
+        return {row.name: known.get(row.name, row.default) for row in rows(RunSettings) if row.part == "run"}
 
     @property
     def expected_slices(self) -> int:
@@ -101,7 +111,8 @@ def place_runs(run: RunFile, slicing: Slicing) -> list[PlacedRun]:
 def whole_runs(report: Json) -> list[Json]:
     """The runs of a checked report, the last one last, each with all that is its own."""
     last = report.get("settings", {})
-    settings = {key: last.get(key) for key in OF_ONE_RUN}
+    usual = {row.key: row.default for row in rows_of("run")}
+    settings = {key: last.get(key, usual.get(key)) for key in OF_ONE_RUN}
     known = {item["name"]: item["prompts"] for item in report["objects"]}
     runs = [
         {
@@ -121,9 +132,8 @@ def describe_earlier(run: PlacedRun, slicing: Slicing) -> Json:
     return {
         "settings": {
             "range": [run.first, run.last],
-            "direction": run.direction,
             "stop": describe_rules(run.stop),
-            "rounds": run.rounds,
+            **{row.key: run.settings[row.name] for row in rows_of("run")},
         },
         "objects": [{"name": item.segment.name, "prompts": describe_prompts(item, slicing)} for item in run.objects],
     }
@@ -155,9 +165,9 @@ def _placed(run: RunFile, objects: Sequence[RunObject], slicing: Slicing) -> Pla
             f"{run.path}: The range {first}:{last} does not fit {slicing.count} slices along axis {slicing.axis}: "
             "use the volume and axis of the run that wrote it."
         )
-    direction = settings.direction or RunSettings.direction
-    stop = place_rules(settings.stop or {}, slicing.geometry.shape_kji)
-    return PlacedRun(tuple(objects), first, last, direction, stop, settings.rounds)
+    stop, plain = place_rules(settings.stop or {}, slicing.geometry.shape_kji), plain_settings(vars(settings))
+    own = {row.name: plain[row.name] for row in rows_of("run")}
+    return PlacedRun.of(objects, {"first": first, "last": last, "stop": stop, **own})
 
 
 def _resolved(prompt: Any, last: Sequence[Json]) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from medsam2_core.memory_name import DEFAULT_MEMORY, parse_memory
-from medsam2_core.setting import Choice, Number, Option, Structure, Text, Whole, plain_rows, rows, setting
+from medsam2_core.setting import Choice, Number, Option, Setting, Structure, Text, Whole, plain_rows, rows, setting
 from medsam2_core.stopping import StopRules
 
 if TYPE_CHECKING:
@@ -113,6 +113,16 @@ class FileSettings:
     rounds: int | None = None
     threshold: float | None = None
     smoothing_mm: float | None = None
+
+
+def rows_of(part: str) -> tuple[Setting, ...]:
+    """The rows of a part whose values are numbers or text."""
+    return tuple(row for row in plain_rows(RunSettings) if row.part == part)
+
+
+def usual(part: str) -> dict[str, Any]:
+    """The defaults of a part's settings that are numbers or text, by name."""
+    return {row.name: row.default for row in rows_of(part)}
 
 
 def plain_settings(*sources: Mapping[str, Any]) -> dict[str, Any]:

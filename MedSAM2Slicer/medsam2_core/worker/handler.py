@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry, Triple
-from medsam2_core.run.settings import RunSettings
-from medsam2_core.setting import plain_rows
+from medsam2_core.run.settings import rows_of
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
 from medsam2_core.worker.interfaces import GreyVolume, PropagationSpec, RedrawSpec, SessionSpec
@@ -83,13 +82,14 @@ class RequestHandler:
     def _propagate(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         header, key = frame.header, fields.text(frame.header, "session")
         objects = objects_from_wire(frame, self._workspace.slice_shape(key))
+        settings = _settings(header, "run")
         spec = PropagationSpec(
             fields.optional_whole(header, "first"),
             fields.optional_whole(header, "last"),
-            fields.text(header, "direction"),
             rules_from_wire(fields.mapping(header, "stop"), frame, self._workspace.volume_shape(key)),
             fields.optional_wholes(header, "only"),
-            fields.optional_whole(header, "rounds"),
+            settings.pop("rounds"),
+            settings,
         )
         done = self._workspace.work(
             key, lambda opened: opened.propagate(objects, spec, cancel, _steps(send)), _notices(send)
@@ -130,7 +130,7 @@ def _steps(send: Send) -> Callable[[Step], None]:
 
 def _settings(header: Header, part: str) -> Header:
     """The settings of a part, by name."""
-    return {row.name: fields.setting(header, row) for row in plain_rows(RunSettings) if row.part == part}
+    return {row.name: fields.setting(header, row) for row in rows_of(part)}
 
 
 def _volume(frame: Frame) -> GreyVolume:

@@ -42,15 +42,15 @@ class PropagationSpec:
     """Where a propagation goes: through slices first <= index < last, with `only` these objects (None: all).
 
     The region of the stop rules is on the volume's grid (k, j, i). It ends after `rounds` rounds, those of an earlier
-    run that was canceled.
+    run that was canceled. `settings` are the others of the part "run".
     """
 
     first: int | None
     last: int | None
-    direction: str
     stop: StopRules
-    only: Sequence[int] | None = None
-    rounds: int | None = None
+    only: Sequence[int] | None
+    rounds: int | None
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ class OpenSession:
         started = time.perf_counter()
         self._applied.change_to(objects)
         limit, stop = RoundLimit(spec.rounds, cancel), spec.stop.turned(self._orientation.turn)
-        for step in self.session.propagate(spec.first, spec.last, spec.direction, stop, limit, limit.count, spec.only):
+        course = {"stop": stop, "objects": spec.only, **spec.settings}
+        for step in self.session.propagate(spec.first, spec.last, cancel=limit, progress=limit.count, **course):
             send(self._step(step, limit.done, limit.planned))
         ran = [item for item in objects if spec.only is None or item.segment.label in spec.only]
         records = tuple(self._record(item.segment.label) if item.prompts else _nothing(item) for item in ran)

@@ -75,7 +75,7 @@ def test_a_region_of_another_volume_is_an_error(client: WorkerClient, block: Run
 def test_masks_are_drawn_again_with_their_areas(client: WorkerClient, two: list[RunObject], volume) -> None:
     client.propagate("s", two, 3, 8).wait()
     steps = []
-    result = client.redraw("s", two, 1, 0.7, 2.0, onStep=steps.append).wait()
+    result = client.redraw("s", two, 1, {"threshold": 0.7, "smoothing_mm": 2.0}, onStep=steps.append).wait()
     (record,) = result.objects
     assert (record.object_id, record.stopped) == (1, {"forward": "reached the end"})
     assert [step.slice_index for step in steps] == [one.slice_index for one in record.slices] == [3, 4, 5, 6, 7]
@@ -91,7 +91,7 @@ def test_drawing_again_can_be_cancelled(make_client, block: RunObject) -> None:
     client = make_client(None, 0.05)
     client.propagate("s", [block], 0, 12).wait()
     steps = []
-    call = client.redraw("s", [block], 1, 0.7, onStep=steps.append)
+    call = client.redraw("s", [block], 1, {"threshold": 0.7}, onStep=steps.append)
     while len(steps) < 2:
         client.pump(0.01)
     call.cancel()

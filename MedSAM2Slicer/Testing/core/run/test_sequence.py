@@ -19,6 +19,7 @@ from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObj
 from medsam2_core.run.report import describe_run
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, place_runs, whole_runs, with_earlier
 from medsam2_core.run.settings import RunSettings
+from medsam2_core.setting import rows
 from medsam2_core.stopping import CancelToken, StopRules
 
 GRID = Geometry((6, 8, 9), (0.7, 1.3, 2.5), (-10.1, 20.2, 30.3), ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0)))
@@ -82,6 +83,14 @@ def test_a_sequence_comes_back() -> None:
     for one, other in zip(found, RUNS, strict=True):
         assert_same(one, other)
     assert {run.objects[0].segment.label for run in found} == {1}
+
+
+def test_a_run_has_all_its_settings_and_others_as_usual() -> None:
+    stop = StopRules()
+    run = PlacedRun.of((), {"first": 0, "last": 6, "direction": "both", "stop": stop, "pace": 2})
+    assert run.others == {"pace": 2}
+    assert run == PlacedRun((), 0, 6, "both", stop, None, {"pace": 2})
+    assert run.settings.keys() == {row.name for row in rows(RunSettings) if row.part == "run"}
 
 
 def test_one_run_is_a_file_as_it_was() -> None:

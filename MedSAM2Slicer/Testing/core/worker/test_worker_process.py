@@ -154,7 +154,7 @@ def test_a_region_and_drawing_again_give_what_the_command_line_gives(
     def draw(step) -> None:
         np.moveaxis(mask, axis, 0)[step.slice_index] = step.answers[0].mask.full(slices.shape[1:])
 
-    redrawn = client.redraw("s", [item(1, box)], 1, 0.45, 2.0, draw).wait()
+    redrawn = client.redraw("s", [item(1, box)], 1, {"threshold": 0.45, "smoothing_mm": 2.0}, draw).wait()
     assert expected.any()
     assert np.array_equal(mask, expected)
     assert redrawn.objects[0].stopped == propagated.objects[0].stopped
@@ -166,7 +166,7 @@ def test_a_region_and_drawing_again_give_what_the_command_line_gives(
 
 def test_a_preview_and_a_repetition_encode_nothing_twice(client, ct: Volume, organ, checkpoint: Path) -> None:
     prepare(client, ct, str(checkpoint), 0)
-    client.openSession("s", "ct", 0, "recency", "whole")
+    client.openSession("s", "ct", 0, {"memory": "recency", "field_of_view": "whole"})
     by_worker(client, ct, [item(1, box_prompt(organ, 0))], 0)
     before = client.status().wait()
     assert before["encoder_runs"] > 10
