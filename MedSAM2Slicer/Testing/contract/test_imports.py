@@ -1,13 +1,12 @@
 """What the core may import: neither Slicer nor its libraries, and no third-party package that it does not declare."""
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from patience import CEILING
+from sources import imports
 
 PACKAGE = Path(__file__).parents[2] / "medsam2_core"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -21,15 +20,6 @@ for module in pkgutil.walk_packages(medsam2_core.__path__, "medsam2_core."):
         importlib.import_module(module.name)
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
-
-
-def _imports(source: Path) -> Iterator[str]:
-    """Top-level names of all that a file imports, at file scope or within functions; relative imports as "."."""
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." if node.level else str(node.module).partition(".")[0]
 
 
 def test_importing_the_core_leaves_slicer_and_its_libraries_out() -> None:
@@ -50,4 +40,4 @@ def test_a_file_imports_only_what_the_core_declares(source: Path) -> None:
         allowed = allowed | {"SimpleITK"}
     if source.parent == PACKAGE / "io/dicom":
         allowed = allowed | {"pydicom"}
-    assert set(_imports(source)) <= allowed
+    assert set(imports(source)) <= allowed

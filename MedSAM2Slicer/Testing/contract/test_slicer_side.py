@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from patience import CEILING
+from sources import imports
 
 MODULE = Path(__file__).parents[2]
 LIBRARY = MODULE / "MedSAM2SlicerLib"
@@ -69,19 +70,10 @@ def _name(source: Path) -> str:
     return ".".join(source.relative_to(MODULE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _imports(source: Path) -> Iterator[str]:
-    """Top-level names of all that a file imports, at file scope or within functions."""
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." if node.level else str(node.module).partition(".")[0]
-
-
 @pytest.mark.parametrize("source", SOURCES, ids=_name)
 def test_a_file_imports_only_what_slicer_has(source: Path) -> None:
     in_ui = LIBRARY / "ui" in source.parents
-    assert set(_imports(source)) <= ALLOWED | ({"qt", "ctk"} if in_ui else set())
+    assert set(imports(source)) <= ALLOWED | ({"qt", "ctk"} if in_ui else set())
 
 
 @pytest.mark.skipif(importlib.util.find_spec("slicer") is None, reason="slicer-core is not installed")
