@@ -90,10 +90,12 @@ def _segment_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArr
 
 def _on_grid(mask: npt.NDArray[np.bool_], grid: Geometry, wanted: Geometry) -> npt.NDArray[np.bool_]:
     """The mask on the volume's grid, of which Slicer may have written a part. Raises PromptError for another grid."""
-    start = np.rint(wanted.lps_to_ijk([grid.origin_lps])[0]).astype(int)[::-1]
-    stop = start + grid.shape_kji
-    if (start < 0).any() or (stop > wanted.shape_kji).any() or not wanted.part(start, grid.shape_kji).same_grid(grid):
+    first = np.rint(wanted.lps_to_ijk([grid.origin_lps])[0])[::-1]  # it may be too far off for an integer
+    is_within = ((first >= 0) & (first + grid.shape_kji <= wanted.shape_kji)).all()
+    if not is_within or not wanted.part(first.astype(int), grid.shape_kji).same_grid(grid):
         _require_grid(grid, wanted, PromptError)
+    start = first.astype(int)
+    stop = start + grid.shape_kji
     whole = np.zeros(wanted.shape_kji, dtype=bool)
     whole[tuple(slice(first, last) for first, last in zip(start, stop, strict=True))] = mask
     return whole

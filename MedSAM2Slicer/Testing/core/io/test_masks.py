@@ -104,3 +104,9 @@ def test_file_and_name_are_split_at_the_file(tmp_path: Path) -> None:
 def test_an_empty_segment(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match="paint the object on at least one slice"):
         io.read_mask(slicer_file(tmp_path / "a.seg.nrrd", [FIRST * 0], [("tumor", 1, 0)]), GRID, "tumor")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_grid_too_far_off_for_whole_numbers(tmp_path: Path) -> None:
+    path = slicer_file(tmp_path / "a.seg.nrrd", [FIRST], [("tumor", 1, 0)], (1e20, 8.0, 9.0))
+    assert "but the volume has" in refusal(path)
