@@ -98,6 +98,7 @@ class FakeSession:
         cancel: CancelToken | None = None,
         progress: Callable[[int, int], None] | None = None,
         objects: Sequence[int] | None = None,
+        **_settings: Any,
     ) -> Iterator[FakeStep]:
         labels = sorted({label for label, _ in self.prompts if objects is None or label in objects})
         if not labels:
@@ -121,7 +122,7 @@ class FakeSession:
                 dict.fromkeys(labels, float("inf")),
             )
 
-    def redraw(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Iterator[FakeStep]:
+    def redraw(self, object_id: int, threshold: float = 0.5, **_drawing: Any) -> Iterator[FakeStep]:
         """Take away a row at the top for each tenth that the threshold is above a half."""
         tracked = {index: going for (label, index), going in self.tracked.items() if label == object_id}
         if not tracked:
