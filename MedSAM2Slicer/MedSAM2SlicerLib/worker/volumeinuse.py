@@ -16,8 +16,8 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scene.geometry import placeInWorld
 from MedSAM2SlicerLib.scene.growing import VoxelHash
 from MedSAM2SlicerLib.scene.oblique import preparedOblique
-from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
-from MedSAM2SlicerLib.scene.volumes import PreparedVolume, checkedGeometry, prepareVolume, volumeKey, windowOf
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
+from MedSAM2SlicerLib.scene.volumes import PreparedVolume, checkedGeometry, prepareVolume, windowOf
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _OBLIQUE = 3  # stacks that are kept ready: of a chest CT 35 to 90 MB each, here and in the worker
@@ -28,13 +28,14 @@ class VolumeInUse:
     """A volume node and its windowed copy, which is made again only when voxels, grid or window have changed.
 
     The worker gets it once for its stored slices, and once more for each of the last `_OBLIQUE` oblique stacks.
-    Every method raises VolumeError for what cannot be segmented, also where there is no volume (None).
+    Methods raise VolumeError for what cannot be segmented, also where there is no volume (None).
     """
 
     def __init__(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         self.node = node
         self._changedAt = _changedAt(node)
         self._prepared: PreparedVolume | None = None
+        self._preparedOf: object = None
         self._resampled: dict[SliceStack, PreparedVolume] = {}  # the one used last comes last
         self._window: tuple[object, Window] | None = None
         self._opened: set[str] = set()  # keys of the forms that the client knows
@@ -51,31 +52,21 @@ class VolumeInUse:
 
     def sliced(self, stack: SliceStack) -> SlicedVolume:
         """Return the volume on slices of a stack: the same value as long as it has the same grid in the same place."""
-        if self._place != (place := (checkedGeometry(self.node), placeInWorld(self.node))):
+        geometry = checkedGeometry(self.node)
+        if self._place != (place := (geometry, placeInWorld(self.node))):
             self._place, self._sliced = place, {}
         if stack not in self._sliced:
-            self._sliced[stack] = slicedVolume(self.node, stack)
+            self._sliced[stack] = SlicedVolume(self.node, stack, geometry)
         return self._sliced[stack]
 
     def prepared(self, window: Window | str, stack: SliceStack) -> PreparedVolume:
         """Return the volume as the worker gets it; `window` as in `volumes.windowOf`."""
-        whole, oblique = self._whole(window), self.sliced(stack).oblique
-        if oblique is None:
-            return whole
-        shown = self._resampled.pop(stack, None) or preparedOblique(whole, oblique)
-        self._resampled[stack] = shown
-        while len(self._resampled) > _OBLIQUE:
-            self._resampled.pop(next(iter(self._resampled)))
-        return shown
+        return self._along(stack, self._whole(window))
 
     def window(self, window: Window | str) -> Window:
         """Return what `window` stands for now; found again, 10 ms for a chest CT, only when something changed."""
         checkedGeometry(self.node)
-        display = self.node and self.node.GetDisplayNode()
-        state = (window, _changedAt(self.node), display and (display.GetID(), display.GetMTime()))
-        if self._window is None or self._window[0] != state:
-            self._window = state, windowOf(self.node, window)
-        return self._window[1]
+        return self._windowNow(window)
 
     def isOther(self, owner: str, window: Window | str) -> bool:
         """Whether voxels or window are others than when this was last asked for this owner of sessions."""
@@ -91,8 +82,9 @@ class VolumeInUse:
         There is one for each stack. The owner's sessions along others than those `inUse` are closed, and so are forms
         of the volume that are not kept ready any more, such as in another window: see `holds`.
         """
-        stack, prepared = options.stack, self.prepared(options.window, options.stack)
-        ready = {self._whole(options.window).key, *(one.key for one in self._resampled.values())}
+        stack, whole = options.stack, self._whole(options.window)
+        prepared = self._along(stack, whole)
+        ready = {whole.key, *(one.key for one in self._resampled.values())}
         for key in self._opened - ready:
             client.closeVolume(key)
         self._opened = (self._opened & ready) | {prepared.key}
@@ -122,8 +114,10 @@ class VolumeInUse:
         self._sessions.clear()
 
     def voxelsSha256(self) -> VoxelHash:
-        """Return the hash of the voxels, computed again only when they have changed; `work` takes it bit by bit."""
-        checkedGeometry(self.node)
+        """Return the hash of the voxels, computed again only when they have changed; `work` takes it bit by bit.
+
+        Asks nothing of the volume: another method has found it usable.
+        """
         changed = _changedAt(self.node)
         if self._hash is None or self._hash[0] != changed:
             self._hash = changed, VoxelHash(slicer.util.arrayFromVolume(self.node))
@@ -144,11 +138,30 @@ class VolumeInUse:
 
     def _whole(self, window: Window | str) -> PreparedVolume:
         """The stored slices in a window."""
-        chosen = self.window(window)
-        if self._prepared is None or self._prepared.key != volumeKey(self.node, chosen):
-            self._prepared = prepareVolume(self.node, chosen)
+        geometry, chosen = checkedGeometry(self.node), self._windowNow(window)
+        state = geometry, _changedAt(self.node), chosen.lower, chosen.upper
+        if self._prepared is None or self._preparedOf != state:
+            self._preparedOf, self._prepared = state, prepareVolume(self.node, chosen)
             self._resampled.clear()
         return self._prepared
+
+    def _along(self, stack: SliceStack, whole: PreparedVolume) -> PreparedVolume:
+        """The volume on slices of a stack, of which the stored ones are its own."""
+        oblique = None if stack.plane is None else self.sliced(stack).oblique
+        if oblique is None:
+            return whole
+        shown = self._resampled.pop(stack, None) or preparedOblique(whole, oblique)
+        self._resampled[stack] = shown
+        while len(self._resampled) > _OBLIQUE:
+            self._resampled.pop(next(iter(self._resampled)))
+        return shown
+
+    def _windowNow(self, window: Window | str) -> Window:
+        display = self.node and self.node.GetDisplayNode()
+        state = (window, _changedAt(self.node), display and (display.GetID(), display.GetMTime()))
+        if self._window is None or self._window[0] != state:
+            self._window = state, windowOf(self.node, window)
+        return self._window[1]
 
     def _closeSessions(self, client: WorkerClient, owner: str, but: set[SliceStack]) -> None:
         stacks = self._sessions.pop(owner, set())
