@@ -80,7 +80,7 @@ def process(
     rules = options.stopRules(_inside(sliced, segmentationNode, (stop or {}).get(_INSIDE)))
     target, owner = Target(segmentationNode, segmentId), f"console/{segmentationNode.GetID()}/{segmentId}"
     target.turn(volume, options.stack)
-    lane, work = Lane(options, objects, rules), target.segmentWork(volume, options.stack)
+    lane, work = Lane(sliced, options, objects, rules), target.work(sliced)
     work.states.sources |= {one.source.segmentId for one in placed if one.source.segmentId is not None}
     run = Pass(target, volume, [Leg(lane, span, [work])], partial(volume.openSession, client, owner))
 

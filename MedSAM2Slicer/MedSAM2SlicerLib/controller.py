@@ -125,7 +125,7 @@ class Controller:
             self._runner.abandon()
             if isNew:
                 workplace.target.noteNewSession()
-            if isTurned and workplace.sliceCount():
+            if isTurned and workplace.usable() is not None:
                 workplace.target.turn(workplace.volume, options.stack)
             self._signals.tellAll()
 
@@ -156,7 +156,7 @@ class Controller:
         """Carry the segment through its intervals; the signals tell how it goes."""
         if not self.busy:
             with self._signals.telling():
-                self._runner.propagate([self.workplace.ensuredWork()])
+                self._runner.propagate([self.workplace.ensuredWork(self.workplace.sliced())])
 
     def propagateAll(self) -> None:
         """Carry all segments that have prompts, in one pass."""

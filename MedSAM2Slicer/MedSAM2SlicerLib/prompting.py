@@ -8,9 +8,11 @@ import slicer
 
 from medsam2_core.errors import PromptError
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 from MedSAM2SlicerLib.runner import Runner
 from MedSAM2SlicerLib.scene.geometry import viewAxes
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import PROMPTED
 from MedSAM2SlicerLib.work.running import tellEmptied
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
@@ -28,7 +30,7 @@ class Prompting:
 
         Makes a segmentation and a segment where none is chosen. Raises MedSAM2Error without a usable volume.
         """
-        return self._workplace.ensuredWork().prompts.nodeToPlace(kind)
+        return self._workplace.ensuredWork(self._workplace.sliced()).prompts.nodeToPlace(kind)
 
     def preview(self, sliceIndex: int) -> None:
         """Draw the prompts' answer on a slice. While the worker is busy only the latest slice waits."""
@@ -38,9 +40,11 @@ class Prompting:
     def addPoint(self, positionRas: Sequence[float], include: bool = True) -> None:
         """Put a point (world, mm) on the object, or on what does not belong to it, and draw the slice."""
         with self._signals.telling():
-            (placed,) = self._workplace.placer().points([positionRas], [include])
-            self._workplace.ensuredWork().prompts.addPoint(positionRas, include)
-            self.preview(placed.prompt.slice_index)
+            volume = self._workplace.sliced()
+            (placed,) = PromptPlacer(volume).points([positionRas], [include])
+            work = self._workplace.ensuredWork(volume)
+            work.prompts.addPoint(positionRas, include)
+            self._previewIn(placed.prompt.slice_index, volume, work)
 
     def addBox(
         self,
@@ -53,27 +57,31 @@ class Prompting:
         It is the only one there.
         """
         with self._signals.telling():
-            index = self._workplace.placer().box([cornerRas, oppositeRas]).prompt.slice_index
-            prompts = self._workplace.ensuredWork().prompts
-            prompts.dropBoxes(index, self._workplace.placer())
-            prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
-            self.preview(index)
+            volume = self._workplace.sliced()
+            placer = PromptPlacer(volume)
+            index = placer.box([cornerRas, oppositeRas]).prompt.slice_index
+            work = self._workplace.ensuredWork(volume)
+            work.prompts.dropBoxes(index, placer)
+            work.prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
+            self._previewIn(index, volume, work)
 
     def keepBox(self, nodeId: str) -> None:
         """Of the boxes on a slice keep this one, which was drawn last."""
         with self._signals.telling():
             for item in self._workplace.prompts():
                 if item.nodeId == nodeId:
-                    prompts = self._workplace.ensuredWork().prompts
-                    prompts.dropBoxes(item.sliceIndex, self._workplace.placer(), nodeId)
+                    volume = self._workplace.sliced()
+                    prompts = self._workplace.ensuredWork(volume).prompts
+                    prompts.dropBoxes(item.sliceIndex, PromptPlacer(volume), nodeId)
 
     def addLinePrompt(self, lineNode: slicer.vtkMRMLMarkupsLineNode) -> None:
         """Take a line of the scene along the object's longest diameter, and draw the slice; moved, it still counts."""
         with self._signals.telling():
-            placed, work = self._workplace.placer().line(lineNode), self._workplace.ensuredWork()
+            volume = self._workplace.sliced()
+            placed, work = PromptPlacer(volume).line(lineNode), self._workplace.ensuredWork(volume)
             work.prompts.takeLine(lineNode)
             self._workplace.target.noteGonePrompts(self._workplace.volume)
-            self.preview(placed.prompt.slice_index)
+            self._previewIn(placed.prompt.slice_index, volume, work)
 
     def addSegmentPrompt(self, segmentId: str, sliceIndex: int | None = None) -> None:
         """Take what a segment marks on a slice (None: on all slices it marks) as the truth there, and draw that."""
@@ -83,9 +91,10 @@ class Prompting:
             self._runner.abandon()  # a preview on its way would draw over it
             if self._workplace.lookForEdits():
                 self._signals.tellAll()
-            work = self._workplace.ensuredWork()
-            masks = work.takeSegment(segmentId, sliceIndex, self._workplace.placer())
-            self._signals.notice(tellEmptied(self._workplace.write(masks).emptied))
+            volume = self._workplace.sliced()
+            work = self._workplace.ensuredWork(volume)
+            masks = work.takeSegment(segmentId, sliceIndex, PromptPlacer(volume))
+            self._signals.notice(tellEmptied(self._workplace.target.write(volume, masks).emptied))
             self._workplace.remember(work)
             self._signals.tellAll()
             self._runner.preview(self._corrected(masks.keys()))
@@ -110,6 +119,10 @@ class Prompting:
             self._runner.dropPreview()
             work.removePrompts()
         self._signals.tellAll()
+
+    def _previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
+        self._signals.promptsChanged.emit()
+        self._runner.previewIn(sliceIndex, volume, work)
 
     def _promptedSlices(self) -> set[int]:
         return {item.sliceIndex for item in self._workplace.prompts()}
@@ -138,7 +151,8 @@ class Prompting:
             one.sliceIndex: work.takeBase(one.sliceIndex) for one in known if one.origin == PROMPTED and not one.isKept
         }
         if bases:
-            self._signals.notice(tellEmptied(self._workplace.write(bases).emptied))
+            writer = self._workplace.target.write(self._workplace.sliced(), bases)
+            self._signals.notice(tellEmptied(writer.emptied))
         for index, base in bases.items():
             work.noteCleared(index, base is not None)
         return bool(bases)

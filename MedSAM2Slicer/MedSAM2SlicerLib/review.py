@@ -54,7 +54,8 @@ class Review:
 
     def sliceCount(self) -> int:
         """Number of slices along the axis; 0 without a usable volume."""
-        return self._workplace.sliceCount()
+        volume = self._workplace.usable()
+        return 0 if volume is None else volume.slicing.count
 
     def sliceCentreRas(self, sliceIndex: int) -> tuple[float, float, float]:
         """World position of a slice's middle. Raises VolumeError without a usable volume."""
@@ -63,7 +64,7 @@ class Review:
     def modelView(self, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it. Raises VolumeError without a usable volume."""
         workplace = self._workplace
-        return workplace.volume.modelView(workplace.optionsHere().window, workplace.stack, sliceIndex)
+        return workplace.volume.modelView(workplace.window(), workplace.stack, sliceIndex)
 
     def slices(self) -> Mapping[int, SliceReview]:
         """What is known of each slice, by index."""
@@ -101,12 +102,12 @@ class Review:
 
     def intervals(self) -> list[tuple[int, int]]:
         """List the slices, half-open, that a propagation would go through; nothing if that is the whole range."""
-        work = self._workplace.work()
-        if work is None:
+        volume = self._workplace.usable() if self._workplace.target.segmentId else None
+        if volume is None:
             return []
-        plan = self._workplace.plan()
-        affected = plan.intervals(work)
-        return [] if affected == [plan.span(work.stack)] else affected
+        span = self._workplace.plan().span(volume)
+        affected = self._workplace.target.work(volume).states.intervals(*span)
+        return [] if affected == [span] else affected
 
     # What came of propagations
 

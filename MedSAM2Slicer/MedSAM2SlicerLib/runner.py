@@ -11,6 +11,7 @@ from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.passing import Pass, Redraw
@@ -50,19 +51,20 @@ class Runner:
 
     def preview(self, sliceIndex: int | None) -> None:
         """Draw the prompts' answer on a slice, None for none. While the worker is busy only the latest slice waits."""
-        if self.busy or self.waits or sliceIndex is None:
+        if self.busy or self._talk.waits or sliceIndex is None:
             self._talk.later = sliceIndex
             return
         with self._signals.telling():
-            work = self._workplace.ensuredWork()
-            self._workplace.lookAtVolume()
-            session = self._openSession(self._workplace.optionsHere())
-            work.noticeEdits(self._workplace.edits.written)
-            work.keepStack()
-            objects = self._workplace.plan().objects([work], work.stack, opened=sliceIndex)
-            onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
-            onError = self._talk.current(self.failed)
-            self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
+            volume = self._workplace.sliced()
+            self._predict(sliceIndex, volume, self._workplace.ensuredWork(volume))
+
+    def previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
+        """As `preview`, with the volume and the segment at work, for those who have looked them up."""
+        if self.busy or self._talk.waits:
+            self._talk.later = sliceIndex
+            return
+        with self._signals.telling():
+            self._predict(sliceIndex, volume, work)
 
     def dropPreview(self, indexes: Collection[int] | None = None) -> None:
         """Forget a preview that is on its way, or waits for the end of a run: it would draw a slice again.
@@ -78,19 +80,21 @@ class Runner:
         """Carry segments through their intervals. Raises MedSAM2Error if there is nothing to go from."""
         if not works:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
-        self._workplace.lookAtVolume()
+        plan = self._workplace.plan()
+        self._workplace.lookAtVolume(plan.chosen.window)
         for work in works:
             work.noticeEdits(self._workplace.edits.written)
-        legs = self._workplace.plan().legs(works)
+        legs = plan.legs(works, self._workplace.volume.sliced)
         self.abandon()
         self._start(Pass(self._workplace.target, self._workplace.volume, legs, self._openSession))
 
     def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool) -> None:
         """Redraw segments from what the worker has kept. Raises MedSAM2Error if that is gone."""
         self.abandon()
-        self._workplace.lookAtVolume()
-        legs = self._workplace.plan().legsToRedraw(works)
-        self._start(Redraw(self._workplace.target, self._workplace.volume, legs, self._openSession, cut, isStep))
+        plan = self._workplace.plan()
+        self._workplace.lookAtVolume(plan.chosen.window)
+        legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
+        self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep))
 
     @property
     def ran(self) -> Sequence[SegmentWork]:
@@ -130,6 +134,17 @@ class Runner:
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
 
+    def _predict(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
+        plan = self._workplace.plan()
+        self._workplace.lookAtVolume(plan.chosen.window)
+        session = self._openSession(plan.chosen.along(volume.stack))
+        work.noticeEdits(self._workplace.edits.written)
+        work.keepStack()
+        objects = plan.objects([work], volume, opened=sliceIndex)
+        onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
+        onError = self._talk.current(self.failed)
+        self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
+
     def _start(self, run: Pass | Redraw) -> None:
         self._run = run
         self._signals.busyChanged.emit(True)
@@ -161,11 +176,11 @@ class Runner:
         self.preview(self._talk.takeLater())
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
-        sliced = self._workplace.volume.sliced(work.stack)
-        writer = self._workplace.write({sliceIndex: answer.mask.full(sliced.slicing.shape)})
+        volume = self._workplace.volume.sliced(work.stack)
+        writer = self._workplace.target.write(volume, {sliceIndex: answer.mask.full(volume.slicing.shape)})
         self._signals.notice(tellEmptied(writer.emptied))
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._workplace.remember(work)
         if not work.marks(sliceIndex):
-            window = self._workplace.volume.window(self._workplace.optionsHere().window)
+            window = self._workplace.volume.window(self._workplace.window())
             self._signals.noticed.emit(whyEmpty(sliceIndex, writer, window.name))

@@ -54,6 +54,12 @@ def style(node: slicer.vtkMRMLMarkupsNode, kind: str) -> None:
         display.SetFillVisibility(False)
 
 
+def dress(node: slicer.vtkMRMLMarkupsNode, segment: slicer.vtkSegment) -> None:
+    """Let a markup have its segment's color and name."""
+    paint(node, segment.GetColor())
+    rename(node, segment.GetName())
+
+
 def paint(node: slicer.vtkMRMLMarkupsNode, color: Color) -> None:
     """Give a markup its segment's color, a lighter one under the mouse; once for each color that the segment gets."""
     text, display = " ".join(f"{part:.4f}" for part in color), node.GetDisplayNode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import slicer
@@ -61,19 +60,18 @@ class PromptNodes:
         lineNode.SetAttribute(_TAKEN, "1")
         self._claim(lineNode, "line")
 
-    def placed(self, placer: PromptPlacer) -> Iterator[tuple[str, PlacedPrompt]]:
+    def placed(self, placer: PromptPlacer) -> list[tuple[str, PlacedPrompt]]:
         """Place the prompts of all nodes, each with its kind. Raises PromptError, naming the markup."""
+        placed: list[tuple[str, PlacedPrompt]] = []
         for kind in ("include", "exclude"):
             for node in self.nodes(kind):
-                yield from ((kind, prompt) for prompt in placer.pointList(node, include=kind == "include"))
-        for node in self.nodes("box"):
-            if node.GetNumberOfDefinedControlPoints():
-                yield "box", placer.roi(node)
-        for node in self.nodes("line"):
-            if node.GetNumberOfDefinedControlPoints() == _LINE_POINTS:
-                yield "line", placer.line(node)
+                placed += [(kind, prompt) for prompt in placer.pointList(node, include=kind == "include")]
+        boxes = [node for node in self.nodes("box") if node.GetNumberOfDefinedControlPoints()]
+        placed += [("box", placer.roi(node)) for node in boxes]
+        lines = [node for node in self.nodes("line") if node.GetNumberOfDefinedControlPoints() == _LINE_POINTS]
+        placed += [("line", placer.line(node)) for node in lines]
         drawn = [node for node in self.nodes("curve") if node.GetNumberOfDefinedControlPoints() >= 3]
-        yield from (("curve", prompt) for prompt in placer.curves(drawn))
+        return placed + ([("curve", prompt) for prompt in placer.curves(drawn)] if drawn else [])
 
     def remove(self, item: PromptItem) -> None:
         """Remove a prompt; nothing happens if it is gone already. A line that was taken stays in the scene.
@@ -109,8 +107,7 @@ class PromptNodes:
         slicer.mrmlScene.AddNode(node)
         node.CreateDefaultDisplayNodes()
         promptlooks.style(node, kind)
-        promptlooks.paint(node, segment.GetColor())
-        promptlooks.rename(node, segment.GetName())
+        promptlooks.dress(node, segment)
         return node
 
     def _claim(self, node: slicer.vtkMRMLMarkupsNode, kind: str) -> None:
@@ -122,42 +119,31 @@ class PromptNodes:
 
 @dataclass(frozen=True)
 class PromptNode:
-    """A node of prompts, of whatever segment; `segmentationNode` and `segment` are None where these are gone."""
+    """A node of prompts, of whatever segment; `segmentationNode` and `segment` are None where these are gone.
+
+    It `isTaken` if somebody drew it for another purpose.
+    """
 
     node: slicer.vtkMRMLMarkupsNode
-
-    @property
-    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        found: slicer.vtkMRMLSegmentationNode | None = self.node.GetNodeReference(_SEGMENTATION)
-        return found
-
-    @property
-    def segmentId(self) -> str:
-        return self.node.GetAttribute(_SEGMENT) or ""
-
-    @property
-    def segment(self) -> slicer.vtkSegment | None:
-        found = self.segmentationNode
-        return None if found is None else found.GetSegmentation().GetSegment(self.segmentId)
-
-    @property
-    def isTaken(self) -> bool:
-        """Whether somebody drew it for another purpose."""
-        return self.node.GetAttribute(_TAKEN) is not None
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None
+    segmentId: str
+    segment: slicer.vtkSegment | None
+    isTaken: bool
 
     def drop(self) -> None:
         """Remove it; one that was taken stays in the scene."""
         _drop(self.node)
 
-    def returnTo(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-        """Hold prompts of this segmentation again, to which it lost its reference."""
-        self.node.SetNodeReferenceID(_SEGMENTATION, segmentationNode.GetID())
+
+def returnTo(segmentationNode: slicer.vtkMRMLSegmentationNode, node: slicer.vtkMRMLMarkupsNode) -> None:
+    """Let a node hold prompts of this segmentation again, to which it lost its reference."""
+    node.SetNodeReferenceID(_SEGMENTATION, segmentationNode.GetID())
 
 
 def promptNodes(scene: slicer.vtkMRMLScene) -> list[PromptNode]:
     """List the nodes of prompts of all segments."""
     nodes = [node for kind in sorted(set(_CLASSES.values())) for node in slicer.util.getNodesByClass(kind, scene)]
-    return [PromptNode(node) for node in nodes if node.GetAttribute(_KIND) is not None]
+    return [_promptNode(node) for node in nodes if node.GetAttribute(_KIND) is not None]
 
 
 def promptedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> set[str]:
@@ -175,6 +161,12 @@ def otherMarkups(className: str) -> list[slicer.vtkMRMLMarkupsNode]:
 def itemText(kind: str, sliceIndex: int) -> str:
     """Return a prompt's line in a list."""
     return _("slice {index} · {kind}").format(index=sliceIndex, kind=_title(kind))
+
+
+def _promptNode(node: slicer.vtkMRMLMarkupsNode) -> PromptNode:
+    segmentationNode, segmentId = node.GetNodeReference(_SEGMENTATION), node.GetAttribute(_SEGMENT) or ""
+    segment = None if segmentationNode is None else segmentationNode.GetSegmentation().GetSegment(segmentId)
+    return PromptNode(node, segmentationNode, segmentId, segment, node.GetAttribute(_TAKEN) is not None)
 
 
 def _title(kind: str) -> str:

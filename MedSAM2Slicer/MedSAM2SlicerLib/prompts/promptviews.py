@@ -14,7 +14,7 @@ import vtk
 
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.prompts import promptlooks
-from MedSAM2SlicerLib.prompts.promptnodes import PromptNode, promptNodes
+from MedSAM2SlicerLib.prompts.promptnodes import PromptNode, promptNodes, returnTo
 from MedSAM2SlicerLib.scene.attributes import dropStrayAttributes
 
 
@@ -85,8 +85,7 @@ class PromptViews(slicer.util.VTKObservationMixin):
         elif segment is None or self._inUse:
             promptlooks.hide(node)
         if segment is not None:
-            promptlooks.paint(node, segment.GetColor())
-            promptlooks.rename(node, segment.GetName())
+            promptlooks.dress(node, segment)
 
     def _watch(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
         if segmentationNode is None or segmentationNode.GetID() in self._watched:
@@ -138,7 +137,7 @@ class PromptViews(slicer.util.VTKObservationMixin):
     def _onAdded(self, _scene: object, _event: str, node: Any) -> None:
         """A segmentation that was removed before gets its prompts back, and a new prompt is shown or not."""
         for markup in self._parted.pop(node.GetID(), []):
-            PromptNode(markup).returnTo(node)
+            returnTo(node, markup)
         if node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLMarkupsNode"):
             self.refresh()
 

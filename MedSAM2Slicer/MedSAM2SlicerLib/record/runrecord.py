@@ -28,7 +28,7 @@ from medsam2_core.run.report import SliceFacts, check_report_path, describe_run,
 from medsam2_core.run.sequence import PlacedRun, place_runs, whole_runs, with_earlier
 from medsam2_core.run.settings import RunSettings, rows_of
 from medsam2_core.worker.results import ObjectRecord, Propagated
-from MedSAM2SlicerLib.scene.attributes import attributeName, setAttribute
+from MedSAM2SlicerLib.scene.attributes import attributeName, runText, setAttribute
 from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
 from MedSAM2SlicerLib.scene.volumes import checkedGeometry, voxelHash
 
@@ -122,7 +122,7 @@ def saveRun(
 
 def loadRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> RunRecord | None:
     """Read the record of a segment; None if it has none. Raises PromptError for one that is damaged."""
-    text = segmentationNode.GetAttribute(attributeName(segmentId))
+    text = runText(segmentationNode, segmentId)
     if text is None:
         return None
     where = f"Run of segment {segmentId!r} in {segmentationNode.GetName()!r}"
@@ -165,17 +165,6 @@ def noteCut(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, dr
         report = json.loads(text)
         report["settings"] |= {row.key: drawing[row.name] for row in rows_of("drawing")}
         setAttribute(segmentationNode, attributeName(segmentId), json.dumps(report, separators=(",", ":")))
-
-
-def runText(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> str | None:
-    """Return the record of a segment as stored, unchecked."""
-    text: str | None = segmentationNode.GetAttribute(attributeName(segmentId))
-    return text
-
-
-def restoreRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, text: str | None) -> None:
-    """Put back what `runText` gave, as undo does with the segment itself."""
-    setAttribute(segmentationNode, attributeName(segmentId), text)
 
 
 def _runsBefore(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 import slicer
@@ -49,6 +51,17 @@ def dropStrayAttributes(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Non
             setAttribute(segmentationNode, name, None)
 
 
+def runText(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> str | None:
+    """Return the record of a segment as stored, unchecked."""
+    text: str | None = segmentationNode.GetAttribute(attributeName(segmentId))
+    return text
+
+
+def restoreRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, text: str | None) -> None:
+    """Put back what `runText` gave, as undo does with the segment itself."""
+    setAttribute(segmentationNode, attributeName(segmentId), text)
+
+
 def storedSlices(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str
 ) -> tuple[SliceStates, dict[int, str]] | None:
@@ -60,6 +73,21 @@ def storedSlices(
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return states, prints
+
+
+def hasSlices(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
+    """Whether anything is stored of a segment's slices, be it damaged."""
+    return segmentationNode.GetAttribute(attributeName(segmentId, SLICES)) is not None
+
+
+def storeSlices(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    segmentId: str,
+    states: Mapping[str, Any],
+    prints: Mapping[int, str],
+) -> None:
+    """Store what `storedSlices` reads; `states` in JSON's own types."""
+    setAttribute(segmentationNode, attributeName(segmentId, SLICES), json.dumps({**states, "prints": prints}))
 
 
 def storedStack(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceStack | None:

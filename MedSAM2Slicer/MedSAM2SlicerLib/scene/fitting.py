@@ -19,7 +19,7 @@ def fitSegmentation(
     if segmentationNode.GetDisplayNode() is None:
         segmentationNode.CreateDefaultDisplayNodes()
     if _hasContent(segmentationNode):
-        if whyNot := whyNoFit(volumeNode, segmentationNode):
+        if whyNot := _whyNoFit(volumeNode, segmentationNode):
             raise VolumeError(whyNot)
         return
     segmentationNode.GetSegmentation().SetSourceRepresentationName(BINARY_LABELMAP)
@@ -31,8 +31,11 @@ def fitSegmentation(
 
 def whyNoFit(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode) -> str:
     """Return why `fitSegmentation` would refuse, nothing if it would not. The volume must be a usable one."""
-    if not _hasContent(segmentationNode):
-        return ""
+    return _whyNoFit(volumeNode, segmentationNode) if _hasContent(segmentationNode) else ""
+
+
+def _whyNoFit(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode) -> str:
+    """As `whyNoFit`, of a segmentation with content."""
     names = {"name": repr(segmentationNode.GetName()), "volume": repr(volumeNode.GetName())}
     segmentation = segmentationNode.GetSegmentation()
     if segmentation.GetSourceRepresentationName() != BINARY_LABELMAP:

@@ -104,6 +104,21 @@ def writeLabels(layer: slicer.vtkOrientedImageData, box: Box, where: Bools, labe
     layer.GetPointData().GetScalars().Modified()
 
 
+def markedIn(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> tuple[Bools, Box] | None:
+    """Return which voxels a segment has, in the smallest box around all that its layer holds, and that box.
+
+    None where the layer holds nothing, and for a segment that is gone or is not a binary labelmap. While a run writes,
+    a layer may be far larger than what it holds.
+    """
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    layer = None if segment is None else segment.GetRepresentation(BINARY_LABELMAP)
+    if layer is None or isEmpty(boxOf(layer)):
+        return None
+    values = voxels(layer)
+    held = bounds(values)
+    return None if held is None else (values[held] == segment.GetLabelValue(), shifted(held, boxOf(layer)))
+
+
 def isMarked(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
     """Whether a segment has any voxel; True for one that is not a binary labelmap."""
     layer, label = layerOf(segmentationNode, segmentId), labelOf(segmentationNode, segmentId)

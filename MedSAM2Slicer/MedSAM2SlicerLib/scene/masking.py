@@ -75,7 +75,8 @@ class EditRules:
 
         Slicer's own tools know no locked slices.
         """
-        return added & ~self._locks.covered(self.overwritten(), box) if added.any() else added
+        overwritten = self.overwritten() if added.any() else set()
+        return added & ~self._locks.covered(overwritten, box) if overwritten else added
 
     def describe(self) -> str:
         """Name the restriction in effect in a few words, for messages; empty if there is none."""

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.image.measure import largest_axes
-from MedSAM2SlicerLib.scene.layers import bounds, boxOf, isEmpty, labelOf, layerOf, voxels
+from MedSAM2SlicerLib.scene.layers import layerOf, markedIn
 
 _SPACE = "\u00a0"  # between thousands, where a line must not break
 
@@ -40,17 +40,13 @@ def measureSegment(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: 
 
     In the segmentation's own frame: a transform that scales does not count. 5 to 12 ms for the liver of a chest CT.
     """
-    layer = layerOf(segmentationNode, segmentId)
-    if layer is None or isEmpty(boxOf(layer)):
+    layer, found = layerOf(segmentationNode, segmentId), markedIn(segmentationNode, segmentId)
+    if layer is None or found is None:
         return Measures()
-    held = bounds(voxels(layer))
-    if held is None:
-        return Measures()
-    marked = voxels(layer)[held] == labelOf(segmentationNode, segmentId)
+    marked, box = found
     spacing = layer.GetSpacing()[::-1]
     axes = largest_axes(marked, spacing, axis)
     if axes is None:
         return Measures()
     volumeMl = int(np.count_nonzero(marked)) * math.prod(spacing) / 1000
-    origin = boxOf(layer)[axis].start + held[axis].start
-    return Measures(volumeMl, axes.long_mm, axes.short_mm, origin + axes.slice_index)
+    return Measures(volumeMl, axes.long_mm, axes.short_mm, box[axis].start + axes.slice_index)

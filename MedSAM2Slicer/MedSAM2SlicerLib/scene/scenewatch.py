@@ -80,9 +80,8 @@ class EditWatch(slicer.util.VTKObservationMixin):
         self.removeObservers()
 
     @guarded
-    def _onWritten(self, segmentation: object, event: str) -> None:
-        self._written = True
-        self._onModified(segmentation, event)
+    def _onWritten(self, _segmentation: object, _event: str) -> None:
+        self._written, self._editedAt = True, time.monotonic()
 
     @guarded
     def _onModified(self, _segmentation: object, _event: str) -> None:

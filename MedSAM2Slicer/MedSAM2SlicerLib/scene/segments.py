@@ -33,11 +33,11 @@ from MedSAM2SlicerLib.scene.layers import (
     labelOf,
     labelsIn,
     layerOf,
+    markedIn,
     nothingIn,
     parted,
     sharing,
     shifted,
-    voxels,
     writeLabels,
 )
 from MedSAM2SlicerLib.scene.masking import EditRules
@@ -178,15 +178,20 @@ class SegmentWriter:
         return Written(changed, int(np.count_nonzero(wanted & ~added)))
 
     def _marked(self, box: Box) -> Bools:
-        segmentation = self.segmentationNode.GetSegmentation()
-        if segmentation.GetSegment(self.segmentId) is None:
+        if self._segment() is None:
             text = _("The segment was removed from {name} during the run: choose another one and propagate again.")
             raise VolumeError(text.format(name=repr(self.segmentationNode.GetName())))
-        marked: Bools = labelsIn(self._layer(), box) == labelOf(self.segmentationNode, self.segmentId)
+        marked: Bools = labelsIn(self._layer(), box) == self._label()
         return marked
 
     def _layer(self) -> slicer.vtkOrientedImageData:
-        return layerOf(self.segmentationNode, self.segmentId)
+        return self._segment().GetRepresentation(BINARY_LABELMAP)
+
+    def _label(self) -> int:
+        return int(self._segment().GetLabelValue())
+
+    def _segment(self) -> slicer.vtkSegment:
+        return self.segmentationNode.GetSegmentation().GetSegment(self.segmentId)
 
     def _remove(self, box: Box, where: Bools) -> None:
         # What is removed is marked, so it lies within the layer; the box around it may reach further.
@@ -200,8 +205,9 @@ class SegmentWriter:
         overwritten = self._rules.overwritten()
         self._separate(box, where, overwritten)
         layer = self._grownLayer(box)
-        self._erase(overwritten, layer, box, where)
-        writeLabels(layer, box, where, labelOf(self.segmentationNode, self.segmentId))
+        if overwritten:
+            self._erase(overwritten, layer, box, where)
+        writeLabels(layer, box, where, self._label())
         self._untold.add(self.segmentId)
 
     def _separate(self, box: Box, where: Bools, overwritten: set[str]) -> None:
@@ -210,15 +216,16 @@ class SegmentWriter:
         kept = set(sharing(self.segmentationNode, layer)) - overwritten - {self.segmentId}
         labels = [labelOf(self.segmentationNode, one) for one in kept]
         if labels and np.isin(labelsIn(layer, box)[where], labels).any():
-            segment = self.segmentationNode.GetSegmentation().GetSegment(self.segmentId)
+            segment = self._segment()
             segment.AddRepresentation(BINARY_LABELMAP, parted(layer, segment.GetLabelValue()))
             segment.SetLabelValue(1)
 
     def _grownLayer(self, box: Box) -> slicer.vtkOrientedImageData:
         """The segment's layer, made to cover a box."""
-        layer, label = self._layer(), labelOf(self.segmentationNode, self.segmentId)
-        self._replace(layer, grown(layer, box, label, self._grid, ijkToRas(self.volumeNode)))
-        return self._layer()
+        layer = self._layer()
+        image = grown(layer, box, self._label(), self._grid, ijkToRas(self.volumeNode))
+        self._replace(layer, image)
+        return image
 
     def _replace(self, layer: slicer.vtkOrientedImageData, other: slicer.vtkOrientedImageData) -> None:
         """Put another image into the place of a layer, for all segments that share it."""
@@ -318,12 +325,10 @@ def segmentMask(
 
 def segmentVolumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> float:
     """Return the volume of a segment in mL, in its own frame (a transform that scales does not count)."""
-    layer = layerOf(segmentationNode, segmentId)
-    if layer is None or isEmpty(boxOf(layer)):
+    layer, found = layerOf(segmentationNode, segmentId), markedIn(segmentationNode, segmentId)
+    if layer is None or found is None:
         return 0.0
-    held = bounds(voxels(layer))  # while a run writes, a layer may be far larger than what it holds
-    marked = 0 if held is None else np.count_nonzero(voxels(layer)[held] == labelOf(segmentationNode, segmentId))
-    return int(marked) * float(math.prod(layer.GetSpacing())) / 1000
+    return int(np.count_nonzero(found[0])) * float(math.prod(layer.GetSpacing())) / 1000
 
 
 def _resampled(

@@ -9,18 +9,7 @@ from typing import Protocol
 import numpy as np
 import slicer
 
-from MedSAM2SlicerLib.scene.layers import (
-    Bools,
-    Box,
-    bounds,
-    boxOf,
-    isEmpty,
-    labelOf,
-    labelsIn,
-    layerOf,
-    shifted,
-    voxels,
-)
+from MedSAM2SlicerLib.scene.layers import Bools, Box, labelOf, labelsIn, layerOf, markedIn
 from MedSAM2SlicerLib.scene.segments import Written
 
 
@@ -77,12 +66,11 @@ class StoredSliceMasks:
 
     def prints(self) -> dict[int, str]:
         """See `SliceMasks`. 8 ms for a liver of 90 slices."""
-        layer = self._layer()
-        held = None if layer is None or isEmpty(boxOf(layer)) else bounds(voxels(layer))
-        if held is None:
+        found = markedIn(self._segmentationNode, self._segmentId)
+        if found is None:
             return {}
-        marked = voxels(layer)[held] == labelOf(self._segmentationNode, self._segmentId)
-        along, *within = (shifted(held, boxOf(layer))[axis].start for axis in self._order())
+        marked, box = found
+        along, *within = (box[axis].start for axis in self._order())
         slices = np.transpose(marked, self._order())
         filled = np.flatnonzero(slices.any(axis=(1, 2)))
         return {along + int(place): maskPrint(slices[place], (within[0], within[1])) for place in filled}

@@ -50,7 +50,7 @@ def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | s
     chosen = windowOf(volumeNode, window)
     grey = np.empty(geometry.shape_kji, dtype=np.uint8)
     growing = GrowingArray(grey, chosen.fill_uint8(slicer.util.arrayFromVolume(volumeNode), grey))
-    return PreparedVolume(growing, geometry, chosen, volumeKey(volumeNode, chosen))
+    return PreparedVolume(growing, geometry, chosen, _key(volumeNode, geometry, chosen))
 
 
 def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geometry:
@@ -102,8 +102,12 @@ def volumeKey(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window) -> str
     Cheap: voxels count by their modification time, which VTK never gives twice, so a node of the next scene that takes
     over the ID gets another key.
     """
+    return _key(volumeNode, geometryOf(volumeNode), window)
+
+
+def _key(volumeNode: slicer.vtkMRMLScalarVolumeNode, geometry: Geometry, window: Window) -> str:
     changed = volumeNode.GetImageData().GetMTime()
-    grid = repr((geometryOf(volumeNode), window.lower, window.upper))
+    grid = repr((geometry, window.lower, window.upper))
     return f"{volumeNode.GetID()}:{changed}:{hashlib.sha256(grid.encode()).hexdigest()[:16]}"
 
 

@@ -13,6 +13,7 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.record.recording import Recording
 from MedSAM2SlicerLib.record.runrecord import noteCut
 from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, drawingOf
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.running import Progress, Running, SegmentRun
@@ -31,8 +32,9 @@ OpenSession = Callable[[RunOptions], str]
 
 @dataclass(frozen=True)
 class Lane:
-    """One stack, `options.stack`, that a pass goes along: the objects of the worker's session there, when they stop."""
+    """A volume's slices that a pass goes along: how, with which objects of the worker's session, when they stop."""
 
+    volume: SlicedVolume
     options: RunOptions
     objects: Sequence[RunObject]
     stop: StopRules
@@ -78,7 +80,7 @@ class Pass:
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume.sliced(work.stack), work.segmentId),
+                    target.writer(lanes[work.stack].volume, work.segmentId),
                     work.stack,
                     work.states.kept(),
                     set(work.states.slices),
@@ -128,9 +130,11 @@ class Pass:
 
     def finish(self) -> str:
         """Keep what is drawn; returns what came of it in a line."""
+        works, node = self.works, self._target.segmentation
         self._running.end()
-        self._remember()
-        return self._running.summary(self._results, self._volumeMl(), self._stops)
+        self._target.remember(works, self._running.changed)
+        volumeMl = sum(segmentVolumeMl(node, work.segmentId) for work in works)
+        return self._running.summary(self._results, volumeMl, self._stops)
 
     def breakOff(self) -> None:
         """Keep what is drawn; no record can tell of it, since the worker may have gone further."""
@@ -140,7 +144,7 @@ class Pass:
             for work in self._present(leg.works):
                 drawn = self._running.runs[work.objectId].reviews
                 work.noteBrokenOff({index: drawn[index] for index in drawn if first <= index < last}, first, last)
-        self._remember()
+        self._target.remember(self.works, self._running.changed)
 
     def _settle(self, work: SegmentWork, leg: Leg, record: ObjectRecord, model: Mapping[str, Any] | None) -> None:
         run, result, span = self._running.runs[work.objectId], self._results[-1], leg.span
@@ -163,13 +167,6 @@ class Pass:
         segmentIds = self._target.segmentIds()
         return [work for work in works if work.segmentId in segmentIds]
 
-    def _remember(self) -> None:
-        self._target.remember(self.works, self._running.changed)
-
-    def _volumeMl(self) -> float:
-        node = self._target.segmentation
-        return sum(segmentVolumeMl(node, work.segmentId) for work in self.works)
-
 
 def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapping[str, str]) -> set[str]:
     """Why directions ended on slices span[0] <= index < span[1]; `stopped` tells of earlier propagations too."""
@@ -191,7 +188,6 @@ class Redraw:
     def __init__(
         self,
         target: Target,
-        volume: VolumeInUse,
         legs: Sequence[Leg],
         openSession: OpenSession,
         cut: Cut,
@@ -202,12 +198,13 @@ class Redraw:
         self._running = Running(
             {
                 work.objectId: SegmentRun(
-                    target.writer(volume.sliced(work.stack), work.segmentId, isStep),
+                    target.writer(leg.lane.volume, work.segmentId, isStep),
                     work.stack,
                     work.states.kept(),
                     set(),
                 )
-                for work in self.works
+                for leg in legs
+                for work in leg.works
             }
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,72 +16,68 @@ from medsam2_core.stopping import StopRules
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.scene.regions import regionMask
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.work.passing import Lane, Leg, Span
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target
-from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
+
+Volumes = Callable[[SliceStack], SlicedVolume]
+"""Gives the volume on slices of a stack. Raises VolumeError without a usable one."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """For segments of a target on a volume. `chosen` is how a person wants it; each segment keeps to its own stack.
-
-    Methods raise VolumeError without a usable volume.
-    """
+    """For segments of a target. `chosen` is how, in which window too; each segment keeps to its own stack."""
 
     target: Target
-    volume: VolumeInUse
     chosen: RunOptions
 
-    def options(self, stack: SliceStack) -> RunOptions:
-        """Return the options for slices of a stack, with the window that the segmentation's propagations keep using."""
-        window = self.target.window(self.chosen.window, self.volume.node)
-        return replace(self.chosen.along(stack), window=window)
+    def span(self, volume: SlicedVolume) -> Span:
+        """Return the slices of a volume to go through, half-open."""
+        return self.chosen.along(volume.stack).range(volume.slicing.count)
 
-    def span(self, stack: SliceStack) -> Span:
-        """Return the slices of a stack to go through, half-open."""
-        return self.chosen.along(stack).range(self.volume.sliced(stack).slicing.count)
-
-    def intervals(self, work: SegmentWork) -> list[Span]:
-        """Return the parts of these slices that a propagation of a segment has to go through."""
-        return work.states.intervals(*self.span(work.stack))
-
-    def objects(self, works: Sequence[SegmentWork], stack: SliceStack, opened: int | None = None) -> list[RunObject]:
-        """Return the objects of the session along a stack: `works` as they are now, the others as they were sent last.
+    def objects(self, works: Sequence[SegmentWork], volume: SlicedVolume, opened: int | None = None) -> list[RunObject]:
+        """Return the objects of the session on a volume's slices: `works` as they are now, others as they were sent.
 
         Raises PromptError for one that cannot be propagated; `opened` as in `SegmentWork.runObject`.
         """
-        placer = PromptPlacer(self.volume.sliced(stack))
-        return [work.runObject(placer, opened) for work in works] + self.target.sentBeside(works, stack)
+        placer = PromptPlacer(volume)
+        return [work.runObject(placer, opened) for work in works] + self.target.sentBeside(works, volume.stack)
 
-    def legs(self, works: Sequence[SegmentWork]) -> list[Leg]:
+    def legs(self, works: Sequence[SegmentWork], volumes: Volumes) -> list[Leg]:
         """Return the parts of a pass, stack by stack. Raises PromptError if a segment has nothing to go from there."""
-        return _legs(works, self._lane, self.intervals)
+        stacks = dict.fromkeys(work.stack for work in works)
+        return [
+            leg for one in stacks for leg in self._legsOn(volumes(one), [work for work in works if work.stack == one])
+        ]
 
-    def legsToRedraw(self, works: Sequence[SegmentWork]) -> list[Leg]:
+    def legsToRedraw(self, works: Sequence[SegmentWork], volumes: Volumes) -> list[Leg]:
         """Return the parts of a redraw: segment by segment, all of its slices. Raises PromptError."""
         if whyNot := whyNotRedraw(works):
             raise PromptError(whyNot)
-        return [leg for work in works for leg in _legs([work], self._laneToRedraw, self._whole)]
+        return [self._legToRedraw(volumes(work.stack), work) for work in works]
 
-    def _lane(self, stack: SliceStack, works: Sequence[SegmentWork]) -> Lane:
-        options, objects = self.options(stack), self.objects(works, stack)
+    def _legsOn(self, volume: SlicedVolume, works: Sequence[SegmentWork]) -> list[Leg]:
+        """Segments on the same slices, grouped by the parts that they go through."""
+        span, found = self.span(volume), dict[Span, list[SegmentWork]]()
+        for work in works:
+            for part in work.states.intervals(*span):
+                found.setdefault(part, []).append(work)
+        options, objects = self.chosen.along(volume.stack), self.objects(works, volume)
         for thing in objects[: len(works)]:
-            _requirePrompt(thing, self.span(stack))
-        return Lane(options, objects, options.stopRules(self._inside(stack)))
+            _requirePrompt(thing, span)
+        lane = Lane(volume, options, objects, options.stopRules(self._inside(volume)))
+        return [Leg(lane, part, found[part]) for part in sorted(found)]
 
-    def _laneToRedraw(self, stack: SliceStack, works: Sequence[SegmentWork]) -> Lane:
-        return Lane(self.options(stack), self.objects(works, stack), StopRules())
+    def _legToRedraw(self, volume: SlicedVolume, work: SegmentWork) -> Leg:
+        lane = Lane(volume, self.chosen.along(volume.stack), self.objects([work], volume), StopRules())
+        return Leg(lane, (0, volume.slicing.count), [work])
 
-    def _whole(self, work: SegmentWork) -> list[Span]:
-        return [(0, self.volume.sliced(work.stack).slicing.count)]
-
-    def _inside(self, stack: SliceStack) -> npt.NDArray[np.bool_] | None:
-        """The region that a propagation is to stay in, on the grid of a stack's slices."""
+    def _inside(self, volume: SlicedVolume) -> npt.NDArray[np.bool_] | None:
+        """The region that a propagation is to stay in, on the grid of a volume's slices."""
         if not self.chosen.inside:
             return None
-        marked = regionMask(self.chosen.inside, self.target.segmentation, self.volume.usable)
-        return self.volume.sliced(stack).region(marked)
+        return volume.region(regionMask(self.chosen.inside, self.target.segmentation, volume.node))
 
 
 def whyNotRedraw(works: Sequence[SegmentWork]) -> str:
@@ -89,24 +85,6 @@ def whyNotRedraw(works: Sequence[SegmentWork]) -> str:
     if all(work.isKeptToRedraw for work in works):
         return ""
     return _("Propagate this segment again first: the model's results for it are no longer in memory.")
-
-
-def _legs(
-    works: Sequence[SegmentWork],
-    laneAlong: Callable[[SliceStack, Sequence[SegmentWork]], Lane],
-    spansOf: Callable[[SegmentWork], Sequence[Span]],
-) -> list[Leg]:
-    """Group segments by stack, and there by the slices that they go through."""
-    legs = []
-    for stack in dict.fromkeys(work.stack for work in works):
-        those = [work for work in works if work.stack == stack]
-        found: dict[Span, list[SegmentWork]] = {}
-        for work in those:
-            for span in spansOf(work):
-                found.setdefault(span, []).append(work)
-        lane = laneAlong(stack, those)
-        legs += [Leg(lane, span, found[span]) for span in sorted(found)]
-    return legs
 
 
 def _requirePrompt(thing: RunObject, span: Span) -> None:

@@ -19,8 +19,7 @@ from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
-from MedSAM2SlicerLib.record.runrecord import restoreRun, runText
-from MedSAM2SlicerLib.scene.attributes import SLICES, attributeName, setAttribute, storedSlices, storedStack
+from MedSAM2SlicerLib.scene.attributes import hasSlices, restoreRun, runText, storedSlices, storedStack, storeSlices
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
@@ -120,8 +119,8 @@ class SegmentWork:
 
     def keepStack(self) -> None:
         """Have the scene know the stack from the first prompt on, whether that draws anything or not."""
-        if self._segmentationNode.GetAttribute(attributeName(self.segmentId, SLICES)) is None:
-            self._save()
+        if not hasSlices(self._segmentationNode, self.segmentId):
+            self._store(self._keepInMind())
 
     def noticeEdits(self, written: bool = False) -> bool:
         """Look for slices that another tool has changed; whether there were any. Undo brings their states back.
@@ -266,7 +265,7 @@ class SegmentWork:
         Prompts on the slice `opened` correct what it shows. Raises PromptError if it is locked, or if the prompts say
         too little.
         """
-        given = self.prompts.prompts(placer)
+        given, name = self.prompts.prompts(placer), self.prompts.name
         prompted = {one.slice_index for one in given}
         if opened in prompted:
             self._open(opened)
@@ -276,9 +275,9 @@ class SegmentWork:
         masks = {index: base.mask for index, base in self._bases.items() if index in prompted} | own
         fresh = [one for one in given if one.slice_index not in self.states.slices]
         if fresh or not (given or any(mask.any() for mask in masks.values())):
-            make_objects({self.prompts.name: fresh}, {self.prompts.name: self.objectId}, {})
+            make_objects({name: fresh}, {name: self.objectId}, {})
         prompts: list[Prompt] = [MaskPrompt(index, masks[index]) for index in sorted(masks)]
-        segment = Segment(self.prompts.name, self.objectId, _COLOR)
+        segment = Segment(name, self.objectId, _COLOR)
         self.sent = RunObject(segment, (*prompts, *merge_points(masks_first(given))))
         return self.sent
 
@@ -321,20 +320,23 @@ class SegmentWork:
         self._keepInMind()
 
     def _save(self) -> None:
-        self._keepInMind()
+        states = self._keepInMind()
         if not self.states and storedStack(self._segmentationNode, self.segmentId) not in (None, self.stack):
             return  # what is known of other slices outlives a look at these
-        name = attributeName(self.segmentId, SLICES)
-        setAttribute(self._segmentationNode, name, json.dumps({**self.states.toJson(), "prints": self._prints}))
+        self._store(states)
 
-    def _keepInMind(self) -> None:
-        """In case undo or redo brings this content back."""
+    def _store(self, states: Mapping[str, Any]) -> None:
+        storeSlices(self._segmentationNode, self.segmentId, states, self._prints)
+
+    def _keepInMind(self) -> dict[str, Any]:
+        """In case undo or redo brings this content back. Returns the states in JSON's own types."""
         key = _key(self._prints)
         self._remembered.pop(key, None)
         run = runText(self._segmentationNode, self.segmentId)
-        self._remembered[key] = _Known(self.states.toJson(), run, dict(self._shown))
+        self._remembered[key] = known = _Known(self.states.toJson(), run, dict(self._shown))
         while len(self._remembered) > _REMEMBERED:
             self._remembered.pop(next(iter(self._remembered)))
+        return known.states
 
 
 def _key(prints: Mapping[int, str]) -> str:

@@ -14,8 +14,8 @@ from medsam2_core.run.prompts import RunObject
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import promptedSegments
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
-from MedSAM2SlicerLib.record.runrecord import recordedWindow, runText
-from MedSAM2SlicerLib.scene.attributes import storedSlices
+from MedSAM2SlicerLib.record.runrecord import recordedWindow
+from MedSAM2SlicerLib.scene.attributes import runText, storedSlices
 from MedSAM2SlicerLib.scene.fitting import fitSegmentation
 from MedSAM2SlicerLib.scene.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.scene.layers import Bools
@@ -63,7 +63,7 @@ class Target:
         if segmentationNode is self.segmentationNode:
             target.history, target._works, target._window = self.history, self._works, self._window
         elif segmentationNode is not None:
-            target._window = recordedWindow(segmentationNode, [segmentId, *target.segmentIds()])
+            target._window = recordedWindow(segmentationNode, dict.fromkeys([segmentId, *target.segmentIds()]))
         return target
 
     def ensured(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Target:
@@ -87,29 +87,27 @@ class Target:
         """List the stacks that segments keep to, as far as they were worked on here; the latest one last."""
         return list(dict.fromkeys(work.stack for work in self._works.values() if work.isSettled))
 
-    def work(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork | None:
-        """Return the segment's prompts and slices, of `stack` if it has no own; None where there is no segment."""
-        return self.segmentWork(volume, stack) if self.segmentId else None
-
-    def segmentWork(self, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
-        """As `work`, where there is a segment."""
-        return self._work(self.segmentId, volume, stack)
+    def work(self, volume: SlicedVolume) -> SegmentWork:
+        """Return the segment's prompts and slices, in a volume on the slices that it keeps to if it has any."""
+        return self._work(self.segmentId, volume)
 
     def works(self, volume: VolumeInUse, stack: SliceStack) -> list[SegmentWork]:
         """Return all segments that have prompts, or slices somebody edited, each on the slices of its own stack."""
         prompted = promptedSegments(self.segmentation)
         known = {*prompted, *self._works}
         ids = [one for one in self.segmentIds() if one in known or storedSlices(self.segmentation, one) is not None]
-        works = [self._work(one, volume, stack) for one in ids]
+        works = [self._work(one, volume.sliced(self._stackOf(one) or stack)) for one in ids]
         return [work for work in works if work.segmentId in prompted or work.states.kept()]
 
     def turn(self, volume: VolumeInUse, stack: SliceStack) -> None:
         """Look at the segment on slices of this stack; unless something comes of that, it goes back to its own ones."""
         self._settle()
-        work = self.work(volume, stack)
-        if work is not None and work.stack != stack:
+        if not self.segmentId:
+            return
+        work = self.work(volume.sliced(self.stack() or stack))
+        if work.stack != stack:
             self._own = work
-            self._make(self.segmentId, volume, stack)
+            self._make(self.segmentId, volume.sliced(stack))
 
     def sentBeside(self, works: Sequence[SegmentWork], stack: SliceStack) -> list[RunObject]:
         """Return the objects of segments other than `works` that the worker's session along a stack has."""
@@ -206,19 +204,19 @@ class Target:
         known = states is not None and (bool(states) or segmentId in promptedSegments(self.segmentation))
         return states.stack if states is not None and known else None
 
-    def _work(self, segmentId: str, volume: VolumeInUse, otherwise: SliceStack) -> SegmentWork:
-        stack, work = self._stackOf(segmentId) or otherwise, self._works.get(segmentId)
-        if work is None or work.stack != stack:
-            return self._make(segmentId, volume, stack)
-        work.follow(masksOn(volume.sliced(stack), self.segmentation, segmentId))
+    def _work(self, segmentId: str, volume: SlicedVolume) -> SegmentWork:
+        work = self._works.get(segmentId)
+        if work is None or work.stack != volume.stack:
+            return self._make(segmentId, volume)
+        work.follow(masksOn(volume, self.segmentation, segmentId))
         return work
 
-    def _make(self, segmentId: str, volume: VolumeInUse, stack: SliceStack) -> SegmentWork:
+    def _make(self, segmentId: str, volume: SlicedVolume) -> SegmentWork:
         before, node = self._works.get(segmentId), self.segmentation
         objectId = max((one.objectId for one in self._works.values()), default=0) + 1
         prompts = PromptSet(node, segmentId) if before is None else before.prompts
-        masks = masksOn(volume.sliced(stack), node, segmentId)
-        self._works[segmentId] = SegmentWork(node, prompts, objectId, stack, masks)
+        masks = masksOn(volume, node, segmentId)
+        self._works[segmentId] = SegmentWork(node, prompts, objectId, volume.stack, masks)
         return self._works[segmentId]
 
     def _settle(self) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import replace
 
 import slicer
 
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.image.slicing import SliceStack
+from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
-from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.work.planning import Plan
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
@@ -53,46 +51,45 @@ class Workplace:
         """Return the volume on these slices. Raises VolumeError without a usable volume."""
         return self.volume.sliced(self.stack)
 
-    def sliceCount(self) -> int:
-        """Return the number of slices; 0 without a usable volume."""
+    def usable(self) -> SlicedVolume | None:
+        """As `sliced`; None without a usable volume."""
         try:
-            return self.sliced().slicing.count
+            volume = self.sliced()
+            return volume if volume.slicing.count else None
         except MedSAM2Error:
-            return 0
-
-    def placer(self) -> PromptPlacer:
-        """Return what places prompts on the slices. Raises VolumeError without a usable volume."""
-        return PromptPlacer(self.sliced())
+            return None
 
     def plan(self) -> Plan:
-        """Return what segments are propagated with."""
-        return Plan(self.target, self.volume, self.options)
+        """Return what segments are propagated with, in the window that the segmentation's propagations keep using."""
+        return Plan(self.target, replace(self.options, window=self.window()))
 
-    def optionsHere(self) -> RunOptions:
-        """Return how the segment at work is propagated."""
-        return self.plan().options(self.stack)
+    def window(self) -> Window | str:
+        """Return the window as `volumes.windowOf` reads it."""
+        return self.target.window(self.options.window, self.volume.node)
 
     def work(self) -> SegmentWork | None:
         """Return the segment at work; None where there is none, or no usable volume."""
-        if not self.target.segmentId or not self.sliceCount():
-            return None
-        return self.target.work(self.volume, self.options.stack)
+        volume = self.usable() if self.target.segmentId else None
+        return None if volume is None else self.target.work(volume)
 
     def works(self) -> list[SegmentWork]:
         """Return all segments that can be propagated. Raises VolumeError without a usable volume."""
         return [] if self.segmentationNode is None else self.target.works(self.volume, self.options.stack)
 
-    def ensuredWork(self) -> SegmentWork:
-        """Return the segment at work, which is made where none is chosen. Raises VolumeError."""
-        ensured = self.target.ensured(self.volume.usable)
+    def ensuredWork(self, volume: SlicedVolume) -> SegmentWork:
+        """Return the segment at work, which is made where none is chosen, in the volume that `sliced` gave.
+
+        Raises VolumeError for a segmentation that does not fit it.
+        """
+        ensured = self.target.ensured(volume.node)
         if ensured is not self.target:
             self.moveTo(ensured)
-        return self.target.segmentWork(self.volume, self.options.stack)
+        return self.target.work(volume)
 
     def prompts(self) -> list[PromptItem]:
         """List the segment's prompts by slice; none if one of them cannot be used, which a preview explains."""
-        work = self.work()
-        return [] if work is None else work.prompts.items(self.placer())
+        volume = self.usable() if self.target.segmentId else None
+        return [] if volume is None else self.target.work(volume).prompts.items(PromptPlacer(volume))
 
     def useVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Look at another volume; a range belongs to the one it was chosen on."""
@@ -108,9 +105,9 @@ class Workplace:
         self.target = target
         self.moved.emit()
 
-    def lookAtVolume(self) -> None:
+    def lookAtVolume(self, window: Window | str) -> None:
         """Notice other voxels than before, or another window, with which all sessions are new. Raises VolumeError."""
-        if self.volume.isOther(self._owner(), self.optionsHere().window):
+        if self.volume.isOther(self._owner(), window):
             self.target.noteNewSession()
 
     def lookForEdits(self) -> bool:
@@ -132,10 +129,6 @@ class Workplace:
         """Have the worker forget the segmentation's sessions."""
         if self.segmentationNode is not None:
             self.volume.closeSessions(client, self._owner())
-
-    def write(self, masks: Mapping[int, Bools | None]) -> SliceWriter:
-        """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
-        return self.target.write(self.sliced(), masks)
 
     def remember(self, work: SegmentWork) -> None:
         """Note that a segment is as this program wrote it."""

@@ -16,8 +16,8 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scene.geometry import geometryOf, placeInWorld
 from MedSAM2SlicerLib.scene.growing import VoxelHash
 from MedSAM2SlicerLib.scene.oblique import preparedOblique
-from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
-from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume, usableVolume, volumeKey, windowOf
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
+from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume, usableVolume, windowOf
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _OBLIQUE = 3  # stacks that are kept ready: of a chest CT 35 to 90 MB each, here and in the worker
@@ -28,13 +28,14 @@ class VolumeInUse:
     """A volume node and its windowed copy, which is made again only when voxels, grid or window have changed.
 
     The worker gets it once for its stored slices, and once more for each of the last `_OBLIQUE` oblique stacks.
-    Every method raises VolumeError for what cannot be segmented, also where there is no volume (None).
+    Methods raise VolumeError for what cannot be segmented, also where there is no volume (None).
     """
 
     def __init__(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         self.node = node
         self._changedAt = _changedAt(node)
         self._prepared: PreparedVolume | None = None
+        self._preparedOf: object = None
         self._resampled: dict[SliceStack, PreparedVolume] = {}  # the one used last comes last
         self._window: tuple[object, Window] | None = None
         self._opened: set[str] = set()  # keys of the forms that the client knows
@@ -56,30 +57,21 @@ class VolumeInUse:
 
     def sliced(self, stack: SliceStack) -> SlicedVolume:
         """Return the volume on slices of a stack: the same value as long as it has the same grid in the same place."""
-        if self._place != (place := (geometryOf(self.usable), placeInWorld(self.usable))):
+        node = self.usable
+        geometry = geometryOf(node)
+        if self._place != (place := (geometry, placeInWorld(node))):
             self._place, self._sliced = place, {}
         if stack not in self._sliced:
-            self._sliced[stack] = slicedVolume(self.node, stack)
+            self._sliced[stack] = SlicedVolume(node, stack, geometry)
         return self._sliced[stack]
 
     def prepared(self, window: Window | str, stack: SliceStack) -> PreparedVolume:
         """Return the volume as the worker gets it; `window` as in `volumes.windowOf`."""
-        whole, oblique = self._whole(window), self.sliced(stack).oblique
-        if oblique is None:
-            return whole
-        shown = self._resampled.pop(stack, None) or preparedOblique(whole, oblique)
-        self._resampled[stack] = shown
-        while len(self._resampled) > _OBLIQUE:
-            self._resampled.pop(next(iter(self._resampled)))
-        return shown
+        return self._along(stack, self._whole(window))
 
     def window(self, window: Window | str) -> Window:
         """Return what `window` stands for now; found again, 10 ms for a chest CT, only when something changed."""
-        display = self.usable.GetDisplayNode()
-        state = (window, _changedAt(self.node), display and (display.GetID(), display.GetMTime()))
-        if self._window is None or self._window[0] != state:
-            self._window = state, windowOf(self.usable, window)
-        return self._window[1]
+        return self._windowOf(self.usable, window)
 
     def isOther(self, owner: str, window: Window | str) -> bool:
         """Whether voxels or window are others than when this was last asked for this owner of sessions."""
@@ -95,8 +87,9 @@ class VolumeInUse:
         There is one for each stack. The owner's sessions along others than those `inUse` are closed, and so are forms
         of the volume that are not kept ready any more, such as in another window: see `holds`.
         """
-        stack, prepared = options.stack, self.prepared(options.window, options.stack)
-        ready = {self._whole(options.window).key, *(one.key for one in self._resampled.values())}
+        stack, whole = options.stack, self._whole(options.window)
+        prepared = self._along(stack, whole)
+        ready = {whole.key, *(one.key for one in self._resampled.values())}
         for key in self._opened - ready:
             client.closeVolume(key)
         self._opened = (self._opened & ready) | {prepared.key}
@@ -126,8 +119,11 @@ class VolumeInUse:
         self._sessions.clear()
 
     def voxelsSha256(self) -> VoxelHash:
-        """Return the hash of the voxels, computed again only when they have changed; `work` takes it bit by bit."""
-        changed = _changedAt(self.usable)
+        """Return the hash of the voxels, computed again only when they have changed; `work` takes it bit by bit.
+
+        Asks nothing of the volume: another method has found it usable.
+        """
+        changed = _changedAt(self.node)
         if self._hash is None or self._hash[0] != changed:
             self._hash = changed, VoxelHash(slicer.util.arrayFromVolume(self.node))
         return self._hash[1]
@@ -147,11 +143,31 @@ class VolumeInUse:
 
     def _whole(self, window: Window | str) -> PreparedVolume:
         """The stored slices in a window."""
-        chosen = self.window(window)
-        if self._prepared is None or self._prepared.key != volumeKey(self.usable, chosen):
-            self._prepared = prepareVolume(self.usable, chosen)
+        node = self.usable
+        chosen = self._windowOf(node, window)
+        state = geometryOf(node), _changedAt(node), chosen.lower, chosen.upper
+        if self._prepared is None or self._preparedOf != state:
+            self._preparedOf, self._prepared = state, prepareVolume(node, chosen)
             self._resampled.clear()
         return self._prepared
+
+    def _along(self, stack: SliceStack, whole: PreparedVolume) -> PreparedVolume:
+        """The volume on slices of a stack, of which the stored ones are its own."""
+        oblique = None if stack.plane is None else self.sliced(stack).oblique
+        if oblique is None:
+            return whole
+        shown = self._resampled.pop(stack, None) or preparedOblique(whole, oblique)
+        self._resampled[stack] = shown
+        while len(self._resampled) > _OBLIQUE:
+            self._resampled.pop(next(iter(self._resampled)))
+        return shown
+
+    def _windowOf(self, node: slicer.vtkMRMLScalarVolumeNode, window: Window | str) -> Window:
+        display = node.GetDisplayNode()
+        state = (window, _changedAt(node), display and (display.GetID(), display.GetMTime()))
+        if self._window is None or self._window[0] != state:
+            self._window = state, windowOf(node, window)
+        return self._window[1]
 
     def _closeSessions(self, client: WorkerClient, owner: str, but: set[SliceStack]) -> None:
         stacks = self._sessions.pop(owner, set())
