@@ -125,7 +125,7 @@ class Controller:
             self._runner.abandon()
             if isNew:
                 workplace.target.noteNewSession()
-            if isTurned and workplace.usable() is not None:
+            if isTurned and workplace.slicedIfUsable() is not None:
                 workplace.target.turn(workplace.volume, options.stack)
             self._signals.tellAll()
 

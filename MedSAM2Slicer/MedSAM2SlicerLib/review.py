@@ -54,7 +54,7 @@ class Review:
 
     def sliceCount(self) -> int:
         """Number of slices along the axis; 0 without a usable volume."""
-        volume = self._workplace.usable()
+        volume = self._workplace.slicedIfUsable()
         return 0 if volume is None else volume.slicing.count
 
     def sliceCentreRas(self, sliceIndex: int) -> tuple[float, float, float]:
@@ -102,7 +102,7 @@ class Review:
 
     def intervals(self) -> list[tuple[int, int]]:
         """List the slices, half-open, that a propagation would go through; nothing if that is the whole range."""
-        volume = self._workplace.usable() if self._workplace.target.segmentId else None
+        volume = self._workplace.slicedIfUsable() if self._workplace.target.segmentId else None
         if volume is None:
             return []
         span = self._workplace.plan().span(volume)

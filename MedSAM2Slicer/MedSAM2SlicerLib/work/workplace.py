@@ -51,7 +51,7 @@ class Workplace:
         """Return the volume on these slices. Raises VolumeError without a usable volume."""
         return self.volume.sliced(self.stack)
 
-    def usable(self) -> SlicedVolume | None:
+    def slicedIfUsable(self) -> SlicedVolume | None:
         """As `sliced`; None without a usable volume."""
         try:
             volume = self.sliced()
@@ -69,7 +69,7 @@ class Workplace:
 
     def work(self) -> SegmentWork | None:
         """Return the segment at work; None where there is none, or no usable volume."""
-        volume = self.usable() if self.target.segmentId else None
+        volume = self.slicedIfUsable() if self.target.segmentId else None
         return None if volume is None else self.target.work(volume)
 
     def works(self) -> list[SegmentWork]:
@@ -88,7 +88,7 @@ class Workplace:
 
     def prompts(self) -> list[PromptItem]:
         """List the segment's prompts by slice; none if one of them cannot be used, which a preview explains."""
-        volume = self.usable() if self.target.segmentId else None
+        volume = self.slicedIfUsable() if self.target.segmentId else None
         return [] if volume is None else self.target.work(volume).prompts.items(PromptPlacer(volume))
 
     def useVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import graphlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
+from sources import importedNames
 
 MODULE = Path(__file__).parents[2]
 
@@ -42,16 +42,9 @@ class House:
 
     def _imports(self, path: Path) -> Iterator[str]:
         """Names in this package that a file imports, at file scope, within functions or for types only."""
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            else:
-                continue
-            for name in names:
-                if name.partition(".")[0] == self.package:
-                    yield name.removeprefix(self.package).removeprefix(".")
+        for name in importedNames(path):
+            if name.partition(".")[0] == self.package:
+                yield name.removeprefix(self.package).removeprefix(".")
 
     @staticmethod
     def _file(name: str, modules: Mapping[str, Path]) -> str:

@@ -8,9 +8,14 @@ from pathlib import Path
 
 
 def imports(source: Path) -> Iterator[str]:
-    """Top-level names of all that a file imports, at file scope or within functions; relative imports as "."."""
+    """Top-level names of all that a file imports, as in `importedNames`; relative imports as "."."""
+    return (name.partition(".")[0] or "." for name in importedNames(source))
+
+
+def importedNames(source: Path) -> Iterator[str]:
+    """All that a file imports, at file scope, within functions or for types only; with "." before relative ones."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield "." if node.level else str(node.module).partition(".")[0]
+            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)

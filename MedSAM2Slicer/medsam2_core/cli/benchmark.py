@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.cli.setting_options import add_options
 
 if TYPE_CHECKING:
     from medsam2_core.model import SAM2
@@ -29,7 +30,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--model", default="starter", metavar="NAME|FILE", help="a name from `medsam2 models list`, or a checkpoint"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
+    add_options(parser, "device")
     parser.add_argument(
         "--slices", type=_slices, default=24, metavar="N", help="number of slices of the volume (default: 24)"
     )

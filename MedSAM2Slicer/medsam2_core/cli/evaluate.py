@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.cli.setting_options import add_options
 from medsam2_core.errors import VolumeError
-from medsam2_core.memory_name import DEFAULT_MEMORY
 
 if TYPE_CHECKING:
     from medsam2_core.training.evaluation import Row, Settings
@@ -49,9 +49,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("model", metavar="MODEL", help="a name from `medsam2 models list`, or a checkpoint")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with one folder per volume")
     parser.add_argument("--policy", default="box", help="prompts, see below (default: box)")
-    parser.add_argument(
-        "--memory", metavar="BANK", default=DEFAULT_MEMORY, help="recency (default), self-sorting or self-sorting:SIZE"
-    )
+    add_options(parser, "memory")
     parser.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), default="auto", help="default: auto")
     parser.add_argument(
         "--axis",
@@ -63,7 +61,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("--min-ml", type=float, default=5.0, help="leave out smaller structures (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the jitter (default: 0)")
     parser.add_argument("--output", type=Path, metavar="TABLE.csv", help="write all measurements, row by row")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
+    add_options(parser, "device")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:

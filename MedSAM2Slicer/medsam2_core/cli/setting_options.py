@@ -27,19 +27,27 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
         _add(stop, row)
 
 
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add the options of some settings of a run, with their defaults."""
+    for row in rows(RunSettings):
+        if row.name in names:
+            _add(parser, row, row.default)
+
+
 def given_settings(options: argparse.Namespace, table: type) -> dict[str, Any]:
     """The numbers and texts of a table that were given, by name. Raises PromptError for a text that means nothing."""
     given = [row for row in plain_rows(table) if getattr(options, row.key, None) is not None]
     return {row.name: _value(row, getattr(options, row.key)) for row in given}
 
 
-def _add(group: argparse._ArgumentGroup, row: Setting) -> None:
+def _add(group: argparse._ActionsContainer, row: Setting, default: Any = None) -> None:
     option = row.option
     if option is None:
         return
     group.add_argument(
         option.flag,
         dest=row.key,
+        default=default,
         type=_reader(row, option),
         choices=row.kind.names if isinstance(row.kind, Choice) else option.choices,
         metavar=option.metavar or row.unit.upper() or None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.cli.setting_options import add_options
 from medsam2_core.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="folder of the run; give it again to resume"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: auto")
+    add_options(parser, "device")
 
 
 def train(arguments: argparse.Namespace) -> int:

@@ -129,11 +129,12 @@ def whole_runs(report: Json) -> list[Json]:
 
 def describe_earlier(run: PlacedRun, slicing: Slicing) -> Json:
     """A run as one of `whole_runs`."""
+    settings = run.settings
     return {
         "settings": {
             "range": [run.first, run.last],
             "stop": describe_rules(run.stop),
-            **{row.key: run.settings[row.name] for row in rows_of("run")},
+            **{row.key: settings[row.name] for row in rows_of("run")},
         },
         "objects": [{"name": item.segment.name, "prompts": describe_prompts(item, slicing)} for item in run.objects],
     }
