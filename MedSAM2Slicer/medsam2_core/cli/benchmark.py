@@ -53,7 +53,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
 def _slices(text: str) -> int:
     if not text.isdecimal() or int(text) < 3:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of slices: give at least 3")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of slices that can be used: give at least 3")
     return int(text)
 
 
