@@ -24,6 +24,7 @@ from medsam2_core.free_memory import cache_budget, free_bytes
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import open_draft, write_labelmap
+from medsam2_core.model.precision import precision_name
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.report import build_report, report_draft, write_report
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
@@ -72,7 +73,7 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outc
             f"Note: {plan.model.name} has different weights than the run had, so the mask may differ.", file=sys.stderr
         )
     settings = plan.settings
-    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
+    model = m2.load_model(plan.model.source, settings.device, settings.image_size or None, settings.precision)
     slicing = plan.slicing
     orientation = SliceOrientation.upright(slicing.geometry, slicing.axis)
     spacing = orientation.turn_spacing(slicing.geometry.spacing_kji)
@@ -151,9 +152,14 @@ def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _facts(session: m2.VolumeSession, sha256: str) -> dict[str, Any]:
     """What came of the settings; see `RunSettings.of_model`."""
-    config, device = session.model.config, session.model.device.type
-    view = session.field_of_view
-    return {"sha256": sha256, "image_size": config.image_size, "device": device, "field_of_view": view}
+    model = session.model
+    return {
+        "sha256": sha256,
+        "image_size": model.config.image_size,
+        "device": model.device.type,
+        "precision": precision_name(model),
+        "field_of_view": session.field_of_view,
+    }
 
 
 @dataclass(frozen=True)
