@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from medsam2_core.errors import PromptError, WeightsError
 from medsam2_core.image.orientation import SliceOrientation

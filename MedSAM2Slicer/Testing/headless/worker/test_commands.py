@@ -23,7 +23,7 @@ from MedSAM2SlicerLib.worker.commands import (
     workerCommand,
 )
 
-MODULE = Path(__file__).parents[2]
+MODULE = Path(__file__).parents[3]
 ECHO = "import json, os, sys\ndef run():\n    print(json.dumps([__file__, sys.argv[1:], sys.path, dict(os.environ)]))\n"
 
 

@@ -21,7 +21,7 @@ from MedSAM2SlicerLib.setup.installing import Setup, SlicerHost, banner, questio
 from MedSAM2SlicerLib.setup.packages import PACKAGES, Installation, pipLine, versionRange
 from MedSAM2SlicerLib.worker.commands import Finished, Origin, WorkerCommand, runProgram, workerCommand
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 COMPLETE = {"torch": "2.9.1+cu128", "numpy": "2.4.6", "tqdm": "4.67.1"}
 FRESH = Installation("linux", "x86_64", (3, 12), {"torch": None, "numpy": "2.4.6", "tqdm": None})
 OWN = WorkerCommand(Origin.SLICER, ("PythonSlicer", "-c", "", "", "worker"))

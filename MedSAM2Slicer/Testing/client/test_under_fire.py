@@ -252,7 +252,7 @@ time.sleep({forever})
 def babbler(folder: Path, body: str) -> list[str]:
     script = folder / "babbler.py"
     script.write_text(
-        textwrap.dedent(SCRIPT).format(folder=str(Path(__file__).parents[3]), body=body, forever=2 * CEILING),
+        textwrap.dedent(SCRIPT).format(folder=str(Path(__file__).parents[2]), body=body, forever=2 * CEILING),
         encoding="utf-8",
     )
     return [sys.executable, str(script)]
