@@ -17,10 +17,10 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import PLANES
 from medsam2_core.image.window import Window
 
-_GRAYS = 48  # with the colors of outlines they make a palette; more would make the files larger, not clearer
+_GRAYS = 32  # with the colors of outlines they make a palette; more would make the files larger, not clearer
 _COLORS = 128
 _SIDE = 384  # pixels of a plane in the overview
-_SMALL = 112
+_SMALL = 96
 _MARGIN = 0.35  # of the object's size, around it in the small picture
 
 Levels = npt.NDArray[np.uint8]

@@ -52,7 +52,9 @@ def _told(results: Results, case: Case) -> Told:
         shown = {key: noted[key] for key in ("doubt", "objects", "notices", "range", "thumbnail")}
         return {**first, "state": "done", **shown, "seconds": seconds, "rate": rate}
     failure = results.failure(case)
-    return {**first, "state": "open"} if failure is None else {**first, "state": "failed", "failed": failure["failed"]}
+    if failure is None:
+        return {**first, "state": "open", "doubt": 0.0}
+    return {**first, "state": "failed", "failed": failure["failed"]}
 
 
 def _counts(told: Sequence[Told], done: int, failed: int) -> str:

@@ -36,7 +36,7 @@ const near = new IntersectionObserver((entries) => {
 }, { rootMargin: "600px" });
 
 function article(one, place) {
-  const made = element("article");
+  const made = element("article", one.state === "done" ? "" : "short");
   made.id = anchor(place);
   made.dataset.place = place;
   near.observe(made);
@@ -112,19 +112,20 @@ function strip(object, one, parent) {
 // Distributions and agreement
 
 function dots(title, points, parent) {
-  const figure = element("figure", "", undefined, parent), wide = 420, high = 92, left = 8;
+  const figure = element("figure", "", undefined, parent), wide = 360, high = 92, left = 8;
   element("h2", "", title, figure);
   const svg = drawn("svg", { width: wide, height: high, role: "img", "aria-label": title }, figure);
   const values = points.map((point) => point.value).filter((value) => value > 0).map(Math.log10);
   const low = Math.min(...values, Infinity), top = Math.max(...values, -Infinity);
   const span = top - low || 1;
   const x = (value) => left + (value > 0 ? 24 + (Math.log10(value) - low) / span * (wide - 2 * left - 24) : 0);
-  const filled = new Map();
+  const stacks = new Map();
   for (const point of points) {
-    const at = Math.round(x(point.value) / 5), stack = filled.get(at) || 0;
-    filled.set(at, stack + 1);
-    dot(svg, at * 5, high - 22 - Math.min(stack * 4, high - 30), point);
+    const at = Math.round(x(point.value) / 5) * 5;
+    stacks.set(at, [...(stacks.get(at) || []), point]);
   }
+  const step = Math.min(5, (high - 30) / Math.max(...[...stacks.values()].map((stack) => stack.length), 1));
+  for (const [at, stack] of stacks) stack.forEach((point, place) => dot(svg, at, high - 21 - place * step, point));
   if (values.length) {
     const ticks = span === 1 && low === top ? [low] : [low, (low + top) / 2, top];
     for (const tick of ticks) {
@@ -145,7 +146,7 @@ function dot(svg, x, y, point) {
 }
 
 function blandAltman(name, agreed, parent) {
-  const figure = element("figure", "", undefined, parent), wide = 420, high = 160, pad = 34;
+  const figure = element("figure", "", undefined, parent), wide = 360, high = 120, pad = 40;
   element("h2", "", `${name}: difference of volumes`, figure);
   const svg = drawn("svg", { width: wide, height: high, role: "img" }, figure);
   const points = agreed.points;
@@ -164,7 +165,7 @@ function blandAltman(name, agreed, parent) {
   }
   drawn("text", { x: pad, y: high - 6 }, svg, ml(x0));
   drawn("text", { x: wide - 8, y: high - 6, "text-anchor": "end" }, svg, ml(x1));
-  element("figcaption", "", "result minus reference, over their mean; lines: mean and 1.96 standard deviations", figure);
+  element("figcaption", "", "result minus reference over their mean; lines: mean, 1.96 standard deviations", figure);
 }
 
 function agreementTable(parent) {
@@ -188,8 +189,9 @@ function plots() {
   const parent = document.getElementById("plots");
   agreementTable(parent);
   for (const [name, object] of Object.entries(data.objects)) {
-    dots(name, object.points, parent);
-    if (object.agreement && object.agreement.points.length > 1) blandAltman(name, object.agreement, parent);
+    const group = element("div", "plots", undefined, parent);
+    dots(name, object.points, group);
+    if (object.agreement && object.agreement.points.length > 1) blandAltman(name, object.agreement, group);
   }
 }
 
