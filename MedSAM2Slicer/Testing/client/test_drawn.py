@@ -133,3 +133,36 @@ def test_with_a_real_worker_killed_between_a_propagation_and_its_correction(make
         client.pump(0.05)
     done = client.propagate("s", [corrected], 0, 7, direction="forward").wait()
     assert [one.slice_index for one in done.objects[0].slices] == list(range(12))
+
+
+OTHER = np.roll(MASK, 2, axis=1)
+
+
+def asked_again(drawn: Drawn) -> np.ndarray:
+    """What a new worker is told slice 4 showed before a correction there."""
+    objects = [item(BOX_ON_2, CORRECTION_ON_4)]
+    drawn.noteRequest(objects)
+    mask = drawn.restored(objects, run=2)[0].prompts[0]
+    assert isinstance(mask, MaskPrompt)
+    return mask.mask
+
+
+def test_what_was_tried_out_and_canceled_was_never_drawn(drawn: Drawn) -> None:
+    drawn.tryOut()
+    drawn.noteStep(step(4, OTHER), run=1)
+    canceled = result(2, 3, 4, cancelled=True)
+    assert drawn.completed(canceled, Reach(0, 6, "both"), run=1) == canceled
+    np.testing.assert_array_equal(asked_again(drawn), MASK)
+
+
+def test_what_was_tried_out_to_its_end_counts(drawn: Drawn) -> None:
+    drawn.tryOut()
+    drawn.noteStep(step(4, OTHER), run=1)
+    drawn.completed(result(2, 3, 4, 5), Reach(0, 6, "both"), run=1)
+    np.testing.assert_array_equal(asked_again(drawn), OTHER)
+
+
+def test_what_was_tried_out_with_a_worker_that_was_lost_was_never_drawn(drawn: Drawn) -> None:
+    drawn.tryOut()
+    drawn.noteStep(step(4, OTHER), run=1)
+    np.testing.assert_array_equal(asked_again(drawn), MASK)

@@ -12,6 +12,7 @@ from medsam2_core.job.sentences import EXPECTED, sentence_of
 from medsam2_core.notices import told
 
 REFUSED = 2
+INCOMPLETE = 3  # done, but for inputs that could not be read
 INTERRUPTED = 130  # what a shell calls a program that Ctrl+C ended
 
 

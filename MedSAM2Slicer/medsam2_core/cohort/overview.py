@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.arrays import Array
-from medsam2_core.cohort import png
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import PLANES
 from medsam2_core.image.window import Window
+from medsam2_core.io.png import palette_png
 
 _GRAYS = 32  # with the colors of outlines they make a palette; more would make the files larger, not clearer
 _COLORS = 128
@@ -42,13 +42,13 @@ class Drawing:
         planes = [self._plane(plane, center, _SIDE) for plane in reversed(PLANES)]
         height = max(len(plane) for plane in planes)
         padded = [np.pad(plane, ((0, height - len(plane)), (0, 2))) for plane in planes]
-        return png.encode(np.hstack(padded), self._palette())
+        return palette_png(np.hstack(padded), self._palette())
 
     def thumbnail(self, axis: int) -> bytes:
         """A small PNG file of the slice along `axis` on which most was found, near the objects."""
         areas = (self.labelmap > 0).sum(axis=tuple(other for other in range(3) if other != axis))
         index = int(areas.argmax()) if areas.any() else self.labelmap.shape[axis] // 2
-        return png.encode(self._slice(axis, index, _SMALL, close=True), self._palette())
+        return palette_png(self._slice(axis, index, _SMALL, close=True), self._palette())
 
     def _center(self) -> list[int]:
         """The voxel (k, j, i) of the middle of what was found, else of the volume."""

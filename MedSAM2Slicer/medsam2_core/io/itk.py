@@ -1,4 +1,4 @@
-"""Image files of every format SimpleITK knows: the only place that uses it, and only to read.
+"""Image files of every format SimpleITK knows: the only place that uses it, to read, and for small pictures in pages.
 
 Images are numpy arrays here; what ITK gets wrong is put right (the locale) or refused before it is asked.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import locale
 import os
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,13 @@ class Image:
     """A scalar or multi-component image as its file holds it.
 
     `array` is (k, j, i), with components, if there are several, as a fourth axis; `grid` is None for an image of other
-    than three dimensions, whose `size` tells it all the same.
+    than three dimensions, whose `size` and `spacing` (i first) tell it all the same.
     """
 
     array: Array
     grid: Geometry | None
     size: tuple[int, ...]
+    spacing: tuple[float, ...]
     components: int
     voxel_type: str
     metadata: Mapping[str, str]
@@ -55,6 +57,7 @@ def read_image(path: Path) -> Image:
             sitk.GetArrayFromImage(image),
             _grid(image) if image.GetDimension() == 3 else None,
             image.GetSize(),
+            image.GetSpacing(),
             image.GetNumberOfComponentsPerPixel(),
             image.GetPixelIDTypeAsString(),
             dict(_metadata(image)),
@@ -77,9 +80,24 @@ def read_grid(path: Path) -> Geometry:
 
 
 def decompress(path: Path) -> Array:
-    """The pixels (frame, row, column) of a DICOM file that says nothing of their meaning. Raises VolumeError."""
+    """The pixels (frame, row, column), of colors with a fourth axis, of a DICOM file. Raises VolumeError."""
     with _refusing(), _guarded():
         return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def stacked(paths: Sequence[Path]) -> Array:
+    """The pixels (file, row, column), of colors with a fourth axis, of images of one size. Raises VolumeError."""
+    with _refusing(), _guarded():
+        return sitk.GetArrayFromImage(sitk.ReadImage([str(path) for path in paths]))
+
+
+def jpeg_bytes(image: Array, quality: int = 80) -> bytes:
+    """An image (rows, columns) or (rows, columns, 3) of uint8 as the bytes of a JPEG file."""
+    with _guarded(), tempfile.TemporaryDirectory(prefix="medsam2-") as folder:
+        path = Path(folder) / "image.jpg"
+        picture = sitk.GetImageFromArray(image, isVector=image.ndim == 3)
+        sitk.WriteImage(picture, str(path), useCompression=True, compressionLevel=quality)
+        return path.read_bytes()
 
 
 def _opened(path: Path) -> sitk.ImageFileReader:

@@ -239,10 +239,10 @@ def _run(
 
 
 def _progress_bar(total: int, quiet: bool) -> tqdm[NoReturn]:
-    return tqdm(total=total, unit=" slices", bar_format=_BAR, file=_Unfailing(sys.stderr), disable=quiet)
+    return tqdm(total=total, unit=" slices", bar_format=_BAR, file=Unfailing(sys.stderr), disable=quiet)
 
 
-class _Unfailing:
+class Unfailing:
     """A stream whose troubles, such as a full disk or a reader that left, end no run."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -126,7 +126,7 @@ def test_a_run_of_one_segment_sends_the_others_along_and_leaves_them_alone(done:
 def test_the_settings_of_a_run_go_with_it(done: ControllerBench) -> None:
     done.controller.setOptions(RunOptions(direction="forward"))
     finish(done.propagate(0))
-    assert done.client.settings == {**usual("run"), "direction": "forward"}
+    assert done.client.settings == {**usual("run"), "direction": "forward", "tentative": False}
 
 
 def test_a_redraw_writes_slices_anew_but_no_kept_ones(done: ControllerBench) -> None:
