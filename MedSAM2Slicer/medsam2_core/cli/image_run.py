@@ -80,9 +80,9 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
             write_labelmap(plan.output / "masks.seg.nrrd", stack, _grid(plan), plan.segments)
     listed = [entries[index] for index in sorted(entries)]
     about = f"Model {plan.model.name}, order {options.order}, {model.device.type}."
-    _write_text(plan.output / "results.csv", results_csv(listed, plan.segments))
-    _write_text(plan.output / "prompts.json", prompts_json([one.prompt for one in plan.prompts]))
-    _write_text(plan.output / "index.html", contact_sheet(listed, plan.segments, plan.skipped, about))
+    write_text(plan.output / "results.csv", results_csv(listed, plan.segments))
+    write_text(plan.output / "prompts.json", prompts_json([one.prompt for one in plan.prompts]))
+    write_text(plan.output / "index.html", contact_sheet(listed, plan.segments, plan.skipped, about))
     lines = [*_summary(listed), f"{seconds:.1f} s, {len(listed) / max(seconds, 1e-9):.1f} images/s. {about}"]
     return SetOutcome(lines, len(listed), stop.cancelled)
 
@@ -140,7 +140,8 @@ def _grid(plan: SetPlan) -> Geometry:
     return Geometry((len(plan.places), rows, columns), (x, y, 1.0), (0.0, 0.0, 0.0), _IDENTITY)
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all. Raises VolumeError."""
     with Draft(path) as draft:
         try:
             draft.file.write(text.encode("utf-8"))
