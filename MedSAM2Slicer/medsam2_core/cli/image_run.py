@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import medsam2_core as m2
 from medsam2_core.cli.execute import Unfailing
 from medsam2_core.cli.image_plan import SetPlan, SetPrompt
 from medsam2_core.cli.image_prompts import prompts_json
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.text import write_text
 from medsam2_core.free_memory import cache_budget
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image_set import ImageSetSession
@@ -138,16 +137,6 @@ def _grid(plan: SetPlan) -> Geometry:
     rows, columns = plan.facts[0].shape
     y, x = plan.facts[0].spacing or (1.0, 1.0)
     return Geometry((len(plan.places), rows, columns), (x, y, 1.0), (0.0, 0.0, 0.0), _IDENTITY)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all. Raises VolumeError."""
-    with Draft(path) as draft:
-        try:
-            draft.file.write(text.encode("utf-8"))
-            draft.keep()
-        except OSError as error:
-            raise draft.refusal(error) from error
 
 
 def _summary(entries: Sequence[SetEntry]) -> list[str]:

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 import medsam2_core as m2
 from medsam2_core.cli.execute import Unfailing
-from medsam2_core.cli.image_run import write_text
 from medsam2_core.cli.plan import Plan, make_plan
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.files.text import write_text
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
 from medsam2_core.io import Volume, write_labelmap

@@ -11,6 +11,7 @@ from medsam2_core.cli.place_options import check_range_holds_prompts, place_opti
 from medsam2_core.cli.prompt_options import checked_range, mask_source, parse_prompts, parse_range
 from medsam2_core.cli.setting_options import given_settings
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.files.draft import Draft
 from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, check_output_path, read_volume
@@ -46,6 +47,7 @@ class Plan:
     settings: RunSettings
     output: Path
     report: Path | None
+    sheet: Path | None = None
     earlier: tuple[PlacedRun, ...] = ()
 
     @property
@@ -97,13 +99,25 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
         last=last,
         stop=place_rules(stop_rules(options, saved.stop, volume), slicing.geometry.shape_kji),
     )
-    return Plan(volume, objects, model, expected_sha256, settings, options.output, options.report, tuple(runs[:-1]))
+    return Plan(
+        volume,
+        objects,
+        model,
+        expected_sha256,
+        settings,
+        options.output,
+        options.report,
+        options.sheet,
+        tuple(runs[:-1]),
+    )
 
 
 def _check_paths(options: argparse.Namespace) -> None:
     check_output_path(options.output)
     if options.report is not None:
         check_report_path(options.report)
+    if options.sheet is not None:
+        Draft(options.sheet).discard()
     masks = [value for option, value in options.typed or [] if option == "--mask"]
     region = [] if options.inside is None else [options.inside]
     for source in (options.volume, *(mask_source(text).path for text in (*masks, *region))):
