@@ -96,6 +96,8 @@ class MedSAM2SlicerParameterNode:
     inside: str = Choices.inside
     threshold: float = Choices.threshold
     smoothingMm: float = Choices.smoothingMm
+    largest: str = Choices.largest
+    fillHoles: str = Choices.fillHoles
     rangeOf: str = Choices.rangeOf
 
     if TYPE_CHECKING:  # what the decorator adds

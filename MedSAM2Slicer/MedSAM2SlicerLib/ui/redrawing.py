@@ -1,4 +1,4 @@
-"""Threshold and smoothing: they redraw what was propagated, without running the model."""
+"""Threshold, smoothing, parts and holes: they redraw what was propagated, without running the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAUSE = 250  # ms without a change: a slider that is dragged draws where it res
 
 
 class Redrawing(Part):
-    """Draws with the values of the sliders when they change, and after a propagation that was awaited.
+    """Draws with the values of the controls when they change, and after a propagation that was awaited.
 
     show(*cut): the segment is drawn with these, after undo or when another one was chosen.
     """
@@ -37,7 +37,7 @@ class Redrawing(Part):
         self._later.afterLast()
 
     def awaitRun(self) -> None:
-        """Draw what the propagation that starts now will leave, unless both values are the usual ones."""
+        """Draw what the propagation that starts now will leave, unless all values are the usual ones."""
         self._awaited = shownCut(self.ui)
 
     def redraw(self) -> None:
@@ -46,7 +46,7 @@ class Redrawing(Part):
             self.controller.redraw(*shownCut(self.ui))
 
     def update(self) -> None:
-        """Enable the sliders if there is something to draw, and let them show how it is drawn now."""
+        """Enable the controls if there is something to draw, and let them show how it is drawn now."""
         self._follow()
         whyNot = self.controller.review.whyBusy() or whyNoRun(self.controller) or self.controller.review.whyNotRedraw()
         for name in WIDGETS.keys() & set(DRAWING):

@@ -116,7 +116,14 @@ class ModelSession(ChangesPrompts, Protocol):
         objects: Sequence[int] | None = None,
     ) -> Iterator[SessionStep]: ...
 
-    def redraw(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Iterator[SessionStep]: ...
+    def redraw(
+        self,
+        object_id: int,
+        threshold: float = 0.5,
+        smoothing_mm: float = 0.0,
+        largest: str = "off",
+        fill_holes: str = "off",
+    ) -> Iterator[SessionStep]: ...
 
     def results(self, object_id: int) -> Mapping[int, SliceFacts]: ...
 
