@@ -22,6 +22,8 @@ from MedSAM2SlicerLib.work.workplace import Workplace
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.conversation import Conversation
 
+_IMAGE_SIZE = 512
+
 
 class Runner:
     """Asks the worker and draws what it answers into the segments of a workplace; errors are told by signals."""
@@ -44,6 +46,11 @@ class Runner:
     def waits(self) -> bool:
         """Whether an answer of the worker is still to come."""
         return self._talk.waits
+
+    @property
+    def imageSize(self) -> int:
+        """Side of the model's input in pixels; before the model was opened, of most models."""
+        return int((self._client.modelFacts or {}).get("image_size") or _IMAGE_SIZE)
 
     def whyBusy(self) -> str:
         """Return why to wait while a propagation runs, nothing if none does."""

@@ -59,7 +59,14 @@ class EffectFace(VTKObservationMixin):
         source, self._prompts = EditorSource(self.ui, self.controller), GestureControls(self.ui, self.controller)
         choices = effectchoices.read(scriptedEffect)
         self.panel = Panel(self.ui, self.controller, services, source, self._prompts, choices)
-        self.gestures = SliceGestures(scriptedEffect, self._prompts.addPoint, self._prompts.addBox, self._mayDraw)
+        self.gestures = SliceGestures(
+            scriptedEffect,
+            self._prompts.addPoint,
+            self._prompts.addBox,
+            self._mayDraw,
+            self._prompts.addStroke,
+            self._prompts.isDrawing,
+        )
         keys = {key: action for key, action in self.panel.actions().items() if key != "Esc"}  # see EscapeKey
         self._shortcuts = Shortcuts(self.uiWidget, keys)
         self._escape = EscapeKey(self._stop)

@@ -106,6 +106,7 @@ class Panel:
             "x": lambda: self.place("exclude"),
             "d": lambda: self.place("box"),
             "m": lambda: self.place("line"),
+            "s": lambda: self.place("scribble"),
             "p": self.run.propagate,
             "Return": self.run.propagate,
             "Enter": self.run.propagate,  # of the number pad

@@ -50,6 +50,7 @@ class PromptControls(Part):
             "box": _("Click two opposite corners of a box around the object."),
             "line": _("Click both ends of the object's longest diameter."),
             "curve": _("Click around the object on one slice; the right button ends."),
+            "scribble": _("Click along the object's inside; the right button ends."),
         }
         return hints.get(self.placer.kind) or self.firstHint()
 
