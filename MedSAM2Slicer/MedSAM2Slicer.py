@@ -147,6 +147,7 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = Panel(self.ui, controller, services, source, prompts)
         self.panel.changed.connect(self._onPanelChanged)
         self.shortcuts = Shortcuts(self.uiWidget, self.panel.actions())
+        self.panel.prompts.placed.connect(self.shortcuts.claim)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:

@@ -68,14 +68,15 @@ class CleanSlices:
         """See `FinalSlices`."""
         return self.final.part
 
-    def masks(self) -> Iterator[tuple[int, Mask]]:
-        """Slice index and mask (rows, columns), in order."""
+    def masks(self, first: int | None = None) -> Iterator[tuple[int, Mask]]:
+        """Slice index and mask (rows, columns), in order but for the slice `first`."""
         if self.cleaning.is_plain:
-            yield from self.final.masks(self.cut)
+            yield from self.final.masks(self.cut, first)
             return
-        for index, part in self._parts().items():
+        parts = self._parts()
+        for index in sorted(parts, key=lambda index: (index != first, index)):
             mask = np.zeros(self.final.shape, dtype=bool)
-            mask[self.part.window] = part
+            mask[self.part.window] = parts[index]
             yield index, self.final.given.get(index, mask)
 
     def logits(self) -> Iterator[tuple[int, Tensor]]:

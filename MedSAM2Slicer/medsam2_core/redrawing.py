@@ -48,19 +48,22 @@ class FinalSlices:
         self.part = Region.around_all([*regions, *(_around(mask) for mask in given.values() if mask.any())], *shape)
         self._answers, self.given, self.shape, self._deviation = answers, given, shape, deviation
 
-    def logits(self) -> Iterator[tuple[int, Tensor]]:
-        """Slice index and logits (rows and columns of `part`), in order; only the slices within reach are held."""
+    def logits(self, first: int | None = None) -> Iterator[tuple[int, Tensor]]:
+        """Slice index and logits (rows and columns of `part`), in order; only the slices within reach are held.
+
+        The slice `first`, such as the one that somebody looks at, comes before the others.
+        """
         reach = math.ceil(_REACH * self._deviation)
         near: dict[int, Tensor] = {}
         known = self._answers.keys() | self.given.keys()
-        for index in sorted(known):
+        for index in sorted(known, key=lambda index: (index != first, index)):
             others = [other for other in range(index - reach, index + reach + 1) if other in known]
             near = {other: near[other] if other in near else self._own(other) for other in others}
             yield index, near[index] if index in self.given else self._mean(index, near)
 
-    def masks(self, cut: float) -> Iterator[tuple[int, Mask]]:
-        """Slice index and mask (rows, columns) of the logits above `cut`, in order."""
-        for index, logits in self.logits():
+    def masks(self, cut: float, first: int | None = None) -> Iterator[tuple[int, Mask]]:
+        """Slice index and mask (rows, columns) of the logits above `cut`, in the order of `logits`."""
+        for index, logits in self.logits(first):
             mask = np.zeros(self.shape, dtype=bool)
             mask[self.part.window] = (logits > cut).cpu().numpy()
             yield index, mask

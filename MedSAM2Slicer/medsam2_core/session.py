@@ -85,8 +85,11 @@ class VolumeSession(Session):
         smoothing_mm: float = 0.0,
         largest: str = "off",
         fill_holes: str = "off",
+        near: int | None = None,
     ) -> Iterator[PropagationStep]:
-        """Draw what a propagation left of an object again from the kept logits, in order, without running the model.
+        """Draw what a propagation left of an object again from the kept logits, without running the model.
+
+        Slices come in order, but for the one that somebody looks at (`near`), which is the first.
 
         Pixels at least as probable as `threshold` (0.001 to 0.999) are the object's; `smoothing_mm` is the standard
         deviation of a Gaussian across slices; `largest` and `fill_holes` are as in `Cleaning`. Slices with a mask as
@@ -97,7 +100,7 @@ class VolumeSession(Session):
         if not known.stops:
             raise PromptError(f"Propagate again first: nothing of object {object_id} is kept to redraw.")
         drawn = self._final(known, threshold, smoothing_mm, Cleaning(largest, fill_holes))
-        return self._redrawn(object_id, drawn.masks())
+        return self._redrawn(object_id, drawn.masks(near))
 
     def labelmap(
         self, threshold: float = 0.5, smoothing_mm: float = 0.0, largest: str = "off", fill_holes: str = "off"

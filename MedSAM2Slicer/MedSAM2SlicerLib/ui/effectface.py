@@ -125,6 +125,7 @@ class EffectFace(VTKObservationMixin):
     def _mayDraw(self) -> bool:
         """Whether a gesture may begin: prompts can be used, and the segment is seen, or the person wants it so."""
         # A dialog that asked has also swallowed the release of the button.
+        self._shortcuts.claim()
         if not self._prompts.mayPrompt():
             return False
         return bool(self._effect.confirmCurrentSegmentVisible() == self._effect.ConfirmedWithoutDialog)

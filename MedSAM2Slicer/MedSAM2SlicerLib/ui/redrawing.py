@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from MedSAM2SlicerLib.scene.slicestates import PLAIN
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.ui import views
 from MedSAM2SlicerLib.ui.choices import DRAWING, WIDGETS
 from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.optioncontrols import shownCut
@@ -43,7 +44,7 @@ class Redrawing(Part):
     def redraw(self) -> None:
         """Draw what was propagated with these values; nothing happens if nothing was."""
         if self.ui.thresholdSlider.enabled:
-            self.controller.redraw(*shownCut(self.ui))
+            self.controller.redraw(*shownCut(self.ui), near=views.shownSlice(self.controller))
 
     def update(self) -> None:
         """Enable the controls if there is something to draw, and let them show how it is drawn now."""
@@ -61,7 +62,7 @@ class Redrawing(Part):
         # Only once a propagation: redrawing may itself end with this signal.
         awaited, self._awaited = self._awaited, None
         if awaited not in (None, PLAIN):
-            self.controller.redrawRun(*awaited)
+            self.controller.redrawRun(*awaited, near=views.shownSlice(self.controller))
 
     def _follow(self) -> None:
         drawn = self.controller.segmentId, self.controller.review.cut()

@@ -133,8 +133,9 @@ def test_the_settings_of_a_run_go_with_it(done: ControllerBench) -> None:
 def test_a_redraw_writes_slices_anew_but_no_kept_ones(done: ControllerBench) -> None:
     done.controller.lock(2)
     before, undone = done.mask(), done.states()
-    done.controller.redraw(0.3, 2.0)
+    done.controller.redraw(0.3, 2.0, near=4)
     assert done.client.cut == wholeCut(0.3, 2.0)
+    assert done.client.near == 4
     done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
     assert not done.controller.busy
     np.testing.assert_array_equal(done.mask()[2], before[2])
