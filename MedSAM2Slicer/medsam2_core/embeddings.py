@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Region
@@ -51,8 +52,8 @@ class EmbeddingCache:
 
     def _encode(self, views: Sequence[View]) -> None:
         size = self._model.config.image_size
-        images = torch.stack([region.cut(self._stack.image(index), size) for index, region in views])
-        features = self._model.encode(images[:, None].to(self._model.device))
+        images = [region.cut(self._stack.image(index), size) for index, region in views]
+        features = self._model.encode(_batch(images).to(self._model.device))
         self.encoded += len(views)
         for row, view in enumerate(views):
             # Copies, since a row of the batch would keep the whole batch alive.
@@ -63,6 +64,12 @@ class EmbeddingCache:
         while self._bytes > self._max_bytes and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= _size(dropped)
+
+
+def _batch(images: Sequence[Tensor]) -> Tensor:
+    """Images (rows, columns), or in color (3, rows, columns), as one batch (B, 1 or 3, rows, columns)."""
+    channels = max(image.ndim for image in images) * 2 - 3  # 1 of gray ones, 3 as soon as one is in color
+    return torch.stack([image.expand(channels, *image.shape[-2:]) for image in images])
 
 
 def _size(features: ImageFeatures) -> int:

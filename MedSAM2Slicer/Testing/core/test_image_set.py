@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import medsam2_core as m2
+from medsam2_core.image.pixels import ImageFacts
 
 WINDOW = m2.Window(0, 200, "test")
 
@@ -38,11 +39,14 @@ def discs() -> tuple[list[np.ndarray], list[np.ndarray]]:
     return list(images), list(truths)
 
 
+@pytest.mark.parametrize("order", ["free", "arrival"])
 @pytest.mark.parametrize("memory", ["self-sorting", "recency"])
 @pytest.mark.parametrize("prompted", [0, 2])
-def test_one_prompt_finds_the_object_in_every_image(fakes: ModuleType, discs: Any, memory: str, prompted: int) -> None:
+def test_one_prompt_finds_the_object_in_every_image(
+    fakes: ModuleType, discs: Any, memory: str, prompted: int, order: str
+) -> None:
     images, truths = discs
-    session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW, memory=memory)
+    session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW, memory=memory, order=order, seed=1)
     session.add_mask(3, prompted, truths[prompted])
     found = session.segment()
     assert [list(answers) for answers in found] == [[3]] * 5
@@ -60,16 +64,102 @@ def test_confidence_does_not_fade_where_images_have_no_distance(fakes: ModuleTyp
     assert {round(result.confidence, 6) for result in session.results(1).values()} == {0.9}
 
 
-def test_the_most_alike_come_first(fakes: ModuleType) -> None:
-    base = np.random.default_rng(0).integers(0, 200, (64, 64)).astype(np.float32)
-    other = np.random.default_rng(1).integers(0, 200, (64, 64)).astype(np.float32)
-    shares = [0.5, 0.0, 0.9, 0.2, 0.7]  # of the other image mixed in
-    images = [(1 - share) * base + share * other for share in shares]
+@pytest.fixture(scope="module")
+def noise() -> list[np.ndarray]:
+    """Seven images of two sizes, one of them in color and one there twice."""
+    rng = np.random.default_rng(5)
+    gray = [rng.normal(100, 40, (48, 64)).cumsum(axis=1) for _ in range(4)]
+    color = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    return [*gray, color, gray[1].copy(), rng.normal(0, 1, (30, 70))]
+
+
+@pytest.mark.parametrize("view", ["zoom", "whole"])
+def test_no_answer_depends_on_the_order_of_the_list(tiny: Any, noise: list[np.ndarray], view: str) -> None:
+    model = tiny if view == "zoom" else _with_config(tiny, field_of_view="whole", dense_prompts=False)
+
+    def segment(order: list[int]) -> list[bytes]:
+        session = m2.ImageSetSession(model, [noise[place] for place in order])
+        session.add_box(1, order.index(2), (10, 10, 40, 30))
+        session.add_points(2, order.index(0), [(50, 20)], [1])
+        session.add_mask(2, order.index(4), np.zeros((40, 40), bool))
+        answers = session.segment()
+        logits = [answers[order.index(place)] for place in range(len(noise))]
+        return [one[number].logits.tobytes() + bytes(str(one[number]), "utf-8") for one in logits for number in (1, 2)]
+
+    expected = segment(list(range(len(noise))))
+    assert len(set(expected)) > 8  # the images are told apart
+    assert expected[2:4] == expected[10:12]  # the image that is there twice
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        assert segment([int(place) for place in rng.permutation(len(noise))]) == expected
+
+
+def _with_config(model: Any, **changes: Any) -> Any:
+    other = m2.build_model("starter", image_size=64)
+    other.load_state_dict(model.state_dict())
+    other.config = replace(other.config, **changes)
+    return other
+
+
+def test_the_paper_s_order_is_that_of_the_list_and_its_draws_are_seeded(tiny: Any, noise: list[np.ndarray]) -> None:
+    def segment(order: list[int], seed: int) -> list[bytes]:
+        session = m2.ImageSetSession(tiny, [noise[place] for place in order], order="arrival", seed=seed)
+        session.add_box(1, order.index(2), (10, 10, 40, 30))
+        visited = [step.slice_index for step in session.steps()]
+        assert visited == [order.index(2), *(place for place in range(7) if order[place] != 2)]
+        return [session.predict_slice(order.index(place))[1].logits.tobytes() for place in range(7)]
+
+    in_order, turned = list(range(7)), list(range(7))[::-1]
+    assert segment(in_order, 1) == segment(in_order, 1)
+    assert segment(in_order, 1) != segment(in_order, 2)
+    assert segment(in_order, 1) != segment(turned, 1)
+
+
+def test_an_equal_image_shares_the_answer_of_a_prompted_one_in_its_own_size(fakes: ModuleType, discs: Any) -> None:
+    images, truths = discs
+    facts = [ImageFacts.of(one, WINDOW, spacing) for one, spacing in ((images[0], None), (images[0], (2.0, 3.0)))]
+    session = m2.ImageSetSession(fakes.FakeModel(), [images[0], images[0]], facts=facts)
+    session.add_mask(1, 0, truths[0])
+    first, second = (answers[1] for answers in session.segment())
+    assert np.array_equal(first.mask, second.mask)
+    areas = [session.results(1)[index].area_mm2 for index in (0, 1)]
+    assert areas[1] == pytest.approx(6 * areas[0])
+
+
+def test_an_object_that_is_said_to_be_absent_is(fakes: ModuleType, discs: Any) -> None:
+    images, truths = discs
     session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW)
-    session.add_points(1, 1, [(30, 30)], [1])
+    session.add_mask(1, 0, truths[0])
+    session.add_mask(1, 1, np.zeros_like(truths[1]))
+    found = session.segment()
+    assert not found[1][1].mask.any()
+    assert fakes.dice(found[2][1].mask, truths[2]) > 0.85
+    assert session.certainty(1) == {1: 1.0}
+
+
+def test_the_most_doubtful_image_comes_first(fakes: ModuleType, discs: Any) -> None:
+    images, _ = discs
+    session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW)
+    assert session.most_doubtful() == []
+    session.add_box(1, 0, (10, 20, 30, 40))
     session.segment()
-    visited = list(session._objects[1].tracked)
-    assert visited == [3, 0, 4, 2]
+    sure = [session.certainty(index)[1] for index in range(5)]
+    assert sure[1] == pytest.approx(0.9 / (1 + np.exp(-5)))
+    assert sure[3] == pytest.approx(1 / (1 + np.exp(-5)))  # sure that it is not there
+    assert session.most_doubtful()[-1] == 3
+    session.add_mask(1, 1, np.ones(images[1].shape, bool))
+    session.segment()
+    assert session.most_doubtful()[-1] == 1
+
+
+def test_of_masks_that_overlap_the_likelier_one_is_the_label(fakes: ModuleType, discs: Any) -> None:
+    images, truths = discs
+    session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW)
+    session.add_mask(1, 0, truths[0])
+    session.add_mask(300, 0, ~truths[0])
+    session.segment()
+    assert np.array_equal(session.labels(0), np.where(truths[0], 1, 300))
+    assert session.labels(0).dtype == np.uint16
 
 
 def test_several_objects_and_prompts(fakes: ModuleType, discs: Any) -> None:
@@ -98,13 +188,25 @@ def test_a_real_model_takes_images_of_any_size(discs: Any) -> None:
     assert all(np.isfinite(answers[1].logits).all() for answers in found)
 
 
-def test_cancelling_keeps_the_images_done(fakes: ModuleType, discs: Any) -> None:
+@pytest.mark.parametrize("order", ["free", "arrival"])
+@pytest.mark.parametrize("after", [1, 3, 8])
+def test_cancelling_keeps_the_images_done(fakes: ModuleType, discs: Any, order: str, after: int) -> None:
     images, truths = discs
-    session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW)
+    session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW, order=order)
     session.add_mask(1, 0, truths[0])
     token = m2.CancelToken()
-    token.cancel()
-    assert [list(answers) for answers in session.segment(cancel=token)] == [[1], [], [], [], []]
+    seen: list[tuple[int, int]] = []
+
+    def progress(done: int, planned: int) -> None:
+        seen.append((done, planned))
+        if done == after:
+            token.cancel()
+
+    given = [step.slice_index for step in session.steps(token, progress)]
+    kept = [bool(session.predict_slice(index)) for index in range(5)]
+    assert sorted(set(given)) == [index for index in range(5) if kept[index]]
+    assert sum(kept) == min(after, 5) if order == "free" else sum(kept) == min(after + 1, 5)
+    assert {planned for _, planned in seen} == {10 if order == "free" else 4}
 
 
 def test_refusals(fakes: ModuleType, discs: Any) -> None:
@@ -115,5 +217,7 @@ def test_refusals(fakes: ModuleType, discs: Any) -> None:
         session.add_points(1, 1, [(20, 50)], [1])  # inside the first image, outside this one
     with pytest.raises(m2.VolumeError, match="set is empty"):
         m2.ImageSetSession(fakes.FakeModel(), [])
-    with pytest.raises(m2.VolumeError, match=r"Image 1 has shape \(4, 4, 3\)"):
+    with pytest.raises(m2.PromptError, match="Order 'random' is unknown: choose free or arrival"):
+        m2.ImageSetSession(fakes.FakeModel(), discs[0], order="random")
+    with pytest.raises(m2.VolumeError, match=r"Image 1: It has shape \(4, 4, 3\)"):
         m2.ImageSetSession(fakes.FakeModel(), [np.zeros((4, 4)), np.zeros((4, 4, 3))])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,11 +14,11 @@ import torch
 from torch import Tensor
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.window import Window
+from medsam2_core.image.window import AS_GIVEN, Window
 
 
 class PixelStack(Protocol):
-    """Slices by index; one channel, uint8 until the model sees them. `ordered` says that neighbors are alike."""
+    """Slices by index, gray or in color, uint8 until the model sees them. `ordered` says that neighbors are alike."""
 
     ordered: bool
 
@@ -29,13 +32,14 @@ class PixelStack(Protocol):
         """Row and column spacing in mm."""
 
     def image(self, index: int) -> Tensor:
-        """Return a slice (rows, columns), float32 in [0, 1]."""
+        """Return a slice (rows, columns), or in color (3, rows, columns), float32 in [0, 1]."""
 
 
 class VolumeStack:
     """The slices of a volume (k, j, i) along array axis 0, 1 or 2; rows and columns are the other two in order.
 
-    A uint8 volume in the window 0 to 255 is what the model sees already: it is used in place, without a copy.
+    A fourth axis of length 3 holds red, green and blue as uint8, which no window applies to. A uint8 volume in the
+    window 0 to 255 is what the model sees already: it is used in place, without a copy.
     """
 
     ordered = True
@@ -43,51 +47,133 @@ class VolumeStack:
     def __init__(
         self, volume: npt.NDArray[Any], spacing_kji: tuple[float, float, float], axis: int, window: Window
     ) -> None:
-        if volume.ndim != 3 or 0 in volume.shape:
+        in_color = is_color(volume, 4)
+        if (volume.ndim != 3 and not in_color) or 0 in volume.shape:
             raise VolumeError(f"A volume of shape {volume.shape} cannot be segmented: give one with three dimensions.")
         if axis not in (0, 1, 2):
             raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
         row_axis, column_axis = (a for a in range(3) if a != axis)
-        grey = volume if volume.dtype == np.uint8 and window.keeps_uint8 else window.to_uint8(volume)
-        self._grey = np.moveaxis(grey, axis, 0)
+        seen = in_color or (volume.dtype == np.uint8 and window.keeps_uint8)
+        self._pixels = np.moveaxis(volume if seen else window.to_uint8(volume), axis, 0)
         self._spacing = (float(spacing_kji[row_axis]), float(spacing_kji[column_axis]))
 
     def __len__(self) -> int:
-        return len(self._grey)
+        return len(self._pixels)
 
     def shape(self, index: int) -> tuple[int, int]:
-        return self._grey.shape[1], self._grey.shape[2]
+        return self._pixels.shape[1], self._pixels.shape[2]
 
     def spacing(self, index: int) -> tuple[float, float]:
         return self._spacing
 
     def image(self, index: int) -> Tensor:
-        # A copy, since torch takes no negative strides, and numpy calls those of length 1 contiguous.
-        return torch.from_numpy(self._grey[index].copy()).float() / 255
+        return _as_seen(self._pixels[index])
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of an image without its pixels.
+
+    `key` is the same for images whose pixels the model sees as the same, and for no others. `spacing` is mm between
+    rows and between columns; None counts as 1 mm.
+    """
+
+    shape: tuple[int, int]
+    window: Window
+    key: str
+    spacing: tuple[float, float] | None = None
+
+    @staticmethod
+    def of(
+        image: npt.NDArray[Any], window: Window | None = None, spacing: tuple[float, float] | None = None
+    ) -> ImageFacts:
+        """Look at an image (rows, columns), or (rows, columns, 3) as uint8 RGB, in a window or else its own.
+
+        Raises VolumeError for an array of another shape, or without a finite value.
+        """
+        if not (image.ndim == 2 or is_color(image, 3)) or 0 in image.shape:
+            raise VolumeError(f"It has shape {image.shape}: give images (rows, columns), or RGB (rows, columns, 3).")
+        chosen = AS_GIVEN if image.ndim == 3 else window or Window.auto(image)
+        pixels = _windowed(image, chosen)
+        digest = hashlib.sha256(repr(pixels.shape).encode())
+        digest.update(np.ascontiguousarray(pixels).data)
+        return ImageFacts((image.shape[0], image.shape[1]), chosen, digest.hexdigest(), spacing)
+
+
+class Images(Protocol):
+    """Images by index: a list of them, or what reads them from files."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[Any]:
+        """The pixels of one."""
 
 
 class ImageStack:
-    """Unrelated images (rows, columns), each with a window of its own. Pixels count as 1 mm."""
+    """Unrelated images, gray or in color, each with a window and a spacing of its own.
+
+    `images` may read its items from files: at most `max_bytes` of pixels are kept, the others are taken from there
+    again. Raises VolumeError for an array that is no image.
+    """
 
     ordered = False
 
-    def __init__(self, images: Sequence[npt.NDArray[Any]], window: Window | None) -> None:
-        if not images:
+    def __init__(
+        self,
+        images: Images,
+        window: Window | None = None,
+        facts: Sequence[ImageFacts] | None = None,
+        max_bytes: int = 1 << 28,
+    ) -> None:
+        if not len(images):
             raise VolumeError("The image set is empty: give at least two images.")
-        for number, image in enumerate(images):
-            if image.ndim != 2 or 0 in image.shape:
-                raise VolumeError(f"Image {number} has shape {image.shape}: give gray images (rows, columns).")
-        self._grey = [(window or Window.auto(image)).to_uint8(image) for image in images]
+        self._images, self._max_bytes = images, max_bytes
+        self.facts = tuple(_look_at(images, window) if facts is None else facts)
+        self._kept: OrderedDict[int, npt.NDArray[np.uint8]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._grey)
+        return len(self.facts)
 
     def shape(self, index: int) -> tuple[int, int]:
-        rows, columns = self._grey[index].shape
-        return rows, columns
+        return self.facts[index].shape
 
     def spacing(self, index: int) -> tuple[float, float]:
-        return 1.0, 1.0
+        return self.facts[index].spacing or (1.0, 1.0)
 
     def image(self, index: int) -> Tensor:
-        return torch.from_numpy(self._grey[index]).float() / 255
+        return _as_seen(self.pixels(index))
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """What the model sees of an image, (rows, columns) or (rows, columns, 3)."""
+        if index not in self._kept:
+            self._kept[index] = _windowed(self._images[index], self.facts[index].window)
+        self._kept.move_to_end(index)
+        while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > self._max_bytes:
+            self._kept.popitem(last=False)
+        return self._kept[index]
+
+
+def is_color(pixels: npt.NDArray[Any], dimensions: int) -> bool:
+    """Whether an array's last axis, of as many, holds red, green and blue."""
+    return pixels.ndim == dimensions and pixels.shape[-1] == 3 and pixels.dtype == np.uint8
+
+
+def _look_at(images: Images, window: Window | None) -> Iterator[ImageFacts]:
+    number = 0
+    try:
+        for number in range(len(images)):
+            yield ImageFacts.of(images[number], window)
+    except VolumeError as error:
+        raise VolumeError(f"Image {number}: {error}") from error
+
+
+def _windowed(image: npt.NDArray[Any], window: Window) -> npt.NDArray[np.uint8]:
+    return image if image.ndim == 3 else window.to_uint8(image)
+
+
+def _as_seen(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """Pixels (rows, columns) as they are, (rows, columns, 3) with the colors first; float32 in [0, 1]."""
+    # A copy, since torch takes no negative strides, and numpy calls those of length 1 contiguous.
+    image = torch.from_numpy(pixels.copy()).float() / 255
+    return image if image.ndim == 2 else image.permute(2, 0, 1)

@@ -62,11 +62,13 @@ class Region:
         return (points - offset) * image_size / extent
 
     def cut(self, image: Tensor, size: int) -> Tensor:
-        """Show (rows, columns) as (size, size), smoothed where it shrinks."""
-        rows, columns = image.shape
+        """Show (..., rows, columns) as (..., size, size), smoothed where it shrinks."""
+        rows, columns = image.shape[-2:]
         right, bottom = self.x0 + self.width - columns, self.y0 + self.height - rows
         cut = F.pad(image, (-self.x0, right, -self.y0, bottom))
-        return F.interpolate(cut[None, None], (size, size), mode="bilinear", antialias=True)[0, 0]
+        flat = cut.reshape(1, -1, self.height, self.width)
+        shown = F.interpolate(flat, (size, size), mode="bilinear", antialias=True)
+        return shown.reshape(*image.shape[:-2], size, size)
 
     def paste(self, logits: Tensor, rows: int, columns: int) -> Tensor:
         """Spread the model's mask logits (h, w) over the slice (rows, columns); unseen pixels get `OUTSIDE_LOGIT`."""

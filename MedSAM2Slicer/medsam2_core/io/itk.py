@@ -1,4 +1,4 @@
-"""Image files of every format SimpleITK knows: the only place that uses it, and only to read.
+"""Image files of every format SimpleITK knows: the only place that uses it, to read, and for small pictures in pages.
 
 Images are numpy arrays here; what ITK gets wrong is put right (the locale) or refused before it is asked.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import locale
 import os
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,13 @@ class Image:
     """A scalar or multi-component image as its file holds it.
 
     `array` is (k, j, i), with components, if there are several, as a fourth axis; `grid` is None for an image of other
-    than three dimensions, whose `size` tells it all the same.
+    than three dimensions, whose `size` and `spacing` (i first) tell it all the same.
     """
 
     array: Array
     grid: Geometry | None
     size: tuple[int, ...]
+    spacing: tuple[float, ...]
     components: int
     voxel_type: str
     metadata: Mapping[str, str]
@@ -55,25 +57,61 @@ def read_image(path: Path) -> Image:
             sitk.GetArrayFromImage(image),
             _grid(image) if image.GetDimension() == 3 else None,
             image.GetSize(),
+            image.GetSpacing(),
             image.GetNumberOfComponentsPerPixel(),
             image.GetPixelIDTypeAsString(),
             dict(_metadata(image)),
         )
 
 
+def read_grid(path: Path) -> Geometry:
+    """The grid of a 3D scalar image by its header alone. Raises VolumeError as `read_image` does of a header."""
+    _require_utf8(path)
+    with _refusing(), _guarded():
+        reader = _opened(path)
+        size = reader.GetSize()[:3]
+        if reader.GetNumberOfComponents() != 1 or reader.GetDimension() < 3 or max(reader.GetSize()[3:], default=1) > 1:
+            sizes = " x ".join(str(one) for one in reader.GetSize())
+            raise VolumeError(f"The image is not one scalar 3D volume ({sizes}): give one 3D volume.")
+        count = reader.GetDimension()
+        rows = np.asarray(reader.GetDirection()).reshape(count, count)[:3, :3].tolist()
+        direction = (tuple(rows[0]), tuple(rows[1]), tuple(rows[2]))
+        return Geometry(size[::-1], reader.GetSpacing()[:3], reader.GetOrigin()[:3], direction)
+
+
 def decompress(path: Path) -> Array:
-    """The pixels (frame, row, column) of a DICOM file that says nothing of their meaning. Raises VolumeError."""
+    """The pixels (frame, row, column), of colors with a fourth axis, of a DICOM file. Raises VolumeError."""
     with _refusing(), _guarded():
         return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def _read(path: Path) -> sitk.Image:
+def stacked(paths: Sequence[Path]) -> Array:
+    """The pixels (file, row, column), of colors with a fourth axis, of images of one size. Raises VolumeError."""
+    with _refusing(), _guarded():
+        return sitk.GetArrayFromImage(sitk.ReadImage([str(path) for path in paths]))
+
+
+def jpeg_bytes(image: Array, quality: int = 80) -> bytes:
+    """An image (rows, columns) or (rows, columns, 3) of uint8 as the bytes of a JPEG file."""
+    with _guarded(), tempfile.TemporaryDirectory(prefix="medsam2-") as folder:
+        path = Path(folder) / "image.jpg"
+        picture = sitk.GetImageFromArray(image, isVector=image.ndim == 3)
+        sitk.WriteImage(picture, str(path), useCompression=True, compressionLevel=quality)
+        return path.read_bytes()
+
+
+def _opened(path: Path) -> sitk.ImageFileReader:
+    """A reader that knows the header."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     if 0 in reader.GetSize():
         raise VolumeError("The volume is empty (a size of 0): export it again.")
-    image = reader.Execute()
+    return reader
+
+
+def _read(path: Path) -> sitk.Image:
+    image = _opened(path).Execute()
     one_step = image.GetDimension() == 4 and image.GetSize()[3] == 1
     return image[:, :, :, 0] if one_step else image
 

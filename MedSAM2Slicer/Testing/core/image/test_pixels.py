@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.pixels import ImageStack, VolumeStack
+from medsam2_core.image.pixels import ImageFacts, ImageStack, VolumeStack
 from medsam2_core.image.window import Window
 
 WINDOW = Window(0, 255, "all")
@@ -70,9 +72,46 @@ def test_only_three_axes(axis: int) -> None:
         VolumeStack(np.ones((2, 2, 2)), (1, 1, 1), axis, WINDOW)
 
 
-@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (0, 4)])
-def test_only_grey_images_make_a_set(shape: tuple[int, ...]) -> None:
-    with pytest.raises(VolumeError, match="Image 1 has shape"):
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (2, 3, 3), (0, 4)])
+def test_only_images_make_a_set(shape: tuple[int, ...]) -> None:
+    with pytest.raises(VolumeError, match="Image 1: It has shape"):
         ImageStack([np.ones((2, 2)), np.ones(shape)], WINDOW)
     with pytest.raises(VolumeError, match="empty"):
         ImageStack([], WINDOW)
+
+
+def test_colors_are_seen_as_they_are() -> None:
+    color = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
+    along_j = VolumeStack(color, (2, 3, 4), 1, WINDOW)
+    assert (len(along_j), along_j.shape(0), along_j.spacing(0)) == (4, (5, 6), (2, 4))
+    assert np.array_equal(along_j.image(2).numpy() * 255, color[:, 2].transpose(2, 0, 1).astype(np.float32))
+    mixed = ImageStack([color[0], color[1, :, :, 0]], Window(0, 1000, "for gray ones"))
+    assert mixed.image(0).shape == (3, 4, 6)
+    assert mixed.image(0).max() > 0.9
+    assert mixed.image(1).max() < 0.3
+
+
+def test_equal_images_have_one_key_and_others_do_not() -> None:
+    image = np.arange(12, dtype=np.int16).reshape(3, 4)
+    keys = [ImageFacts.of(one, WINDOW).key for one in (image, image.astype(float), image.reshape(4, 3), image + 40)]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+
+
+def test_pixels_beyond_the_budget_are_taken_again() -> None:
+    class Counting:
+        taken: ClassVar[list[int]] = []
+
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            self.taken.append(index)
+            return np.full((10, 10), index, np.uint8)
+
+    images = Counting()
+    stack = ImageStack(images, Window(0, 255, "all"), max_bytes=250)
+    images.taken.clear()
+    for index in (0, 1, 0, 2, 1, 0):
+        assert stack.pixels(index).max() == index
+    assert images.taken == [0, 1, 2, 1, 0]

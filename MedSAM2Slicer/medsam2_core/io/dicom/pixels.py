@@ -28,7 +28,7 @@ from medsam2_core.io import itk
 from medsam2_core.io.dicom.headers import Frame, parsing
 from medsam2_core.io.values import narrowed, scaled
 
-_PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 _AGAIN = "copy or export the series again"
 _FORM = (
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
@@ -129,7 +129,7 @@ def _stored(data: Any, path: Path) -> Array:
     if data.get("PixelData") is None:
         raise VolumeError(f"The DICOM file {path.name} holds no pixels, so it is cut short: {_AGAIN}.")
     syntax = data.file_meta.get("TransferSyntaxUID")
-    if syntax is None or syntax in _PLAIN:
+    if syntax is None or syntax in PLAIN:
         return _unpacked(_plain(data, path), data)
     if syntax == RLELossless:  # which GDCM cannot undo for odd sizes
         return _unpacked(data.pixel_array.reshape(_frame_shape(data)), data)

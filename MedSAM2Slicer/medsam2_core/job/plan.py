@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsam2_core.cli.place_options import check_range_holds_prompts, place_options, stop_rules
-from medsam2_core.cli.prompt_options import checked_range, mask_source, parse_prompts, parse_range
-from medsam2_core.cli.setting_options import given_settings
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, check_output_path, read_volume
+from medsam2_core.job.place_options import check_range_holds_prompts, place_options, stop_rules
+from medsam2_core.job.prompt_options import checked_range, mask_source, parse_prompts, parse_range
+from medsam2_core.job.setting_options import given_settings
 from medsam2_core.run.file import read_run_file
 from medsam2_core.run.file_settings import place_rules
 from medsam2_core.run.prompts import Prompt, RunObject, make_objects

@@ -49,7 +49,14 @@ class MaskOption:
     name: str | None = None
 
 
-PromptOption = PointOption | BoxOption | MaskOption
+@dataclass(frozen=True)
+class MarkupsOption:
+    """A file with points or boxes, as 3D Slicer saves them; see `markups`."""
+
+    path: Path
+
+
+PromptOption = PointOption | BoxOption | MaskOption | MarkupsOption
 
 
 class InOrder(argparse.Action):
@@ -67,7 +74,7 @@ class InOrder(argparse.Action):
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
-    """Add --object, --point, --exclude, --box and --mask; all of them end up in `namespace.typed`."""
+    """Add --object, --point, --exclude, --box, --mask and --markups; all of them end up in `namespace.typed`."""
     group = parser.add_argument_group(
         "prompts", "Each belongs to the --object before it. Coordinates are voxels i,j,k unless --frame says mm."
     )
@@ -84,6 +91,11 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
             "--mask",
             "FILE[:NAME]",
             "a mask (of a segment) on the volume's grid; points and boxes on its slices correct it",
+        ),
+        (
+            "--markups",
+            "FILE.mrk.json",
+            "points and boxes (ROI) as 3D Slicer saves them; points named -... or exclude... are outside the object",
         ),
     ):
         group.add_argument(option, action=InOrder, dest="typed", metavar=metavar, help=summary)
@@ -159,6 +171,8 @@ def checked_range(first: int, last: int, count: int, where: str) -> tuple[int, i
 def _parse(option: str, text: str) -> PromptOption:
     if option == "--mask":
         return mask_source(text)
+    if option == "--markups":
+        return MarkupsOption(Path(text))
     if option == "--box":
         return _parse_box(text)
     return _parse_point(option, text)

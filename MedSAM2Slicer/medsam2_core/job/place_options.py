@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from medsam2_core.cli.prompt_options import BoxOption, MaskOption, PromptOption, mask_source
-from medsam2_core.cli.setting_options import given_settings
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import PLANES, Slicing, joined
 from medsam2_core.io import Volume, read_mask
 from medsam2_core.io.dicom.regular import StoredSlices
+from medsam2_core.job.markups import place_markups
+from medsam2_core.job.prompt_options import BoxOption, MarkupsOption, MaskOption, PromptOption, mask_source
+from medsam2_core.job.setting_options import given_settings
 from medsam2_core.run.prompts import Prompt, RunObject, place_box, place_mask, place_points
 from medsam2_core.run.report import describe_region
 from medsam2_core.stopping import StopRules
@@ -31,6 +32,8 @@ def place_options(
         if isinstance(option, MaskOption):
             _require_grid(stored, "--mask")
             placed += place_mask(read_mask(option.path, slicing.geometry, option.name), slicing)
+        elif isinstance(option, MarkupsOption):
+            placed += place_markups(option.path, slicing)
         elif isinstance(option, BoxOption):
             placed.append(_place_box_option(option, frame, slicing, stored))
         else:

@@ -27,7 +27,7 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
         _add(stop, row)
 
 
-def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+def add_options(parser: argparse._ActionsContainer, *names: str) -> None:
     """Add the options of some settings of a run, with their defaults."""
     for row in rows(RunSettings):
         if row.name in names:

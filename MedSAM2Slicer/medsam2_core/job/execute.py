@@ -17,13 +17,15 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 import medsam2_core as m2
-from medsam2_core.cli.plan import Plan
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.free_memory import cache_budget, free_bytes
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import open_draft, write_labelmap
+from medsam2_core.job.plan import Plan
+from medsam2_core.model import SAM2
+from medsam2_core.notices import tell
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.report import build_report, report_draft, write_report
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
@@ -40,6 +42,14 @@ class Outcome:
     report: dict[str, Any]
     slices_done: int
     interrupted: bool
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to use, and the checksum of its file."""
+
+    model: SAM2
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -60,19 +70,28 @@ def open_drafts(plan: Plan) -> Iterator[Drafts]:
         yield Drafts(output, report)
 
 
-def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None) -> Outcome:
-    """Load the model and propagate; `stop` ends it after the slice at hand.
+def load(plan: Plan) -> LoadedModel:
+    """Load a plan's model; tells if its weights are not as expected. Raises WeightsError, DeviceError."""
+    settings, sha256 = plan.settings, plan.model.sha256()
+    tell_of_weights(plan, sha256)
+    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
+    return LoadedModel(model, sha256)
+
+
+def tell_of_weights(plan: Plan, sha256: str) -> None:
+    """Tell if the weights with this checksum are not those that the plan expects."""
+    if plan.expected_sha256 not in (None, sha256):
+        tell(f"{plan.model.name} has different weights than the run had, so the mask may differ.")
+
+
+def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded: LoadedModel | None = None) -> Outcome:
+    """Load the model, unless it is `loaded`, and propagate; `stop` ends it after the slice at hand.
 
     Raises WeightsError, DeviceError, and VolumeError if the memory that the label map needs at the end is not free.
     """
     stop = stop or m2.CancelToken()
-    sha256 = plan.model.sha256()
-    if plan.expected_sha256 not in (None, sha256):
-        print(
-            f"Note: {plan.model.name} has different weights than the run had, so the mask may differ.", file=sys.stderr
-        )
-    settings = plan.settings
-    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
+    loaded = loaded or load(plan)
+    settings, model, sha256 = plan.settings, loaded.model, loaded.sha256
     slicing = plan.slicing
     orientation = SliceOrientation.upright(slicing.geometry, slicing.axis)
     spacing = orientation.turn_spacing(slicing.geometry.spacing_kji)
@@ -111,16 +130,20 @@ def write(plan: Plan, outcome: Outcome, drafts: Drafts) -> None:
 
     Raises VolumeError; a segmentation that cannot be written where it should be is kept elsewhere, which it says.
     """
-    segments = [item.segment for item in plan.objects]
-    result = (outcome.labelmap, plan.volume.geometry, segments, plan.volume)
     try:
-        write_labelmap(plan.output, *result, draft=drafts.output)
+        write_segmentation(plan, outcome, plan.output, drafts.output)
     except VolumeError as error:
         other = Path(tempfile.mkdtemp(prefix="medsam2-")) / plan.output.name
-        write_labelmap(other, *result)
+        write_segmentation(plan, outcome, other)
         raise VolumeError(f"{str(error).rstrip('.')}; the result of this run is kept in {other}.") from error
     if plan.report is not None:
         write_report(plan.report, outcome.report, drafts.report)
+
+
+def write_segmentation(plan: Plan, outcome: Outcome, path: Path, draft: Draft | None = None) -> None:
+    """Write the segmentation alone, to any place. Raises VolumeError."""
+    segments = [item.segment for item in plan.objects]
+    write_labelmap(path, outcome.labelmap, plan.volume.geometry, segments, plan.volume, draft=draft)
 
 
 def _spare_memory(plan: Plan) -> npt.NDArray[np.uint8]:
@@ -216,10 +239,10 @@ def _run(
 
 
 def _progress_bar(total: int, quiet: bool) -> tqdm[NoReturn]:
-    return tqdm(total=total, unit=" slices", bar_format=_BAR, file=_Unfailing(sys.stderr), disable=quiet)
+    return tqdm(total=total, unit=" slices", bar_format=_BAR, file=Unfailing(sys.stderr), disable=quiet)
 
 
-class _Unfailing:
+class Unfailing:
     """A stream whose troubles, such as a full disk or a reader that left, end no run."""
 
     def __init__(self, stream: TextIO) -> None:
