@@ -117,6 +117,10 @@ class WorkerClient:
         missing = self._missing(sessionKey)
         return self._enqueue(missing, lambda: requests.STATUS, lambda _: onDone(self.modelFacts), onError)
 
+    def look(self, sessionKey: str, sliceIndex: int) -> Call:
+        """Open a session and have the worker see a slice, ahead of its first prompt; what goes wrong then shows."""
+        return self._enqueue(self._missing(sessionKey), lambda: requests.look(sessionKey, sliceIndex), nothing, nothing)
+
     def predict(
         self,
         sessionKey: str,
@@ -164,13 +168,15 @@ class WorkerClient:
         onStep: Callable[[Step], None] = nothing,
         onDone: Callable[[Propagated], None] = nothing,
         onError: Callable[[MedSAM2Error], None] = nothing,
+        near: int | None = None,
     ) -> Call:
         """Draw one of the session's objects again, from what propagations left, without running the model.
 
-        `drawing` has the settings of the part "drawing", see `RunSettings`; None for the usual ones.
-        Slices with a mask as prompt are not drawn again. PromptError if the worker that had propagated is gone.
+        `drawing` has the settings of the part "drawing", see `RunSettings`; None for the usual ones. The slice `near`
+        comes first. Slices with a mask as prompt are not drawn again. PromptError if the worker that had propagated is
+        gone.
         """
-        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, drawing or usual("drawing")))
+        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, drawing or usual("drawing"), near))
         return self._stepping(sessionKey, make, onStep, onDone, onError)
 
     def status(

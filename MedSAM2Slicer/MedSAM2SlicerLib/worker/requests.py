@@ -121,14 +121,22 @@ def propagate(
     return Request(header, payloads)
 
 
-def redraw(key: str, objects: Sequence[RunObject], objectId: int, drawing: Mapping[str, Any]) -> Request:
-    """Masks of one object from kept logits."""
+def look(key: str, sliceIndex: int) -> Request:
+    """Nothing but that the worker sees a slice ahead of its first prompt."""
+    return Request({"request": "look", "session": key, "slice_index": int(sliceIndex)})
+
+
+def redraw(
+    key: str, objects: Sequence[RunObject], objectId: int, drawing: Mapping[str, Any], near: int | None = None
+) -> Request:
+    """Masks of one object from kept logits, the slice `near` first."""
     payloads: list[Buffer] = []
     header = {
         "request": "redraw",
         "session": key,
         "objects": objects_to_wire(objects, payloads),
         "object": objectId,
+        "near": near,
         **drawing,
     }
     return Request(header, payloads)

@@ -65,6 +65,18 @@ class FakeSession:
     def limit_cache(self, max_bytes: int) -> None:
         self.cache_limit = max_bytes
 
+    def look(self, slice_index: int) -> None:
+        self.encoder_runs += 1
+        self.calls.append(("look", slice_index))
+
+    def snapshot(self) -> Callable[[], None]:
+        before = dict(self.tracked)
+
+        def bring_back() -> None:
+            self.tracked = before
+
+        return bring_back
+
     def add_points(self, object_id: int, slice_index: int, points_xy: Any, labels: Any) -> None:
         self._add(object_id, slice_index, ("points", points_xy, labels))
 

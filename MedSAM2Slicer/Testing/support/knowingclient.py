@@ -185,7 +185,7 @@ class KnowingClient:
 
     def redraw(
         self, key: str, objects: Any, objectId: int, drawing: dict[str, Any],
-        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, near: int | None = None,
     ) -> KnowingCall:  # fmt: skip
         def answer() -> Propagated:
             session = self.sessions[key]

@@ -66,7 +66,7 @@ def open_drafts(plan: Plan) -> Iterator[Drafts]:
     """Places for the segmentation and the report. Raises VolumeError if there is no room for them."""
     highest = max(item.segment.label for item in plan.objects)
     with ExitStack() as kept:
-        output = kept.enter_context(open_draft(plan.output, plan.volume.array.size, highest))
+        output = kept.enter_context(open_draft(plan.output, math.prod(plan.volume.geometry.shape_kji), highest))
         report = None if plan.report is None else kept.enter_context(report_draft(plan.report))
         yield Drafts(output, report)
 
@@ -150,7 +150,7 @@ def write_segmentation(plan: Plan, outcome: Outcome, path: Path, draft: Draft | 
 def _spare_memory(plan: Plan) -> npt.NDArray[np.uint8]:
     """Memory kept free during the run for the label map and two masks. Raises VolumeError if it is not there."""
     wide = max(item.segment.label for item in plan.objects) > np.iinfo(np.uint8).max
-    size = plan.volume.array.size * (4 if wide else 3)
+    size = math.prod(plan.volume.geometry.shape_kji) * (4 if wide else 3)
     if free_bytes() < size:
         raise VolumeError(
             f"The label map will need {size / 1e6:.0f} MB of memory at the end, and {free_bytes() / 1e6:.0f} MB are "

@@ -29,7 +29,8 @@ class RunSettings:
     memory: as `memory_name` reads it. field_of_view: "whole" or "zoom". device: "cpu", "cuda" or "mps".
     precision: the numbers that products of the model are made of, see `model.precision`.
     rounds: slices that each track had gone when somebody stopped it; None if nobody did.
-    threshold: the probability of a pixel of the object; smoothing_mm: of a Gaussian across slices.
+    threshold: the probability of a pixel of the object; smoothing_mm: of a Gaussian across slices; largest, fill_holes:
+    as in `cleaning.Cleaning`.
 
     Before the model is loaded nobody knows its checksum or, as 0, its size; device, precision
     and field of view may be "auto": `of_model` puts in what came of them.
@@ -73,6 +74,14 @@ class RunSettings:
     smoothing_mm: float = setting(
         Number(0.0, 1000.0), 0.0, part="drawing", unit="mm",
         option=Option("--smooth", "sigma of a Gaussian across slices (default: {default:g})"),
+    )  # fmt: skip
+    largest: str = setting(
+        Choice(("off", "slice", "3d", "prompt")), "off", part="drawing",
+        option=Option("--largest", "parts to keep: all, largest of a slice or all, with a prompt (default: {default})"),
+    )  # fmt: skip
+    fill_holes: str = setting(
+        Choice(("off", "on")), "off", part="drawing",
+        option=Option("--fill-holes", "of each slice (default: {default})"),
     )  # fmt: skip
     device: str = setting(
         Choice(("auto", "cpu", "cuda", "mps")), "auto", part="model", option=Option("--device", "default: {default}")
@@ -120,6 +129,8 @@ class FileSettings:
     rounds: int | None = None
     threshold: float | None = None
     smoothing_mm: float | None = None
+    largest: str | None = None
+    fill_holes: str | None = None
 
 
 def rows_of(part: str) -> tuple[Setting, ...]:

@@ -58,6 +58,10 @@ class OpenSession:
             if label in found
         ]
 
+    def look(self, slice_index: int) -> None:
+        """See a slice ahead of its first prompt. Raises PromptError."""
+        self.session.look(slice_index)
+
     def propagate(
         self, objects: Sequence[RunObject], spec: PropagationSpec, cancel: CancelToken, send: Callable[[Step], None]
     ) -> Propagated:
@@ -83,7 +87,7 @@ class OpenSession:
         started = time.perf_counter()
         self._applied.change_to(objects)
         areas: dict[int, float] = {}
-        for step in self.session.redraw(spec.object_id, **spec.drawing):
+        for step in self.session.redraw(spec.object_id, **spec.drawing, near=spec.near):
             if cancel.cancelled:
                 break
             areas[step.slice_index] = int(step.masks[spec.object_id].sum()) * self._pixel_mm2
