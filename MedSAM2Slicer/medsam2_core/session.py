@@ -12,8 +12,8 @@ from medsam2_core.answers import Answer
 from medsam2_core.arrays import Mask
 from medsam2_core.cleaning import Cleaning, CleanSlices
 from medsam2_core.errors import PromptError, VolumeError
-from medsam2_core.image.pixels import VolumeStack
-from medsam2_core.image.window import Window
+from medsam2_core.image.pixels import VolumeStack, is_color
+from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.memory_bank import MemoryRule, Timeline
 from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
@@ -27,7 +27,7 @@ _STEPS = {"forward": 1, "backward": -1}
 
 
 class VolumeSession(Session):
-    """Segment objects in a volume (k, j, i) slice by slice along an array axis.
+    """Segment objects in a volume (k, j, i), or (k, j, i, 3) of RGB as uint8, slice by slice along an array axis.
 
     `spacing` is in mm along k, j, i. Without a `window` one is chosen by the intensities. `memory` is a name
     ("recency", "self-sorting") or a rule of `memory_bank`; `field_of_view` is "auto" (as the model was trained),
@@ -46,10 +46,10 @@ class VolumeSession(Session):
         memory: str | MemoryRule = DEFAULT_MEMORY,
         field_of_view: str = "auto",
     ) -> None:
-        self.window = window or Window.auto(volume)
+        self.window = window or (AS_GIVEN if is_color(volume, 4) else Window.auto(volume))
         self.axis = axis
         super().__init__(model, VolumeStack(volume, spacing, axis, self.window), memory, field_of_view)
-        self._shape_kji, self._slice_mm = volume.shape, float(spacing[axis])
+        self._shape_kji, self._slice_mm = volume.shape[:3], float(spacing[axis])
 
     def propagate(
         self,

@@ -19,7 +19,7 @@ from MedSAM2SlicerLib.worker.callqueue import CallQueue, State
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.connection import Timeouts
 from MedSAM2SlicerLib.worker.opening import Opening, Openings, SessionWish
-from MedSAM2SlicerLib.worker.requests import Request, Volume
+from MedSAM2SlicerLib.worker.requests import ModelWish, Request, Volume
 from MedSAM2SlicerLib.worker.sessions import Course, Look, Sessions
 from MedSAM2SlicerLib.worker.transports import Transport, nothing
 from MedSAM2SlicerLib.worker.workerlog import WorkerLog
@@ -64,16 +64,18 @@ class WorkerClient:
 
     @property
     def modelFacts(self) -> Header | None:
-        """The worker's last word on its model: name, sha256, image_size, device, field_of_view, parameters."""
+        """The worker's last word on its model: name, sha256, image_size, device, precision, field_of_view,
+        parameters.
+        """
         return self._openings.facts
 
     def setCommand(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Start workers with another command from now on; one that runs is stopped if the command differs."""
         self._queue.setCommand(command, environment)
 
-    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None) -> None:
+    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None, precision: str = "auto") -> None:
         """Choose the model for what follows: a catalog name, or a path on the worker's computer."""
-        self._openings.model = (model, device, imageSize)
+        self._openings.model = ModelWish(model, device, imageSize, precision)
 
     def setVolume(self, key: str, volume: Volume) -> None:
         """Remember a volume by a key; one that does not equal it replaces it. It is sent when it is needed."""

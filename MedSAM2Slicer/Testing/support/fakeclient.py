@@ -69,7 +69,7 @@ class FakeClient:
         self.seen: list[int] = []
         self._drawn: dict[int, str] = {}
 
-    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None) -> None:
+    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None, precision: str = "auto") -> None:
         self.model = (model, device)
 
     def setVolume(self, key: str, volume: Any) -> None:

@@ -118,7 +118,9 @@ class KnowingClient:
         self.sessions: dict[str, Session] = {}
         self._waiting: deque[tuple[KnowingCall, Callable[[], Any]]] = deque()
 
-    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None) -> None: ...
+    def setModel(
+        self, model: str, device: str = "auto", imageSize: int | None = None, precision: str = "auto"
+    ) -> None: ...
 
     def setVolume(self, key: str, volume: Any) -> None:
         self.volumes[key] = volume

@@ -58,7 +58,8 @@ class RequestHandler:
     def _open_model(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         name, device = fields.text(frame.header, "model"), fields.text(frame.header, "device")
         image_size = fields.optional_whole(frame.header, "image_size")
-        return self._workspace.open_model(name, device, image_size, _notices(send)), []
+        precision = _settings(frame.header, "model")["precision"]
+        return self._workspace.open_model(name, device, image_size, precision, _notices(send)), []
 
     def _open_volume(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
         key = fields.text(frame.header, "volume")

@@ -140,7 +140,7 @@ class ModelSession(ChangesPrompts, Protocol):
 class Backend(Protocol):
     """One model on one device."""
 
-    def open_model(self, name: str, device: str, image_size: int | None) -> Header:
+    def open_model(self, name: str, device: str, image_size: int | None, precision: str) -> Header:
         """Load a model in place of the one before; facts about it. Raises WeightsError or DeviceError."""
 
     def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> ModelSession:
