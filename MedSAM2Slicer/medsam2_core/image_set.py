@@ -15,13 +15,12 @@ from medsam2_core.answers import Answer, SlicePrediction
 from medsam2_core.errors import PromptError
 from medsam2_core.image.pixels import ImageFacts, Images, ImageStack
 from medsam2_core.image.window import Window
-from medsam2_core.memory_bank import MemoryRule, SelfSorting, Timeline
+from medsam2_core.memory_bank import MemoryRule, SelfSorting, Timeline, memory_rule
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import DrawnSlice, Track
 from medsam2_core.session_base import PropagationStep, Session
 from medsam2_core.session_object import SessionObject
 from medsam2_core.set_looking import certainty
-from medsam2_core.set_memory import POOL
 from medsam2_core.set_search import SetSearch, nothing
 from medsam2_core.stopping import CancelToken
 
@@ -55,11 +54,15 @@ class ImageSetSession(Session):
     ) -> None:
         if order not in get_args(Order):
             raise PromptError(f"Order '{order}' is unknown: choose {' or '.join(get_args(Order))}.")
+        rule = memory_rule(memory)
+        if order == "free" and not isinstance(rule, SelfSorting):
+            raise PromptError("Images in no order have no recent ones: choose self-sorting memory, or order 'arrival'.")
+        if seed is not None and isinstance(rule, SelfSorting):
+            rule = replace(rule, seed=seed)
         stack = ImageStack(images, window, facts)
-        super().__init__(model, stack, memory, field_of_view="auto" if order == "free" else "whole")
-        if seed is not None and isinstance(self._memory, SelfSorting):
-            self._memory = replace(self._memory, seed=seed)
+        super().__init__(model, stack, rule, field_of_view="auto" if order == "free" else "whole")
         self._images, self._order = stack, order
+        self._admitted = (rule.size, rule.min_confidence) if isinstance(rule, SelfSorting) else (0, 1.0)
 
     def segment(self, cancel: CancelToken | None = None) -> list[dict[int, SlicePrediction]]:
         """Segment every prompted object in every image; one dict per image, by object id.
@@ -127,8 +130,7 @@ class ImageSetSession(Session):
 
     def _in_any_order(self, object_ids: Sequence[int], cancel: CancelToken, progress: Progress) -> Iterator[int]:
         copies = self._copies(object_ids)
-        rule = self._memory if isinstance(self._memory, SelfSorting) else SelfSorting()
-        search = SetSearch(self._propagator, list(copies), POOL, rule.min_confidence)
+        search = SetSearch(self._propagator, list(copies), *self._admitted)
         objects = [search.object(self._objects[number].conditioning) for number in object_ids]
         for index in search.run(objects, cancel, progress):
             for number, one in zip(object_ids, objects, strict=True):

@@ -18,9 +18,6 @@ from medsam2_core.arrays import Array
 from medsam2_core.config import ModelConfig
 from medsam2_core.model import Recall
 
-POOL = 16
-"""Memories kept of an object beside its prompted images; so many the paper's released 2D code keeps."""
-
 
 @dataclass(frozen=True)
 class Remembered:

@@ -39,8 +39,10 @@ def discs() -> tuple[list[np.ndarray], list[np.ndarray]]:
     return list(images), list(truths)
 
 
-@pytest.mark.parametrize("order", ["free", "arrival"])
-@pytest.mark.parametrize("memory", ["self-sorting", "recency"])
+@pytest.mark.parametrize(
+    ("order", "memory"),
+    [("free", "self-sorting"), ("free", "self-sorting:2"), ("arrival", "self-sorting"), ("arrival", "recency")],
+)
 @pytest.mark.parametrize("prompted", [0, 2])
 def test_one_prompt_finds_the_object_in_every_image(
     fakes: ModuleType, discs: Any, memory: str, prompted: int, order: str
@@ -215,6 +217,8 @@ def test_refusals(fakes: ModuleType, discs: Any) -> None:
         session.segment()
     with pytest.raises(m2.PromptError, match="x goes from 0 to 89, y to 39"):
         session.add_points(1, 1, [(20, 50)], [1])  # inside the first image, outside this one
+    with pytest.raises(m2.PromptError, match="no order have no recent ones"):
+        m2.ImageSetSession(fakes.FakeModel(), discs[0], memory="recency")
     with pytest.raises(m2.VolumeError, match="set is empty"):
         m2.ImageSetSession(fakes.FakeModel(), [])
     with pytest.raises(m2.PromptError, match="Order 'random' is unknown: choose free or arrival"):

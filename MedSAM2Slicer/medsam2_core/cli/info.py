@@ -46,11 +46,20 @@ def _lines(path: Path, arguments: argparse.Namespace) -> Iterator[_Line]:
 
     with naming(path):
         is_dicom = is_dicom_path(path)
+    if is_dicom and _is_cine(path):
+        return _image(path)
     if is_dicom:
         return _series(path, arguments.series, arguments.resample)
     if arguments.series is not None or arguments.resample:
         return _image(path, arguments.series, arguments.resample)  # which says that there is no series
     return _describer(path)(path)
+
+
+def _is_cine(path: Path) -> bool:
+    from medsam2_core.io.dicom.picture import is_cine
+    from medsam2_core.io.dicom.scan import is_index
+
+    return path.is_file() and not is_index(path) and is_cine(path, colors=True)
 
 
 def _series(path: Path, wanted: str | None, resample: bool) -> Iterator[_Line]:
@@ -82,7 +91,7 @@ def _describer(path: Path) -> Callable[[Path], Iterator[_Line]]:
 def _image(path: Path, series: str | None = None, resample: bool = False) -> Iterator[_Line]:
     from medsam2_core.io import read_volume
 
-    return _voxels(read_volume(path, series, resample))
+    return _voxels(read_volume(path, series, resample, colors=True))
 
 
 def _voxels(volume: Volume) -> Iterator[_Line]:
@@ -90,7 +99,9 @@ def _voxels(volume: Volume) -> Iterator[_Line]:
 
     from medsam2_core.image.window import Window
 
-    yield from _grid(volume.geometry, str(volume.array.dtype))
+    yield from _grid(volume.geometry, f"{volume.array.dtype} RGB" if volume.in_color else str(volume.array.dtype))
+    if volume.in_color:
+        return
     finite = volume.array[np.isfinite(volume.array)]
     yield "values", f"{finite.min():g} to {finite.max():g}{_not_finite(volume, finite.size)}"
     window = Window.auto(volume.array)

@@ -21,6 +21,7 @@ _EXAMPLES = """examples:
   medsam2 propagate ct.nii.gz --output organs.seg.nrrd --window abdomen --range 20:110 \\
           --object liver --box 120,140,300,330@57 --object spleen --point 380,300,60 --report run.json
   medsam2 propagate ct.nii.gz --output again.seg.nrrd --prompts run.json
+  medsam2 propagate cine.dcm --output cine.seg.nrrd --box 310,150,390,260@0 --sheet cine.html
 
 Ctrl+C ends a run after the current slice; the slices that are done are written. Not for clinical use.
 """
@@ -47,12 +48,15 @@ def propagate(arguments: argparse.Namespace) -> int:
     from medsam2_core.cli.signals import stopping
     from medsam2_core.job.execute import execute, open_drafts, write
     from medsam2_core.job.plan import make_plan
+    from medsam2_core.job.sheet import write_sheet
     from medsam2_core.stopping import CancelToken
 
     plan, stop = make_plan(arguments), CancelToken()
     with open_drafts(plan) as drafts, stopping(stop):
         outcome = execute(plan, arguments.quiet, stop)
         write(plan, outcome, drafts)
+        if plan.sheet is not None:
+            write_sheet(plan, plan.sheet, outcome)
         _tell(plan, outcome, arguments.quiet)
     return INTERRUPTED if outcome.interrupted else 0
 
@@ -62,7 +66,7 @@ def _tell(plan: Plan, outcome: Outcome, quiet: bool) -> None:
 
     if not quiet:
         print("\n".join(summary_lines(outcome.report)))
-        print(f"Written: {plan.output}" + (f" and {plan.report}" if plan.report else ""))
+        print("Written: " + " and ".join(str(path) for path in (plan.output, plan.report, plan.sheet) if path))
     if outcome.interrupted:
         kept = "1 slice is" if outcome.slices_done == 1 else f"{outcome.slices_done} slices are"
         print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)

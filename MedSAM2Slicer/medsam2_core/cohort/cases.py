@@ -68,7 +68,8 @@ class Case:
     def options(self) -> Namespace:
         """The same, read; `volume` is the image, and there is no output."""
         options = case_parser().parse_args(self.words[1:])
-        options.volume, options.output, options.report = Path(self.image), None, None
+        options.volume = Path(self.image)
+        options.output = options.report = options.sheet = None
         return options
 
     @property

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medsam2_core.files.draft import Draft
+
 _MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -65,6 +67,16 @@ def read_numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
         return [(lines[reader.line_num - 1][0], [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         raise TextError(str(error)) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, whole or not at all. Raises VolumeError."""
+    with Draft(path) as draft:
+        try:
+            draft.file.write(text.encode("utf-8"))
+            draft.keep()
+        except OSError as error:
+            raise draft.refusal(error) from error
 
 
 def _unmarked(raw: bytes) -> str:

@@ -69,6 +69,11 @@ class VolumeStack:
     def image(self, index: int) -> Tensor:
         return _as_seen(self._pixels[index])
 
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """What the model sees of a slice, (rows, columns) or (rows, columns, 3)."""
+        slice_: npt.NDArray[np.uint8] = self._pixels[index]
+        return slice_
+
 
 @dataclass(frozen=True)
 class ImageFacts:

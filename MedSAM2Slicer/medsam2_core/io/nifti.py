@@ -102,19 +102,19 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"))
 
 
-def read_nifti(path: Path) -> tuple[Array, Geometry, Forms]:
-    """The voxels (k, j, i), where they lie, and what the header says of that.
+def read_nifti(path: Path, moments: bool = False) -> tuple[Array, Geometry, Forms]:
+    """The voxels (k, j, i), or of one or several `moments` (t, k, j, i), where they lie, and what the header says.
 
     Tells if the header contradicts itself by more than a tenth of a voxel. Raises VolumeError for a file that is
     damaged, incomplete, of an old kind that says no place, or not one volume of single numbers.
     """
     header_path, image_path = _files(path)
     header = _header(header_path)
-    shape, kind = _shape(header), _kind(header)
+    count, shape, kind = *_shape(header, moments), _kind(header)
     forms = _forms(header)
     grid = _grid(shape, forms)
     offset = _offset(header, forms.version) if image_path == header_path else max(0, int(header["vox_offset"]))
-    stored = _voxels(image_path, offset, shape, kind)
+    stored = _voxels(image_path, offset, (count, *shape) if moments else shape, kind)
     return _meant(stored, float(header["scl_slope"]), float(header["scl_inter"])), grid, forms
 
 
@@ -122,7 +122,8 @@ def read_nifti_grid(path: Path) -> Geometry:
     """Where the voxels lie, by the header alone. Tells and raises as `read_nifti` does of a header."""
     header = _header(_files(path)[0])
     _kind(header)
-    return _grid(_shape(header), _forms(header))
+    _, shape = _shape(header, moments=False)
+    return _grid(shape, _forms(header))
 
 
 def _forms(header: Any) -> Forms:
@@ -187,17 +188,17 @@ _NO_NIFTI = (
 _INCOMPLETE = "The file is incomplete (its end is missing) or damaged: copy or download it again."
 
 
-def _shape(header: Any) -> tuple[int, int, int]:
-    """Voxels along k, j, i."""
+def _shape(header: Any, moments: bool) -> tuple[int, tuple[int, int, int]]:
+    """How many moments, and voxels along k, j, i."""
     count = int(header["dim"][0])
     sizes = [int(size) for size in header["dim"][1 : 1 + max(0, min(count, 7))]]
     if not 1 <= count <= 7 or min(sizes) < 0:
         raise VolumeError(_NO_NIFTI)
     if 0 in sizes:
         raise VolumeError("The volume is empty (a size of 0): export it again.")
-    if count < 3 or max(sizes[3:], default=1) > 1:
+    if count < 3 or max(sizes[4 if moments else 3 :], default=1) > 1:
         raise VolumeError(f"The image has {count} dimensions ({' x '.join(map(str, sizes))}): give one 3D volume.")
-    return sizes[2], sizes[1], sizes[0]
+    return (sizes[3] if count > 3 else 1), (sizes[2], sizes[1], sizes[0])
 
 
 def _kind(header: Any) -> np.dtype[Any]:
@@ -219,8 +220,8 @@ def _offset(header: Any, version: int) -> int:
     return offset or first
 
 
-def _voxels(path: Path, offset: int, shape: tuple[int, int, int], kind: np.dtype[Any]) -> Array:
-    """The stored numbers (k, j, i); VolumeError if there are fewer."""
+def _voxels(path: Path, offset: int, shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
+    """The stored numbers; VolumeError if there are fewer."""
     wanted, size = math.prod(shape) * kind.itemsize, path.stat().st_size
     if offset < 0 or offset + wanted > size * _LARGEST_RATIO:
         raise VolumeError(_INCOMPLETE)

@@ -15,6 +15,7 @@ from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.grid import arrange, regular_geometry
+from medsam2_core.io.dicom.picture import is_cine, read_frames
 from medsam2_core.io.dicom.pixels import read_values
 from medsam2_core.io.dicom.regular import StoredSlices, put_on_grid
 from medsam2_core.io.dicom.scan import is_dicom, is_index
@@ -25,8 +26,9 @@ from medsam2_core.notices import tell, told
 
 @dataclass(frozen=True)
 class Volume:
-    """A 3D scalar volume as its file holds it: `array` (k, j, i) in HU or the scanner's unit, and its grid.
+    """A 3D volume as its file holds it: `array` (k, j, i) in HU or the scanner's unit, and its grid.
 
+    Of a volume in color `array` is (k, j, i, 3), RGB as uint8. Of a cine, k counts moments, which are put 1 mm apart.
     `forms` is what a NIfTI header says of its place, `stored` the slices of a series that was put on a regular grid;
     `write_labelmap(..., like=volume)` writes by them.
     """
@@ -37,9 +39,18 @@ class Volume:
     forms: Forms | None = None
     stored: StoredSlices | None = None
 
+    @property
+    def in_color(self) -> bool:
+        """Whether voxels are colors."""
+        return self.array.ndim == 4
 
-def read_volume(path: str | Path, series: str | int | None = None, resample: bool = False) -> Volume:
-    """Read one 3D scalar volume: any image file SimpleITK knows, or one DICOM series of a folder or CD.
+
+def read_volume(
+    path: str | Path, series: str | int | None = None, resample: bool = False, colors: bool = False
+) -> Volume:
+    """Read one 3D volume: any image file SimpleITK knows, one DICOM series of a folder or CD, or a DICOM cine.
+
+    It is a scalar volume, or if `colors` are taken, too, perhaps one in color.
 
     `series` is the number (as `list_series` counts) or UID of the one that is meant, if there are several. A tilted or
     uneven series is refused unless it is to be put on a regular grid by `resample`.
@@ -49,10 +60,12 @@ def read_volume(path: str | Path, series: str | int | None = None, resample: boo
     path = Path(path)
     with naming(path):
         if is_dicom_path(path):
+            if path.is_file() and not is_index(path) and is_cine(path, colors):
+                return _cine(path)
             return _chosen_series(path, find_series(path), series, resample)
         if series is not None or resample:
             raise VolumeError("This is not DICOM, so there is no series to choose or resample: omit that option.")
-        return _with_finite_voxel(Volume(*_read_file(path)))
+        return _with_finite_voxel(Volume(*_read_file(path, colors)))
 
 
 def read_series(
@@ -130,9 +143,22 @@ def read_scalar(path: Path) -> tuple[Array, Geometry, Forms | None]:
     return image.array, image.require_3d(), None
 
 
-def _read_file(path: Path) -> tuple[Array, Geometry, Path, Forms | None]:
+def _read_file(path: Path, colors: bool) -> tuple[Array, Geometry, Path, Forms | None]:
+    if colors and not is_nifti(path):
+        image = itk.read_image(path)
+        if image.components in (3, 4) and image.array.dtype == np.uint8:
+            return np.ascontiguousarray(image.array[..., :3]), image.require_3d(), path, None
     array, grid, forms = read_scalar(path)
     return array, grid, path, forms
+
+
+def _cine(path: Path) -> Volume:
+    frames = read_frames(path)
+    (count, rows, columns), spacing = frames.array.shape[:3], frames.spacing or (1.0, 1.0)
+    sizes = "" if frames.spacing else ", and its pixels have no size, so 1 mm is taken"
+    tell(f"It is a cine: slices are its {count} frames, so volumes in mL mean nothing{sizes}.")
+    grid = Geometry((count, rows, columns), (spacing[1], spacing[0], 1.0), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+    return Volume(frames.array, grid, path)
 
 
 def _chosen_series(path: Path, found: Sequence[Series], series: str | int | None, resample: bool) -> Volume:

@@ -25,6 +25,7 @@ from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import open_draft, write_labelmap
 from medsam2_core.job.plan import Plan
 from medsam2_core.model import SAM2
+from medsam2_core.model.precision import precision_name
 from medsam2_core.notices import tell
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.report import build_report, report_draft, write_report
@@ -65,7 +66,7 @@ def open_drafts(plan: Plan) -> Iterator[Drafts]:
     """Places for the segmentation and the report. Raises VolumeError if there is no room for them."""
     highest = max(item.segment.label for item in plan.objects)
     with ExitStack() as kept:
-        output = kept.enter_context(open_draft(plan.output, plan.volume.array.size, highest))
+        output = kept.enter_context(open_draft(plan.output, math.prod(plan.volume.geometry.shape_kji), highest))
         report = None if plan.report is None else kept.enter_context(report_draft(plan.report))
         yield Drafts(output, report)
 
@@ -74,7 +75,7 @@ def load(plan: Plan) -> LoadedModel:
     """Load a plan's model; tells if its weights are not as expected. Raises WeightsError, DeviceError."""
     settings, sha256 = plan.settings, plan.model.sha256()
     tell_of_weights(plan, sha256)
-    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
+    model = m2.load_model(plan.model.source, settings.device, settings.image_size or None, settings.precision)
     return LoadedModel(model, sha256)
 
 
@@ -149,7 +150,7 @@ def write_segmentation(plan: Plan, outcome: Outcome, path: Path, draft: Draft | 
 def _spare_memory(plan: Plan) -> npt.NDArray[np.uint8]:
     """Memory kept free during the run for the label map and two masks. Raises VolumeError if it is not there."""
     wide = max(item.segment.label for item in plan.objects) > np.iinfo(np.uint8).max
-    size = plan.volume.array.size * (4 if wide else 3)
+    size = math.prod(plan.volume.geometry.shape_kji) * (4 if wide else 3)
     if free_bytes() < size:
         raise VolumeError(
             f"The label map will need {size / 1e6:.0f} MB of memory at the end, and {free_bytes() / 1e6:.0f} MB are "
@@ -174,9 +175,14 @@ def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _facts(session: m2.VolumeSession, sha256: str) -> dict[str, Any]:
     """What came of the settings; see `RunSettings.of_model`."""
-    config, device = session.model.config, session.model.device.type
-    view = session.field_of_view
-    return {"sha256": sha256, "image_size": config.image_size, "device": device, "field_of_view": view}
+    model = session.model
+    return {
+        "sha256": sha256,
+        "image_size": model.config.image_size,
+        "device": model.device.type,
+        "precision": precision_name(model),
+        "field_of_view": session.field_of_view,
+    }
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 import medsam2_core as m2
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.text import write_text
 from medsam2_core.free_memory import cache_budget
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image_set import ImageSetSession
@@ -55,7 +54,7 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
 
     Raises WeightsError, DeviceError, PromptError, VolumeError.
     """
-    model = m2.load_model(plan.model.source, device=options.device)
+    model = m2.load_model(plan.model.source, options.device, precision=options.precision)
     session = ImageSetSession(
         model,
         PictureFiles(plan.places),
@@ -80,9 +79,9 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
             write_labelmap(plan.output / "masks.seg.nrrd", stack, _grid(plan), plan.segments)
     listed = [entries[index] for index in sorted(entries)]
     about = f"Model {plan.model.name}, order {options.order}, {model.device.type}."
-    _write_text(plan.output / "results.csv", results_csv(listed, plan.segments))
-    _write_text(plan.output / "prompts.json", prompts_json([one.prompt for one in plan.prompts]))
-    _write_text(plan.output / "index.html", contact_sheet(listed, plan.segments, plan.skipped, about))
+    write_text(plan.output / "results.csv", results_csv(listed, plan.segments))
+    write_text(plan.output / "prompts.json", prompts_json([one.prompt for one in plan.prompts]))
+    write_text(plan.output / "index.html", contact_sheet(listed, plan.segments, plan.skipped, about))
     lines = [*_summary(listed), f"{seconds:.1f} s, {len(listed) / max(seconds, 1e-9):.1f} images/s. {about}"]
     return SetOutcome(lines, len(listed), stop.cancelled)
 
@@ -138,15 +137,6 @@ def _grid(plan: SetPlan) -> Geometry:
     rows, columns = plan.facts[0].shape
     y, x = plan.facts[0].spacing or (1.0, 1.0)
     return Geometry((len(plan.places), rows, columns), (x, y, 1.0), (0.0, 0.0, 0.0), _IDENTITY)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with Draft(path) as draft:
-        try:
-            draft.file.write(text.encode("utf-8"))
-            draft.keep()
-        except OSError as error:
-            raise draft.refusal(error) from error
 
 
 def _summary(entries: Sequence[SetEntry]) -> list[str]:

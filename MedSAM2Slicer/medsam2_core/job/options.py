@@ -11,11 +11,19 @@ from medsam2_core.job.setting_options import add_setting_options
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
     """Add a job's image, its output and report, and the options of `add_case_options`."""
-    parser.add_argument("volume", type=Path, metavar="CT", help="image file, or folder or DICOMDIR of DICOM slices")
+    parser.add_argument(
+        "volume", type=Path, metavar="CT", help="image file, DICOM cine, or folder or DICOMDIR of DICOM slices"
+    )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="OUT.seg.nrrd", help=".seg.nrrd, .nrrd, .nii, .nii.gz or .mha"
     )
     parser.add_argument("--report", type=Path, metavar="R.json", help="write what was done, slice by slice")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="S.html",
+        help="write a page with every slice and its outlines, doubtful ones first",
+    )
     add_case_options(parser)
 
 

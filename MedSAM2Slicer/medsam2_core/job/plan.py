@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.files.draft import Draft
 from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
-from medsam2_core.image.window import Window
+from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, check_output_path, read_volume
 from medsam2_core.job.place_options import check_range_holds_prompts, place_options, stop_rules
 from medsam2_core.job.prompt_options import checked_range, mask_source, parse_prompts, parse_range
@@ -46,6 +47,7 @@ class Plan:
     settings: RunSettings
     output: Path
     report: Path | None
+    sheet: Path | None = None
     earlier: tuple[PlacedRun, ...] = ()
 
     @property
@@ -59,8 +61,10 @@ class Plan:
         return [*self.earlier, PlacedRun.of(self.objects, self.settings.of("run"))]
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
+def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan:
     """Read and check everything a run needs; options left at None come from the run file, then from the defaults.
+
+    The `volume` is read unless it is given.
 
     Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do.
     """
@@ -71,8 +75,10 @@ def make_plan(options: argparse.Namespace) -> Plan:
     run = None if options.prompts is None else read_run_file(options.prompts)
     saved = FileSettings() if run is None else run.settings
     model, expected_sha256 = _model(options.model, saved)
-    volume = read_volume(options.volume, options.series, options.resample)
+    volume = volume or read_volume(options.volume, options.series, options.resample, colors=True)
     stack = _stack(options.axis, saved, volume)
+    if volume.in_color and stack.plane is not None:
+        raise PromptError("The run file's slices are oblique, which those of colors cannot be: give prompts anew.")
     slicing = stack.slicing(volume.geometry)
     runs = [] if run is None else place_runs(run, slicing)
     if typed and stack.plane is not None:
@@ -93,13 +99,25 @@ def make_plan(options: argparse.Namespace) -> Plan:
         last=last,
         stop=place_rules(stop_rules(options, saved.stop, volume), slicing.geometry.shape_kji),
     )
-    return Plan(volume, objects, model, expected_sha256, settings, options.output, options.report, tuple(runs[:-1]))
+    return Plan(
+        volume,
+        objects,
+        model,
+        expected_sha256,
+        settings,
+        options.output,
+        options.report,
+        options.sheet,
+        tuple(runs[:-1]),
+    )
 
 
 def _check_paths(options: argparse.Namespace) -> None:
     check_output_path(options.output)
     if options.report is not None:
         check_report_path(options.report)
+    if options.sheet is not None:
+        Draft(options.sheet).discard()
     masks = [value for option, value in options.typed or [] if option == "--mask"]
     region = [] if options.inside is None else [options.inside]
     for source in (options.volume, *(mask_source(text).path for text in (*masks, *region))):
@@ -156,6 +174,10 @@ def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Vo
 
 
 def _window(chosen: str | None, saved: FileSettings, volume: Volume) -> Window:
+    if volume.in_color:
+        if chosen is not None:
+            raise PromptError(f"{volume.path}: Colors are shown as they are: omit --window.")
+        return AS_GIVEN
     if chosen is None and saved.window is not None:
         return saved.window
     return Window.parse(chosen or "auto", volume.array)

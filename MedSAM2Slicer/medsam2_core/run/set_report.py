@@ -116,15 +116,17 @@ def picture(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]],
     )
 
 
-def contact_sheet(entries: Sequence[SetEntry], segments: Sequence[Segment], skipped: Sequence[str], about: str) -> str:
+def contact_sheet(
+    entries: Sequence[SetEntry], segments: Sequence[Segment], skipped: Sequence[str], about: str, what: str = "image"
+) -> str:
     """The page, which needs no other file. `about` says in a sentence what the results were made with."""
     names = {segment.label: segment for segment in segments}
     keys = " ".join(f"{_key(segment)}{html.escape(segment.name)}" for segment in segments)
     figures = "\n".join(_figure(one, names) for one in most_doubtful(entries))
     broken = "".join(f"<li>{html.escape(text)}</li>" for text in skipped)
     return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Results of medsam2 images</title><style>{_STYLE}</style>
-<h1>{len(entries)} {"image" if len(entries) == 1 else "images"}, the most doubtful first</h1>
+<html lang="en"><meta charset="utf-8"><title>MedSAM-2: {what}s</title><style>{_STYLE}</style>
+<h1>{len(entries)} {what if len(entries) == 1 else f"{what}s"}, the most doubtful first</h1>
 <p>{keys}</p><p><small>{html.escape(about)} Not for clinical use.</small></p>
 {f"<p>Skipped:</p><ul>{broken}</ul>" if skipped else ""}
 <main>

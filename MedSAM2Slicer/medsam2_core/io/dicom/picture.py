@@ -46,17 +46,13 @@ def read_frames(path: Path) -> Frames:
         return Frames(array, _spacing(data), _frame_ms(data))
 
 
-def frame_count(path: Path) -> int:
-    """How many frames a DICOM file holds, by its header; 0 for one that is no image. Raises VolumeError."""
+def is_cine(path: Path, colors: bool) -> bool:
+    """Whether the frames of a DICOM file are moments: they say no place of their own. Those in color count if asked."""
     with parsing(path):
         data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        return 0 if data.get("Rows") is None else int(data.get("NumberOfFrames") or 1)
-
-
-def is_color_file(path: Path) -> bool:
-    """Whether a DICOM file holds colors, by its header. Raises VolumeError."""
-    with parsing(path):
-        return _is_color(pydicom.dcmread(path, stop_before_pixels=True, force=True))
+        placed = "PerFrameFunctionalGroupsSequence" in data or "GridFrameOffsetVector" in data
+        several = int(data.get("NumberOfFrames") or 1) > 1
+        return data.get("Rows") is not None and several and not placed and (colors or not _is_color(data))
 
 
 def _is_color(data: Any) -> bool:
