@@ -130,11 +130,11 @@ def _voxel_ml(image: Path) -> float:
 
 
 def _largest(labels: Array, voxel_ml: float, count: int) -> dict[int, str]:
-    """The largest labels, as objects that are called by them."""
+    """The largest labels, as objects that are called by their rank."""
     voxels = np.bincount(labels.ravel())
     voxels[0] = 0
     order = [int(label) for label in voxels.argsort()[::-1][:count] if voxels[label] * voxel_ml >= _LEAST_ML]
-    return {label: f"label {label}" for label in order}
+    return {label: ("largest", "second")[place] for place, label in enumerate(order)}
 
 
 def _box(mask: Mask) -> str:
