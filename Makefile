@@ -8,12 +8,13 @@ VIEWS := .venv-views
 # The files of tests are shared among processes, one a core; each is as big as a program that has loaded torch.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 
-.PHONY: help demo accuracy benchmark corrections oblique ablation sets mainthread fuzz pictures map test coverage
+.PHONY: help demo cohort-demo accuracy benchmark corrections oblique ablation sets mainthread fuzz pictures map test coverage
 .PHONY: slicer-test lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo        segment three organs in a chest CT (see demo/)"
+	@echo "make cohort-demo  run 60 cases, real and synthetic, and report on them (see cohort-demo/)"
 	@echo "make accuracy    measure the starter on that CT (writes docs/accuracy.md)"
 	@echo "make benchmark   compare speed and memory with other programs (writes docs/performance.md)"
 	@echo "make corrections measure what corrections change (writes docs/corrections.md)"
@@ -33,6 +34,9 @@ help:
 
 demo: $(VENV)/ready-demo
 	$(BIN) benchmarks/demo.py
+
+cohort-demo: $(VENV)/ready-dev
+	$(BIN) benchmarks/cohort_demo.py
 
 accuracy: $(VENV)/ready-dev
 	$(BIN) benchmarks/accuracy.py
@@ -96,5 +100,5 @@ $(VIEWS)/ready:
 	@touch $@
 
 clean:
-	rm -rf demo slicer-test dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo cohort-demo slicer-test dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find MedSAM2Slicer benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

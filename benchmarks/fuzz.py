@@ -170,7 +170,7 @@ def _read_case(path: Path, good: dict[str, Path]) -> int:
 
 def _plan(words: list[str], volume: Path) -> int:
     """All that a propagation does before it loads the model."""
-    from medsam2_core.cli.plan import make_plan
+    from medsam2_core.job.plan import make_plan
 
     parser = argparse.ArgumentParser()
     propagate.add_parser(parser.add_subparsers())

@@ -150,8 +150,12 @@ def main() -> None:
     from standin import application
 
     application.install()
+    import qt
     import slicer
 
+    from MedSAM2SlicerLib.ui.services import LIVE
+
+    qt.QSettings().setValue(LIVE, "off")  # each row says what is propagated
     ticks = Ticks()
     print(HEAD)
     for name, make in ((LIVER, _liver), (" x ".join(map(str, SHAPE[::-1])), _ellipsoid)):

@@ -2,7 +2,8 @@
 
 Runs the controller on slicer-core's scene with the tests' stand-in for the worker, so that the figures are those of
 our own code and the same on every machine. Prints a Markdown table. Named functions of our packages are counted, but
-not generators and comprehensions; a move is a call from one file into another.
+not generators and comprehensions; a move is a call from one file into another. All of them are counted, and those that
+a reader follows from the action to its goal, such as the request to the worker: what lies on the call stack there.
 
     python benchmarks/trace_click.py
 """
@@ -14,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,17 +40,20 @@ class Trace:
 
     calls: int = 0
     moves: int = 0
+    straight: int = 0
     deepest: int = 0
     files: Counter[str] = field(default_factory=Counter)
     functions: Counter[str] = field(default_factory=Counter)
 
 
-def traced(action: Callable[[], object]) -> Trace:
-    """Run `action` and return what it called."""
+def traced(action: Callable[[], object], goal: str) -> Trace:
+    """Run `action` and return what it called on its way to its goal, such as "file.function", and beside it."""
     trace, stack = Trace(), list[str]()
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
         file = _ours(frame)
+        if event == "call" and not trace.straight and goal == _function(frame):
+            trace.straight = sum(before != after for before, after in pairwise([*stack, frame.f_code.co_filename]))
         if event == "call" and file:
             trace.calls += 1
             trace.moves += bool(stack) and stack[-1] != file
@@ -67,10 +72,10 @@ def traced(action: Callable[[], object]) -> Trace:
     return trace
 
 
-def delivered(call: Any, slot: str, answer: Callable[[], object]) -> Trace:
+def delivered(call: Any, slot: str, answer: Callable[[], object], goal: str) -> Trace:
     """Let the worker answer a call and return what its slot called, without what the stand-in did."""
     original, found = getattr(call, slot), list[Trace]()
-    setattr(call, slot, lambda *values: found.append(traced(lambda: original(*values))))
+    setattr(call, slot, lambda *values: found.append(traced(lambda: original(*values), goal)))
     answer()
     setattr(call, slot, original)
     return found[0]
@@ -84,25 +89,34 @@ def measure() -> dict[str, Trace]:
         controller = headless.Controller(client)
         controller.setVolume(volume)
         (click,) = headless.ijkToWorld(volume, [[4, 4, MIDDLE]])
-        found = {"first click -> request": traced(lambda: controller.prompting.addPoint(click))}
-        found["answer -> pixels"] = delivered(client.calls[-1], "onDone", lambda: client.answer(MIDDLE))
-        found["propagate: start"] = traced(controller.propagate)
+        found = {"first click -> request": traced(lambda: controller.prompting.addPoint(click), "fakeclient.predict")}
+        found["answer -> pixels"] = delivered(
+            client.calls[-1], "onDone", lambda: client.answer(MIDDLE), "segments.writeSlices"
+        )
+        found["propagate: start"] = traced(controller.propagate, "fakeclient.propagate")
         call = client.calls[-1]
         call.step()
         call.step()  # which makes room for the mask on other slices
-        found["one propagated slice"] = delivered(call, "onStep", call.step)
+        found["one propagated slice"] = delivered(call, "onStep", call.step, "segments.writeSlices")
         while call.steps:
             call.step()
-        found["finish (record)"] = delivered(call, "onDone", call.finish)
+        found["finish (record)"] = delivered(call, "onDone", call.finish, "runrecord.saveRun")
         controller.close()
     return found
 
 
 def table(found: dict[str, Trace]) -> str:
     """The traces as Markdown."""
-    rows = [f"| {step} | {one.calls} | {len(one.files)} | {one.moves} | {one.deepest} |" for step, one in found.items()]
-    head = ["| step | calls | files | moves between files | deepest |", "|---|---|---|---|---|"]
+    rows = [
+        f"| {step} | {one.calls} | {len(one.files)} | {one.moves} | {one.straight} | {one.deepest} |"
+        for step, one in found.items()
+    ]
+    head = ["| step | calls | files | moves between files | of them straight | deepest |", "|---|---|---|---|---|---|"]
     return "\n".join([*head, *rows])
+
+
+def _function(frame: FrameType) -> str:
+    return f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
 
 
 def _ours(frame: FrameType) -> str:

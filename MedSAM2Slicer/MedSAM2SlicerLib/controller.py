@@ -13,6 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
+from MedSAM2SlicerLib.live import Live
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompting import Prompting
 from MedSAM2SlicerLib.prompts.promptviews import promptViews
@@ -32,7 +33,8 @@ class Controller:
 
     What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings; `history` keeps
     its states for undo in place of one of the controller's own. It continues at the `workplace` of another one that
-    was closed, if that is given. `review` answers questions, `prompting` makes and removes prompts.
+    was closed, if that is given. `review` answers questions, `prompting` makes and removes prompts, `live` propagates
+    by itself.
     """
 
     def __init__(
@@ -51,13 +53,15 @@ class Controller:
         )
         self.previewed, self.sliceDrawn, self.progressed = told.previewed, told.sliceDrawn, told.progressed
         self.busyChanged, self.finished, self.failed = told.busyChanged, told.finished, told.failed
-        self.noticed = told.noticed
+        self.noticed, self.starting = told.noticed, told.starting
         self._client, self._runner = client, Runner(client, self.workplace, told)
-        self.prompting = Prompting(self.workplace, self._runner, told)
+        self.live = Live(self.workplace, self._runner, told)
+        self.prompting = Prompting(self.workplace, self._runner, told, self.live.note)
         self.review = Review(self.workplace, self._runner)
         self._reason = ""  # `whyNot` at the last look
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
         client.noticed.connect(self.noticed.emit)
+        told.undone.connect(self._onUndone)
         self.workplace.moved.connect(self._onMoved)
         self.workplace.edits.follow(self.segmentationNode)
         if self.segmentId in self.workplace.target.segmentIds():
@@ -99,6 +103,7 @@ class Controller:
         """Look at another volume, or at other voxels of this one; a running propagation ends."""
         if (isOther := volumeNode is not self.volumeNode) or self.workplace.volume.hasOtherVoxels:
             self._runner.abandon()
+            self.live.leave()
             self.workplace.volume.close(self._client)
             self.workplace.useVolume(volumeNode)
             self._signals.tellAll()
@@ -113,6 +118,7 @@ class Controller:
         self._lookForEdits()  # of the one that is left, which this one may overwrite
         self.workplace.moveTo(self.workplace.target.moved(segmentationNode, segmentId))
         self._lookForEdits()
+        self.live.leave()
 
     def setOptions(self, options: RunOptions) -> None:
         """Choose how to propagate from now on; another stack than before is the segment's, if something comes of it."""
@@ -154,12 +160,14 @@ class Controller:
 
     def propagate(self) -> None:
         """Carry the segment through its intervals; the signals tell how it goes."""
+        self.live.forget()
         if not self.busy:
             with self._signals.telling():
                 self._runner.propagate([self.workplace.ensuredWork(self.workplace.sliced())])
 
     def propagateAll(self) -> None:
         """Carry all segments that have prompts, in one pass."""
+        self.live.forget()
         if not self.busy:
             with self._signals.telling():
                 self._runner.propagate(self.workplace.works())
@@ -179,6 +187,7 @@ class Controller:
 
     def stop(self) -> None:
         """End a propagation after the slice at hand; what is drawn stays."""
+        self.live.forget()
         self._runner.stop()
 
     def undo(self) -> None:
@@ -208,14 +217,17 @@ class Controller:
         if work is not None:
             work.disown(sliceIndex)
             self._signals.tellAll()
+            self.live.note(sliceIndex)
 
     def tick(self) -> None:
         """Watch the worker's time-outs, the user's edits and `whyNot`; from a timer, about every 50 ms."""
         self._client.tick()
         self.workplace.volume.work()
         self._followWhyNot()
+        self._runner.lookForUndo()
         if self.workplace.edits.settled and not self.busy and not self.waits:
             self._lookForEdits()
+        self.live.tick()
 
     def _mark(self, sliceIndex: int, mark: str) -> None:
         work = self._workAtRest()
@@ -231,13 +243,23 @@ class Controller:
     def _travel(self, step: Callable[[EditHistory], None]) -> None:
         """Undo or redo; an editor's own history has its own buttons."""
         self._runner.abandon()
+        self.live.leave()
         if isinstance(self.workplace.target.history, EditHistory):
             step(self.workplace.target.history)
             self._lookForEdits()
 
     def _lookForEdits(self) -> None:
+        isTravel = self.workplace.edits.isTravel
+        if isTravel:
+            self.live.leave()
         if self.workplace.lookForEdits():
             self._signals.tellAll()
+            if not isTravel:
+                self.live.note()
+
+    def _onUndone(self) -> None:
+        self.live.leave()
+        self._signals.tellAll()
 
     def _followWhyNot(self) -> None:
         """Tell when there is another reason, or none any more: grids and transforms change without a word."""

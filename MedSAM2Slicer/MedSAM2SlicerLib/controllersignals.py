@@ -15,6 +15,8 @@ class ControllerSignals:
     def __init__(self) -> None:
         self.segmentChanged, self.promptsChanged, self.reviewed = Signal(), Signal(), Signal()
         self.previewed, self.sliceDrawn = Signal(), Signal()  # slice index
+        self.starting = Signal()  # a propagation is about to
+        self.undone = Signal()  # what a propagation had drawn, in the middle of it
         self.progressed, self.busyChanged = Signal(), Signal()  # Progress; bool
         self.finished, self.failed, self.noticed = Signal(), Signal(), Signal()  # one sentence
 

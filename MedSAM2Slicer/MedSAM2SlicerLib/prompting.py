@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import slicer
 
@@ -20,10 +20,19 @@ from MedSAM2SlicerLib.work.workplace import Workplace
 
 
 class Prompting:
-    """Puts prompts into the scene, takes them out again, and has the runner draw; errors are told by signals."""
+    """Puts prompts into the scene, takes them out again, and has the runner draw; errors are told by signals.
 
-    def __init__(self, workplace: Workplace, runner: Runner, signals: ControllerSignals) -> None:
-        self._workplace, self._runner, self._signals = workplace, runner, signals
+    changed(slice) is called when there are others than before.
+    """
+
+    def __init__(
+        self,
+        workplace: Workplace,
+        runner: Runner,
+        signals: ControllerSignals,
+        changed: Callable[[int], None],
+    ) -> None:
+        self._workplace, self._runner, self._signals, self._changed = workplace, runner, signals, changed
 
     def promptNode(self, kind: str) -> slicer.vtkMRMLMarkupsNode:
         """Return the markups node that the next prompt of a kind of `promptnodes.KINDS` is placed into.
@@ -33,9 +42,10 @@ class Prompting:
         return self._workplace.ensuredWork(self._workplace.sliced()).prompts.nodeToPlace(kind)
 
     def preview(self, sliceIndex: int) -> None:
-        """Draw the prompts' answer on a slice. While the worker is busy only the latest slice waits."""
+        """Draw the prompts' answer on a slice. While the worker is busy it waits for its turn."""
         self._signals.promptsChanged.emit()
         self._runner.preview(sliceIndex)
+        self._changed(sliceIndex)
 
     def addPoint(self, positionRas: Sequence[float], include: bool = True) -> None:
         """Put a point (world, mm) on the object, or on what does not belong to it, and draw the slice."""
@@ -86,6 +96,7 @@ class Prompting:
     def addSegmentPrompt(self, segmentId: str, sliceIndex: int | None = None) -> None:
         """Take what a segment marks on a slice (None: on all slices it marks) as the truth there, and draw that."""
         with self._signals.telling():
+            self._runner.makeWay()
             if whyNot := self._runner.whyBusy():
                 raise PromptError(whyNot)
             self._runner.abandon()  # a preview on its way would draw over it
@@ -98,6 +109,7 @@ class Prompting:
             self._workplace.remember(work)
             self._signals.tellAll()
             self._runner.preview(self._corrected(masks.keys()))
+            self._changed(min(masks, default=0))
 
     def removePrompt(self, item: PromptItem) -> None:
         """Remove a prompt; a slice that it alone had drawn is as it was before, others are redrawn."""
@@ -111,6 +123,8 @@ class Prompting:
         self._clear(work, before - left)
         if item.sliceIndex in left:
             self.preview(item.sliceIndex)
+        else:
+            self._changed(item.sliceIndex)
 
     def removeAllPrompts(self) -> None:
         """Remove every prompt of the segment; what is drawn stays."""
@@ -123,6 +137,7 @@ class Prompting:
     def _previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         self._signals.promptsChanged.emit()
         self._runner.previewIn(sliceIndex, volume, work)
+        self._changed(sliceIndex)
 
     def _promptedSlices(self) -> set[int]:
         return {item.sliceIndex for item in self._workplace.prompts()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from slicer.i18n import tr as _
@@ -14,7 +15,7 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
-from MedSAM2SlicerLib.work.passing import Pass, Redraw
+from MedSAM2SlicerLib.work.passing import Pass, Redraw, nearestFirst
 from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
@@ -29,6 +30,9 @@ class Runner:
         self._client, self._workplace, self._signals = client, workplace, signals
         self._talk = Conversation()
         self._run: Pass | Redraw | None = None
+        self._isInterrupted = False
+        self.isLive = False
+        """Whether a propagation of one segment makes way for the next prompt; see `live`."""
         self._ran: Sequence[SegmentWork] = ()  # of the last run that came to its end
 
     @property
@@ -50,18 +54,15 @@ class Runner:
         return work.states.slices if self._run is None else self._run.reviews(work)
 
     def preview(self, sliceIndex: int | None) -> None:
-        """Draw the prompts' answer on a slice, None for none. While the worker is busy only the latest slice waits."""
-        if self.busy or self._talk.waits or sliceIndex is None:
-            self._talk.later = sliceIndex
-            return
-        with self._signals.telling():
-            volume = self._workplace.sliced()
-            self._predict(sliceIndex, volume, self._workplace.ensuredWork(volume))
+        """Draw the prompts' answer on a slice, None for none. While the worker is busy it waits for its turn."""
+        if sliceIndex is not None:
+            self._talk.postpone(sliceIndex)
+            self._goOn()
 
     def previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         """As `preview`, with the volume and the segment at work, for those who have looked them up."""
         if self.busy or self._talk.waits:
-            self._talk.later = sliceIndex
+            self._talk.postpone(sliceIndex)
             return
         with self._signals.telling():
             self._predict(sliceIndex, volume, work)
@@ -73,11 +74,15 @@ class Runner:
         """
         if not self.busy:
             self.abandon()
-        elif indexes is None or self._talk.later in indexes:
-            self._talk.later = None
+        else:
+            self._talk.later = [one for one in self._talk.later if indexes is not None and one not in indexes]
 
-    def propagate(self, works: Sequence[SegmentWork]) -> None:
-        """Carry segments through their intervals. Raises MedSAM2Error if there is nothing to go from."""
+    def propagate(self, works: Sequence[SegmentWork], near: int | None = None) -> None:
+        """Carry segments through their intervals, the one `near` a slice first.
+
+        Raises MedSAM2Error if there is nothing to go from.
+        """
+        self._signals.starting.emit()
         if not works:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
         plan = self._workplace.plan()
@@ -86,7 +91,11 @@ class Runner:
             work.noticeEdits(self._workplace.edits.written)
         legs = plan.legs(works, self._workplace.volume.sliced)
         self.abandon()
-        self._start(Pass(self._workplace.target, self._workplace.volume, legs, self._openSession))
+        self._workplace.edits.forget()
+        target, isTentative = self._workplace.target, self.isLive and len(works) == 1
+        run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative)
+        target.closeStep()
+        self._start(run)
 
     def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool) -> None:
         """Redraw segments from what the worker has kept. Raises MedSAM2Error if that is gone."""
@@ -108,6 +117,29 @@ class Runner:
         else:  # something went wrong with the answer that was its end
             self.abandon()
 
+    def interrupt(self) -> None:
+        """End a run that makes way: a prompt has come, and the propagation begins again with it."""
+        if self._makesWay and not self._isInterrupted:
+            self._isInterrupted = True
+            self.stop()
+
+    def makeWay(self) -> None:
+        """End a run that makes way at once; what it has drawn stays."""
+        if self._makesWay:
+            self.abandon()
+
+    def lookForUndo(self) -> bool:
+        """Give up a run that makes way if somebody has undone what it drew; returns whether that is so."""
+        run = self._run
+        if not (self._makesWay and self._workplace.edits.isForeignTravel and isinstance(run, Pass) and run.isUndone):
+            return False
+        self._talk.leave()
+        self._run = None
+        run.giveUp()
+        self._tellEnd()
+        self._signals.undone.emit()
+        return True
+
     def abandon(self) -> bool:
         """Cancel what is on its way and forget it; whether that was a run. What it has drawn stays."""
         self._talk.leave()
@@ -120,19 +152,35 @@ class Runner:
 
     def ended(self, summary: str) -> None:
         """The run is over: the preview that waited for that is next."""
-        run, self._run, later = self._run, None, self._talk.takeLater()
+        run, self._run, later = self._run, None, self._talk.takeAllLater()
         self._ran = () if run is None else run.works
         self._workplace.target.noteGonePrompts(self._workplace.volume)
+        isInterrupted = self._isInterrupted
         self._tellEnd()
-        if summary:
+        if summary and not isInterrupted:
             self._signals.finished.emit(summary)
-        self.preview(later)
+        for index in later:
+            self.preview(index)
 
     def failed(self, error: MedSAM2Error) -> None:
         """The run, or a preview, came to nothing; that it was canceled needs no words."""
+        later = self._talk.takeAllLater() if self._isInterrupted else []
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
+        for index in later:
+            self.preview(index)
+
+    @property
+    def _makesWay(self) -> bool:
+        return isinstance(self._run, Pass) and self._run.isTentative
+
+    def _goOn(self) -> None:
+        """Ask for the previews that wait, one after the other."""
+        while not (self.busy or self._talk.waits) and (index := self._talk.takeLater()) is not None:
+            with self._signals.telling():
+                volume = self._workplace.sliced()
+                self._predict(index, volume, self._workplace.ensuredWork(volume))
 
     def _predict(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         plan = self._workplace.plan()
@@ -148,7 +196,15 @@ class Runner:
     def _start(self, run: Pass | Redraw) -> None:
         self._run = run
         self._signals.busyChanged.emit(True)
-        drive(run, self._client, self._talk, self)
+        drive(run, self._client, self._talk, self, self._writing)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Enclose what a run writes. Raises Cancelled where what it wrote before was undone."""
+        if self.lookForUndo():
+            raise Cancelled(_("Undone."))
+        with self._workplace.edits.ours():
+            yield
 
     def _openSession(self, options: RunOptions) -> str:
         return self._workplace.openSession(self._client, options)
@@ -162,6 +218,7 @@ class Runner:
         return True
 
     def _tellEnd(self) -> None:
+        self._isInterrupted = False
         self._workplace.edits.forget()
         self._signals.busyChanged.emit(False)
         self._signals.reviewed.emit()
@@ -173,7 +230,7 @@ class Runner:
                     self._drawPreview(work, sliceIndex, answer)
             self._signals.previewed.emit(sliceIndex)
             self._signals.reviewed.emit()
-        self.preview(self._talk.takeLater())
+        self._goOn()
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
         volume = self._workplace.volume.sliced(work.stack)

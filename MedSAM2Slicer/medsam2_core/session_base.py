@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,15 @@ class Session:
     def remove_object(self, object_id: int) -> None:
         """Forget an object, its prompts and what was drawn of it; unknown ones are forgotten already."""
         self._objects.pop(object_id, None)
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return what brings the objects back to how they are now, prompts and answers. It copies no answer."""
+        before = {object_id: known.copied() for object_id, known in self._objects.items()}
+
+        def bring_back() -> None:
+            self._objects = before
+
+        return bring_back
 
     def predict_slice(self, slice_index: int) -> dict[int, SlicePrediction]:
         """Masks on a slice by object id: of prompted objects at once, of others as last propagated."""

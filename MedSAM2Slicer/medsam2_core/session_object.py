@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,6 +25,17 @@ class SessionObject:
     tracked: dict[int, Answer] = field(default_factory=dict)
     stops: dict[str, str] = field(default_factory=dict)
     edited: set[int] = field(default_factory=set)
+
+    def copied(self) -> SessionObject:
+        """The same as it is now, whatever becomes of this one."""
+        return replace(
+            self,
+            prompts=dict(self.prompts),
+            conditioning=dict(self.conditioning),
+            tracked=dict(self.tracked),
+            stops=dict(self.stops),
+            edited=set(self.edited),
+        )
 
     def set_prompt(self, index: int, prompt: SlicePrompt, shape: tuple[int, int]) -> None:
         """Set the prompts on a slice of rows x columns; what came of the earlier ones there is dropped."""

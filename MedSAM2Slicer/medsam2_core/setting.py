@@ -2,7 +2,7 @@
 
 `run.settings.RunSettings` and `stopping.StopRules` are the tables. From their rows come the record of a run
 (`run.report`), what is read of one (`run.file_settings`), the worker's requests (`worker.fields`, `worker.rules`) and
-the command line's options (`cli.setting_options`). So a new setting of a kind that is here is one row, and its use.
+the command line's options (`job.setting_options`). So a new setting of a kind that is here is one row, and its use.
 
 Imports nothing heavy, for the command line's help.
 """

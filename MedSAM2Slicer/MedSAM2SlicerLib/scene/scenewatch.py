@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import slicer
 import slicer.util
@@ -46,7 +47,8 @@ class EditWatch(slicer.util.VTKObservationMixin):
     def __init__(self) -> None:
         super().__init__()
         self._editedAt: float | None = None
-        self._written = False
+        self._written = self._isOurs = False
+        self._foreign = set[str]()  # events of others than the run at work
 
     @property
     def written(self) -> bool:
@@ -57,6 +59,16 @@ class EditWatch(slicer.util.VTKObservationMixin):
     def isTravel(self) -> bool:
         """Whether there was undo or redo alone, which brings back any of the segments."""
         return self._editedAt is not None and not self._written
+
+    @property
+    def isForeignTravel(self) -> bool:
+        """Whether there was undo or redo while a run wrote, as far as events tell, which a new name sends too."""
+        return self._foreign == {"modified"}
+
+    @property
+    def pending(self) -> bool:
+        """Whether there are edits that nobody has looked at."""
+        return self._editedAt is not None
 
     @property
     def settled(self) -> bool:
@@ -74,6 +86,16 @@ class EditWatch(slicer.util.VTKObservationMixin):
     def forget(self) -> None:
         """Note all edits so far as known."""
         self._editedAt, self._written = None, False
+        self._foreign.clear()
+
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """Enclose what a run writes, which is nobody else's."""
+        self._isOurs = True
+        try:
+            yield
+        finally:
+            self._isOurs = False
 
     def stop(self) -> None:
         """Stop watching."""
@@ -82,7 +104,13 @@ class EditWatch(slicer.util.VTKObservationMixin):
     @guarded
     def _onWritten(self, _segmentation: object, _event: str) -> None:
         self._written, self._editedAt = True, time.monotonic()
+        self._noteForeign("written")
 
     @guarded
     def _onModified(self, _segmentation: object, _event: str) -> None:
         self._editedAt = time.monotonic()
+        self._noteForeign("modified")
+
+    def _noteForeign(self, event: str) -> None:
+        if not self._isOurs:
+            self._foreign.add(event)

@@ -18,6 +18,7 @@ from MedSAM2SlicerLib.ui.banner import Banner
 from MedSAM2SlicerLib.ui.choices import AUTO, Choices
 from MedSAM2SlicerLib.ui.icons import icon
 from MedSAM2SlicerLib.ui.later import Later
+from MedSAM2SlicerLib.ui.livecontrols import LiveControls
 from MedSAM2SlicerLib.ui.messageline import MessageLine
 from MedSAM2SlicerLib.ui.models import ModelControls
 from MedSAM2SlicerLib.ui.optioncontrols import OptionControls
@@ -80,6 +81,7 @@ class Panel:
         self.options = OptionControls(ui)
         self.range = RangePopup(ui)
         self.run = RunControls(ui, controller)
+        self.live = LiveControls(ui, controller, services)
         self.review = ReviewControls(ui, controller)
         self.redrawing = Redrawing(ui, controller)
         self.replay = ReplayControls(ui, controller)
@@ -107,6 +109,7 @@ class Panel:
             "p": self.run.propagate,
             "Return": self.run.propagate,
             "Enter": self.run.propagate,  # of the number pad
+            "u": self.live.toggle,
             "n": self.review.nextDoubtful,
             "k": self.review.accept,
             "l": self.review.lock,
@@ -145,6 +148,7 @@ class Panel:
         """Be in use: look what is missing, and keep the worker's answers coming."""
         self._inUse = True
         self.controller.setInUse(True)
+        self.live.refresh()
         self.banner.refresh()
         self.update()
         self._timer.start()
@@ -165,7 +169,7 @@ class Panel:
         self._timer.stop()
         self._timer.deleteLater()  # which keeps the panel alive, with its controller and the volume's copy
         parts: list[Closing] = [self.source, self.prompts, self.line, self.review, self.redrawing, self.replay]
-        for part in [*parts, self.models, self.support, self.inView]:
+        for part in [*parts, self.live, self.models, self.support, self.inView]:
             part.close()
         for signal, slot in self._heard():
             signal.disconnect(slot)
@@ -215,7 +219,6 @@ class Panel:
         self.prompts.firstPlaced.connect(self._onFirstPlaced)
         self.prompts.placing.connect(self._onPlacing)
         self.run.starting.connect(self.line.forget)
-        self.run.starting.connect(self.redrawing.awaitRun)
         self.redrawing.show.connect(self._showCut)
         self.run.stopping.connect(self.line.showStopping)
         self.review.measured.connect(self._showState)
@@ -231,7 +234,9 @@ class Panel:
             signal.connect(slot)
 
     def _heard(self) -> list[tuple[Signal, Callable[..., None]]]:
-        return [(self.controller.busyChanged, self._onBusy), (self.controller.reviewed, self.update)]
+        controller = self.controller
+        heard: list[tuple[Signal, Callable[..., None]]] = [(controller.busyChanged, self._onBusy)]
+        return [*heard, (controller.reviewed, self.update), (controller.starting, self.redrawing.awaitRun)]
 
     def _onFault(self, error: Exception) -> None:
         self._fault = error

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.work.workplace import Workplace
     from MedSAM2SlicerLib.worker.client import WorkerClient
 
-WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # key of the application's settings
+WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # keys of the application's settings
+LIVE, SLICE_MILLISECONDS = "MedSAM2Slicer/Live", "MedSAM2Slicer/SliceMilliseconds"
+_ON, _OFF = "on", "off"
+_LIVE_MILLISECONDS = 150.0  # for a slice: where one takes longer, Live is off unless somebody switches it on
 
 _worker = SharedClient()  # one model process for the module, the effect and scripts
 
@@ -47,6 +50,33 @@ class Services:
         command = self._command(text)
         qt.QSettings().setValue(WORKER_COMMAND, text)
         self.client().setCommand(command.arguments, command.environment)
+
+    @property
+    def isLive(self) -> bool:
+        """Whether propagations start by themselves: as the user chose, else unless the machine is slow."""
+        chosen = str(qt.QSettings().value(LIVE, "") or "")
+        return chosen == _ON if chosen else not self.isSlow
+
+    def setLive(self, isOn: bool) -> None:
+        """Keep what the user chose."""
+        qt.QSettings().setValue(LIVE, _ON if isOn else _OFF)
+
+    @property
+    def sliceMilliseconds(self) -> float | None:
+        """How long a slice took at the last propagation; None before the first one."""
+        try:
+            return float(qt.QSettings().value(SLICE_MILLISECONDS, ""))
+        except (TypeError, ValueError):
+            return None
+
+    @property
+    def isSlow(self) -> bool:
+        """Whether a slice takes too long for propagations that nobody asked for."""
+        return (self.sliceMilliseconds or 0.0) > _LIVE_MILLISECONDS
+
+    def noteSpeed(self, milliseconds: float) -> None:
+        """Keep how long a slice takes."""
+        qt.QSettings().setValue(SLICE_MILLISECONDS, str(round(milliseconds)))
 
     def client(self) -> WorkerClient:
         """Return the client of the application's worker, which follows `setWorkerText`."""

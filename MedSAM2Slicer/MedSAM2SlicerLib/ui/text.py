@@ -149,6 +149,16 @@ def progressText(progress: Progress) -> str:
     return " · ".join(parts)
 
 
+def liveText(sliceMilliseconds: float | None, isSlow: bool) -> str:
+    """Return what Live does, and how long a slice takes on this machine if that is known."""
+    says = [_("Propagate by itself, 0.3 s after the last prompt or edit; the next one begins it again. Key: u")]
+    if sliceMilliseconds is not None:
+        says.append(_("A slice takes {time} ms on this machine.").format(time=round(sliceMilliseconds)))
+    if isSlow:
+        says.append(_("That is long, so Live is off unless you switch it on."))
+    return " ".join(says)
+
+
 def promptText(sliceIndex: int, items: Sequence[PromptItem], edited: bool = False) -> str:
     """Return a line for the prompts of one slice: their kinds and how many of each, and whether it was edited."""
     counts = Counter(item.kind for item in items)

@@ -6,6 +6,7 @@ It is the same for a propagation, a redraw, a call from the console and a replay
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from medsam2_core.errors import MedSAM2Error
@@ -64,9 +65,15 @@ class Follower(Protocol):
         """Nothing more comes; the run is to be broken off."""
 
 
-def drive(run: Run, client: WorkerClient, talk: Conversation, follower: Follower) -> None:
+Writing = Callable[[], AbstractContextManager[None]]
+"""Encloses what a run writes into the scene."""
+
+
+def drive(
+    run: Run, client: WorkerClient, talk: Conversation, follower: Follower, writing: Writing = nullcontext
+) -> None:
     """Have the worker go through a run. Returns at once; `follower` hears of it, unless somebody leaves `talk`."""
-    _Drive(run, client, talk, follower).goOn()
+    _Drive(run, client, talk, follower, writing).goOn()
 
 
 def driveToEnd(run: Run, client: WorkerClient, onStep: Callable[[Step, Progress], None]) -> str:
@@ -89,8 +96,10 @@ def driveToEnd(run: Run, client: WorkerClient, onStep: Callable[[Step, Progress]
 
 
 class _Drive:
-    def __init__(self, run: Run, client: WorkerClient, talk: Conversation, follower: Follower) -> None:
-        self._run, self._client, self._talk, self._follower = run, client, talk, follower
+    def __init__(
+        self, run: Run, client: WorkerClient, talk: Conversation, follower: Follower, writing: Writing
+    ) -> None:
+        self._run, self._client, self._talk, self._follower, self._writing = run, client, talk, follower, writing
 
     def goOn(self) -> None:
         current = self._talk.current
@@ -102,7 +111,8 @@ class _Drive:
 
     def _onStep(self, step: Step) -> None:
         try:
-            progress = self._run.write(step)
+            with self._writing():
+                progress = self._run.write(step)
         except MedSAM2Error as error:  # a segment is gone: nothing later could be written either
             self._fail(error)
             return
@@ -110,8 +120,9 @@ class _Drive:
 
     def _onDone(self, result: Any) -> None:
         try:
-            self._run.settle(result, self._client.modelFacts)
-            summary = "" if self._run.goesOn else self._run.finish()
+            with self._writing():
+                self._run.settle(result, self._client.modelFacts)
+                summary = "" if self._run.goesOn else self._run.finish()
         except MedSAM2Error as error:
             self._fail(error)
             return

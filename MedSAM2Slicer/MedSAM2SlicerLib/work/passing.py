@@ -63,13 +63,30 @@ class Leg:
         return (self.span[1] - self.span[0]) * len(self.works)
 
 
+def nearestFirst(legs: Sequence[Leg], near: int | None) -> list[Leg]:
+    """Return legs in the order of their distance to the slice `near`; None: as they are."""
+    if near is None:
+        return list(legs)
+    return sorted(legs, key=lambda leg: max(leg.span[0] - near, near - leg.span[1] + 1, 0))
+
+
 class Pass:
     """Segments on their way through `legs`, the intervals to draw, one after the other.
 
     Each is a run of its own, for the worker and in the records. One undo state holds all of them.
+    One that `isTentative` may have to make way for the next prompt: a leg that does not come to its end is seen, and
+    else as if it had never begun, so that what follows does not depend on how far it came.
     """
 
-    def __init__(self, target: Target, volume: VolumeInUse, legs: Sequence[Leg], openSession: OpenSession) -> None:
+    def __init__(
+        self,
+        target: Target,
+        volume: VolumeInUse,
+        legs: Sequence[Leg],
+        openSession: OpenSession,
+        isTentative: bool = False,
+    ) -> None:
+        self.isTentative = isTentative
         self._target, self._volume, self._openSession = target, volume, openSession
         self._legs, self._results = list(legs), list[Propagated]()
         self._stops = set[str]()  # of this pass
@@ -104,7 +121,16 @@ class Pass:
         leg, lane = self._legs[0], self._legs[0].lane
         session, settings, only = self._openSession(lane.options), lane.options.of("run"), leg.objectIds
         return client.propagate(
-            session, lane.objects, *leg.span, lane.stop, onStep, onDone, onError, only=only, **settings
+            session,
+            lane.objects,
+            *leg.span,
+            lane.stop,
+            onStep,
+            onDone,
+            onError,
+            only=only,
+            tentative=self.isTentative,
+            **settings,
         )
 
     def write(self, step: Step) -> Progress:
@@ -125,7 +151,9 @@ class Pass:
         self._running.nextRequest()
         records = {record.object_id: record for record in result.objects}
         for work in self._present(leg.works):
-            if work.objectId in records:
+            if result.cancelled and self.isTentative:
+                self._takeBack(work, leg)
+            elif work.objectId in records:
                 self._settle(work, leg, records[work.objectId], model)
 
     def finish(self) -> str:
@@ -140,11 +168,30 @@ class Pass:
         """Keep what is drawn; no record can tell of it, since the worker may have gone further."""
         self._running.end()
         for leg in self._legs[:1]:
-            first, last = leg.span
             for work in self._present(leg.works):
-                drawn = self._running.runs[work.objectId].reviews
-                work.noteBrokenOff({index: drawn[index] for index in drawn if first <= index < last}, first, last)
+                if self.isTentative:
+                    self._takeBack(work, leg)
+                else:
+                    work.noteBrokenOff(self._drawnOn(leg, work), *leg.span)
         self._target.remember(self.works, self._running.changed)
+
+    @property
+    def isUndone(self) -> bool:
+        """Whether somebody has undone what it drew, by the look of its segments."""
+        hasDrawn = any(run.reviews for run in self._running.runs.values())
+        return hasDrawn and any(work.isAsRemembered for work in self.works)
+
+    def giveUp(self) -> None:
+        """Note nothing of what was drawn, which is undone: segments are as they were at an earlier look."""
+        self._running.end()
+        self._target.noticeOthers([])
+
+    def _takeBack(self, work: SegmentWork, leg: Leg) -> None:
+        work.noteTakenBack(self._drawnOn(leg, work), *leg.span)
+
+    def _drawnOn(self, leg: Leg, work: SegmentWork) -> dict[int, SliceReview]:
+        (first, last), drawn = leg.span, self._running.runs[work.objectId].reviews
+        return {index: drawn[index] for index in drawn if first <= index < last}
 
     def _settle(self, work: SegmentWork, leg: Leg, record: ObjectRecord, model: Mapping[str, Any] | None) -> None:
         run, result, span = self._running.runs[work.objectId], self._results[-1], leg.span

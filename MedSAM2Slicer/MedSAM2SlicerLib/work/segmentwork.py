@@ -151,6 +151,16 @@ class SegmentWork:
         self._prints = self._masks.prints()
         self._save()
 
+    @property
+    def isEmpty(self) -> bool:
+        """Whether the segment marks nothing, by the last look at it."""
+        return not self._prints
+
+    @property
+    def isAsRemembered(self) -> bool:
+        """Whether the segment shows what it did after one of the last looks at it."""
+        return _key(self._masks.prints()) in self._remembered
+
     def marks(self, index: int) -> bool:
         """Whether the segment marks anything on a slice, by the last look at it."""
         return index in self._prints
@@ -175,6 +185,17 @@ class SegmentWork:
         if reviews:
             self.noteSteps(reviews)
             self.states.noteUntold(range(first, last))
+
+    def noteTakenBack(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """The worker drew slices on its way through first <= index < last and forgot them again: they are seen, stale.
+
+        A prompt on one of them corrects what is seen, as if another tool had drawn it.
+        """
+        if reviews:
+            self.states.noteSteps(reviews)
+            self.states.noteUntold(range(first, last))
+            tracked = {index for index, one in reviews.items() if one.origin != PROMPTED}
+            self._shown = {index: number for index, number in self._shown.items() if index not in tracked}
 
     def noteCut(self, reviews: Mapping[int, SliceReview], cut: Cut) -> None:
         """Slices were drawn differently from the same answers of the worker."""

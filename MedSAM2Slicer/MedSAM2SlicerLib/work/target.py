@@ -48,6 +48,9 @@ class Target:
         self._works: dict[str, SegmentWork] = {}
         self._own: SegmentWork | None = None  # of the segment, while it is looked at on slices of another stack
         self._window: tuple[str, Window] | None = None
+        self.groups = False
+        """Whether all that is written until `closeStep` is one step for undo."""
+        self._hasStep = False
 
     @property
     def segmentation(self) -> slicer.vtkMRMLSegmentationNode:
@@ -60,6 +63,7 @@ class Target:
         """Return another segment as target; the segments of a segmentation share one history and the sessions."""
         self._settle()
         target = Target(segmentationNode, segmentId, self._editorNode, self._givenHistory)
+        target.groups = self.groups
         if segmentationNode is self.segmentationNode:
             target.history, target._works, target._window = self.history, self._works, self._window
         elif segmentationNode is not None:
@@ -178,7 +182,7 @@ class Target:
         the step before.
         """
         editorNode = self._editorNode or editorNodeOf(self.segmentation)
-        named, history = segmentId or self.segmentId, self.history if isStep else NoHistory()
+        named, history = segmentId or self.segmentId, self.history if isStep and not self._hasStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
         writer = SegmentWriter(self.segmentation, named, volume.node, editorNode, history, spared)
         return writerOn(volume, writer)
@@ -187,10 +191,15 @@ class Target:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
         writer = self.writer(volume)
         writer.begin()
+        self._hasStep = self.groups
         writer.writeSlices(masks, volume.stack.axis)
         writer.end()
         self.remember([], writer.written.segmentIds - {self.segmentId})
         return writer
+
+    def closeStep(self) -> None:
+        """Have what is written from now on be another step for undo."""
+        self._hasStep = False
 
     def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
         present = self.segmentIds()

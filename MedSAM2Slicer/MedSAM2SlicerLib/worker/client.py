@@ -138,15 +138,17 @@ class WorkerClient:
         onDone: Callable[[Propagated], None] = nothing,
         onError: Callable[[MedSAM2Error], None] = nothing,
         only: Collection[int] | None = None,
+        tentative: bool = False,
         **settings: Any,
     ) -> Call:
         """Carry the objects through slices first <= index < last; `objects` as in `predict`.
 
         With `only` just these run, by label; the others keep what they have drawn. The region of `stop` is on the
         volume's grid (k, j, i). `settings` are the others of the part "run", see `RunSettings`.
-        After a cancel it is done too, with what it has. The result lists all slices of the objects that ran.
+        After a cancel it is done too, with what it has; of a `tentative` one the worker keeps nothing then. The result
+        lists all slices of the objects that ran.
         """
-        course = Course((first, last), stop or StopRules(), only, {**usual("run"), **settings})
+        course = Course((first, last), stop or StopRules(), only, {**usual("run"), **settings}, tentative)
         return self._stepping(
             sessionKey, partial(self._sessions.propagate, sessionKey, objects, course), onStep, onDone, onError
         )

@@ -9,14 +9,14 @@ from MedSAM2SlicerLib.worker.calls import Call
 
 
 class Conversation:
-    """Holds the request that is on its way, and the slice whose preview is `later` to be asked for.
+    """Holds the request that is on its way, and the slices whose previews are `later` to be asked for, in order.
 
     Slots are called by `call`, so that the worker's next message is delivered whatever becomes of the one before.
     """
 
     def __init__(self, call: Callable[..., object] = attempt) -> None:
         self._callSlot = call
-        self.later: int | None = None
+        self.later: list[int] = []
         self._call: Call | None = None
         self._generation = 0
 
@@ -47,14 +47,23 @@ class Conversation:
         if self._call is not None:
             self._call.cancel()
 
+    def postpone(self, sliceIndex: int) -> None:
+        """Have a slice's preview asked for later; one that waits already keeps its place."""
+        if sliceIndex not in self.later:
+            self.later.append(sliceIndex)
+
     def takeLater(self) -> int | None:
-        """Return, and forget, the slice whose preview is to be asked for."""
-        later, self.later = self.later, None
+        """Return, and forget, the slice whose preview is to be asked for next."""
+        return self.later.pop(0) if self.later else None
+
+    def takeAllLater(self) -> list[int]:
+        """Return, and forget, all slices whose previews are to be asked for."""
+        later, self.later = self.later, []
         return later
 
     def leave(self) -> None:
         """Have the worker stop, whatever it still says, and want nothing later."""
-        self.later = None
+        self.later.clear()
         self._generation += 1
         call, self._call = self._call, None
         if call is not None:

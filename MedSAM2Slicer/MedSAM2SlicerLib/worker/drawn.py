@@ -55,9 +55,11 @@ class Drawn:
         self._tracked: dict[_Place, _Tracked] = {}
         self._prompted: set[_Place] = set()
         self._bases: dict[_Place, _Tracked] = {}  # what was there when a slice got its first prompt
+        self._before: dict[_Place, _Tracked] | None = None  # a propagation that is tried out
 
     def noteRequest(self, objects: Sequence[RunObject]) -> None:
         """Note the prompts of a request before it is sent."""
+        self._takeBack()  # what was tried out with a worker that was lost
         prompted = {(item.segment.label, index) for item in objects for index in item.slices}
         labels = {item.segment.label for item in objects}
         self._tracked = {place: drawn for place, drawn in self._tracked.items() if place[0] in labels}
@@ -67,6 +69,10 @@ class Drawn:
             if drawn is not None and drawn.mask.box is not None:
                 self._bases[place] = drawn
         self._prompted = prompted
+
+    def tryOut(self) -> None:
+        """Forget what the propagation that is asked for now draws, unless it comes to its end."""
+        self._before = dict(self._tracked)
 
     def restored(self, objects: Sequence[RunObject], run: int) -> list[RunObject]:
         """The objects, with the masks that this run of the worker does not have before the prompts correcting them."""
@@ -86,7 +92,14 @@ class Drawn:
             self._tracked[answer.object_id, step.slice_index] = _Tracked(answer.mask, record, run)
 
     def completed(self, result: Propagated, reach: Reach, run: int) -> Propagated:
-        """The result, with the slices that earlier runs of the worker drew and this propagation did not go through."""
+        """The result, with the slices that earlier runs of the worker drew and this propagation did not go through.
+
+        Of one that was tried out and canceled it is as the worker gave it: it left nothing.
+        """
+        if result.cancelled and self._before is not None:
+            self._takeBack()
+            return result
+        self._before = None
         objects = tuple(self._completed(item, reach, run, result.cancelled) for item in result.objects)
         listed = {(item.object_id, one.slice_index): one for item in objects for one in item.slices}
         ran = {item.object_id for item in objects}
@@ -96,6 +109,10 @@ class Drawn:
             if place in listed or place[0] not in ran
         }
         return replace(result, objects=objects)
+
+    def _takeBack(self) -> None:
+        if self._before is not None:
+            self._tracked, self._before = self._before, None
 
     def _restored(self, item: RunObject, run: int) -> tuple[Prompt, ...]:
         label = item.segment.label

@@ -80,8 +80,12 @@ def propagate(
     stop: StopRules,
     only: Collection[int] | None,
     settings: Mapping[str, Any],
+    tentative: bool = False,
 ) -> Request:
-    """Masks on the slices span[0] <= index < span[1], or less, of `only` some objects (None: all)."""
+    """Masks on the slices span[0] <= index < span[1], or less, of `only` some objects (None: all).
+
+    A `tentative` one that is canceled leaves nothing in the worker.
+    """
     payloads: list[Buffer] = []
     header = {
         "request": "propagate",
@@ -91,6 +95,7 @@ def propagate(
         "last": int(span[1]),
         "stop": rules_to_wire(stop, payloads),
         "only": None if only is None else sorted(only),
+        "tentative": tentative,
         **settings,
     }
     return Request(header, payloads)

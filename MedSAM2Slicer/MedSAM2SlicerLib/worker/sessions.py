@@ -21,13 +21,14 @@ from MedSAM2SlicerLib.worker.requests import Request
 class Course:
     """How a propagation goes: through slices span[0] <= index < span[1], with `only` some objects; None stands for all.
 
-    `settings` are those of the part "run" that are numbers or text.
+    `settings` are those of the part "run" that are numbers or text. A `tentative` one that is canceled leaves nothing.
     """
 
     span: tuple[int, int]
     stop: StopRules
     only: Collection[int] | None
     settings: Mapping[str, Any]
+    tentative: bool = False
 
     @property
     def reach(self) -> Reach:
@@ -64,7 +65,12 @@ class Sessions:
     def propagate(self, key: str, objects: Sequence[RunObject], course: Course) -> Request:
         """Masks on the slices of a reach."""
         restored = self._restored(key, objects)
-        request = requests.propagate(key, restored, course.span, course.stop, course.only, course.settings)
+        request = requests.propagate(
+            key, restored, course.span, course.stop, course.only, course.settings, course.tentative
+        )
+        if not course.tentative:
+            return self._noting(request, key, course.reach)
+        self._drawnIn(key).tryOut()
         return self._noting(request, key, course.reach)
 
     def redraw(self, key: str, objects: Sequence[RunObject], look: Look) -> Request:

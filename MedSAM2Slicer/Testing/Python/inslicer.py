@@ -51,16 +51,18 @@ def tutorial(ct: str, places: dict[str, Any], folder: str) -> dict[str, Any]:
 
 def main() -> None:
     """Do what was asked, write the results, and leave Slicer."""
-    from MedSAM2SlicerLib.ui.services import WORKER_COMMAND
+    from MedSAM2SlicerLib.ui.services import LIVE, WORKER_COMMAND
 
     asked = {key: ORDER[key] for key in ("names", "ct", "places", "folder") if key in ORDER}
     settings = qt.QSettings()
-    before = settings.value(WORKER_COMMAND, "")
+    before = {name: settings.value(name, "") for name in (WORKER_COMMAND, LIVE)}
     settings.setValue(WORKER_COMMAND, ORDER["python"])
+    settings.setValue(LIVE, "off")  # what is propagated, and when, is the tutorial's to say
     try:
         results = (tests if "names" in ORDER else tutorial)(**asked)
     finally:  # they are the user's own
-        settings.setValue(WORKER_COMMAND, before)
+        for name, value in before.items():
+            settings.setValue(name, value)
     Path(ORDER["results"]).write_text(json.dumps(results, indent=1), encoding="utf-8")
     slicer.util.exit(0)
 

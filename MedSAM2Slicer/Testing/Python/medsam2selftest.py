@@ -94,6 +94,8 @@ class FakeServices:
         self.logPath = folder / "worker.log"
         self.workerText = ""
         self.isModelOpen = True
+        self.isLive = self.isSlow = False
+        self.sliceMilliseconds: float | None = None
         self.warmed: list[str] = []
         self.missing = ""
         self.questions: list[str] = []
@@ -109,6 +111,12 @@ class FakeServices:
 
     def missingText(self) -> str:
         return self.missing
+
+    def setLive(self, isOn: bool) -> None:
+        self.isLive = isOn
+
+    def noteSpeed(self, milliseconds: float) -> None:
+        self.sliceMilliseconds = milliseconds
 
     def warm(self, model: str) -> None:
         self.warmed.append(model)

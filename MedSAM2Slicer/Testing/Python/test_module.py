@@ -15,7 +15,7 @@ import slicer
 from medsam2selftest import MIDDLE, MODULE_FOLDER, SHAPE, PanelTestCase, process, tip
 
 _CONTROLS = ("Button", "ComboBox", "SpinBox", "Slider", "Edit", "elector", "rangeWidget", "Table")
-KEYS = {"a", "x", "d", "m", "p", "return", "enter", "n", "k", "l", "esc"}
+KEYS = {"a", "x", "d", "m", "p", "u", "return", "enter", "n", "k", "l", "esc"}
 
 
 def controls() -> list[str]:

@@ -14,7 +14,7 @@ from medsam2selftest import MODULE_FOLDER, PanelTestCase, process, tip
 from medsam2_core.errors import WeightsError, WorkerError
 from medsam2_core.weights.catalogue import ModelEntry
 from MedSAM2SlicerLib.ui.process import Program
-from MedSAM2SlicerLib.ui.services import WORKER_COMMAND, Services
+from MedSAM2SlicerLib.ui.services import LIVE, SLICE_MILLISECONDS, WORKER_COMMAND, Services
 from MedSAM2SlicerLib.worker.commands import Origin, WorkerCommand
 
 TORONTO = "medsam2-toronto"
@@ -190,9 +190,9 @@ class ServicesTest(unittest.TestCase):
 
     def setUp(self) -> None:
         settings = qt.QSettings()
-        before = settings.value(WORKER_COMMAND, "")
-        self.addCleanup(settings.setValue, WORKER_COMMAND, before)
-        settings.setValue(WORKER_COMMAND, "")
+        for name in (WORKER_COMMAND, LIVE, SLICE_MILLISECONDS):
+            self.addCleanup(settings.setValue, name, settings.value(name, ""))
+            settings.setValue(name, "")
         self.services = Services(MODULE_FOLDER)
 
     def test_worker_command_is_kept_and_checked(self) -> None:
@@ -215,6 +215,18 @@ class ServicesTest(unittest.TestCase):
             self.services.setWorkerText("srun --gres=gpu:1 medsam2 worker")
             self.services.warm("starter")
             client.return_value.prepare.assert_not_called()
+
+    def test_live_is_on_unless_slices_take_long_or_somebody_chose(self) -> None:
+        self.assertIsNone(self.services.sliceMilliseconds)
+        self.assertTrue(self.services.isLive)
+        self.services.noteSpeed(151.0)
+        self.assertEqual(self.services.sliceMilliseconds, 151.0)
+        self.assertFalse(self.services.isLive)
+        self.services.setLive(True)
+        self.assertTrue(Services(MODULE_FOLDER).isLive)
+        self.services.noteSpeed(60.0)
+        self.services.setLive(False)
+        self.assertFalse(Services(MODULE_FOLDER).isLive)
 
     def test_what_is_missing(self) -> None:
         setup = mock.Mock()

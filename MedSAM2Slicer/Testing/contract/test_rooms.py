@@ -74,9 +74,10 @@ CORE = House(
         "speed": {"api", "basics", "image", "model"},
         "training": {"basics", "files", "image", "io", "model", "session", "weights"},
         "worker": {"basics", "image", "model", "run", "session", "weights"},
+        "job": {"api", "basics", "files", "image", "io", "model", "run", "session", "weights"},
+        "cohort": {"basics", "files", "image", "io", "job", "run", "training", "weights"},
         "cli": {
-            "api", "basics", "files", "image", "io", "model", "run", "session", "speed", "training", "weights",
-            "worker",
+            "api", "basics", "cohort", "image", "io", "job", "model", "run", "speed", "training", "weights", "worker",
         },
     },
     named(basics="arrays config errors memory_name notices processor setting stopping version", api="__init__ api"),

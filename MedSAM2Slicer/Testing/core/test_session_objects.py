@@ -92,3 +92,18 @@ def test_a_preview_answers_only_what_is_new(both: m2.VolumeSession, discs: Any, 
     assert model.batches == [1]
     both.predict_slice(6)
     assert model.batches == [1]
+
+
+def test_a_snapshot_brings_back_what_a_propagation_changed(both: m2.VolumeSession, discs: Any) -> None:
+    list(both.propagate())
+    before, results, stops = both.mask(1), both.results(1), both.stops(1)
+    bring_back = both.snapshot()
+    discs.prompt(both, "points", "bright", 4, object_id=1)
+    discs.prompt(both, "box", "dark", 3, object_id=3)
+    list(both.propagate())
+    assert both.results(1) != results
+    bring_back()
+    np.testing.assert_array_equal(both.mask(1), before)
+    assert (both.results(1), both.stops(1)) == (results, stops)
+    with pytest.raises(m2.PromptError):
+        both.results(3)

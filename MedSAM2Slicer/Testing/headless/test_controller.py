@@ -147,14 +147,14 @@ def test_what_is_removed_while_running_ends_the_run_quietly(bench: ControllerBen
 def test_clicks_that_come_faster_than_answers_are_joined(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.controller.prompting.preview(3)
-    for index in (4, 5):
+    for index in (4, 5, 4):
         bench.click(4, 4, index)
         bench.controller.prompting.preview(index)
     assert len(bench.client.calls) == 1
-    bench.client.answer(3)
-    assert len(bench.client.calls) == 2
-    bench.client.answer(5)
-    assert len(bench.client.calls) == 2
+    for index in (3, 4, 5):
+        bench.client.answer(index)
+    assert bench.said["previewed"] == [(3,), (4,), (5,)]
+    assert len(bench.client.calls) == 3
     assert {prompt.slice_index for prompt in bench.client.objects[-1][0].prompts} == {3, 4, 5}
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
-from medsam2_core.cli.setting_options import add_options
+from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
     from medsam2_core.model import SAM2

@@ -8,17 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from medsam2_core.cli.signals import interruptible
-from medsam2_core.errors import MedSAM2Error
+from medsam2_core.job.sentences import EXPECTED, sentence_of
 from medsam2_core.notices import told
 
 REFUSED = 2
 INCOMPLETE = 3  # done, but for inputs that could not be read
 INTERRUPTED = 130  # what a shell calls a program that Ctrl+C ended
-
-_NO_MEMORY = (
-    "There is not enough memory: close other programs, lift the limit (ulimit -v), or use a smaller volume or model."
-)
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "can't start new thread")
 
 
 def run_at_edge(command: Callable[[], int], *, is_last: bool = False) -> int:
@@ -37,8 +32,8 @@ def run_at_edge(command: Callable[[], int], *, is_last: bool = False) -> int:
         except KeyboardInterrupt:
             _say("Interrupted; nothing more was written.")
             return INTERRUPTED
-        except (MedSAM2Error, OSError, MemoryError, ImportError, UnicodeError, RuntimeError, SystemError) as error:
-            sentence = _sentence(error)
+        except EXPECTED as error:
+            sentence = sentence_of(error)
             if sentence is None:
                 raise
             _abandon_stdout() if isinstance(error, OSError) else None
@@ -55,22 +50,6 @@ def _flushed(command: Callable[[], int]) -> int:
         raise
     sys.stdout.flush()
     return code
-
-
-def _sentence(error: BaseException) -> str | None:
-    """What to tell; None for a mistake of ours. SystemError is how libraries in C fail where memory ran out."""
-    if isinstance(error, MedSAM2Error):
-        return str(error)
-    if isinstance(error, MemoryError | SystemError) or any(words in str(error).lower() for words in _MEMORY_WORDS):
-        return _NO_MEMORY
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else "The output: "
-        return f"{where}{error.strerror or error}; check the path, its permissions and the free disk space."
-    if isinstance(error, ImportError):
-        return f"A component cannot be loaded ({error}): install it again, or lift the memory limit if there is one."
-    if isinstance(error, UnicodeEncodeError):
-        return "A name contains characters that cannot be used here: rename it."
-    return None
 
 
 def _note(text: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
-from medsam2_core.cli.setting_options import add_options
 from medsam2_core.errors import VolumeError
+from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
     from medsam2_core.training.evaluation import Row, Settings

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED
-from medsam2_core.cli.image_prompts import add_image_prompt_options
 from medsam2_core.cli.room import require_address_space
-from medsam2_core.cli.setting_options import add_options
+from medsam2_core.job.image_prompts import add_image_prompt_options
+from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
-    from medsam2_core.cli.image_plan import SetPlan
-    from medsam2_core.cli.image_run import SetOutcome
+    from medsam2_core.job.image_plan import SetPlan
+    from medsam2_core.job.image_run import SetOutcome
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -69,9 +69,9 @@ def add_parser(subparsers: SubParsers) -> None:
 def images(arguments: argparse.Namespace) -> int:
     """Check everything, run the model, write the results as they come; returns the exit code."""
     require_address_space()
-    from medsam2_core.cli.image_plan import make_set_plan
-    from medsam2_core.cli.image_run import run_set
     from medsam2_core.cli.signals import stopping
+    from medsam2_core.job.image_plan import make_set_plan
+    from medsam2_core.job.image_run import run_set
     from medsam2_core.stopping import CancelToken
 
     plan, stop = make_set_plan(arguments), CancelToken()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medsam2_core.cli.propagate import add_series_options
 from medsam2_core.cli.summary import shown_ml
 from medsam2_core.errors import VolumeError
+from medsam2_core.job.options import add_series_options
 
 if TYPE_CHECKING:
     from medsam2_core.image.geometry import Geometry

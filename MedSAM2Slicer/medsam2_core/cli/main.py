@@ -7,9 +7,21 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from medsam2_core.cli import benchmark, doctor, evaluate, images, info, models, propagate, sequence, train, worker
+from medsam2_core.cli import (
+    batch,
+    benchmark,
+    doctor,
+    evaluate,
+    images,
+    info,
+    models,
+    propagate,
+    sequence,
+    train,
+    worker,
+)
 from medsam2_core.cli.edge import REFUSED, run_at_edge
-from medsam2_core.cli.prompt_options import join_negative_values
+from medsam2_core.job.prompt_options import join_negative_values
 from medsam2_core.processor import share_cores
 from medsam2_core.version import package_version
 
@@ -51,6 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (propagate, images, sequence, models, train, evaluate, worker, doctor, info, benchmark):
+    for module in (propagate, images, sequence, batch, models, train, evaluate, worker, doctor, info, benchmark):
         module.add_parser(commands)
     return parser

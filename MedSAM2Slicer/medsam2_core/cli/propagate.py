@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INTERRUPTED
-from medsam2_core.cli.prompt_options import add_prompt_options
 from medsam2_core.cli.room import require_address_space
-from medsam2_core.cli.setting_options import add_setting_options
+from medsam2_core.job.options import add_job_options
 
 if TYPE_CHECKING:
-    from medsam2_core.cli.execute import Outcome
-    from medsam2_core.cli.plan import Plan
+    from medsam2_core.job.execute import Outcome
+    from medsam2_core.job.plan import Plan
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -40,49 +38,17 @@ def add_parser(subparsers: SubParsers) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(command=propagate)
-    parser.add_argument(
-        "volume", type=Path, metavar="CT", help="image file, DICOM cine, or folder or DICOMDIR of DICOM slices"
-    )
-    add_series_options(parser)
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="OUT.seg.nrrd", help=".seg.nrrd, .nrrd, .nii, .nii.gz or .mha"
-    )
-    parser.add_argument("--report", type=Path, metavar="R.json", help="write what was done, slice by slice")
-    parser.add_argument(
-        "--sheet",
-        type=Path,
-        metavar="S.html",
-        help="write a page with every slice and its outlines, doubtful ones first",
-    )
-    add_prompt_options(parser)
-    parser.add_argument("--prompts", type=Path, metavar="RUN.json", help="take prompts and settings from a report")
-    parser.add_argument(
-        "--frame",
-        choices=("ijk", "ras", "lps"),
-        default="ijk",
-        help="frame of the coordinates: voxels, or mm (default: ijk)",
-    )
-    add_setting_options(parser)
+    add_job_options(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress and no summary")
-
-
-def add_series_options(parser: argparse.ArgumentParser) -> None:
-    """Add --series and --resample."""
-    parser.add_argument("--series", metavar="N|UID", help="which DICOM series, if there are several; see medsam2 info")
-    parser.add_argument(
-        "--resample",
-        action="store_true",
-        help="put tilted or uneven DICOM slices on a regular grid, and the masks back on the slices",
-    )
 
 
 def propagate(arguments: argparse.Namespace) -> int:
     """Check everything, run the model, write the segmentation and the report; returns the exit code."""
     require_address_space()
-    from medsam2_core.cli.execute import execute, open_drafts, write
-    from medsam2_core.cli.plan import make_plan
-    from medsam2_core.cli.sheet import write_sheet
     from medsam2_core.cli.signals import stopping
+    from medsam2_core.job.execute import execute, open_drafts, write
+    from medsam2_core.job.plan import make_plan
+    from medsam2_core.job.sheet import write_sheet
     from medsam2_core.stopping import CancelToken
 
     plan, stop = make_plan(arguments), CancelToken()

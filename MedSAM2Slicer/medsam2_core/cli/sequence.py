@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INTERRUPTED
-from medsam2_core.cli.prompt_options import add_prompt_options
 from medsam2_core.cli.room import require_address_space
-from medsam2_core.cli.setting_options import add_setting_options
+from medsam2_core.job.prompt_options import add_prompt_options
+from medsam2_core.job.setting_options import add_setting_options
 
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -51,8 +51,8 @@ def add_parser(subparsers: SubParsers) -> None:
 def sequence(arguments: argparse.Namespace) -> int:
     """Check everything, run the model, write the results as they come; returns the exit code."""
     require_address_space()
-    from medsam2_core.cli.moments import make_moments, run_moments
     from medsam2_core.cli.signals import stopping
+    from medsam2_core.job.moments import make_moments, run_moments
     from medsam2_core.stopping import CancelToken
 
     plan, stop = make_moments(arguments), CancelToken()

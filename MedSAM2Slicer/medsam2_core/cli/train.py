@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
-from medsam2_core.cli.setting_options import add_options
 from medsam2_core.errors import WeightsError
+from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]

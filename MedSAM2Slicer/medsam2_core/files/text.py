@@ -52,13 +52,19 @@ def read_rows(path: Path) -> list[list[str]]:
 
     Cells are separated by semicolons, tabs or commas, by what the first cell of all ends with.
     """
-    lines = [line for line in read_text(path).split("\n") if line.strip()]
+    return [cells for _, cells in read_numbered_rows(path)]
+
+
+def read_numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """As `read_rows`, each row with the number of its line, counted from 1 as spreadsheets do."""
+    lines = [(number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
     separator = ""
-    if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:  # how spreadsheets are told
-        separator = lines.pop(0)[4]
-    separator = separator or next((letter for letter in "".join(lines[:1]) if letter in _SEPARATORS), ",")
+    if lines and lines[0][1].lower().startswith("sep=") and len(lines[0][1]) == 5:  # how spreadsheets are told
+        separator = lines.pop(0)[1][4]
+    separator = separator or next((letter for _, line in lines[:1] for letter in line if letter in _SEPARATORS), ",")
+    reader = csv.reader((line for _, line in lines), delimiter=separator)
     try:
-        return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator)]
+        return [(lines[reader.line_num - 1][0], [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         raise TextError(str(error)) from error
 

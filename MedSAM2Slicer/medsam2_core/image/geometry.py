@@ -141,6 +141,24 @@ def grid_from_columns(shape_kji: tuple[int, int, int], columns: Float, origin: F
     return Geometry(shape_kji, (i, j, k), (x, y, z), (_triple(rows[0]), _triple(rows[1]), _triple(rows[2])))
 
 
+def quaternion(turn: Float) -> tuple[float, float, float]:
+    """Parts b, c, d of the quaternion of a rotation (3, 3) whose part a is not negative."""
+    left, _, right = np.linalg.svd(turn)  # the nearest one that is a rotation
+    m = left @ right
+    # The eigenvector of the largest eigenvalue, which is steady for any angle (Bar-Itzhack 2000).
+    k = np.array(
+        [
+            [m[0, 0] - m[1, 1] - m[2, 2], 0, 0, 0],
+            [m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], 0, 0],
+            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1], 0],
+            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], m[0, 0] + m[1, 1] + m[2, 2]],
+        ]
+    )
+    b, c, d, a = np.linalg.eigh(k)[1][:, -1]
+    sign = -1.0 if a < 0 else 1.0
+    return float(b * sign), float(c * sign), float(d * sign)
+
+
 def _triple(values: list[float]) -> Triple:
     return values[0], values[1], values[2]
 

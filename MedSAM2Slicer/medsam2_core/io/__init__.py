@@ -10,7 +10,7 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.io.dicom.series import Series
 from medsam2_core.io.labels import read_labelmap, read_mask, read_segments
-from medsam2_core.io.volume import Volume, list_series, read_series, read_volume
+from medsam2_core.io.volume import Volume, list_series, read_grid, read_series, read_volume
 from medsam2_core.io.writing import check_output_path, open_draft, write_labelmap
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "check_output_path",
     "list_series",
     "open_draft",
+    "read_grid",
     "read_labelmap",
     "read_mask",
     "read_segments",

@@ -64,6 +64,21 @@ def read_image(path: Path) -> Image:
         )
 
 
+def read_grid(path: Path) -> Geometry:
+    """The grid of a 3D scalar image by its header alone. Raises VolumeError as `read_image` does of a header."""
+    _require_utf8(path)
+    with _refusing(), _guarded():
+        reader = _opened(path)
+        size = reader.GetSize()[:3]
+        if reader.GetNumberOfComponents() != 1 or reader.GetDimension() < 3 or max(reader.GetSize()[3:], default=1) > 1:
+            sizes = " x ".join(str(one) for one in reader.GetSize())
+            raise VolumeError(f"The image is not one scalar 3D volume ({sizes}): give one 3D volume.")
+        count = reader.GetDimension()
+        rows = np.asarray(reader.GetDirection()).reshape(count, count)[:3, :3].tolist()
+        direction = (tuple(rows[0]), tuple(rows[1]), tuple(rows[2]))
+        return Geometry(size[::-1], reader.GetSpacing()[:3], reader.GetOrigin()[:3], direction)
+
+
 def decompress(path: Path) -> Array:
     """The pixels (frame, row, column), of colors with a fourth axis, of a DICOM file. Raises VolumeError."""
     with _refusing(), _guarded():
@@ -85,13 +100,18 @@ def jpeg_bytes(image: Array, quality: int = 80) -> bytes:
         return path.read_bytes()
 
 
-def _read(path: Path) -> sitk.Image:
+def _opened(path: Path) -> sitk.ImageFileReader:
+    """A reader that knows the header."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     if 0 in reader.GetSize():
         raise VolumeError("The volume is empty (a size of 0): export it again.")
-    image = reader.Execute()
+    return reader
+
+
+def _read(path: Path) -> sitk.Image:
+    image = _opened(path).Execute()
     one_step = image.GetDimension() == 4 and image.GetSize()[3] == 1
     return image[:, :, :, 0] if one_step else image
 

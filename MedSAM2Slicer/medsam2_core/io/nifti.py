@@ -17,7 +17,7 @@ import numpy as np
 
 from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.geometry import Float, Geometry, grid_from_affine
+from medsam2_core.image.geometry import Float, Geometry, grid_from_affine, quaternion
 from medsam2_core.io.values import narrowed, scaled
 from medsam2_core.notices import tell
 
@@ -112,12 +112,23 @@ def read_nifti(path: Path, moments: bool = False) -> tuple[Array, Geometry, Form
     header = _header(header_path)
     (count, *sizes), kind = _shape(header, moments), _kind(header)
     shape = (sizes[0], sizes[1], sizes[2])
-    version = 1 if header.dtype.itemsize == _NIFTI1.itemsize else 2
-    forms = Forms({name: header[name].tolist() for name in _PLACE}, version)
+    forms = _forms(header)
     grid = _grid(shape, forms)
-    offset = _offset(header, version) if image_path == header_path else max(0, int(header["vox_offset"]))
+    offset = _offset(header, forms.version) if image_path == header_path else max(0, int(header["vox_offset"]))
     stored = _voxels(image_path, offset, (count, *shape) if moments else shape, kind)
     return _meant(stored, float(header["scl_slope"]), float(header["scl_inter"])), grid, forms
+
+
+def read_nifti_grid(path: Path) -> Geometry:
+    """Where the voxels lie, by the header alone. Tells and raises as `read_nifti` does of a header."""
+    header = _header(_files(path)[0])
+    _kind(header)
+    return _grid(_shape(header)[1:], _forms(header))
+
+
+def _forms(header: Any) -> Forms:
+    version = 1 if header.dtype.itemsize == _NIFTI1.itemsize else 2
+    return Forms({name: header[name].tolist() for name in _PLACE}, version)
 
 
 def _files(path: Path) -> tuple[Path, Path]:
@@ -177,7 +188,7 @@ _NO_NIFTI = (
 _INCOMPLETE = "The file is incomplete (its end is missing) or damaged: copy or download it again."
 
 
-def _shape(header: Any, moments: bool) -> tuple[int, int, int, int]:
+def _shape(header: Any, moments: bool = False) -> tuple[int, int, int, int]:
     """Moments, and voxels along k, j, i."""
     count = int(header["dim"][0])
     sizes = [int(size) for size in header["dim"][1 : 1 + max(0, min(count, 7))]]
@@ -372,26 +383,8 @@ def _own_fields(place: Place) -> dict[str, Any]:
         "pixdim": [flip, *spacing, 0, 0, 0, 0],
         "qform_code": int(turned),
         "sform_code": 1,
-        "quaternion": _quaternion(unit * (1, 1, flip)) if turned else (0, 0, 0),
+        "quaternion": quaternion(unit * (1, 1, flip)) if turned else (0, 0, 0),
         "qoffset": origin,
         "srow": rows,
         "xyzt_units": 2,
     }
-
-
-def _quaternion(turn: Float) -> tuple[float, float, float]:
-    """Parts b, c, d of the quaternion of a rotation whose part a is not negative."""
-    left, _, right = np.linalg.svd(turn)  # the nearest one that is a rotation
-    m = left @ right
-    # The eigenvector of the largest eigenvalue, which is steady for any angle (Bar-Itzhack 2000).
-    k = np.array(
-        [
-            [m[0, 0] - m[1, 1] - m[2, 2], 0, 0, 0],
-            [m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], 0, 0],
-            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1], 0],
-            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], m[0, 0] + m[1, 1] + m[2, 2]],
-        ]
-    )
-    b, c, d, a = np.linalg.eigh(k)[1][:, -1]
-    sign = -1.0 if a < 0 else 1.0
-    return float(b * sign), float(c * sign), float(d * sign)

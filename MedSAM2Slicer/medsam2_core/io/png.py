@@ -1,9 +1,10 @@
-"""Label images as PNG files, which every program reads: written here, since ITK's writer reports no full disk."""
+"""PNG files, of labels and of few colors: written here, since ITK's writer reports no full disk."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 
 _START = b"\x89PNG\r\n\x1a\n"
-_GRAY = 0  # color type
+_GRAY, _PALETTE = 0, 3  # color types
 _LEVEL = 6  # zlib's own default
 
 
@@ -25,23 +26,32 @@ def write_labels(path: Path, labels: npt.NDArray[np.integer[Any]]) -> None:
     """
     with Draft(path) as draft:
         try:
-            draft.file.write(_png(labels))
+            draft.file.write(gray_png(labels))
             draft.keep()
         except OSError as error:
             raise draft.refusal(error) from error
 
 
-def _png(labels: npt.NDArray[np.integer[Any]]) -> bytes:
+def gray_png(labels: npt.NDArray[np.integer[Any]]) -> bytes:
+    """A file of gray values (rows, columns), as `write_labels` writes it. Raises VolumeError for other values."""
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         raise VolumeError(f"The labels go from {lowest} to {highest}: use 0 to 65535.")
-    kind = np.dtype(">u1" if highest < 256 else ">u2")
-    rows, columns = labels.shape
-    pixels = labels.astype(kind).view(np.uint8).reshape(rows, -1)
-    lines = np.pad(pixels, ((0, 0), (1, 0)))  # each begins with its filter: none
-    header = struct.pack(">IIBBBBB", columns, rows, 8 * kind.itemsize, _GRAY, 0, 0, 0)
+    return _png(labels.astype(">u1" if highest < 256 else ">u2"), _GRAY)
+
+
+def palette_png(places: npt.NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> bytes:
+    """A file of pixels (rows, columns) that are places in a list of up to 256 colors (0 to 255 each)."""
+    return _png(places, _PALETTE, _chunk(b"PLTE", bytes(part for color in colors for part in color)))
+
+
+def _png(pixels: npt.NDArray[Any], color_type: int, palette: bytes = b"") -> bytes:
+    """A file of pixels (rows, columns), most significant byte first."""
+    rows, columns = pixels.shape
+    lines = np.pad(pixels.view(np.uint8).reshape(rows, -1), ((0, 0), (1, 0)))  # each begins with its filter: none
+    header = struct.pack(">IIBBBBB", columns, rows, 8 * pixels.itemsize, color_type, 0, 0, 0)
     packed = zlib.compress(lines.tobytes(), _LEVEL)
-    return _START + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+    return _START + _chunk(b"IHDR", header) + palette + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

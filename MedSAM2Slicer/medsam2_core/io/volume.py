@@ -20,7 +20,7 @@ from medsam2_core.io.dicom.pixels import read_values
 from medsam2_core.io.dicom.regular import StoredSlices, put_on_grid
 from medsam2_core.io.dicom.scan import is_dicom, is_index
 from medsam2_core.io.dicom.series import Series, choose, find_series
-from medsam2_core.io.nifti import Forms, is_nifti, read_nifti
+from medsam2_core.io.nifti import Forms, is_nifti, read_nifti, read_nifti_grid
 from medsam2_core.notices import tell, told
 
 
@@ -82,6 +82,18 @@ def list_series(path: str | Path) -> list[Series]:
     with naming(path):
         require_readable(path)
         return find_series(path)
+
+
+def read_grid(path: str | Path) -> Geometry | None:
+    """The grid of an image file by its header alone; None for DICOM, whose grid takes the headers of all slices.
+
+    Raises VolumeError for a file that is missing, or whose header `read_volume` would refuse.
+    """
+    path = Path(path)
+    with naming(path):
+        if is_dicom_path(path):
+            return None
+        return read_nifti_grid(path) if is_nifti(path) else itk.read_grid(path)
 
 
 @contextmanager

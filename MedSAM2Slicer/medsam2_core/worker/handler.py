@@ -90,6 +90,7 @@ class RequestHandler:
             fields.optional_wholes(header, "only"),
             settings.pop("rounds"),
             settings,
+            tentative="tentative" in header and fields.flag(header, "tentative"),
         )
         done = self._workspace.work(
             key, lambda opened: opened.propagate(objects, spec, cancel, _steps(send)), _notices(send)

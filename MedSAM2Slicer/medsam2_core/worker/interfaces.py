@@ -42,7 +42,8 @@ class PropagationSpec:
     """Where a propagation goes: through slices first <= index < last, with `only` these objects (None: all).
 
     The region of the stop rules is on the volume's grid (k, j, i). It ends after `rounds` rounds, those of an earlier
-    run that was canceled. `settings` are the others of the part "run".
+    run that was canceled. `settings` are the others of the part "run". A `tentative` one that is canceled is as if it
+    had never been asked for.
     """
 
     first: int | None
@@ -51,6 +52,7 @@ class PropagationSpec:
     only: Sequence[int] | None
     rounds: int | None
     settings: Mapping[str, Any]
+    tentative: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class ModelSession(ChangesPrompts, Protocol):
     def cache_bytes(self) -> int: ...
 
     def limit_cache(self, max_bytes: int) -> None: ...
+
+    def snapshot(self) -> Callable[[], None]: ...
 
     def predict_slice(self, slice_index: int) -> Mapping[int, Prediction]: ...
 

@@ -64,13 +64,17 @@ class OpenSession:
         """Carry the objects through the slices, sending each step. Raises PromptError or VolumeError."""
         started = time.perf_counter()
         self._applied.change_to(objects)
+        bring_back = self.session.snapshot() if spec.tentative else None
         limit, stop = RoundLimit(spec.rounds, cancel), spec.stop.turned(self._orientation.turn)
         course = {"stop": stop, "objects": spec.only, **spec.settings}
         for step in self.session.propagate(spec.first, spec.last, cancel=limit, progress=limit.count, **course):
             send(self._step(step, limit.done, limit.planned))
         ran = [item for item in objects if spec.only is None or item.segment.label in spec.only]
         records = tuple(self._record(item.segment.label) if item.prompts else _nothing(item) for item in ran)
-        return Propagated(cancel.cancelled, time.perf_counter() - started, records, limit.rounds)
+        canceled = cancel.cancelled  # read once: it may change meanwhile
+        if bring_back is not None and canceled:
+            bring_back()
+        return Propagated(canceled, time.perf_counter() - started, records, limit.rounds)
 
     def redraw(
         self, objects: Sequence[RunObject], spec: RedrawSpec, cancel: CancelToken, send: Callable[[Step], None]

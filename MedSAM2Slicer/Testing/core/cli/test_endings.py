@@ -199,7 +199,7 @@ def test_a_limit_below_what_torch_takes_is_said_before_it_is_loaded(tmp_path: Pa
 
 
 def test_memory_for_the_result_is_looked_for_first(run, capsys, monkeypatch, ct: Path, checkpoint: Path) -> None:
-    monkeypatch.setattr("medsam2_core.cli.execute.free_bytes", lambda: 1000)
+    monkeypatch.setattr("medsam2_core.job.execute.free_bytes", lambda: 1000)
     err = assert_sentence(run, capsys, "propagate", ct, *BOX, "--model", checkpoint, "--output", "a.nii", "--quiet")
     assert "The label map will need 0 MB of memory at the end, and 0 MB are free: close other programs" in err
     assert list(Path().iterdir()) == []

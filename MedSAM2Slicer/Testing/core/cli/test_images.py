@@ -14,8 +14,8 @@ import pytest
 import SimpleITK as sitk
 
 from medsam2_core import io
-from medsam2_core.cli import image_run
 from medsam2_core.image_set import ImageSetSession
+from medsam2_core.job import image_run
 
 OUT = Path("out")
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from medsam2_core.cli import place_options
-from medsam2_core.cli import prompt_options as options
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.slicing import Slicing
+from medsam2_core.job import place_options
+from medsam2_core.job import prompt_options as options
 from medsam2_core.notices import InputNotice
 from medsam2_core.run import prompts as run_prompts
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt

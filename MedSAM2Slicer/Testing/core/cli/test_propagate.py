@@ -217,7 +217,7 @@ def test_one_slice_and_constant_volumes(run, checkpoint: Path, tmp_path: Path) -
 
 
 def test_a_changed_model_is_noted(run, ct: Path, checkpoint: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    from medsam2_core.cli import plan
+    from medsam2_core.job import plan
 
     monkeypatch.setattr(plan, "find_model", lambda name: plan.ModelFile(name, checkpoint, str(checkpoint)))
     point = io.read_volume(ct).geometry.ijk_to_ras([(22, 18, 5)]).tolist()

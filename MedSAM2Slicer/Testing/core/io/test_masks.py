@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from medsam2_core import io
-from medsam2_core.cli.prompt_options import MaskOption, mask_source
 from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.job.prompt_options import MaskOption, mask_source
 
 GRID = Geometry((3, 4, 5), (0.5, 1.5, 2.5), (-7.0, 8.0, 9.0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 FIRST, SECOND = np.zeros((2, 3, 4, 5), np.uint8)

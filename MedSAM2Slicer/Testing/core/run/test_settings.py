@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import medsam2_core as m2
-from medsam2_core.cli.setting_options import add_setting_options, given_settings
 from medsam2_core.errors import PromptError, WorkerError
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
+from medsam2_core.job.setting_options import add_setting_options, given_settings
 from medsam2_core.run import values
 from medsam2_core.run.file_settings import OF_ONE_RUN, read_settings
 from medsam2_core.run.report import describe_rules

@@ -15,12 +15,12 @@ import pytest
 from patience import CEILING
 
 import medsam2_core as m2
-from medsam2_core.cli.execute import execute
-from medsam2_core.cli.plan import Plan
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, read_labelmap, read_volume
+from medsam2_core.job.execute import execute
+from medsam2_core.job.plan import Plan
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
 from medsam2_core.run.settings import RunSettings
 from medsam2_core.weights.model_file import find_model

@@ -27,7 +27,7 @@ SPEC = SessionSpec("v", 0, {"memory": "self-sorting", "field_of_view": "auto"})
 
 @pytest.fixture(scope="module")
 def fake() -> ModuleType:
-    path = Path(__file__).parents[1] / "client" / "fake_worker.py"
+    path = Path(__file__).parents[2] / "client" / "fake_worker.py"
     spec = importlib.util.spec_from_file_location("fake_worker", path)
     assert spec
     assert spec.loader

@@ -1,0 +1,69 @@
+"""Propagation by itself: some time after the last prompt or edit, and again with the next one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from MedSAM2SlicerLib.controllersignals import ControllerSignals
+from MedSAM2SlicerLib.runner import Runner
+from MedSAM2SlicerLib.work.workplace import Workplace
+
+PAUSE = 0.3
+"""Seconds without a prompt or an edit before the propagation starts."""
+
+
+class Live:
+    """Starts the propagation of the segment at work, and has it make way for the next prompt.
+
+    All that is drawn from one pause to the next is one step for undo. Undo, redo and what the propagation draws itself
+    start nothing, nor does a propagation that came to nothing.
+    """
+
+    def __init__(
+        self,
+        workplace: Workplace,
+        runner: Runner,
+        signals: ControllerSignals,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._workplace, self._runner, self._signals, self._clock = workplace, runner, signals, clock
+        self._changedAt: float | None = None
+        self._near: int | None = None  # the slice that was changed last, which is the one that is looked at
+
+    @property
+    def isOn(self) -> bool:
+        """Whether it starts anything."""
+        return self._runner.isLive
+
+    def turn(self, isOn: bool) -> None:
+        """Switch it on or off; what was changed before and not propagated since is propagated then."""
+        self._runner.isLive = self._workplace.target.groups = isOn
+        if not isOn:
+            self._workplace.target.closeStep()
+
+    def note(self, sliceIndex: int | None = None) -> None:
+        """Somebody changed the prompts, or what is drawn, on a slice that is known or not."""
+        self._changedAt, self._near = self._clock(), sliceIndex
+        self._runner.interrupt()
+
+    def forget(self) -> None:
+        """What was changed is no reason any more."""
+        self._changedAt = None
+
+    def leave(self) -> None:
+        """What was changed is undone, or belongs to another segment."""
+        self.forget()
+        self._workplace.target.closeStep()
+
+    def tick(self) -> None:
+        """Start if it is time; called often."""
+        if not self.isOn or self._changedAt is None or self._clock() - self._changedAt < PAUSE:
+            return
+        if self._runner.busy or self._runner.waits or self._workplace.edits.pending:
+            return
+        self.forget()
+        with self._signals.telling():
+            work = self._workplace.work()
+            if work is not None and not work.isEmpty and (work.prompts or work.states.kept()):
+                self._runner.propagate([work], self._near)

@@ -1,0 +1,188 @@
+"""A worker without torch, so that it starts in a quarter of a second: what is brighter than 100 is the object.
+
+python fake_worker.py [SECONDS A SLICE]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from medsam2_core.errors import PromptError, WeightsError
+from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
+from medsam2_core.worker.server import serve
+
+
+@dataclass(frozen=True)
+class Found:
+    mask: np.ndarray
+    confidence: float = 0.9
+    object_score: float = 5.0
+
+
+@dataclass(frozen=True)
+class FakeStep:
+    slice_index: int
+    direction: str
+    masks: Mapping[int, np.ndarray]
+    confidence: Mapping[int, float]
+    object_score: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Facts:
+    direction: str
+    area_mm2: float
+    confidence: float = 0.9
+    object_score: float = 5.0
+
+
+@dataclass
+class FakeSession:
+    """Draws objects id, id + 1, ... shifted by a column each, so that a mix-up of objects shows."""
+
+    slices: np.ndarray
+    seconds: float
+    field_of_view: str = "whole"
+    encoder_runs: int = 0
+    cache_bytes: int = 0
+    prompts: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
+    tracked: dict[tuple[int, int], str] = field(default_factory=dict)
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    cache_limit: int = 0
+
+    def limit_cache(self, max_bytes: int) -> None:
+        self.cache_limit = max_bytes
+
+    def add_points(self, object_id: int, slice_index: int, points_xy: Any, labels: Any) -> None:
+        self._add(object_id, slice_index, ("points", points_xy, labels))
+
+    def add_box(self, object_id: int, slice_index: int, box_xyxy: Any) -> None:
+        self._add(object_id, slice_index, ("box", box_xyxy))
+
+    def add_mask(self, object_id: int, slice_index: int, mask: np.ndarray) -> None:
+        self._add(object_id, slice_index, ("mask", mask.sum()))
+
+    def remove_prompts(self, object_id: int, slice_index: int) -> None:
+        self.calls.append(("remove", object_id, slice_index))
+        del self.prompts[object_id, slice_index]
+
+    def remove_object(self, object_id: int) -> None:
+        self.calls.append(("forget", object_id))
+        for places in (self.prompts, self.tracked):
+            for place in [place for place in places if place[0] == object_id]:
+                del places[place]
+
+    def predict_slice(self, slice_index: int) -> dict[int, Found]:
+        self.encoder_runs += 1
+        known = {label for label, index in (*self.prompts, *self.tracked) if index == slice_index}
+        return {label: Found(self.draw(label, slice_index)) for label in known}
+
+    def propagate(
+        self,
+        first: int | None = None,
+        last: int | None = None,
+        direction: str = "both",
+        stop: StopRules | None = None,
+        cancel: CancelToken | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        objects: Sequence[int] | None = None,
+        **_settings: Any,
+    ) -> Iterator[FakeStep]:
+        labels = sorted({label for label, _ in self.prompts if objects is None or label in objects})
+        if not labels:
+            raise PromptError("There is nothing to propagate: add a point, a box or a mask first.")
+        self.calls.append(("propagate", stop, objects))
+        start = min(index for label, index in self.prompts if label in labels)
+        way = [*range(start, last or len(self.slices)), *range(start - 1, (first or 0) - 1, -1)]
+        for done, index in enumerate(way):
+            if cancel is not None and cancel.cancelled:
+                return
+            time.sleep(self.seconds)
+            going = "prompt" if index == start else "forward" if index > start else "backward"
+            self.tracked.update({(label, index): going for label in labels})
+            if progress is not None:
+                progress(done + 1, len(way))
+            yield FakeStep(
+                index,
+                going,
+                {label: self.draw(label, index) for label in labels},
+                dict.fromkeys(labels, 0.9),
+                dict.fromkeys(labels, float("inf")),
+            )
+
+    def redraw(self, object_id: int, threshold: float = 0.5, **_drawing: Any) -> Iterator[FakeStep]:
+        """Take away a row at the top for each tenth that the threshold is above a half."""
+        tracked = {index: going for (label, index), going in self.tracked.items() if label == object_id}
+        if not tracked:
+            raise PromptError("Propagate again first: nothing is kept.")
+        for index, going in sorted(tracked.items()):
+            time.sleep(self.seconds)
+            mask = self.draw(object_id, index)
+            mask[: np.flatnonzero(mask.any(axis=1))[0] + round(10 * (threshold - 0.5))] = False
+            yield FakeStep(index, going, {object_id: mask}, {object_id: 0.9}, {object_id: 5.0})
+
+    def results(self, object_id: int) -> dict[int, Facts]:
+        return {
+            index: Facts(going, float(self.draw(label, index).sum()))
+            for (label, index), going in sorted({**self.tracked, **dict.fromkeys(self.prompts, "prompt")}.items())
+            if label == object_id
+        }
+
+    def stops(self, object_id: int) -> dict[str, str]:
+        return {"forward": "reached the end"}
+
+    def draw(self, label: int, index: int) -> np.ndarray:
+        return np.roll(self.slices[index] > 100, label - 1, axis=1)
+
+    def _add(self, object_id: int, slice_index: int, prompt: tuple[Any, ...]) -> None:
+        if not 0 <= slice_index < len(self.slices):
+            raise PromptError(f"Slice {slice_index} does not exist.")
+        self.calls.append((prompt[0], object_id, slice_index))
+        self.prompts.setdefault((object_id, slice_index), []).append(prompt)
+
+
+@dataclass
+class FakeBackend:
+    """Models by their name: "missing" is none, "broken" fails as nobody expects; "slow" loads for 0.3 s."""
+
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        os.write(1, b"A library printed this to stdout.\n")
+
+    def open_model(self, name: str, device: str, image_size: int | None) -> dict[str, Any]:
+        if name == "missing":
+            raise WeightsError("There is no model 'missing': choose another.")
+        if name == "broken":
+            raise ZeroDivisionError("nobody expected this")
+        if name == "slow":
+            time.sleep(0.3)
+        return {"name": name, "device": "cpu", "image_size": image_size}
+
+    def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> FakeSession:
+        return FakeSession(orientation.turn(volume.voxels), self.seconds)
+
+    def cache_budget(self) -> int:
+        return 1 << 30
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, MemoryError)
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+if __name__ == "__main__":
+    sys.exit(serve(lambda: FakeBackend(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)))

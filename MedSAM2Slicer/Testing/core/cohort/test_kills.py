@@ -1,0 +1,147 @@
+"""Killed at any moment, a cohort is finished by the next run, as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medsam2_core.cohort.cases import Case
+from medsam2_core.cohort.claims import Claims
+from medsam2_core.cohort.cohort import finish, start
+from medsam2_core.cohort.running import Models
+from medsam2_core.cohort.table import Problem
+from medsam2_core.cohort.worker import Worker
+from medsam2_core.stopping import CancelToken
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, so as not to load torch for each run")
+
+Made = Callable[..., tuple[list[Case], list[Problem]]]
+BOX = "8,6,28,26@4"
+CHANGES = ("os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir")
+RANDOM_KILLS = 30
+
+
+@pytest.fixture
+def cases(made: Made, checkpoint: Path, single_thread: None) -> list[Case]:
+    found, _ = made(*({"image": name, "box": BOX, "model": str(checkpoint)} for name in ("a.nrrd", "b.nii.gz")))
+    return found
+
+
+def run(output: Path, cases: list[Case], models: Models) -> list[str]:
+    """A whole run in this process; the cases that it ran. A model that is loaded already spares time."""
+    results, told = start(output, cases, retry=False), list[str]()
+    claims = Claims(results.claims_folder)
+    worker = Worker(results, claims, CancelToken(), lambda case, failed: told.append(f"{case.name}{failed or ''}"))
+    worker.models = models
+    worker.run(cases)
+    finish(results, cases)
+    return told
+
+
+def forked(output: Path, cases: list[Case], models: Models, before: Callable[[], None] = lambda: None) -> int:
+    """A whole run in a process of its own."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            before()
+            run(output, cases, models)
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def killed_at_change(number: int, output: Path) -> Callable[[], None]:
+    """What has a process kill itself before it changes the folder for the n-th time: by rename, link or removal, or
+    by opening a file to write.
+    """
+
+    def install() -> None:
+        count = 0
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal count
+            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if (event in CHANGES or writes) and str(output) in str(arguments[0]):
+                count += 1
+                if count == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+
+    return install
+
+
+def content(output: Path) -> dict[str, Any]:
+    """All files by their names; without dates and times."""
+    found: dict[str, Any] = {}
+    for path in sorted(output.rglob("*")):
+        name = path.relative_to(output).as_posix()
+        if path.suffix == ".json" and path.parent != output:
+            noted = json.loads(path.read_text(encoding="utf-8"))
+            for key in ("finished", "seconds", "slices_per_second"):
+                noted.pop(key, None)
+            found[name] = noted
+        elif path.parent != output:  # the report tells how long it took
+            found[name] = path.read_bytes() if path.is_file() else None
+        else:
+            found[name] = None
+    return found
+
+
+@pytest.fixture
+def undisturbed(cases: list[Case], tmp_path: Path) -> tuple[dict[str, Any], Models, float]:
+    """What a run gives that nobody kills, its model, and how long it took with that."""
+    models = Models()
+    run(tmp_path / "whole", cases, models)
+    shutil.rmtree(tmp_path / "whole")
+    started = time.monotonic()
+    assert run(tmp_path / "whole", cases, models) == ["a", "b"]
+    return content(tmp_path / "whole"), models, time.monotonic() - started
+
+
+def test_killed_at_every_change_of_the_disk(cases: list[Case], tmp_path: Path, undisturbed: Any) -> None:
+    wanted, models, _ = undisturbed
+    cases, wanted = cases[:1], {name: value for name, value in wanted.items() if not name.startswith("b")}
+    output, number, kills = tmp_path / "out", 0, 0
+    while True:
+        number += 1
+        shutil.rmtree(output, ignore_errors=True)
+        _, status = os.waitpid(forked(output, cases, models, killed_at_change(number, output)), 0)
+        if status == 0:
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        kills += 1
+        done = {path.parent.name for path in output.glob("*/done.json")}
+        ran = run(output, cases, models)
+        assert done.isdisjoint(ran), number
+        assert content(output) == wanted, number
+    assert kills > 30
+
+
+def test_killed_at_random_moments_and_started_again(cases: list[Case], tmp_path: Path, undisturbed: Any) -> None:
+    wanted, models, seconds = undisturbed
+    output, chance, kills = tmp_path / "out", random.Random(7), 0
+    while kills < RANDOM_KILLS:
+        pid = forked(output, cases, models)
+        time.sleep(chance.uniform(0, seconds))
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        kills += status != 0
+        if len(list(output.glob("*/done.json"))) == len(cases):
+            run(output, cases, models)
+            assert content(output) == wanted
+            shutil.rmtree(output)
+    run(output, cases, models)
+    assert content(output) == wanted

@@ -1,0 +1,173 @@
+"""`medsam2 batch`: the cases of a table, one after the other or on many machines, and a report to look at."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medsam2_core.cli.edge import INTERRUPTED, REFUSED
+from medsam2_core.cli.room import require_address_space
+from medsam2_core.errors import PromptError
+from medsam2_core.job.options import add_shared_options
+
+if TYPE_CHECKING:
+    from medsam2_core.cohort.cases import Case
+    from medsam2_core.cohort.results import Results
+
+    SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SOME_FAILED = 3
+
+_EXAMPLES = """the table, a row for each case and object (.csv, or .json with a list of rows):
+  case,image,object,box,window
+  p001,ct/p001.nii.gz,liver,"120,140,300,330@57",abdomen
+  p001,ct/p001.nii.gz,spleen,"360,280,420,350@60",
+Its columns are the options of medsam2 propagate, and image, case and reference (a mask to compare with); files are
+relative to the table. Several points stand in a cell with blanks between them.
+
+examples:
+  medsam2 batch --init my-cts                     write my-cts/cohort.csv, to be filled in
+  medsam2 batch my-cts/cohort.csv --output results
+  medsam2 batch cohort.csv --output results --part 3/8        one of eight jobs on a cluster; see docs/cohorts.md
+
+Running it again does what is not done or has changed. Exit codes: 0 all done, 2 refused, 3 some cases failed, 130
+interrupted. Not for clinical use.
+"""
+
+
+def add_parser(subparsers: SubParsers) -> None:
+    """Add `batch`; it sets `command`, which takes the arguments and returns the exit code."""
+    parser = subparsers.add_parser(
+        "batch",
+        help="segment the cases of a table, and report what to check",
+        description="Segment the cases of a table, resumed after any interruption, and report what to check.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=batch)
+    parser.add_argument("cohort", type=Path, nargs="?", metavar="COHORT", help="a table, or a folder of cases")
+    parser.add_argument(
+        "--init", type=Path, metavar="FOLDER", help="write a table of a folder's cases, to be filled in"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results; of --init, the table's file")
+    parser.add_argument("--check", action="store_true", help="tell what is wrong with the table, and run nothing")
+    parser.add_argument("--retry-failed", action="store_true", help="run the cases that failed again")
+    parser.add_argument(
+        "--workers", type=_count, metavar="N", help="processes on this machine (default: one per GPU, or 1)"
+    )
+    parser.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="begin with the I-th of N parts")
+    parser.add_argument("--quiet", action="store_true", help="say nothing of each case")
+    add_shared_options(parser)
+
+
+def batch(arguments: argparse.Namespace) -> int:
+    """Check the table, run what is to be run, write the report; returns the exit code."""
+    if arguments.init is not None:
+        return _write_table(arguments)
+    if arguments.cohort is None or (arguments.output is None and not arguments.check):
+        raise PromptError("Give a table and --output DIR, or --init FOLDER to write a table.")
+    require_address_space()
+    cases = _checked_cases(arguments)
+    if cases is None:
+        return REFUSED
+    if arguments.check:
+        print(f"{arguments.cohort}: {len(cases)} cases, and nothing is wrong with them.")
+        return 0
+    return _run(arguments, cases)
+
+
+def _write_table(arguments: argparse.Namespace) -> int:
+    from medsam2_core.cohort.finding import TABLE, write_table
+
+    path = arguments.output or arguments.init / TABLE
+    if path.parent.resolve() != arguments.init.resolve():
+        raise PromptError(f"{path}: Files in a table are relative to it: put it into {arguments.init}.")
+    count = write_table(arguments.init, path)
+    print(f"Written: {path}, {count} rows. Fill in a point, box, mask, markups or prompts for each.")
+    return 0
+
+
+def _checked_cases(arguments: argparse.Namespace) -> list[Case] | None:
+    """The cases of the table; None after telling everything that is wrong with it."""
+    from medsam2_core.cohort.cohort import read_cohort
+
+    cases, problems = read_cohort(arguments.cohort, arguments, arguments.output)
+    if not problems:
+        return cases
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    print(f"medsam2: {arguments.cohort} has {found}, and nothing was run: correct them.", file=sys.stderr)
+    return None
+
+
+def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
+    from medsam2_core.cli.signals import stopping
+    from medsam2_core.cohort.cohort import finish, start
+    from medsam2_core.cohort.machine import Machine, Share
+    from medsam2_core.stopping import CancelToken
+
+    stop, share = CancelToken(), Share(*arguments.part)
+    results = start(arguments.output, cases, retry=arguments.retry_failed)
+    told = _Progress(results, cases, arguments.quiet)
+    machine = Machine(results, _environments(arguments), share, stop, told.case)
+    with stopping(stop):
+        machine.run([case for case in cases if not results.is_settled(case)])
+    done, failed = finish(results, cases)
+    if stop.cancelled:
+        print(f"Interrupted: {done} of {len(cases)} cases are done; the same command goes on.", file=sys.stderr)
+        return INTERRUPTED
+    if not arguments.quiet:
+        failures = f", {failed} failed (try them again with --retry-failed)" if failed else ""
+        loads = f"; models were loaded {machine.loads} times" if machine.loads else ""
+        print(f"{done} of {len(cases)} cases done{failures}{loads}.")
+        print(f"Written: {results.folder / 'index.html'}")
+    return SOME_FAILED if failed else 0
+
+
+class _Progress:
+    """A line for each case that ends."""
+
+    def __init__(self, results: Results, cases: list[Case], quiet: bool) -> None:
+        self._quiet, self._count = quiet, len(cases)
+        self._ended = 0 if quiet else sum(results.is_settled(case) for case in cases)
+        if self._ended:
+            print(f"{self._ended} of {self._count} cases are done already.", flush=True)
+
+    def case(self, case: Case, failed: str | None) -> None:
+        self._ended += 1
+        if not self._quiet or failed:
+            line = f"{self._ended}/{self._count} {case.name}" + (f": failed: {failed}" if failed else "")
+            print(line, file=sys.stderr if failed else sys.stdout, flush=True)
+
+
+def _environments(arguments: argparse.Namespace) -> list[dict[str, str]]:
+    """The variables of each worker process: its GPU where there are several, else its share of the cores."""
+    import torch
+
+    gpus = torch.cuda.device_count() if arguments.device in (None, "auto", "cuda") else 0
+    count = arguments.workers or max(1, gpus)
+    if gpus > 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        names = visible if len(visible) == gpus else [str(index) for index in range(gpus)]
+        return [{"CUDA_VISIBLE_DEVICES": names[place % gpus]} for place in range(count)]
+    if count == 1 or "OMP_NUM_THREADS" in os.environ:
+        return [{} for _ in range(count)]
+    return [{"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))} for _ in range(count)]
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes: give 1 to 256")
+    return int(text)
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part: write I/N with I from 1 to N, such as 3/8")
+    return int(number), int(count)

@@ -1,0 +1,229 @@
+"""The cases of a cohort: rows of its table, checked one by one and joined, each as the words of a command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import unicodedata
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medsam2_core.cohort.columns import OBJECT, Column, case_parser, columns
+from medsam2_core.cohort.table import Problem, Row, is_switched_on
+from medsam2_core.errors import PromptError
+from medsam2_core.job.prompt_options import DEFAULT_OBJECT, mask_source, parse_prompts
+from medsam2_core.job.setting_options import given_settings
+from medsam2_core.run.names import checked_name
+from medsam2_core.run.settings import RunSettings
+
+_LONGEST_NAME = 100  # bytes; file systems take 255, and folders at work have a longer one
+_FORBIDDEN = frozenset('/\\:*?"<>|')
+_TAKEN = frozenset({"index.html", "summary.csv", "summary.json"})
+_IMAGE_ENDINGS = (".nii.gz", ".hdr.gz", ".img.gz", ".seg.nrrd")
+_RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
+
+
+@dataclass(frozen=True)
+class CaseObject:
+    """What a row says of an object: its prompts as (option, value), and FILE[:NAME] of a mask to compare it with.
+
+    `name` is empty in a row that has only a run file, which names its objects itself.
+    """
+
+    row: int
+    name: str
+    prompts: tuple[tuple[str, str], ...]
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image and what is asked of it. `settings` are words of a command line, those of the cohort first.
+
+    `folder` is that of the table, where its files are looked for.
+    """
+
+    name: str
+    folder: str
+    image: str
+    row: int
+    settings: tuple[str, ...]
+    objects: tuple[CaseObject, ...]
+
+    @property
+    def words(self) -> list[str]:
+        """The words of `medsam2 propagate`, but for its outputs."""
+        prompts = [
+            f"{option}={value}"
+            for item in self.objects
+            for option, value in ((f"--{OBJECT}", item.name), *item.prompts)
+            if item.prompts
+        ]
+        return [self.image, *self.settings, *prompts]
+
+    @property
+    def options(self) -> Namespace:
+        """The same, read; `volume` is the image, and there is no output."""
+        options = case_parser().parse_args(self.words[1:])
+        options.volume, options.output, options.report, options.sheet = Path(self.image), None, None, None
+        return options
+
+    @property
+    def references(self) -> dict[str, str]:
+        """What to compare objects with, by their names."""
+        return {item.name: item.reference for item in self.objects if item.reference is not None}
+
+    @property
+    def digest(self) -> str:
+        """Changes when anything does that the table or the command says of it."""
+        said = json.dumps([self.words, self.references], ensure_ascii=True)
+        here = json.dumps(f"{self.folder}{os.sep}", ensure_ascii=True)[1:-1]  # table and files may move together
+        return hashlib.sha256(said.replace(here, "").encode()).hexdigest()
+
+
+def make_cases(rows: Sequence[Row], folder: Path, shared: tuple[str, ...]) -> tuple[list[Case], list[Problem]]:
+    """The cases of a table in `folder`, and everything that is wrong with it.
+
+    `shared` are words of the whole cohort; a row's own win.
+    """
+    cases: dict[str, Case] = {}
+    problems: list[Problem] = []
+    folded: dict[str, str] = {}
+    for row in rows:
+        before = len(problems)
+        problems += _wrong_cells(row)
+        name = row.cells.get("case") or image_name(row.cells.get("image", ""))
+        if len(problems) > before:
+            continue
+        one = _case(name, row, folder, shared)
+        first = cases.get(folded.setdefault(_folded(name), name))
+        if first is None:
+            cases[name] = one
+        else:
+            problems += _differences(first, one)
+            cases[first.name] = replace(first, objects=(*first.objects, *one.objects))
+    return list(cases.values()), problems
+
+
+def image_name(text: str) -> str:
+    """The name of an image's file without its ending, or of its folder."""
+    name = Path(text).name
+    for ending in _IMAGE_ENDINGS:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return Path(name).stem if Path(name).suffix.lower() in (".nii", ".nrrd", ".mha", ".mhd", ".hdr", ".img") else name
+
+
+def checked_case_name(name: str) -> str:
+    """A name that a folder can have on any system. Raises PromptError."""
+    if (
+        not name
+        or not name.isprintable()
+        or name.startswith(".")
+        or name != name.strip(" .")
+        or _FORBIDDEN & set(name)
+        or name.lower() in _TAKEN
+        or name.lower().partition(".")[0] in _RESERVED
+        or len(name.encode("utf-8", "replace")) > _LONGEST_NAME
+        or _not_utf8(name)
+    ):
+        raise PromptError(
+            f"{name!r:.60} cannot name a folder: use up to {_LONGEST_NAME} letters, digits, blanks, - and _ in the "
+            "column case."
+        )
+    return name
+
+
+def _not_utf8(name: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _folded(name: str) -> str:
+    """The same for names that some file systems take for one."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _wrong_cells(row: Row) -> Iterator[Problem]:
+    """What can be told of a row's cells alone, one by one."""
+    if "image" not in row.cells:
+        yield Problem(row.number, "image", "It is empty: name the image file or folder.")
+    name = row.cells.get("case")
+    try:
+        checked_case_name(name or image_name(row.cells.get("image", "image")))
+    except PromptError as error:
+        yield Problem(row.number, "case", str(error))
+    for column in columns().values():
+        if column.name in row.cells:
+            yield from _wrong_cell(row, column, row.cells[column.name])
+    if not any(_is_shown_by(name) for name in row.cells):
+        yield Problem(row.number, None, "There is no prompt: fill in one of point, box, mask, markups or prompts.")
+
+
+def _is_shown_by(name: str) -> bool:
+    return name == "prompts" or (name in columns() and columns()[name].prompts)
+
+
+def _wrong_cell(row: Row, column: Column, cell: str) -> Iterator[Problem]:
+    try:
+        if column.switch:
+            is_switched_on(cell)
+        elif column.name == OBJECT:
+            checked_name(cell, "The name")
+        else:
+            for text in column.texts(cell):
+                read = case_parser().parse_args([column.word(text)])
+                given_settings(read, RunSettings)
+                parse_prompts(read.typed or [])
+    except PromptError as error:
+        yield Problem(row.number, column.name, str(error))
+
+
+def _case(name: str, row: Row, folder: Path, shared: tuple[str, ...]) -> Case:
+    settings, prompts = list(shared), list[tuple[str, str]]()
+    for column in columns().values():
+        cell = row.cells.get(column.name)
+        if cell is None or column.name == OBJECT or (column.switch and not is_switched_on(cell)):
+            continue
+        texts = [_located(text, folder) if column.is_path else text for text in column.texts(cell)]
+        if column.prompts:
+            prompts += [(column.flag, text) for text in texts]
+        elif column.name == "prompts" and cell.lower().endswith(".mrk.json"):
+            prompts += [("--markups", text) for text in texts]
+        else:
+            settings += [column.word(text) for text in texts]
+    reference = row.cells.get("reference")
+    shown = CaseObject(
+        row.number,
+        row.cells.get(OBJECT, DEFAULT_OBJECT) if prompts else row.cells.get(OBJECT, ""),
+        tuple(prompts),
+        None if reference is None else _located(reference, folder),
+    )
+    return Case(name, str(folder), str(folder / row.cells["image"]), row.number, tuple(settings), (shown,))
+
+
+def _located(text: str, folder: Path) -> str:
+    """A file of the table's folder, FILE or FILE:NAME; what is no such file, such as a model's name, as it is."""
+    source = mask_source(str(folder / text))
+    if not source.path.exists() and not ("/" in text or "." in text):
+        return text
+    return str(folder / text)
+
+
+def _differences(first: Case, other: Case) -> Iterator[Problem]:
+    """What a further row of a case may not say."""
+    row, before = other.row, f"Row {first.row}"
+    if other.name != first.name:
+        yield Problem(row, "case", f"{before} has the case {first.name!r}, whose folder it would share: rename one.")
+    if other.image != first.image:
+        yield Problem(row, "image", f"{before} has another image for this case: give each image a case of its own.")
+    for word in other.settings:
+        if word not in first.settings:
+            name = word[2:].partition("=")[0]
+            yield Problem(row, name, f"{before} of the same case says otherwise: a case has one {name}.")
+    names = {item.name: item.row for item in first.objects}
+    for item in other.objects:
+        if item.name in names:
+            yield Problem(row, OBJECT, f"Row {names[item.name]} has {item.name!r} of this case already: remove one.")

@@ -1,0 +1,82 @@
+"""What is told of a case in the report: volumes, confidence, doubt, and agreement with a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medsam2_core.arrays import Array, Mask
+from medsam2_core.training.metrics import dice, surface_dice
+
+TOLERANCE_MM = 3.0
+"""Within which two surfaces agree: about the thickness of a slice."""
+
+_LOW = 10  # percentile of a run's confidences that its doubt goes by: one odd slice at an end is no reason to look
+
+Facts = dict[str, Any]
+
+
+def object_facts(item: Mapping[str, Any], first: int) -> Facts:
+    """The facts of an object of a report. `strip`: percent of confidence for each slice from the first with any."""
+    slices = item["slices"]
+    present = [one for one in slices if one["area_mm2"] > 0]
+    start = min((one["slice_index"] for one in slices), default=first)
+    return {
+        "name": item["name"],
+        "color": item["color"],
+        "volume_ml": item["volume_ml"],
+        "slices": len(present),
+        "doubt": doubt(present),
+        "lowest": _lowest(present),
+        "stops": dict(item["stopped"]),
+        "start": start,
+        "strip": [_percent(one) for one in slices],
+        "prompted": [one["slice_index"] for one in slices if one["direction"] == "prompt"],
+    }
+
+
+def doubt(present: Sequence[Mapping[str, Any]]) -> float:
+    """0 to 1: how little the confidence is on the worst tenth of the slices with a mask; 1 where nothing was found."""
+    known = [one["confidence"] for one in present if one["confidence"] is not None]
+    return 1.0 if not known else round(1 - float(np.percentile(known, _LOW)), 4)
+
+
+def agreement(found: Mask, wanted: Mask, spacing: tuple[float, float, float]) -> Facts:
+    """How well a mask agrees with a reference of the same shape, both (k, j, i); volumes in mL."""
+    voxel_ml = float(np.prod(spacing)) / 1000
+    return {
+        "dice": dice(found, wanted),
+        "surface_dice": surface_dice(found, wanted, spacing, TOLERANCE_MM),
+        "reference_ml": float(np.count_nonzero(wanted) * voxel_ml),
+    }
+
+
+def case_facts(report: Mapping[str, Any], labelmap: Array, references: Mapping[str, Mask]) -> Facts:
+    """The facts of a case, of its report, its label map (k, j, i) and the references of objects by their names."""
+    first, last = report["settings"]["range"]
+    objects = [object_facts(item, first) for item in report["objects"]]
+    spacing = tuple(report["volume"]["spacing_kji"])
+    for item, told in zip(report["objects"], objects, strict=True):
+        if item["name"] in references:
+            told["agreement"] = agreement(labelmap == item["label"], references[item["name"]], spacing)
+    return {
+        "doubt": max(told["doubt"] for told in objects),
+        "range": [first, last],
+        "objects": objects,
+        "slices_per_second": report["slices_per_second"],
+    }
+
+
+def _lowest(present: Sequence[Mapping[str, Any]]) -> list[Any] | None:
+    """The lowest confidence and its slice."""
+    known = [(one["confidence"], one["slice_index"]) for one in present if one["confidence"] is not None]
+    return list(min(known)) if known else None
+
+
+def _percent(one: Mapping[str, Any]) -> int | None:
+    """Confidence in percent; None where there is no mask."""
+    if one["area_mm2"] <= 0:
+        return None
+    return 0 if one["confidence"] is None else round(100 * one["confidence"])

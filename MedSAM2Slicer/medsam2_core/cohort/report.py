@@ -1,0 +1,150 @@
+"""The report of a cohort: a page that shows what to check first, and the same as tables for programs."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import html
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from medsam2_core.cohort.cases import Case
+from medsam2_core.cohort.facts import TOLERANCE_MM
+from medsam2_core.cohort.results import Results
+from medsam2_core.cohort.statistics import object_statistics
+from medsam2_core.files.draft import Draft
+
+Told = dict[str, Any]
+
+_FORMAT = "medsam2-cohort/1"
+_COLUMNS = (
+    *("case", "row", "state", "object", "doubt", "volume_ml", "outlier", "slices", "lowest_confidence", "lowest_slice"),
+    *("stops", "dice", "surface_dice", "reference_ml", "difference_ml", "seconds", "slices_per_second", "failed"),
+)
+
+
+def write_report(results: Results, cases: Sequence[Case]) -> tuple[int, int]:
+    """Write index.html, summary.csv and summary.json; how many cases are done, and how many failed.
+
+    Raises VolumeError.
+    """
+    told = [_told(results, case) for case in cases]
+    objects = object_statistics(told)
+    done, failed = (sum(one["state"] == state for one in told) for state in ("done", "failed"))
+    page = _page(results.folder.resolve().name, told, objects, _counts(told, done, failed))
+    _write(results.folder / "index.html", page.encode("utf-8", "replace"))
+    _write(results.folder / "summary.csv", _csv(told).encode("utf-8-sig", "replace"))
+    _write(results.folder / "summary.json", _json(told, objects))
+    return done, failed
+
+
+def _told(results: Results, case: Case) -> Told:
+    """What the report says of a case, as far as it is known."""
+    first = {"name": case.name, "row": case.row, "objects": [], "notices": [], "doubt": 1.0, "range": [0, 1]}
+    noted = results.done(case)
+    if noted is not None:
+        seconds, rate = sum(noted["seconds"].values()), noted["slices_per_second"]
+        shown = {key: noted[key] for key in ("doubt", "objects", "notices", "range", "thumbnail")}
+        return {**first, "state": "done", **shown, "seconds": seconds, "rate": rate}
+    failure = results.failure(case)
+    if failure is None:
+        return {**first, "state": "open", "doubt": 0.0}
+    return {**first, "state": "failed", "failed": failure["failed"]}
+
+
+def _counts(told: Sequence[Told], done: int, failed: int) -> str:
+    seconds = sum(one.get("seconds", 0.0) for one in told)
+    parts = [f"{done} of {len(told)} cases done"]
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{seconds / 60:.1f} minutes of work, {seconds / done:.1f} s a case"] if done else []
+    return "; ".join(parts)
+
+
+def _page(title: str, told: Sequence[Told], objects: Mapping[str, Any], counts: str) -> str:
+    folder = resources.files(__package__) / "page"
+    template, style, script = (
+        (folder / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+    )
+    data = {"counts": counts, "tolerance_mm": TOLERANCE_MM, "objects": objects, "cases": told}
+    filled = {
+        "title": html.escape(title),
+        "style-hash": _hash(style),
+        "script-hash": _hash(script),
+        "style": style,
+        "script": script,
+        # Within a script element nothing but "<" can end it or begin a comment.
+        "data": json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+    }
+    first, *parts = template.split("@")
+    texts = [filled[part] if place % 2 == 0 else part for place, part in enumerate(parts)]
+    return "".join([first, *texts])
+
+
+def _hash(text: str) -> str:
+    """What a content security policy knows a style or script by."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _csv(told: Iterable[Told]) -> str:
+    written = io.StringIO()
+    table = csv.DictWriter(written, _COLUMNS, extrasaction="ignore")
+    table.writeheader()
+    for one in told:
+        for line in _lines(one):
+            table.writerow({key: _harmless(value) for key, value in line.items()})
+    return written.getvalue()
+
+
+def _lines(one: Told) -> list[Told]:
+    """The rows of a case: one for each object, or one without."""
+    own = {
+        "case": one["name"],
+        "row": one["row"],
+        "state": one["state"],
+        "seconds": one.get("seconds"),
+        "slices_per_second": one.get("rate"),
+        "failed": one.get("failed"),
+    }
+    return [{**own, **_object_cells(item)} for item in one["objects"]] or [own]
+
+
+def _object_cells(item: Told) -> Told:
+    lowest, agreed = item["lowest"] or (None, None), item.get("agreement", {})
+    difference = item["volume_ml"] - agreed["reference_ml"] if agreed else None
+    return {
+        "object": item["name"],
+        "doubt": item["doubt"],
+        "volume_ml": item["volume_ml"],
+        "outlier": "yes" if item["outlier"] else "no",
+        "slices": item["slices"],
+        "lowest_confidence": lowest[0],
+        "lowest_slice": lowest[1],
+        "stops": "; ".join(f"{direction} {reason}" for direction, reason in item["stops"].items()),
+        **agreed,
+        "difference_ml": difference,
+    }
+
+
+def _harmless(value: Any) -> Any:
+    """A text that a spreadsheet takes for a text: it would run one that begins as a formula does."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _json(told: Sequence[Told], objects: Mapping[str, Any]) -> bytes:
+    cases = [{key: value for key, value in one.items() if key != "thumbnail"} for one in told]
+    content = {"format": _FORMAT, "objects": objects, "cases": cases}
+    return json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with Draft(path) as draft:
+        try:
+            draft.file.write(content)
+            draft.keep()
+        except OSError as error:
+            raise draft.refusal(error) from error

@@ -1,0 +1,263 @@
+"""Run a plan: load the model, propagate with a progress bar, and write what was done, even if interrupted."""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+import medsam2_core as m2
+from medsam2_core.errors import VolumeError
+from medsam2_core.files.draft import Draft
+from medsam2_core.free_memory import cache_budget, free_bytes
+from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.window import AS_GIVEN, Window
+from medsam2_core.io import open_draft, write_labelmap
+from medsam2_core.job.plan import Plan
+from medsam2_core.model import SAM2
+from medsam2_core.notices import tell
+from medsam2_core.run.applied import AppliedPrompts
+from medsam2_core.run.report import build_report, report_draft, write_report
+from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
+
+# tqdm's own, but always slices per second, where it would turn slow rates into seconds per slice.
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave: the label map (k, j, i), the report on it, and how many slices the model saw."""
+
+    labelmap: npt.NDArray[np.integer[Any]]
+    report: dict[str, Any]
+    slices_done: int
+    interrupted: bool
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to use, and the checksum of its file."""
+
+    model: SAM2
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """Where the results go, with their room on the disk taken before the work begins."""
+
+    output: Draft
+    report: Draft | None
+
+
+@contextmanager
+def open_drafts(plan: Plan) -> Iterator[Drafts]:
+    """Places for the segmentation and the report. Raises VolumeError if there is no room for them."""
+    highest = max(item.segment.label for item in plan.objects)
+    with ExitStack() as kept:
+        output = kept.enter_context(open_draft(plan.output, math.prod(plan.volume.geometry.shape_kji), highest))
+        report = None if plan.report is None else kept.enter_context(report_draft(plan.report))
+        yield Drafts(output, report)
+
+
+def load(plan: Plan) -> LoadedModel:
+    """Load a plan's model; tells if its weights are not as expected. Raises WeightsError, DeviceError."""
+    settings, sha256 = plan.settings, plan.model.sha256()
+    tell_of_weights(plan, sha256)
+    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
+    return LoadedModel(model, sha256)
+
+
+def tell_of_weights(plan: Plan, sha256: str) -> None:
+    """Tell if the weights with this checksum are not those that the plan expects."""
+    if plan.expected_sha256 not in (None, sha256):
+        tell(f"{plan.model.name} has different weights than the run had, so the mask may differ.")
+
+
+def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded: LoadedModel | None = None) -> Outcome:
+    """Load the model, unless it is `loaded`, and propagate; `stop` ends it after the slice at hand.
+
+    Raises WeightsError, DeviceError, and VolumeError if the memory that the label map needs at the end is not free.
+    """
+    stop = stop or m2.CancelToken()
+    loaded = loaded or load(plan)
+    settings, model, sha256 = plan.settings, loaded.model, loaded.sha256
+    slicing = plan.slicing
+    orientation = SliceOrientation.upright(slicing.geometry, slicing.axis)
+    spacing = orientation.turn_spacing(slicing.geometry.spacing_kji)
+    array, window = _on_slices(plan)
+    session = m2.VolumeSession(
+        model,
+        orientation.turn(array),
+        spacing=spacing,
+        axis=0,
+        window=window,
+        **settings.of("session"),
+    )
+    session.limit_cache(cache_budget(model.device))
+    spare = _spare_memory(plan)
+    started = time.perf_counter()
+    done = _propagate(plan, session, orientation, quiet, stop)
+    seconds = time.perf_counter() - started
+    del spare
+    labelmap = _on_voxels(plan, orientation.turn_back(session.labelmap(**settings.of("drawing"))))
+    *earlier, last = done.runs
+    report = build_report(
+        plan.volume,
+        replace(settings.of_model(_facts(session, sha256)), **last.settings),
+        last.objects,
+        _AsDrawn(session, settings.of("drawing"), math.prod(spacing[1:])),
+        labelmap,
+        seconds=seconds,
+        interrupted=done.interrupted,
+    )
+    report = with_earlier(report, [describe_earlier(run, slicing) for run in earlier])
+    return Outcome(labelmap, report, done.slices, done.interrupted)
+
+
+def write(plan: Plan, outcome: Outcome, drafts: Drafts) -> None:
+    """Write the segmentation and, if asked for, the report.
+
+    Raises VolumeError; a segmentation that cannot be written where it should be is kept elsewhere, which it says.
+    """
+    try:
+        write_segmentation(plan, outcome, plan.output, drafts.output)
+    except VolumeError as error:
+        other = Path(tempfile.mkdtemp(prefix="medsam2-")) / plan.output.name
+        write_segmentation(plan, outcome, other)
+        raise VolumeError(f"{str(error).rstrip('.')}; the result of this run is kept in {other}.") from error
+    if plan.report is not None:
+        write_report(plan.report, outcome.report, drafts.report)
+
+
+def write_segmentation(plan: Plan, outcome: Outcome, path: Path, draft: Draft | None = None) -> None:
+    """Write the segmentation alone, to any place. Raises VolumeError."""
+    segments = [item.segment for item in plan.objects]
+    write_labelmap(path, outcome.labelmap, plan.volume.geometry, segments, plan.volume, draft=draft)
+
+
+def _spare_memory(plan: Plan) -> npt.NDArray[np.uint8]:
+    """Memory kept free during the run for the label map and two masks. Raises VolumeError if it is not there."""
+    wide = max(item.segment.label for item in plan.objects) > np.iinfo(np.uint8).max
+    size = math.prod(plan.volume.geometry.shape_kji) * (4 if wide else 3)
+    if free_bytes() < size:
+        raise VolumeError(
+            f"The label map will need {size / 1e6:.0f} MB of memory at the end, and {free_bytes() / 1e6:.0f} MB are "
+            "free: close other programs, or crop the volume."
+        )
+    return np.empty(size, np.uint8)
+
+
+def _on_slices(plan: Plan) -> tuple[npt.NDArray[Any], Window]:
+    """The volume on the plan's slices, and the window that is still to be applied."""
+    oblique = plan.settings.stack.oblique(plan.volume.geometry)
+    if oblique is None:
+        return plan.volume.array, plan.settings.window
+    return oblique.resample(plan.settings.window.to_uint8(plan.volume.array)), AS_GIVEN
+
+
+def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A label map of the plan's slices on the volume's voxels (k, j, i)."""
+    oblique = plan.settings.stack.oblique(plan.volume.geometry)
+    return labelmap if oblique is None else oblique.stored_labels(labelmap)
+
+
+def _facts(session: m2.VolumeSession, sha256: str) -> dict[str, Any]:
+    """What came of the settings; see `RunSettings.of_model`."""
+    config, device = session.model.config, session.model.device.type
+    view = session.field_of_view
+    return {"sha256": sha256, "image_size": config.image_size, "device": device, "field_of_view": view}
+
+
+@dataclass(frozen=True)
+class _AsDrawn:
+    """What a session knows, with the areas that another threshold or smoothing gives."""
+
+    session: m2.VolumeSession
+    drawing: Mapping[str, Any]
+    pixel_mm2: float
+
+    def results(self, object_id: int) -> dict[int, m2.SliceResult]:
+        """See `VolumeSession.results`."""
+        known = self.session.results(object_id)
+        pixels = self.session.mask(object_id, **self.drawing).sum(axis=(1, 2))
+        return {index: replace(one, area_mm2=int(pixels[index]) * self.pixel_mm2) for index, one in known.items()}
+
+    def stops(self, object_id: int) -> dict[str, str]:
+        """See `VolumeSession.stops`."""
+        return self.session.stops(object_id)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """The runs that were done, an interrupted one with the rounds it came to, and how many slices the model saw."""
+
+    runs: list[PlacedRun]
+    slices: int
+    interrupted: bool
+
+
+def _propagate(
+    plan: Plan, session: m2.VolumeSession, orientation: SliceOrientation, quiet: bool, pressed: m2.CancelToken
+) -> _Done:
+    """One run after the other, until the last one or until somebody `pressed` Ctrl+C."""
+    prompts = AppliedPrompts(session, orientation)
+    done, seen = list[PlacedRun](), set[int]()
+    total = sum(run.expected_slices for run in plan.runs)
+    with _progress_bar(total, quiet) as bar:
+        for run in plan.runs:
+            prompts.change_to(run.objects)
+            upright = replace(run, stop=run.stop.turned(orientation.turn))
+            rounds = _run(upright, session, pressed, bar, seen)
+            done.append(replace(run, rounds=rounds) if pressed.cancelled else run)
+            if pressed.cancelled:
+                break
+    return _Done(done, len(seen), pressed.cancelled)
+
+
+def _run(
+    run: PlacedRun, session: m2.VolumeSession, pressed: m2.CancelToken, bar: tqdm[NoReturn], seen: set[int]
+) -> int:
+    """Propagate once, the region of the stop rules turned as the session is; the rounds done. Adds to `seen`."""
+    limit, done = RoundLimit(run.rounds, pressed), set[int]()
+    course = run.first, run.last, run.direction, run.stop
+    for step in session.propagate(*course, cancel=limit, progress=limit.count, **run.others):
+        bar.update(step.slice_index not in done)
+        done.add(step.slice_index)
+    seen |= done
+    return limit.rounds
+
+
+def _progress_bar(total: int, quiet: bool) -> tqdm[NoReturn]:
+    return tqdm(total=total, unit=" slices", bar_format=_BAR, file=Unfailing(sys.stderr), disable=quiet)
+
+
+class Unfailing:
+    """A stream whose troubles, such as a full disk or a reader that left, end no run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, or not."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, or not."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else tqdm asks a stream, such as how wide it is."""
+        return getattr(self._stream, name)

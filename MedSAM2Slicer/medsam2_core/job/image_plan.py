@@ -1,0 +1,176 @@
+"""What `medsam2 images` is about to do: images looked through, prompts placed, all before a model is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from medsam2_core.arrays import Mask
+from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.files.draft import remove_abandoned
+from medsam2_core.image.pixels import ImageFacts
+from medsam2_core.image.segments import Segment
+from medsam2_core.image.window import Window
+from medsam2_core.io.picture_files import Place, look_through, result_names
+from medsam2_core.io.pictures import find_pictures, read_pictures
+from medsam2_core.job.image_prompts import ImagePrompt, mask_and_label, parse_image_prompts, read_image_prompts
+from medsam2_core.notices import tell
+from medsam2_core.prompts import SlicePrompt
+from medsam2_core.run.prompts import palette_color
+from medsam2_core.weights.model_file import ModelFile, find_model
+
+_NO_PROMPTS = (
+    "There is no prompt: name an image with --prompt FILE and show the object in it with --point X,Y, "
+    "--box X0,Y0,X1,Y1 or --mask FILE, or give --prompts FILE.json."
+)
+
+_SHOWING = ("point", "box", "mask")
+_ANY_GRAY = np.arange(256, dtype=np.uint8)  # to read the text of a window before any image is
+
+
+@dataclass(frozen=True)
+class SetPrompt:
+    """A prompt whose image is the one at `index`; of a mask or of absence `mask` has its pixels."""
+
+    index: int
+    label: int
+    prompt: ImagePrompt
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """A run on a set that can start. `skipped` says of each file that has no image what is wrong with it."""
+
+    places: tuple[Place, ...]
+    facts: tuple[ImageFacts, ...]
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]
+    segments: tuple[Segment, ...]
+    prompts: tuple[SetPrompt, ...]
+    model: ModelFile
+    output: Path
+
+    @property
+    def masks(self) -> Path:
+        """The folder of the masks."""
+        return self.output / "masks"
+
+    @property
+    def equal_sizes(self) -> bool:
+        """Whether the images can be the slices of one segmentation."""
+        return len(self.places) > 1 and len({(one.shape, one.spacing) for one in self.facts}) == 1
+
+
+def make_set_plan(options: argparse.Namespace) -> SetPlan:
+    """Read and check everything that a run needs.
+
+    Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do; files without an image are
+    left out and noted.
+    """
+    prompts = [] if options.prompts is None else read_image_prompts(options.prompts)
+    prompts += parse_image_prompts(options.typed or [])
+    if not prompts:
+        raise PromptError(_NO_PROMPTS)
+    if options.window is not None and options.window != "auto":
+        Window.parse(options.window, _ANY_GRAY)
+    model = find_model(options.model)
+    _make_output(options.output)
+    paths = _inputs(options.images, prompts, options.output)
+    skipped: list[str] = []
+    shown = tqdm(paths, "reading", unit=" files", disable=options.quiet, leave=False)
+    found = list(look_through(shown, options.window, lambda error: _skip(error, skipped)))
+    if not found:
+        raise VolumeError("None of the files holds an image that can be read: see the notes above.")
+    places, facts = zip(*found, strict=True)
+    names = list(dict.fromkeys(one.name for one in prompts))
+    segments = [Segment(name, label, palette_color(label - 1)) for label, name in enumerate(names, 1)]
+    placed = tuple(_place(one, places, facts, names.index(one.name) + 1) for one in prompts)
+    _require_objects(placed, segments)
+    return SetPlan(
+        places, facts, tuple(result_names(places)), tuple(skipped), tuple(segments), placed, model, options.output
+    )
+
+
+def _skip(error: VolumeError, skipped: list[str]) -> None:
+    skipped.append(str(error))
+    tell(f"{error} It is skipped.")
+
+
+def _make_output(folder: Path) -> None:
+    """Make the folder of the results. Raises VolumeError if it cannot be, or is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise VolumeError(f"{folder}: This is a file: give --output the name of a folder.")
+    (folder / "masks").mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
+    remove_abandoned(folder / "masks")
+
+
+def _inputs(sources: Sequence[Path], prompts: Sequence[ImagePrompt], output: Path) -> list[Path]:
+    """All image files, the prompted ones too; of earlier results in the same folder none."""
+    wanted = [*sources, *dict.fromkeys(one.image for one in prompts)]
+    results = output.resolve()
+    found: dict[Path, Path] = {}
+    for path in find_pictures(wanted):
+        place = path.resolve()
+        if results not in place.parents:
+            found.setdefault(place, path)
+        elif path in wanted:
+            raise VolumeError(f"{path}: This is in the output folder, where it could be replaced: move it elsewhere.")
+    return list(found.values())
+
+
+def _place(prompt: ImagePrompt, places: Sequence[Place], facts: Sequence[ImageFacts], label: int) -> SetPrompt:
+    wanted = prompt.image.resolve()
+    frames = {place.frame: index for index, place in enumerate(places) if place.path.resolve() == wanted}
+    if not frames:
+        raise PromptError(f"{prompt.image}: The prompted image cannot be read: prompt another one.")
+    if prompt.frame not in frames:
+        raise PromptError(f"{prompt.image}@{prompt.frame}: There is no such frame: give one from 0 to {max(frames)}.")
+    index = frames[prompt.frame]
+    shape = facts[index].shape
+    if prompt.kind == "absent":
+        return SetPrompt(index, label, prompt, np.zeros(shape, bool))
+    if prompt.kind == "mask":
+        return SetPrompt(index, label, prompt, _read_mask(prompt, shape))
+    _check_inside(prompt, shape)
+    return SetPrompt(index, label, prompt)
+
+
+def _check_inside(prompt: ImagePrompt, shape: tuple[int, int]) -> None:
+    """Raise PromptError for a point or box that is not within an image."""
+    try:
+        if prompt.kind == "box":
+            SlicePrompt().with_box(prompt.numbers, shape)
+        else:
+            SlicePrompt().with_points([prompt.numbers], [1], shape)
+    except PromptError as error:
+        raise PromptError(f"{prompt.where}: {error}".replace("the slice", "the image")) from error
+
+
+def _read_mask(prompt: ImagePrompt, shape: tuple[int, int]) -> Mask:
+    """A mask that marks something, of an image's size. Raises PromptError, VolumeError."""
+    path, label = mask_and_label(prompt.mask)
+    picture = read_pictures(path)[0]
+    if picture.shape != shape:
+        sizes = [" x ".join(map(str, size[::-1])) for size in (picture.shape, shape)]
+        raise PromptError(f"{path}: The mask has {sizes[0]} pixels but the image {sizes[1]}: give one of its size.")
+    pixels = picture.array.max(axis=2) if picture.array.ndim == 3 else picture.array
+    mask: Mask = pixels != 0 if label is None else pixels == label
+    if not mask.any():
+        raise PromptError(f"{prompt.mask}: The mask marks no pixel: if the object is not there, say --absent.")
+    return mask
+
+
+def _require_objects(prompts: Sequence[SetPrompt], segments: Sequence[Segment]) -> None:
+    """Raise PromptError for an object that no prompt shows."""
+    for segment in segments:
+        if not any(one.label == segment.label and one.prompt.kind in _SHOWING for one in prompts):
+            raise PromptError(
+                f"Object {segment.name!r} is shown in no image: add --point, --box or --mask to one that it is in."
+            )

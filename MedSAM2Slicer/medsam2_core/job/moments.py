@@ -1,0 +1,129 @@
+"""What `medsam2 sequence` does: a plan for the prompted moment, then all moments, each written when it is there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import medsam2_core as m2
+from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.files.text import write_text
+from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.segments import Segment
+from medsam2_core.io import Volume, write_labelmap
+from medsam2_core.io.moments import read_moments
+from medsam2_core.job.execute import Unfailing
+from medsam2_core.job.plan import Plan, make_plan
+from medsam2_core.moments import Moment, follow
+from medsam2_core.run.applied import AppliedPrompts
+from medsam2_core.run.curve import curve_csv, curve_svg, ejection_fraction
+from medsam2_core.run.report import volume_ml
+
+
+@dataclass(frozen=True)
+class MomentsPlan:
+    """A run that can start: `plan` is that of the prompted moment `start`.
+
+    `ends` are the moments of the largest and the smallest volume, None without.
+    """
+
+    volumes: Sequence[Volume]
+    plan: Plan
+    start: int
+    output: Path
+    ends: tuple[int, int] | None
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The objects."""
+        return [item.segment for item in self.plan.objects]
+
+
+def make_moments(options: argparse.Namespace) -> MomentsPlan:
+    """Read and check everything a run needs. Raises PromptError, VolumeError or WeightsError."""
+    volumes = read_moments(options.volumes, options.series)
+    start = _frame(options.at, len(volumes), "--at")
+    ends = None
+    if options.full is not None or options.empty is not None:
+        if options.full is None or options.empty is None:
+            raise PromptError("The ejection fraction needs two frames: give both --full and --empty.")
+        ends = _frame(options.full, len(volumes), "--full"), _frame(options.empty, len(volumes), "--empty")
+    if options.output.exists() and not options.output.is_dir():
+        raise VolumeError(f"{options.output}: This is a file: give --output the name of a folder.")
+    options.output.mkdir(parents=True, exist_ok=True)
+    own = {"volume": volumes[start].path, "output": options.output / _name(start)}
+    plan = make_plan(argparse.Namespace(**{**vars(options), **own}), volumes[start])
+    return MomentsPlan(volumes, plan, start, options.output, ends)
+
+
+def run_moments(moments: MomentsPlan, quiet: bool, stop: m2.CancelToken) -> tuple[list[str], int]:
+    """Load the model and go through all moments; lines for the user, and how many moments are done.
+
+    Raises WeightsError, DeviceError, VolumeError.
+    """
+    plan, settings = moments.plan, moments.plan.settings
+    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
+    axis = plan.slicing.axis
+    orientation = SliceOrientation.upright(plan.slicing.geometry, axis)
+    spacing = orientation.turn_spacing(plan.slicing.geometry.spacing_kji)
+    turned = [orientation.turn(volume.array) for volume in moments.volumes]
+
+    def open_stack(parts: Sequence[tuple[int, int | None]]) -> m2.VolumeSession:
+        whole = [turned[moment] for moment, place in parts if place is None]
+        slices = whole[0] if whole else np.stack([turned[moment][place] for moment, place in parts])
+        return m2.VolumeSession(model, slices, spacing, 0, settings.window, **settings.of("session"))
+
+    session = open_stack([(moments.start, None)])
+    AppliedPrompts(session, orientation).change_to(plan.objects)
+    labels = [segment.label for segment in moments.segments]
+    rules = settings.stop.turned(orientation.turn)
+    volumes_ml: dict[int, dict[int, float]] = {}
+    confidence: dict[int, dict[int, float]] = {}
+    steps = follow(open_stack, session, labels, moments.start, len(turned), rules, stop)
+    for moment in tqdm(steps, total=len(turned), unit=" frames", file=Unfailing(sys.stderr), disable=quiet):
+        volumes_ml[moment.index] = _write(moments, orientation, moment)
+        confidence[moment.index] = dict(moment.confidence)
+        write_text(moments.output / "volumes.csv", curve_csv(volumes_ml, confidence, moments.segments))
+        write_text(moments.output / "volumes.svg", curve_svg(volumes_ml, moments.segments))
+    return _summary(moments, volumes_ml), len(volumes_ml)
+
+
+def _write(moments: MomentsPlan, orientation: SliceOrientation, moment: Moment) -> dict[int, float]:
+    """Write the segmentation of a moment; the volumes in mL by label. Of masks that overlap the later one counts."""
+    volume = moments.volumes[moment.index]
+    first = next(iter(moment.masks.values()))
+    labelmap = np.zeros(first.shape, np.uint8 if max(moment.masks) < 256 else np.uint16)
+    for label, mask in sorted(moment.masks.items()):
+        labelmap[mask] = label
+    stored = orientation.turn_back(labelmap)
+    write_labelmap(moments.output / _name(moment.index), stored, volume.geometry, moments.segments, volume)
+    return {label: volume_ml(stored, label, volume.geometry.spacing_kji) for label in moment.masks}
+
+
+def _summary(moments: MomentsPlan, volumes_ml: dict[int, dict[int, float]]) -> list[str]:
+    lines = []
+    for segment in moments.segments:
+        curve = {moment: values[segment.label] for moment, values in volumes_ml.items()}
+        full, empty = max(curve, key=lambda one: curve[one]), min(curve, key=lambda one: curve[one])
+        line = f"{segment.name}: {curve[full]:.1f} mL in frame {full} to {curve[empty]:.1f} mL in frame {empty}"
+        if moments.ends is not None and all(end in curve for end in moments.ends):
+            share = ejection_fraction(curve[moments.ends[0]], curve[moments.ends[1]])
+            line += f"; ejection fraction {share:.0f} % (frames {moments.ends[0]} and {moments.ends[1]})"
+        lines.append(f"{line}.")
+    return lines
+
+
+def _frame(number: int, count: int, option: str) -> int:
+    if not 0 <= number < count:
+        raise PromptError(f"{option} {number}: There is no such frame: give one from 0 to {count - 1}.")
+    return number
+
+
+def _name(index: int) -> str:
+    return f"frame_{index:03d}.seg.nrrd"

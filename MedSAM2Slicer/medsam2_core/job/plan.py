@@ -1,0 +1,183 @@
+"""What `medsam2 propagate` is about to do: every option read, checked and resolved before a model is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.files.draft import Draft
+from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
+from medsam2_core.image.window import AS_GIVEN, Window
+from medsam2_core.io import Volume, check_output_path, read_volume
+from medsam2_core.job.place_options import check_range_holds_prompts, place_options, stop_rules
+from medsam2_core.job.prompt_options import checked_range, mask_source, parse_prompts, parse_range
+from medsam2_core.job.setting_options import given_settings
+from medsam2_core.run.file import read_run_file
+from medsam2_core.run.file_settings import place_rules
+from medsam2_core.run.prompts import Prompt, RunObject, make_objects
+from medsam2_core.run.report import check_report_path
+from medsam2_core.run.sequence import PlacedRun, place_runs
+from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
+from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.model_file import ModelFile, catalogue_match, find_model
+
+_NO_PROMPTS = (
+    "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE or --prompts RUN."
+)
+_OBLIQUE = (
+    "The run file's slices are oblique, and prompts of the command line are on stored ones: give only one of the two."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can start. `earlier` are the runs before it in the same session.
+
+    `settings` lack what only the loaded model can tell, see `RunSettings`; image_size 0 means the model's own.
+    `expected_sha256` is that of the model which a run file asks for, None where the user chose the model.
+    """
+
+    volume: Volume
+    objects: list[RunObject]
+    model: ModelFile
+    expected_sha256: str | None
+    settings: RunSettings
+    output: Path
+    report: Path | None
+    sheet: Path | None = None
+    earlier: tuple[PlacedRun, ...] = ()
+
+    @property
+    def slicing(self) -> Slicing:
+        """The slices, and where their pixels lie."""
+        return self.settings.stack.slicing(self.volume.geometry)
+
+    @property
+    def runs(self) -> list[PlacedRun]:
+        """All runs, the last one last."""
+        return [*self.earlier, PlacedRun.of(self.objects, self.settings.of("run"))]
+
+
+def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan:
+    """Read and check everything a run needs; options left at None come from the run file, then from the defaults.
+
+    The `volume` is read unless it is given.
+
+    Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do.
+    """
+    typed = parse_prompts(options.typed or [])
+    if not typed and options.prompts is None:
+        raise PromptError(_NO_PROMPTS)
+    _check_paths(options)
+    run = None if options.prompts is None else read_run_file(options.prompts)
+    saved = FileSettings() if run is None else run.settings
+    model, expected_sha256 = _model(options.model, saved)
+    volume = volume or read_volume(options.volume, options.series, options.resample, colors=True)
+    stack = _stack(options.axis, saved, volume)
+    if volume.in_color and stack.plane is not None:
+        raise PromptError("The run file's slices are oblique, which those of colors cannot be: give prompts anew.")
+    slicing = stack.slicing(volume.geometry)
+    runs = [] if run is None else place_runs(run, slicing)
+    if typed and stack.plane is not None:
+        raise PromptError(_OBLIQUE)
+    objects = _objects(options, runs[-1].objects if runs else (), slicing, volume)
+    first, last = _range(options.range, saved, slicing, volume)
+    check_range_holds_prompts(objects, first, last)
+    own = {
+        "model": model.name,
+        "image_size": RunSettings.image_size if options.model else saved.image_size or RunSettings.image_size,
+        "rounds": None if options.range else saved.rounds,
+    }
+    settings = RunSettings(
+        **{**plain_settings(given_settings(options, RunSettings), vars(saved)), **own},
+        stack=stack,
+        window=_window(options.window, saved, volume),
+        first=first,
+        last=last,
+        stop=place_rules(stop_rules(options, saved.stop, volume), slicing.geometry.shape_kji),
+    )
+    return Plan(
+        volume,
+        objects,
+        model,
+        expected_sha256,
+        settings,
+        options.output,
+        options.report,
+        options.sheet,
+        tuple(runs[:-1]),
+    )
+
+
+def _check_paths(options: argparse.Namespace) -> None:
+    check_output_path(options.output)
+    if options.report is not None:
+        check_report_path(options.report)
+    if options.sheet is not None:
+        Draft(options.sheet).discard()
+    masks = [value for option, value in options.typed or [] if option == "--mask"]
+    region = [] if options.inside is None else [options.inside]
+    for source in (options.volume, *(mask_source(text).path for text in (*masks, *region))):
+        if source.exists() and options.output.exists() and source.samefile(options.output):
+            raise VolumeError(f"{options.output}: The output would replace an input: give --output another name.")
+
+
+def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | None]:
+    """The model the user chose, else that of the run file, else the starter; with the checksum it should have.
+
+    A run file is not trusted with paths, so of a checkpoint outside the catalog it only knows the name.
+    """
+    if chosen is not None or saved.model is None:
+        return find_model(chosen or "starter"), None
+    published = catalogue_match(saved.model_sha256) if saved.model_sha256 else None
+    entry = published or load_catalogue().get(saved.model)
+    if entry is None:
+        raise PromptError(
+            f"The run used the model {saved.model!r}, which is not in the catalog: give its checkpoint with --model."
+        )
+    return find_model(entry.name), saved.model_sha256
+
+
+def _stack(chosen: str | None, saved: FileSettings, volume: Volume) -> SliceStack:
+    if chosen is None and saved.stack is not None:
+        return saved.stack
+    return SliceStack(choose_axis(chosen or "0", volume.geometry))
+
+
+def _objects(
+    options: argparse.Namespace, saved: Sequence[RunObject], slicing: Slicing, volume: Volume
+) -> list[RunObject]:
+    """Objects of the run file, then those of the command line; one that both name gets the prompts of both."""
+    typed = parse_prompts(options.typed or [])
+    if not typed:
+        return list(saved)
+    prompts: dict[str, list[Prompt]] = {item.segment.name: list(item.prompts) for item in saved}
+    for name, given in typed.items():
+        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored))
+    labels = {item.segment.name: item.segment.label for item in saved}
+    colors = {item.segment.name: item.segment.color for item in saved}
+    return make_objects(prompts, labels, colors)
+
+
+def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Volume) -> tuple[int, int]:
+    count = slicing.count
+    if chosen is not None and volume.stored is not None and slicing.axis == 0:
+        return volume.stored.span(*parse_range(chosen, volume.stored.shape_kji[0]))
+    if chosen is not None:
+        return parse_range(chosen, count)
+    if saved.range is not None:
+        return checked_range(*saved.range, count, f"The run file's range {saved.range[0]}:{saved.range[1]}")
+    return 0, count
+
+
+def _window(chosen: str | None, saved: FileSettings, volume: Volume) -> Window:
+    if volume.in_color:
+        if chosen is not None:
+            raise PromptError(f"{volume.path}: Colors are shown as they are: omit --window.")
+        return AS_GIVEN
+    if chosen is None and saved.window is not None:
+        return saved.window
+    return Window.parse(chosen or "auto", volume.array)
