@@ -238,7 +238,7 @@ CONTENDERS: dict[str, type[Contender]] = {
 def available(device: str) -> Iterator[str]:
     """Names of those that can run on a device here."""
     yield "ours"
-    if multiplies_faster(torch.device(device), torch.bfloat16, m2.CONFIGS["sam2.1_hiera_tiny"].at_size(512)):
+    if multiplies_faster(torch.device(device), torch.bfloat16):
         yield OURS_SHORT
     yield from ("sam2", "sam2, autocast") if device == "cuda" else ("sam2",)
     if importlib.util.find_spec("transformers"):
