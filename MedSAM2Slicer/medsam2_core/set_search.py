@@ -194,7 +194,8 @@ class SetSearch:
             return Look(whole, self._recall(index, one, whole=True), None)
         same = stack.shape(index) == stack.shape(source)
         region = self._looker.around(index, box, drawn.region if same else None)
-        before = self._looker.carried(source, drawn, index, region)
+        dense = self._propagator.model.config.dense_prompts
+        before = self._looker.carried(source, drawn, index, region) if dense else None
         return Look(region, self._recall(index, one, whole=region == whole), before)
 
     def _moved(self, box: Box | None, source: int, index: int) -> Box | None:

@@ -58,6 +58,26 @@ def test_one_run_is_a_call_of_process(patient: Patient, monkeypatch: pytest.Monk
     assert f"segmentName={NAME!r}" in text
 
 
+def test_a_run_is_repeated_in_the_precision_it_was_made_in(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.start(precision="bfloat16")
+    patient.place("include", patient.slice(0.5), 120)
+    patient.propagate()
+    assert patient.record.run.settings.precision == patient.client.modelFacts["precision"] == "bfloat16"
+    wanted, set_model = patient.mask, patient.client.setModel
+    asked: list[str] = []
+
+    def spied(*model: Any, precision: str = "auto") -> None:
+        asked.append(model[3] if len(model) > 3 else precision)
+        set_model(*model[:3], precision=asked[-1])
+
+    monkeypatch.setattr(patient.client, "setModel", spied)
+    np.testing.assert_array_equal(patient.byReplay(), wanted)
+    text, again = patient.byScript(monkeypatch)
+    np.testing.assert_array_equal(again, wanted)
+    assert "precision='bfloat16'" in text
+    assert set(asked) == {"bfloat16"}
+
+
 def test_corrections_are_repeated_in_their_order(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     patient.start()
     low, high = patient.slice(0.2), patient.slice(0.8)
@@ -139,6 +159,25 @@ def test_window_and_level_in_between_change_nothing(patient: Patient, monkeypatc
     patient.wait(lambda: not patient.controller.busy)
     assert not patient.failures
     assert patient.mask.sum() < before.sum()
+
+
+def test_three_axes_and_a_correction_along_them_are_repeated(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.start(directions="three")
+    patient.place("include", patient.slice(0.5), 120, 200)
+    patient.propagate()
+    settings, (item,) = patient.record.report["settings"], patient.record.report["objects"]
+    assert settings["directions"] == "three"
+    told = {one["slice_index"]: one["disagreement"] for one in item["slices"] if "disagreement" in one}
+    assert len(told) > 5
+    assert all(0 <= share <= 2 / 3 for share in told.values())
+    reviews = patient.controller.review.slices()
+    assert {index: one.disagreement for index, one in reviews.items() if one.disagreement is not None} == told
+    text = assertAllEqual(patient, monkeypatch)
+    assert "directions='three'" in text
+    patient.draw(patient.slice(0.8), np.roll(patient.truth[patient.slice(0.8)], 2, axis=0))
+    patient.propagate()
+    assert len(patient.record.report["earlier"]) == 1
+    assertAllEqual(patient, monkeypatch)
 
 
 def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ class FakeClient:
         self._drawn: dict[int, str] = {}
 
     def setModel(self, model: str, device: str = "auto", imageSize: int | None = None, precision: str = "auto") -> None:
-        self.model = (model, device)
+        self.model, self.precision = (model, device), precision
 
     def setVolume(self, key: str, volume: Any) -> None:
         self.volumes.add(key)
