@@ -8,6 +8,8 @@ from pathlib import Path
 from medsam2_core.job.prompt_options import add_prompt_options
 from medsam2_core.job.setting_options import add_setting_options
 
+_LARGEST_STEP = 10_000
+
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
     """Add a job's image, its output and report, and the options of `add_case_options`."""
@@ -43,6 +45,13 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         default="ijk",
         help="frame of the coordinates: voxels, or mm (default: ijk)",
     )
+    parser.add_argument(
+        "--every",
+        type=_step,
+        default=1,
+        metavar="N",
+        help="of a --mask take one slice in N, such as of an earlier segmentation that is to be drawn anew",
+    )
     add_setting_options(parser)
 
 
@@ -54,3 +63,9 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put tilted or uneven DICOM slices on a regular grid, and the masks back on the slices",
     )
+
+
+def _step(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _LARGEST_STEP:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of slices: give 1 to {_LARGEST_STEP}")
+    return int(text)

@@ -19,11 +19,16 @@ from medsam2_core.stopping import StopRules
 
 
 def place_options(
-    options: Iterable[PromptOption], frame: str, slicing: Slicing, stored: StoredSlices | None = None
+    options: Iterable[PromptOption],
+    frame: str,
+    slicing: Slicing,
+    stored: StoredSlices | None = None,
+    every: int = 1,
 ) -> list[Prompt]:
     """The prompts of one object in the volume; `frame` is that of the coordinates: "ijk", "ras" or "lps".
 
-    Voxels are those of the `stored` slices, if the volume was made from such.
+    Voxels are those of the `stored` slices, if the volume was made from such. Of the slices of a mask one in `every` is
+    taken, the middle one among them.
     Raises PromptError for a prompt outside the volume, an empty box or mask, or a mask on another grid, and
     VolumeError for a mask file that cannot be read.
     """
@@ -31,7 +36,8 @@ def place_options(
     for option in options:
         if isinstance(option, MaskOption):
             _require_grid(stored, "--mask")
-            placed += place_mask(read_mask(option.path, slicing.geometry, option.name), slicing)
+            slices = place_mask(read_mask(option.path, slicing.geometry, option.name), slicing)
+            placed += slices[len(slices) // 2 % every :: every]
         elif isinstance(option, MarkupsOption):
             placed += place_markups(option.path, slicing)
         elif isinstance(option, BoxOption):

@@ -156,7 +156,7 @@ def _objects(
         return list(saved)
     prompts: dict[str, list[Prompt]] = {item.segment.name: list(item.prompts) for item in saved}
     for name, given in typed.items():
-        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored))
+        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored, options.every))
     labels = {item.segment.name: item.segment.label for item in saved}
     colors = {item.segment.name: item.segment.color for item in saved}
     return make_objects(prompts, labels, colors)

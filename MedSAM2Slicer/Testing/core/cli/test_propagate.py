@@ -132,6 +132,22 @@ def test_a_mask_prompt_and_its_replay(run, ct: Path, checkpoint: Path) -> None:
     assert OUT.read_bytes() == Path("b.seg.nrrd").read_bytes()
 
 
+def test_one_slice_in_some_of_a_mask(run, capsys, ct: Path, checkpoint: Path) -> None:
+    volume = io.read_volume(ct)
+    mask = np.zeros(volume.array.shape, np.uint8)
+    mask[2:9, 10:25, 15:30] = 1
+    io.write_labelmap("mask.nrrd", mask, volume.geometry)
+    command = ("propagate", ct, "--output", OUT, "--model", checkpoint, "--quiet", "--report", REPORT)
+    assert run(*command, "--mask", "mask.nrrd", "--every", "3") == 0
+    prompts = json.loads(REPORT.read_text(encoding="utf-8"))["objects"][0]["prompts"]
+    assert [prompt["slice_index"] for prompt in prompts] == [2, 5, 8]
+    assert run(*command, "--mask", "mask.nrrd", "--every", "50") == 0
+    (prompt,) = json.loads(REPORT.read_text(encoding="utf-8"))["objects"][0]["prompts"]
+    assert prompt["slice_index"] == 5
+    assert run(*command, "--mask", "mask.nrrd", "--every", "0") == 2
+    assert "'0' is not a number of slices: give 1 to 10000" in capsys.readouterr().err
+
+
 def test_points_correct_a_mask_on_their_slice_wherever_they_stand(run, ct: Path, checkpoint: Path) -> None:
     grid = io.read_volume(ct).geometry
     mask = np.zeros(grid.shape_kji, np.uint8)
