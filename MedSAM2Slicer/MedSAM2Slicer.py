@@ -96,6 +96,8 @@ class MedSAM2SlicerParameterNode:
     inside: str = Choices.inside
     threshold: float = Choices.threshold
     smoothingMm: float = Choices.smoothingMm
+    largest: str = Choices.largest
+    fillHoles: str = Choices.fillHoles
     rangeOf: str = Choices.rangeOf
 
     if TYPE_CHECKING:  # what the decorator adds
@@ -145,6 +147,7 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = Panel(self.ui, controller, services, source, prompts)
         self.panel.changed.connect(self._onPanelChanged)
         self.shortcuts = Shortcuts(self.uiWidget, self.panel.actions())
+        self.panel.prompts.placed.connect(self.shortcuts.claim)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:

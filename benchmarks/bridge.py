@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -24,9 +25,11 @@ import vtk
 
 import headless
 import open_data
+from MedSAM2SlicerLib.live import PAUSE
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 from MedSAM2SlicerLib.scene.history import EditHistory
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
+from MedSAM2SlicerLib.worker.callqueue import State
 
 _SPLEEN = 1
 _BODY = -300  # HU, below every tissue but lung
@@ -37,13 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--lives", type=int, default=10)
     options = parser.parse_args()
     with headless.new_scene():
-        print(json.dumps(measure(options.clicks, options.runs)))
+        print(json.dumps(measure(options.clicks, options.runs, options.lives)))
 
 
-def measure(clicks: int, runs: int) -> dict[str, Any]:
-    """Measure this many clicks, and runs of the segment writer."""
+def measure(clicks: int, runs: int, lives: int = 10) -> dict[str, Any]:
+    """Measure this many clicks, runs of the segment writer, and clicks with Live."""
     volume, labels = _volume()
     with headless.worker() as client:
         controller = headless.Controller(client)
@@ -52,6 +56,7 @@ def measure(clicks: int, runs: int) -> dict[str, Any]:
         blocked, seconds = _propagation(controller, client, labels == _SPLEEN)
         slices = len(controller.review.slices())
         controller.close()
+        live = _live(client, volume, labels == _SPLEEN, lives)
     body = slicer.util.arrayFromVolume(volume) > _BODY
     return {
         "first_click": taken[0],
@@ -61,6 +66,7 @@ def measure(clicks: int, runs: int) -> dict[str, Any]:
         "blocked_worst": max(blocked),
         "propagation_seconds": seconds,
         "slices": slices,
+        "live": live,
         "spleen": _writer(volume, labels == _SPLEEN, runs),
         "body": _writer(volume, body, runs),
     }
@@ -108,6 +114,54 @@ def _propagation(controller: Any, client: Any, mask: Any) -> tuple[list[float], 
         client.pump(0)
         blocked.append(1000 * (time.perf_counter() - started))
     return blocked, time.perf_counter() - began
+
+
+def _live(client: Any, volume: Any, mask: Any, count: int) -> dict[str, Any]:
+    """Milliseconds from the end of a click at a random place of the object's largest slice, with Live on.
+
+    To its mask, to the first of the slices beside it, and to the end; each click in a segment of its own, with a warm
+    worker that has seen the slice. "waited" is Live's pause, which is in the latter two; "blocked_worst" is the longest
+    that one turn of the event loop, taking the worker's messages and looking at the clock, held the thread.
+    """
+    rng = np.random.default_rng(1)
+    index = int(mask.sum(axis=(1, 2)).argmax())
+    inside = np.argwhere(mask[index])
+    taken: dict[str, list[float]] = {"mask": [], "first": [], "all": []}
+    blocked: list[float] = []
+    for row, column in inside[rng.choice(len(inside), count)]:
+        controller = headless.Controller(client)
+        controller.setVolume(volume)
+        controller.live.turn(True)
+        told = {"mask": controller.previewed, "first": controller.sliceDrawn, "all": controller.finished}
+        times: dict[str, float] = {}
+        for what, signal in told.items():
+            signal.connect(partial(_note, times, what, index))
+        (world,) = ijkToWorld(volume, [[column, row, index]]).tolist()
+        controller.warm(index)
+        headless.wait(client, lambda: client.state is State.READY)
+        started = time.perf_counter()
+        controller.prompting.addPoint(world)
+        while "all" not in times:
+            began = time.perf_counter()
+            client.pump(0)
+            controller.tick()
+            blocked.append(1000 * (time.perf_counter() - began))
+            time.sleep(0.005)
+        for what, when in times.items():
+            taken[what].append(1000 * (when - started))
+        volume.GetScene().RemoveNode(controller.segmentationNode)
+        controller.close()
+    return {
+        "waited": 1000 * PAUSE,
+        **{what: median(values) for what, values in taken.items()},
+        "blocked_worst": max(blocked),
+    }
+
+
+def _note(times: dict[str, float], what: str, index: int, value: Any) -> None:
+    """Note when something happened first; of slices, other ones than the one that was clicked."""
+    if what != "first" or value != index:
+        times.setdefault(what, time.perf_counter())
 
 
 def _writer(volume: Any, mask: Any, runs: int) -> dict[str, dict[str, list[float]]]:

@@ -89,17 +89,23 @@ def _real() -> Iterator[Source]:
     chest = open_data.chest_ct()
     names = {label: name for label, name in chest.structures.items() if name in _ORGANS[:3]}
     yield Source("demo chest CT", chest.ct, chest.mask, names, "abdomen")
-    for case, data in (
-        ("small CT", open_data.totalsegmentator_small()),
-        ("small MR", open_data.mr_small()),
-        ("DICOM CT", open_data.dicom_series()),
-    ):
+    for case, data in (("small CT", open_data.totalsegmentator_small()), ("small MR", open_data.mr_small())):
         yield Source(case, data.image, data.labels, _largest(read_labelmap(data.labels), _voxel_ml(data.image), 2))
+    series = open_data.dicom_series()
+    labels = _upright(series.labels, series.image)
+    yield Source("DICOM CT", series.image, labels, _largest(read_labelmap(labels), _voxel_ml(series.image), 2))
+
+
+def _upright(labels: Path, series: Path) -> Path:
+    """Labels whose rows run the other way than those of the series, on its grid."""
+    path = OUT / "images" / "dicom-labels.nii.gz"
+    path.parent.mkdir(exist_ok=True)
+    write_labelmap(path, np.ascontiguousarray(read_labelmap(labels)[:, ::-1]), read_volume(series).geometry)
+    return path
 
 
 def _synthetic() -> Iterator[Source]:
     folder = OUT / "images"
-    folder.mkdir(exist_ok=True)
     for number in range(CASES - 4):
         image, labels = folder / f"s{number:02d}.nii.gz", folder / f"s{number:02d}-labels.nii.gz"
         if not labels.exists():
@@ -124,11 +130,11 @@ def _voxel_ml(image: Path) -> float:
 
 
 def _largest(labels: Array, voxel_ml: float, count: int) -> dict[int, str]:
-    """The largest labels, as objects that are called by them."""
+    """The largest labels, as objects that are called by their rank."""
     voxels = np.bincount(labels.ravel())
     voxels[0] = 0
     order = [int(label) for label in voxels.argsort()[::-1][:count] if voxels[label] * voxel_ml >= _LEAST_ML]
-    return {label: f"label {label}" for label in order}
+    return {label: ("largest", "second")[place] for place, label in enumerate(order)}
 
 
 def _box(mask: Mask) -> str:

@@ -16,6 +16,7 @@ import medsam2_core as m2
 from medsam2_core.image.region import Region
 from medsam2_core.image.window import AS_GIVEN
 from medsam2_core.model import SAM2
+from medsam2_core.model.precision import multiplies_faster, set_precision
 from medsam2_core.speed.steps import wait_for
 from sam2_reference import build_reference, reference_state
 
@@ -25,6 +26,8 @@ Box = tuple[float, float, float, float]
 
 CLICKED = 1
 """The object that clicks are of."""
+
+OURS_SHORT = "ours, bfloat16"
 
 _SCORE_BIAS = "sam_mask_decoder.pred_obj_score_head.layers.2.bias"
 
@@ -74,10 +77,12 @@ def build_ours(config: str, image_size: int) -> SAM2:
 
 
 class Ours(Contender):
-    """The session of this repository, with SAM 2's own memory and view."""
+    """The session of this repository, with SAM 2's own memory and view, in float32."""
+
+    precision = "float32"
 
     def _load(self, config: str) -> None:
-        self._model = build_ours(config, self.image_size).to(self.device)
+        self._model = set_precision(build_ours(config, self.image_size).to(self.device), self.precision)
 
     def open(self, volume: Grey) -> None:
         self._session = m2.VolumeSession(self._model, volume, window=AS_GIVEN, memory="recency", field_of_view="whole")
@@ -101,6 +106,12 @@ class Ours(Contender):
     def _drawn(self, first: int | None = None) -> int:
         steps = self._session.propagate(first, stop=m2.StopRules(absent_slices=None))
         return sum(int(mask.sum()) for step in steps for mask in step.masks.values())
+
+
+class OursInBfloat16(Ours):
+    """The same as it runs with `--precision bfloat16`."""
+
+    precision = "bfloat16"
 
 
 class Reference(Contender):
@@ -217,6 +228,7 @@ class Transformers(Contender):
 
 CONTENDERS: dict[str, type[Contender]] = {
     "ours": Ours,
+    OURS_SHORT: OursInBfloat16,
     "sam2": Reference,
     "sam2, autocast": AutocastReference,
     "transformers": Transformers,
@@ -226,6 +238,8 @@ CONTENDERS: dict[str, type[Contender]] = {
 def available(device: str) -> Iterator[str]:
     """Names of those that can run on a device here."""
     yield "ours"
+    if multiplies_faster(torch.device(device), torch.bfloat16, m2.CONFIGS["sam2.1_hiera_tiny"].at_size(512)):
+        yield OURS_SHORT
     yield from ("sam2", "sam2, autocast") if device == "cuda" else ("sam2",)
     if importlib.util.find_spec("transformers"):
         yield "transformers"

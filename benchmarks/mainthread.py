@@ -26,6 +26,7 @@ SHAPE = (600, 512, 512)  # k, j, i
 RADII = (150, 90, 110)  # voxels, of the ellipsoid
 TILT = 25.0  # degrees, of the oblique view
 STOP_AFTER = 20  # slices drawn
+LIVE_AFTER = 5  # of Live's propagation, when the next click comes
 HEAD = "| what | seconds | ticks on time | longest gap | processor |\n|---|---|---|---|---|"
 
 Corners = tuple[list[float], list[float]]
@@ -114,6 +115,21 @@ class Bench:
             self._until(lambda: not self.controller.busy)
         self.controller.sliceDrawn.disconnect(count)
 
+    def live(self, point: list[float]) -> None:
+        """A click, another one while its propagation runs, and what comes of both."""
+        controller, drawn, done = self.controller, list[int](), list[str]()
+        controller.sliceDrawn.connect(drawn.append)
+        controller.finished.connect(done.append)
+        with self._row("Live, two clicks to the end"):
+            controller.live.turn(True)
+            controller.prompting.addPoint(point)
+            self._until(lambda: len(drawn) >= LIVE_AFTER)
+            controller.prompting.addPoint([point[0] + 5, *point[1:]])
+            self._until(lambda: done)
+        controller.live.turn(False)
+        controller.sliceDrawn.disconnect(drawn.append)
+        controller.finished.disconnect(done.append)
+
     def replay(self) -> None:
         import slicer
 
@@ -172,6 +188,7 @@ def _measure(bench: Bench, corners: Corners) -> None:
         bench.propagate_and_stop()
         if bench.controller.volumeNode.GetName() == LIVER:
             bench.propagate()
+            bench.live(np.mean(corners, axis=0).tolist())
         bench.replay()
     finally:
         bench.close()

@@ -55,6 +55,7 @@ def main() -> None:
     effect = editor.effectByName("MedSAM-2").self()
     services = effect.makeServices()
     services.setWorkerText(options.worker)
+    services.setLive(False)  # what is propagated, and when, is this program's to say
     effect.makeServices = lambda: services
     editor.setActiveEffectByName("MedSAM-2")
     try:

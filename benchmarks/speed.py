@@ -3,7 +3,7 @@
 The same weights, volume, prompts and machine for all. Each measurement has a process of its own; the contenders take
 turns, in several rounds. Only what is compared within a round counts, since machines are not the same at all times.
 
-    python benchmarks/speed.py                      half an hour on two cores
+    python benchmarks/speed.py                      20 minutes on two cores
     python benchmarks/speed.py --quick              two minutes: smaller images, fewer slices, one round
     python benchmarks/speed.py --image-size 1024 --long 64 128 256 512
 """
@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 import open_data
-from contenders import available
+from contenders import OURS_SHORT, available
 from medsam2_core.processor import share_cores
 from speed_document import Key, Measured, Outcome, document, draw
 from speed_trial import Found, Trial
@@ -47,12 +47,14 @@ class Sizes(NamedTuple):
     slices_of_objects: int  # where objects are counted
     long: Sequence[int]  # slices of the runs whose time per slice is compared
     long_image_size: int
+    large: int  # pixels of the model's image where one run, of few slices, shows what larger images cost
+    slices_of_large: int
     rounds: int
 
 
-QUICK = Sizes(256, 8, 4, (16, 32), 256, 1)
-CPU = Sizes(512, 24, 12, (64, 128), 256, 3)
-CUDA = Sizes(512, 96, 96, (64, 128), 512, 3)
+QUICK = Sizes(256, 8, 4, (16, 32), 256, 512, 2, 1)
+CPU = Sizes(512, 16, 8, (64, 128), 256, 1024, 4, 3)
+CUDA = Sizes(512, 96, 96, (64, 128), 512, 1024, 32, 3)
 
 
 def main() -> None:
@@ -97,7 +99,7 @@ def _volume() -> str:
 
 
 def trials(device: str, size: Sizes, volume: str) -> Iterator[tuple[str, Trial]]:
-    """One round: what is measured, by name, the contenders one right after the other."""
+    """The first round: what is measured, by name, the contenders one right after the other."""
     basis = Trial("ours", size.slices, image_size=size.image_size, device=device, volume=volume)
     names = list(available(device))
     several = replace(basis, slices=size.slices_of_objects)
@@ -106,9 +108,12 @@ def trials(device: str, size: Sizes, volume: str) -> Iterator[tuple[str, Trial]]
     compared += [
         (f"long {count}", replace(basis, slices=count, image_size=size.long_image_size)) for count in size.long
     ]
+    compared.append(("large", replace(basis, slices=size.slices_of_large, image_size=size.large)))
     for label, trial in compared:
         yield from ((label, replace(trial, contender=name)) for name in names)
     yield "floor", replace(basis, contender="floor")
+    if OURS_SHORT in names:
+        yield "floor, bfloat16", replace(basis, contender="floor", precision="bfloat16")
     if device == "cpu":
         yield "active", replace(several, wait="ACTIVE")
         yield "idle", several
@@ -116,16 +121,25 @@ def trials(device: str, size: Sizes, volume: str) -> Iterator[tuple[str, Trial]]
 
 
 def measure(device: str, size: Sizes, volume: str) -> Measured:
-    """Run all rounds; what was found of each label and contender, a round each."""
+    """Run all rounds, large images once; what was found of each label and contender, a round each."""
     plan = list(trials(device, size, volume))
+    rounds = [plan, *[[one for one in plan if one[0] != "large"]] * (size.rounds - 1)]
     found = defaultdict[Key, list[Found]](list)
-    with tqdm(total=size.rounds * len(plan), unit=" runs") as bar:
-        for _ in range(size.rounds):
-            for label, trial in plan:
-                bar.set_description(f"{device}, {label}, {trial.contender}")
-                found[label, trial.contender].append(run(trial))
-                bar.update()
+    with tqdm(total=sum(map(len, rounds)), unit=" runs") as bar:
+        for label, trial in (one for planned in rounds for one in planned):
+            bar.set_description(f"{device}, {label}, {trial.contender}")
+            found[label, trial.contender].append(_found(trial))
+            bar.update()
     return Measured({(label, trial.contender): trial for label, trial in plan}, dict(found))
+
+
+def _found(trial: Trial) -> Found:
+    """What a trial finds; nothing if it fails, so that the others are not lost."""
+    try:
+        return run(trial)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return {}
 
 
 def run(trial: Trial) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,6 +15,8 @@ import matplotlib.pyplot as plt
 import torch
 
 import medsam2_core as m2
+from contenders import OURS_SHORT
+from medsam2_core.model.precision import PRECISIONS
 from medsam2_core.speed.ceilings import Ceilings
 from medsam2_core.speed.steps import Work, total, work
 from report_tables import table
@@ -22,20 +24,24 @@ from speed_trial import Found, Trial
 
 Key = tuple[str, str]
 """A label of `speed.trials`, and a contender."""
+Where = tuple[str, str, str]
+"""The same and a quantity."""
 
 STEPS = ("encode", "recall", "decode", "memorize")
 _MODELS = (("starter", 256), ("sam2.1_hiera_tiny", 512), ("sam2.1_hiera_tiny", 1024))
 _MACHINES = {"a laptop, 8 cores": 300e9, "a workstation, 32 cores": 1500e9}  # float32 operations per second
 
-_INTRODUCTION = """Random weights of `sam2.1_hiera_tiny`, float32 unless the name says autocast, on {volume}.
+_INTRODUCTION = """Random weights of `sam2.1_hiera_tiny`, float32 unless the name says otherwise, on {volume}.
 A box on the middle slice is propagated to both ends; then a click halfway to the last slice is added, and the slices
 from the box to the end are redrawn, which is what each program offers for it. Clicks are previews on a slice not
 looked at before, the first of its process, and on the same slice (the median of five). Masks come to the host at the
 volume's resolution. Each measurement had a process of its own, whose peak memory holds Python and PyTorch too.
-{rounds}, contenders taking turns; medians, in brackets the least and the most. A ratio is the other's time (or memory)
-by ours, within a round: above 1 ours is less. Seconds are of this machine; only ratios can be expected elsewhere.
+{rounds}, contenders taking turns, and one of the largest images; medians, in brackets the least and the most. A ratio
+is the other's time (or memory) by ours, within a round: above 1 ours is less. Seconds are of this machine; only ratios
+can be expected elsewhere.
 
 Ours is the session of this repository with SAM 2's memory; sam2 is PyPI's `sam2` 1.1.0, the reference implementation.
+{precision}
 {transformers}
 """
 _PICTURE = "![Times of the others, ours being 1]({picture})\n"
@@ -48,10 +54,15 @@ large matrices are multiplied ({flops:,.0f} GFLOP/s, measured beside the steps),
 each moved once, at the rate that memory is copied ({bytes:.0f} GB/s), whichever is longer. One object, its memory full,
 a slice at a time.
 """
-_EXPECT = """A slice takes its operations, at the rate that the processor multiplies, at the share of it that is
-reached: for one object and the {share:.0%} above. Calculated, not measured; `medsam2 benchmark` measures on your
-machine.
+_OTHER_FLOOR = """In bfloat16 large matrices are multiplied at {flops:,.0f} GFLOP/s. This floor counts all operations
+so, also the few that stay in float32.
 """
+_EXPECT = """A slice takes its operations, at the rate that the processor multiplies, at the share of it that is
+reached: for one object and the {share} above. Calculated, not measured; `medsam2 benchmark` measures on your
+machine. {server}
+"""
+_NO_SERVER = "No graphics card was at hand, so nothing is said of a GPU server."
+_FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -65,10 +76,20 @@ class Measured:
         """A quantity in each round; none where it was not measured."""
         return [one[name] for one in self.rounds.get((label, contender), ()) if name in one]
 
+    def ratios(self, one: Where, other: Where) -> list[float]:
+        """The quotient of two quantities in each round that has both."""
+        rounds = zip(self.rounds.get(one[:2], ()), self.rounds.get(other[:2], ()), strict=False)
+        return [a[one[2]] / b[other[2]] for a, b in rounds if one[2] in a and other[2] in b]
+
+    @property
+    def ours(self) -> list[str]:
+        """Our own contenders: in float32, and in bfloat16 where that is faster."""
+        return [name for label, name in self.trials if label == "main" and name.startswith("ours")]
+
     @property
     def others(self) -> list[str]:
         """The contenders beside ours."""
-        return [name for label, name in self.trials if label == "main" and name != "ours"]
+        return [name for label, name in self.trials if label == "main" and not name.startswith("ours")]
 
     @property
     def labels(self) -> list[str]:
@@ -89,7 +110,8 @@ def document(outcome: Outcome, picture: str) -> str:
     """The whole text."""
     parts = ["# Performance\n", _origin(outcome), _introduction(outcome), _PICTURE.format(picture=picture)]
     for device, measured in outcome.devices.items():
-        parts += [f"## {_device_name(device)}\n", _comparison(measured), *_growth(measured), *_floor(device, measured)]
+        parts += [f"## {_device_name(device)}\n", _comparison(measured), *_growth(measured)]
+        parts += _floor(device, measured, _server(outcome))
     return "\n".join(parts)
 
 
@@ -106,10 +128,25 @@ def _introduction(outcome: Outcome) -> str:
     return _INTRODUCTION.format(
         volume="slices of the demo's CT (512 x 512)" if outcome.volume == "ct" else "a synthetic volume (512 x 512)",
         rounds="One round" if rounds == 1 else f"{rounds} rounds",
+        precision="Ours, bfloat16 is what `--precision bfloat16` runs: products of the encoder's trunk and of memory\n"
+        "attention in two bytes, the rest in float32."
+        if OURS_SHORT in measured.ours
+        else "This processor does not multiply bfloat16 clearly faster, so ours did not run in it.",
         transformers="transformers is `Sam2VideoModel` of that package, with random weights of its own."
         if there
         else "`Sam2VideoModel` of transformers is skipped, since that package is not installed here.",
     )
+
+
+def _server(outcome: Outcome) -> str:
+    """What can be said of a GPU server: what was measured."""
+    if "cuda" not in outcome.devices:
+        return _NO_SERVER
+    measured = outcome.devices["cuda"]
+    trial = measured.trials["main", "ours"]
+    rates = {name: [trial.slices / one for one in measured.values("main", name, "first")] for name in measured.ours}
+    found = ", ".join(f"{median(one):.0f} ({name})" for name, one in rates.items() if one)
+    return f"A {_device_name('cuda')} drew, measured, so many slices of {trial.image_size} pixels per second: {found}."
 
 
 def _device_name(device: str) -> str:
@@ -138,32 +175,33 @@ def rows(measured: Measured) -> Iterator[tuple[str, str, str]]:
     for label in measured.labels:
         if label != "main":
             yield "first propagation", label, "first"
-    yield "peak memory", measured.labels[-1], "peak"
+    yield "correction", "large", "correction"
+    longest = [label for label in measured.labels if label.startswith("long")][-1]
+    yield "peak memory", longest, "peak"
 
 
 def _comparison(measured: Measured) -> str:
-    headings = ["", "pixels", "slices", "objects", "ours"]
-    headings += [column for name in measured.others for column in (name, "ratio")]
+    headings = ["", "pixels", "slices", "objects", *measured.ours]
+    ratio = [name.replace("ours", "ratio") for name in measured.ours]
+    headings += [column for name in measured.others for column in (name, *ratio)]
     return table(headings, [_row(measured, *row) for row in rows(measured)])
 
 
 def _row(measured: Measured, what: str, label: str, name: str) -> list[str]:
-    trial, ours = measured.trials[label, "ours"], measured.values(label, "ours", name)
+    trial = measured.trials[label, "ours"]
     show = _gigabytes if name == "peak" else _duration
-    cells = [what, str(trial.image_size), str(trial.slices), str(trial.objects), _spread(ours, show)]
+    cells = [what, str(trial.image_size), str(trial.slices), str(trial.objects)]
+    cells += [_spread(measured.values(label, ours, name), show) for ours in measured.ours]
     for other in measured.others:
-        theirs = measured.values(label, other, name)
-        cells += [_spread(theirs, show), _spread(ratios(theirs, ours), _times)]
+        ratios = [measured.ratios((label, other, name), (label, ours, name)) for ours in measured.ours]
+        cells += [_spread(measured.values(label, other, name), show), *(_spread(one, _times) for one in ratios)]
     return cells
-
-
-def ratios(ones: list[float], others: list[float]) -> list[float]:
-    """The quotient of each round."""
-    return [one / other for one, other in zip(ones, others, strict=True)]
 
 
 def _spread(values: list[float], show: Callable[[float], str]) -> str:
     """The median, and the least and the most of several."""
+    if not values:
+        return _FAILED
     middle = show(median(values))
     return middle if len(values) == 1 else f"{middle} ({show(min(values))} to {show(max(values))})"
 
@@ -184,7 +222,7 @@ def _times(ratio: float) -> str:
 
 
 def _growth(measured: Measured) -> list[str]:
-    names = ["ours", *measured.others]
+    names = [*measured.ours, *measured.others]
     objects = measured.trials["objects 1", "ours"].slices
     lines = [[what, *(_spread(growth, _times) if growth else "" for growth in one)] for what, one in _grown(measured)]
     return [_GROWTH.format(objects=objects), table(["", *names], lines)]
@@ -192,39 +230,70 @@ def _growth(measured: Measured) -> list[str]:
 
 def _grown(measured: Measured) -> Iterator[tuple[str, list[list[float]]]]:
     """By how much a change multiplies the time of each contender."""
-    names = ["ours", *measured.others]
+    names = [*measured.ours, *measured.others]
 
-    def first(label: str, name: str) -> list[float]:
-        return measured.values(label, name, "first")
+    def ratios(label: str, other: str, name: str) -> list[float]:
+        return measured.ratios((label, name, "first"), (other, name, "first"))
 
     for label in (label for label in measured.labels if label.startswith("objects") and label != "objects 1"):
-        yield f"{label.split()[1]} objects, of one", [ratios(first(label, n), first("objects 1", n)) for n in names]
+        yield f"{label.split()[1]} objects, of one", [ratios(label, "objects 1", name) for name in names]
     shorter, *longer = (label for label in measured.labels if label.startswith("long"))
     for label in longer:
         slices = [measured.trials[one, "ours"].slices for one in (shorter, label)]
-        grown = [[r * slices[0] / slices[1] for r in ratios(first(label, n), first(shorter, n))] for n in names]
+        grown = [[one * slices[0] / slices[1] for one in ratios(label, shorter, name)] for name in names]
         yield f"a slice of {slices[1]}, of {slices[0]}", grown
     if ("busy", "ours") in measured.trials:
-        yield "busy, of idle", [ratios(first("busy", "ours"), first("idle", "ours")), *[[] for _ in measured.others]]
-        passive = ratios(first("idle", "ours"), first("active", "ours"))
-        yield "passive, of active", [passive, *[[] for _ in measured.others]]
+        nothing: list[list[float]] = [[] for _ in names[1:]]
+        yield "busy, of idle", [ratios("busy", "idle", "ours"), *nothing]
+        yield "passive, of active", [ratios("idle", "active", "ours"), *nothing]
 
 
 # The floor
 
 
-def _floor(device: str, measured: Measured) -> list[str]:
-    trial = measured.trials["floor", "floor"]
-    found = {name: median(measured.values("floor", "floor", name)) for name in ("flops", "bytes", *STEPS)}
-    ceilings = Ceilings(found["flops"], found["bytes"])
-    parts = work(m2.CONFIGS[trial.config].at_size(trial.image_size))
-    lines = [_floor_line(name, parts[name], found[name], ceilings) for name in STEPS]
-    took, everything = sum(found[name] for name in STEPS), total(parts.values())
-    share = sum(ceilings.floor_seconds(part) for part in parts.values()) / took
-    lines.append(_floor_line("slice", everything, took, ceilings))
-    headings = (f"{trial.image_size} pixels", "GFLOP", "MB", "floor", "took", "share")
-    text = [_FLOOR.format(flops=found["flops"] / 1e9, bytes=found["bytes"] / 1e9), table(headings, lines)]
-    return [*text, "### What to expect\n", *_expect(ceilings, share)] if device == "cpu" else text
+@dataclass(frozen=True)
+class _Floor:
+    """The ceilings of a precision, and what each step took in it."""
+
+    precision: str
+    trial: Trial
+    ceilings: Ceilings
+    took: Mapping[str, float]
+    parts: Mapping[str, Work]
+
+    @property
+    def share(self) -> float:
+        """The shortest time that the steps of a slice could take, of the time they took."""
+        return sum(self.ceilings.floor_seconds(part) for part in self.parts.values()) / sum(self.took.values())
+
+    def slices_per_minute(self, flops: float, rate: float) -> float:
+        """Of slices of so many operations, where so many are done per second, at the same share."""
+        return 60 * rate * self.share / flops
+
+
+def _floors(measured: Measured) -> Iterator[_Floor]:
+    """Of each precision that was measured."""
+    for label in ("floor", "floor, bfloat16"):
+        if not measured.values(label, "floor", "flops"):
+            continue
+        trial = measured.trials[label, "floor"]
+        found = {name: median(measured.values(label, "floor", name)) for name in ("flops", "bytes", *STEPS)}
+        parts = work(m2.CONFIGS[trial.config].at_size(trial.image_size), PRECISIONS[trial.precision])
+        took = {name: found[name] for name in STEPS}
+        yield _Floor(trial.precision, trial, Ceilings(found["flops"], found["bytes"]), took, parts)
+
+
+def _floor(device: str, measured: Measured, server: str) -> list[str]:
+    floors = list(_floors(measured))
+    text = []
+    for floor in floors:
+        ceilings = floor.ceilings
+        rates = {"flops": ceilings.flops_per_s / 1e9, "bytes": ceilings.bytes_per_s / 1e9}
+        lines = [_floor_line(name, floor.parts[name], floor.took[name], ceilings) for name in STEPS]
+        lines.append(_floor_line("slice", total(floor.parts.values()), sum(floor.took.values()), ceilings))
+        headings = (f"{floor.trial.image_size} pixels, {floor.precision}", "GFLOP", "MB", "floor", "took", "share")
+        text += [(_FLOOR if floor is floors[0] else _OTHER_FLOOR).format(**rates), table(headings, lines)]
+    return [*text, "### What to expect\n", *_expect(floors, server)] if device == "cpu" and floors else text
 
 
 def _floor_line(name: str, part: Work, took: float, ceilings: Ceilings) -> list[str]:
@@ -233,15 +302,18 @@ def _floor_line(name: str, part: Work, took: float, ceilings: Ceilings) -> list[
     return [name, *numbers, _duration(floor), _duration(took), f"{floor / took:.0%}"]
 
 
-def _expect(ceilings: Ceilings, share: float) -> list[str]:
-    """Slices per minute of models on machines that multiply so fast, if they reach the same share."""
-    machines = {"this machine": ceilings.flops_per_s, **_MACHINES}
+def _expect(floors: Sequence[_Floor], server: str) -> list[str]:
+    """Slices per minute of models here and on machines that multiply so fast, if they reach the same share."""
+    columns = [(f"this machine, {one.precision}", one, one.ceilings.flops_per_s) for one in floors]
+    columns += [(name, floors[0], rate) for name, rate in _MACHINES.items()]
     lines = []
     for name, size in _MODELS:
         flops = total(work(m2.CONFIGS[name].at_size(size)).values()).flops
-        lines.append([f"{name}, {size} pixels", *(f"{60 * rate * share / flops:.0f}" for rate in machines.values())])
-    headings = ["slices per minute", *(f"{name} ({rate / 1e9:,.0f} GFLOP/s)" for name, rate in machines.items())]
-    return [_EXPECT.format(share=share), table(headings, lines)]
+        rates = (f"{floor.slices_per_minute(flops, rate):.0f}" for _, floor, rate in columns)
+        lines.append([f"{name}, {size} pixels", *rates])
+    headings = ["slices per minute", *(f"{name} ({rate / 1e9:,.0f} GFLOP/s)" for name, _, rate in columns)]
+    share = " and ".join(f"{one.share:.0%} in {one.precision}" for one in floors)
+    return [_EXPECT.format(share=share, server=server), table(headings, lines)]
 
 
 # The picture
@@ -261,12 +333,11 @@ def draw(outcome: Outcome, path: Path) -> None:
 
 def _draw_device(axis: plt.Axes, measured: Measured) -> None:
     shown = [(_bar_name(measured, *row[:2]), row) for row in rows(measured) if row[2] != "peak"]
-    height = 0.8 / len(measured.others)
-    for place, other in enumerate(measured.others):
-        values = [
-            median(ratios(measured.values(label, other, name), measured.values(label, "ours", name)))
-            for _, (_, label, name) in shown
-        ]
+    others = [*measured.ours[1:], *measured.others]
+    height = 0.8 / len(others)
+    for place, other in enumerate(others):
+        ratios = (measured.ratios((label, other, name), (label, "ours", name)) for _, (_, label, name) in shown)
+        values = [median(one) if one else 0.0 for one in ratios]
         bars = axis.barh([row + place * height for row in range(len(shown))], values, height, label=other)
         axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axis.axvline(1, color="black", linewidth=1)
@@ -280,4 +351,6 @@ def _bar_name(measured: Measured, what: str, label: str) -> str:
     trial = measured.trials[label, "ours"]
     if label == "main":
         return what
+    if label == "large":
+        return f"{what}, {trial.image_size} pixels"
     return f"{trial.objects} objects" if label.startswith("objects") else f"{trial.slices} slices"

@@ -21,6 +21,7 @@ import open_data
 from contenders import CLICKED, CONTENDERS, Box, Contender, Grey, build_ours, finish
 from medsam2_core.image.window import Window
 from medsam2_core.io import read_volume
+from medsam2_core.model.precision import set_precision
 from medsam2_core.processor import share_cores
 from medsam2_core.speed.ceilings import measure_ceilings
 from medsam2_core.speed.peak import peak_bytes
@@ -51,6 +52,7 @@ class Trial:
     volume: str = "synthetic"
     wait: str = "PASSIVE"
     busy: int = 0
+    precision: str = "float32"  # of the floor
 
 
 def main() -> None:
@@ -85,8 +87,8 @@ def measure(trial: Trial) -> Found:
 
 def measure_floor(trial: Trial) -> Found:
     """The device's ceilings, and what each step of a slice takes."""
-    model = build_ours(trial.config, trial.image_size).to(trial.device)
-    ceilings = measure_ceilings(model.device)
+    model = set_precision(build_ours(trial.config, trial.image_size).to(trial.device), trial.precision)
+    ceilings = measure_ceilings(model.device, model.precision)
     timed = {name: seconds(step, model.device, _REPEATS) for name, step in steps(model).items()}
     return {"flops": ceilings.flops_per_s, "bytes": ceilings.bytes_per_s, **timed}
 

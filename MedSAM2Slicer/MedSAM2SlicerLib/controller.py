@@ -7,11 +7,13 @@ comes of them, errors too, is told by signals.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
+from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.live import Live
 from MedSAM2SlicerLib.options import RunOptions
@@ -172,18 +174,26 @@ class Controller:
             with self._signals.telling():
                 self._runner.propagate(self.workplace.works())
 
-    def redraw(self, *cut: Any) -> None:
-        """Redraw what was propagated, without the model: at another `Cut`. Values left out are the usual ones."""
+    def warm(self, sliceIndex: int) -> None:
+        """Have the worker open the volume and see a slice ahead of the first prompt, which tells what goes wrong."""
+        with suppress(MedSAM2Error):
+            self._runner.warm(sliceIndex)
+
+    def redraw(self, *cut: Any, near: int | None = None) -> None:
+        """Redraw what was propagated, without the model: at another `Cut`. Values left out are the usual ones.
+
+        The slice `near`, which is looked at, comes first.
+        """
         work = self.workplace.work()
         if work is not None and not self.busy:
             with self._signals.telling():
-                self._runner.redraw([work], wholeCut(*cut), isStep=True)
+                self._runner.redraw([work], wholeCut(*cut), isStep=True, near=near)
 
-    def redrawRun(self, *cut: Any) -> None:
+    def redrawRun(self, *cut: Any, near: int | None = None) -> None:
         """As `redraw`, of all segments of the last propagation and in the same step for undo."""
         if self._runner.ran and not self.busy:
             with self._signals.telling():
-                self._runner.redraw(self._runner.ran, wholeCut(*cut), isStep=False)
+                self._runner.redraw(self._runner.ran, wholeCut(*cut), isStep=False, near=near)
 
     def stop(self) -> None:
         """End a propagation after the slice at hand; what is drawn stays."""

@@ -33,6 +33,7 @@ class RunOptions:
 
     model: str = RunSettings.model
     device: str = RunSettings.device
+    precision: str = RunSettings.precision
     stack: SliceStack = field(default_factory=SliceStack)
     window: Window | str = "auto"
     memory: str = RunSettings.memory
@@ -67,7 +68,7 @@ class RunOptions:
 
     def session(self) -> tuple[object, ...]:
         """Return what all sessions of the worker depend on: with anything else in it, all would be drawn otherwise."""
-        return self.model, self.device, self.window, *self.of("session").values()
+        return self.model, self.device, self.precision, self.window, *self.of("session").values()
 
     def memoryRule(self) -> str:
         """Return the memory bank as `medsam2_core.memory_bank.memory_rule` reads it."""

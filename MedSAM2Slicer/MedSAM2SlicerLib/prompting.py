@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import slicer
 
 from medsam2_core.errors import PromptError
+from medsam2_core.run.prompts import MaskPrompt
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
+from MedSAM2SlicerLib.prompts.strokes import gridMm, pixelMm, spread, within
 from MedSAM2SlicerLib.runner import Runner
-from MedSAM2SlicerLib.scene.geometry import viewAxes
+from MedSAM2SlicerLib.scene.geometry import mapped, viewAxes
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import PROMPTED
 from MedSAM2SlicerLib.work.running import tellEmptied
@@ -74,6 +76,34 @@ class Prompting:
             work.prompts.dropBoxes(index, placer)
             work.prompts.addBox([cornerRas, oppositeRas], viewAxes(viewNode))
             self._previewIn(index, volume, work)
+
+    def addScribble(self, pathRas: Sequence[Sequence[float]], include: bool = True) -> None:
+        """Put a stroke (world, mm; any number of positions) on the object, or on what does not belong to it.
+
+        It is kept as a few points along it. The slice is drawn once; what lies outside the volume does not count.
+        """
+        with self._signals.telling():
+            volume = self._workplace.sliced()
+            placer, path = PromptPlacer(volume), spread(pathRas, self._gridMm(volume)).tolist()
+            path = [point for point in path if placer.isInside(point)] or path[:1]
+            placed = placer.points(path, [include] * len(path))
+            work = self._workplace.ensuredWork(volume)
+            work.prompts.addScribble(path, include)
+            self._previewAll([one.prompt.slice_index for one in placed], volume, work)
+
+    def addSegmentScribble(self, segmentId: str, include: bool = True) -> None:
+        """Take what another segment marks, such as a painted stroke, as a scribble on each of its slices."""
+        with self._signals.telling():
+            volume = self._workplace.sliced()
+            placer, work = PromptPlacer(volume), self._workplace.ensuredWork(volume)
+            given = [one.prompt for one in placer.segment(self._workplace.target.segmentation, segmentId)]
+            masks = {one.slice_index: one.mask for one in given if isinstance(one, MaskPrompt)}
+            for index, mask in masks.items():
+                pixels = within(mask, pixelMm(volume), self._gridMm(volume))
+                voxels = [volume.slicing.join(index, pixel) for pixel in pixels]
+                world = mapped(volume.toWorld, volume.slicing.geometry.ijk_to_ras(voxels))
+                work.prompts.addScribble(world.tolist(), include)
+            self._previewAll(masks, volume, work)
 
     def keepBox(self, nodeId: str) -> None:
         """Of the boxes on a slice keep this one, which was drawn last."""
@@ -138,6 +168,13 @@ class Prompting:
         self._signals.promptsChanged.emit()
         self._runner.previewIn(sliceIndex, volume, work)
         self._changed(sliceIndex)
+
+    def _previewAll(self, indexes: Iterable[int], volume: SlicedVolume, work: SegmentWork) -> None:
+        for index in dict.fromkeys(indexes):
+            self._previewIn(index, volume, work)
+
+    def _gridMm(self, volume: SlicedVolume) -> float:
+        return gridMm(volume, self._runner.imageSize)
 
     def _promptedSlices(self) -> set[int]:
         return {item.sliceIndex for item in self._workplace.prompts()}

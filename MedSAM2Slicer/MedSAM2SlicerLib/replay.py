@@ -83,7 +83,8 @@ def _openSession(
     """
     saved, key = record.run.settings, f"replay/{prepared.key}"
     # The model's own size, as in any recorded run, is not named: another size would load the model again.
-    client.setModel(model or _modelName(saved), "auto", None if record.run.recorded else saved.image_size)
+    imageSize = None if record.run.recorded else saved.image_size
+    client.setModel(model or _modelName(saved), "auto", imageSize, settings.precision)
     client.setVolume(key, prepared)
     client.openSession(key, key, settings.stack.axis, settings.of("session"))
     return key

@@ -22,6 +22,8 @@ from MedSAM2SlicerLib.work.workplace import Workplace
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.conversation import Conversation
 
+_IMAGE_SIZE = 512
+
 
 class Runner:
     """Asks the worker and draws what it answers into the segments of a workplace; errors are told by signals."""
@@ -44,6 +46,11 @@ class Runner:
     def waits(self) -> bool:
         """Whether an answer of the worker is still to come."""
         return self._talk.waits
+
+    @property
+    def imageSize(self) -> int:
+        """Side of the model's input in pixels; before the model was opened, of most models."""
+        return int((self._client.modelFacts or {}).get("image_size") or _IMAGE_SIZE)
 
     def whyBusy(self) -> str:
         """Return why to wait while a propagation runs, nothing if none does."""
@@ -97,13 +104,20 @@ class Runner:
         target.closeStep()
         self._start(run)
 
-    def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool) -> None:
-        """Redraw segments from what the worker has kept. Raises MedSAM2Error if that is gone."""
+    def warm(self, sliceIndex: int) -> None:
+        """Have the worker open the volume and see a slice ahead of the first prompt, if it is at rest."""
+        volume = None if self.busy or self.waits else self._workplace.slicedIfUsable()
+        if volume is not None and 0 <= sliceIndex < volume.slicing.count:
+            session = self._openSession(self._workplace.plan().chosen.along(volume.stack))
+            self._client.look(session, sliceIndex)
+
+    def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool, near: int | None = None) -> None:
+        """Redraw segments from what the worker has kept, the slice `near` first. Raises MedSAM2Error if it is gone."""
         self.abandon()
         plan = self._workplace.plan()
         self._workplace.lookAtVolume(plan.chosen.window)
         legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
-        self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep))
+        self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep, near))
 
     @property
     def ran(self) -> Sequence[SegmentWork]:

@@ -58,6 +58,11 @@ class ModelConfig:
     # instead of 21 % of the masks beside the object claim more than 0.5 (694 slices of its training volumes).
     trust_mm: float | None = None
 
+    # Whether bfloat16 may be chosen for speed without being asked for. The starter's masks of four organs in the demo's
+    # CT stay equal in at least 99.99 % of pixels, and Dice within 0.0002. Random weights of sam2.1_hiera_tiny at 512
+    # pixels do not reach the 99.9 % that were asked for, so for published models it is the user's choice.
+    holds_in_bfloat16: bool = False
+
     # What the model was trained to look at: whole slices, or a square around the object.
     field_of_view: str = "whole"
 
@@ -104,6 +109,7 @@ STARTER = ModelConfig(
     stability_fallback=False,
     remember_all_prompts=False,
     trust_mm=140.0,
+    holds_in_bfloat16=True,
     field_of_view="zoom",
 )
 

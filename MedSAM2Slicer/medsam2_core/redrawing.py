@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,28 +46,31 @@ class FinalSlices:
             raise PromptError("The smoothing cannot be used: give a standard deviation of 0 mm or more.")
         regions = [one.region for index in answers.keys() - given.keys() for one in answers[index].drawn]
         self.part = Region.around_all([*regions, *(_around(mask) for mask in given.values() if mask.any())], *shape)
-        self._answers, self._given, self._shape, self._deviation = answers, given, shape, deviation
+        self._answers, self.given, self.shape, self._deviation = answers, given, shape, deviation
 
-    def logits(self) -> Iterator[tuple[int, Tensor]]:
-        """Slice index and logits (rows and columns of `part`), in order; only the slices within reach are held."""
+    def logits(self, first: int | None = None) -> Iterator[tuple[int, Tensor]]:
+        """Slice index and logits (rows and columns of `part`), in order; only the slices within reach are held.
+
+        The slice `first`, such as the one that somebody looks at, comes before the others.
+        """
         reach = math.ceil(_REACH * self._deviation)
         near: dict[int, Tensor] = {}
-        known = self._answers.keys() | self._given.keys()
-        for index in sorted(known):
+        known = self._answers.keys() | self.given.keys()
+        for index in sorted(known, key=lambda index: (index != first, index)):
             others = [other for other in range(index - reach, index + reach + 1) if other in known]
             near = {other: near[other] if other in near else self._own(other) for other in others}
-            yield index, near[index] if index in self._given else self._mean(index, near)
+            yield index, near[index] if index in self.given else self._mean(index, near)
 
-    def masks(self, cut: float) -> Iterator[tuple[int, Mask]]:
-        """Slice index and mask (rows, columns) of the logits above `cut`, in order."""
-        for index, logits in self.logits():
-            mask = np.zeros(self._shape, dtype=bool)
+    def masks(self, cut: float, first: int | None = None) -> Iterator[tuple[int, Mask]]:
+        """Slice index and mask (rows, columns) of the logits above `cut`, in the order of `logits`."""
+        for index, logits in self.logits(first):
+            mask = np.zeros(self.shape, dtype=bool)
             mask[self.part.window] = (logits > cut).cpu().numpy()
             yield index, mask
 
     def _own(self, index: int) -> Tensor:
-        if index in self._given:
-            return torch.where(torch.from_numpy(self._given[index][self.part.window]), LOGIT_LIMIT, -LOGIT_LIMIT)
+        if index in self.given:
+            return torch.where(torch.from_numpy(self.given[index][self.part.window]), LOGIT_LIMIT, -LOGIT_LIMIT)
         logits = self._answers[index].logits_in(self.part)
         return logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) if self._deviation else logits
 
@@ -86,7 +89,16 @@ def _around(mask: Mask) -> Region:
     return Region(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
 
 
-def draw_labels(labels: npt.NDArray[Any], objects: Mapping[int, FinalSlices], cut: float) -> None:
+class DrawnSlices(Protocol):
+    """An object's mask logits on its slices, in a part of them; see `FinalSlices`."""
+
+    @property
+    def part(self) -> Region: ...
+
+    def logits(self) -> Iterator[tuple[int, Tensor]]: ...
+
+
+def draw_labels(labels: npt.NDArray[Any], objects: Mapping[int, DrawnSlices], cut: float) -> None:
     """Write object ids into label slices (slices, rows, columns) of zeros; where two overlap the larger logit wins."""
     best = np.empty(labels.shape[1:], dtype=np.float32)
     reached = -1
@@ -98,6 +110,6 @@ def draw_labels(labels: npt.NDArray[Any], objects: Mapping[int, FinalSlices], cu
         np.maximum(best[window], logits, out=best[window])
 
 
-def _numbered(object_id: int, final: FinalSlices) -> Iterator[tuple[int, int, npt.NDArray[np.float32]]]:
+def _numbered(object_id: int, final: DrawnSlices) -> Iterator[tuple[int, int, npt.NDArray[np.float32]]]:
     for index, logits in final.logits():
         yield index, object_id, logits.cpu().numpy()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from medsam2_core.answers import Answer
 from medsam2_core.arrays import Mask
+from medsam2_core.cleaning import Cleaning, CleanSlices
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.pixels import VolumeStack, is_color
 from medsam2_core.image.window import AS_GIVEN, Window
@@ -77,36 +78,59 @@ class VolumeSession(Session):
         tracks = [track for object_id in chosen for track in self._tracks(object_id, span, steps, rules)]
         return self._run(span, chosen, tracks, cancel or CancelToken(), progress)
 
-    def redraw(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Iterator[PropagationStep]:
-        """Draw what a propagation left of an object again from the kept logits, in order, without running the model.
+    def redraw(
+        self,
+        object_id: int,
+        threshold: float = 0.5,
+        smoothing_mm: float = 0.0,
+        largest: str = "off",
+        fill_holes: str = "off",
+        near: int | None = None,
+    ) -> Iterator[PropagationStep]:
+        """Draw what a propagation left of an object again from the kept logits, without running the model.
+
+        Slices come in order, but for the one that somebody looks at (`near`), which is the first.
 
         Pixels at least as probable as `threshold` (0.001 to 0.999) are the object's; `smoothing_mm` is the standard
-        deviation of a Gaussian across slices. Slices with a mask as prompt count but are not drawn again. Nothing kept
-        changes, so each call starts from the model's own answers. Raises `PromptError` if nothing was propagated.
+        deviation of a Gaussian across slices; `largest` and `fill_holes` are as in `Cleaning`. Slices with a mask as
+        prompt count but are not drawn again. Nothing kept changes, so each call starts from the model's own answers.
+        Raises `PromptError` if nothing was propagated.
         """
         known = self._known(object_id)
         if not known.stops:
             raise PromptError(f"Propagate again first: nothing of object {object_id} is kept to redraw.")
-        return self._redrawn(object_id, self._final(known, smoothing_mm).masks(threshold_logit(threshold)))
+        drawn = self._final(known, threshold, smoothing_mm, Cleaning(largest, fill_holes))
+        return self._redrawn(object_id, drawn.masks(near))
 
     def labelmap(
-        self, threshold: float = 0.5, smoothing_mm: float = 0.0
+        self, threshold: float = 0.5, smoothing_mm: float = 0.0, largest: str = "off", fill_holes: str = "off"
     ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Label map (k, j, i) with the object ids of all masks; where two overlap the larger logit wins.
 
-        `threshold` and `smoothing_mm` are as in `redraw`; other ones need no new run.
+        The settings are as in `redraw`; other ones need no new run.
         """
         dtype = np.uint8 if max(self._objects, default=0) < 256 else np.uint16
         labels: npt.NDArray[Any] = np.zeros((len(self._stack), *self._stack.shape(0)), dtype=dtype)
-        drawn = {object_id: self._final(known, smoothing_mm) for object_id, known in self._objects.items()}
+        cleaning = Cleaning(largest, fill_holes)
+        drawn = {
+            object_id: self._final(known, threshold, smoothing_mm, cleaning)
+            for object_id, known in self._objects.items()
+        }
         draw_labels(labels, drawn, threshold_logit(threshold))
         return np.moveaxis(labels, 0, self.axis)
 
-    def mask(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Mask:
+    def mask(
+        self,
+        object_id: int,
+        threshold: float = 0.5,
+        smoothing_mm: float = 0.0,
+        largest: str = "off",
+        fill_holes: str = "off",
+    ) -> Mask:
         """Mask (k, j, i) of one object, whether or not others overlap it; as in `labelmap`."""
         mask = np.zeros((len(self._stack), *self._stack.shape(0)), dtype=bool)
-        final = self._final(self._known(object_id), smoothing_mm)
-        for index, drawn in final.masks(threshold_logit(threshold)):
+        final = self._final(self._known(object_id), threshold, smoothing_mm, Cleaning(largest, fill_holes))
+        for index, drawn in final.masks():
             mask[index] = drawn
         return np.moveaxis(mask, 0, self.axis)
 
@@ -119,8 +143,10 @@ class VolumeSession(Session):
                 own = {object_id: mask}, {object_id: answer.confidence}, {object_id: answer.object_score}
                 yield PropagationStep(index, answer.direction, *own)
 
-    def _final(self, known: SessionObject, smoothing_mm: float) -> FinalSlices:
-        return FinalSlices(known.answers(), known.given(), self._stack.shape(0), smoothing_mm / self._slice_mm)
+    def _final(self, known: SessionObject, threshold: float, smoothing_mm: float, cleaning: Cleaning) -> CleanSlices:
+        deviation, shape = smoothing_mm / self._slice_mm, self._stack.shape(0)
+        final = FinalSlices(known.answers(), known.given(), shape, deviation)
+        return CleanSlices(final, threshold_logit(threshold), cleaning, known.prompts)
 
     def _rules(self, stop: StopRules) -> StopRules:
         """The stop rules with their region as (slices, rows, columns). Raises VolumeError if it does not fit."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
+import torch
 
 from medsam2_core.answers import SlicePrediction, SliceResult
 from medsam2_core.arrays import Mask
@@ -14,7 +15,7 @@ from medsam2_core.conditioning import condition
 from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.errors import PromptError
 from medsam2_core.image.pixels import PixelStack
-from medsam2_core.image.region import view_called
+from medsam2_core.image.region import Region, view_called
 from medsam2_core.memory_bank import MemoryRule, memory_rule
 from medsam2_core.model import SAM2
 from medsam2_core.prompts import SlicePrompt, mask_prompt
@@ -94,6 +95,12 @@ class Session:
     def remove_object(self, object_id: int) -> None:
         """Forget an object, its prompts and what was drawn of it; unknown ones are forgotten already."""
         self._objects.pop(object_id, None)
+
+    @torch.inference_mode()
+    def look(self, slice_index: int) -> None:
+        """Compute the image features of a slice ahead of its first prompt. Raises `PromptError`."""
+        self._check_index(slice_index)
+        self._cache.get([(slice_index, Region.whole(*self._stack.shape(slice_index)))])
 
     def snapshot(self) -> Callable[[], None]:
         """Return what brings the objects back to how they are now, prompts and answers. It copies no answer."""

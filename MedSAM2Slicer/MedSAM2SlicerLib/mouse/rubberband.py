@@ -1,16 +1,16 @@
-"""The box that is drawn in a slice view while the mouse drags it."""
+"""The box or the stroke that is drawn in a slice view while the mouse drags it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import vtk
 
-from MedSAM2SlicerLib.mouse.gestures import Drag
+from MedSAM2SlicerLib.mouse.gestures import Drag, Position
 
 _COLOR = (0.9, 0.62, 0.0)  # of the box prompt that it becomes
 _WIDTH = 2  # pixels
-_CORNERS = 4
 
 
 class Stage(Protocol):
@@ -24,21 +24,27 @@ class Stage(Protocol):
 
 
 class RubberBand:
-    """A rectangle in one view at a time; between two drags there is no actor."""
+    """A rectangle or a line in one view at a time; between two drags there is no actor."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._view: Any = None
-        self._corners = vtk.vtkPoints()
-        self._corners.SetNumberOfPoints(_CORNERS)
-        self.actor = _actor(self._corners)
+        self._line = vtk.vtkPolyData()
+        self.actor = _actor(self._line)
 
     def draw(self, view: Any, box: Drag) -> None:
         """Show a box in a view."""
         (left, low), (right, high) = box.start, box.end
-        for index, corner in enumerate(((left, low), (right, low), (right, high), (left, high))):
-            self._corners.SetPoint(index, *corner, 0.0)
-        self._corners.Modified()
+        self.drawPath(view, [(left, low), (right, low), (right, high), (left, high), (left, low)])
+
+    def drawPath(self, view: Any, path: Sequence[Position]) -> None:
+        """Show a line through positions in a view."""
+        points, cells = vtk.vtkPoints(), vtk.vtkCellArray()
+        cells.InsertNextCell(len(path))
+        for position in path:
+            cells.InsertCellPoint(points.InsertNextPoint(*position, 0.0))
+        self._line.SetPoints(points)
+        self._line.SetLines(cells)
         if self._view is None:
             self._view = view
             self._stage.addActor2D(view, self.actor)
@@ -51,17 +57,10 @@ class RubberBand:
             self._stage.removeActor2D(view, self.actor)
 
 
-def _actor(corners: vtk.vtkPoints) -> vtk.vtkActor2D:
-    """A closed outline through the corners, in pixels of the view."""
-    lines = vtk.vtkCellArray()
-    lines.InsertNextCell(_CORNERS + 1)
-    for index in range(_CORNERS + 1):
-        lines.InsertCellPoint(index % _CORNERS)
-    outline = vtk.vtkPolyData()
-    outline.SetPoints(corners)
-    outline.SetLines(lines)
+def _actor(line: vtk.vtkPolyData) -> vtk.vtkActor2D:
+    """A line in pixels of the view."""
     mapper = vtk.vtkPolyDataMapper2D()
-    mapper.SetInputData(outline)
+    mapper.SetInputData(line)
     actor = vtk.vtkActor2D()
     actor.SetMapper(mapper)
     actor.GetProperty().SetColor(*_COLOR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import slicer
@@ -10,7 +10,7 @@ import slicer.util
 import vtk
 
 from MedSAM2SlicerLib.faults import attempt
-from MedSAM2SlicerLib.mouse.gestures import Click, Drag, Gestures, Position
+from MedSAM2SlicerLib.mouse.gestures import Click, Drag, Gestures, Position, Stroke
 from MedSAM2SlicerLib.mouse.rubberband import RubberBand, Stage
 
 Ras = tuple[float, float, float]
@@ -30,6 +30,7 @@ _HANDLES = (
 class SliceGestures:
     """Calls `onPoint(ras, sliceNode)` and `onBox(ras, ras, sliceNode)`; draws the box while it is dragged.
 
+    While `draws()` a drag is a stroke: `onStroke([ras, ...], sliceNode)` is called once, at its end.
     `mayStart()` is asked at each press that could begin a gesture; after False the press is used and means nothing.
     """
 
@@ -39,8 +40,11 @@ class SliceGestures:
         onPoint: Callable[[Ras, Any], None],
         onBox: Callable[[Ras, Ras, Any], None],
         mayStart: Callable[[], bool],
+        onStroke: Callable[[Sequence[Ras], Any], None],
+        draws: Callable[[], bool],
     ) -> None:
         self._onPoint, self._onBox, self._mayStart = onPoint, onBox, mayStart
+        self._onStroke, self._draws = onStroke, draws
         self._gestures = Gestures()
         self.band = RubberBand(stage)
 
@@ -70,7 +74,7 @@ class SliceGestures:
         if modified or _isPlacing() or _isOverHandle():
             return False
         if self._mayStart():
-            self._gestures.press(position, isRepeat=isRepeat)
+            self._gestures.press(position, isRepeat=isRepeat, draws=self._draws())
         return True
 
     def _move(self, position: Position, view: Any) -> bool:
@@ -78,6 +82,8 @@ class SliceGestures:
         box = self._gestures.box
         if box is not None:
             attempt(self.band.draw, view, box)  # which only shows: the gesture goes on without it
+        if self._gestures.path:
+            attempt(self.band.drawPath, view, self._gestures.path)
         return used
 
     def _release(self, position: Position, view: Any) -> bool:
@@ -88,6 +94,8 @@ class SliceGestures:
             self._onPoint(_ras(node, gesture.position), node)
         elif isinstance(gesture, Drag):
             self._onBox(_ras(node, gesture.start), _ras(node, gesture.end), node)
+        elif isinstance(gesture, Stroke):
+            self._onStroke([_ras(node, position) for position in gesture.path], node)
         return used
 
 

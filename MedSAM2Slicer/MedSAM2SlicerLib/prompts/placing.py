@@ -20,7 +20,7 @@ from slicer.i18n import tr as _
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float
-from medsam2_core.run.prompts import MaskPrompt, Prompt, place_box, place_mask, place_points
+from medsam2_core.run.prompts import MaskPrompt, Prompt, merge_points, place_box, place_mask, place_points
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 
@@ -66,6 +66,18 @@ class PromptPlacer:
     def pointList(self, markupsNode: slicer.vtkMRMLMarkupsFiducialNode, include: bool) -> list[PlacedPrompt]:
         """Place the points of a list, one prompt each; points that are not placed yet (previews) are left out."""
         return [self._controlPoint(markupsNode, place, include) for place in _definedPoints(markupsNode)]
+
+    def scribble(self, curveNode: slicer.vtkMRMLMarkupsCurveNode, include: bool) -> list[PlacedPrompt]:
+        """Place the points of a stroke, all those of a slice in one prompt; the stroke is removed as a whole."""
+        points = [self._controlPoint(curveNode, place, include).prompt for place in _definedPoints(curveNode)]
+        return [PlacedPrompt(prompt, PromptSource(curveNode.GetID())) for prompt in merge_points(points)]
+
+    def isInside(self, pointRas: Sequence[float]) -> bool:
+        """Whether a world point lies in the volume."""
+        try:
+            return bool(self.points([pointRas], [True]))
+        except PromptError:
+            return False
 
     def points(self, pointsRas: Sequence[Sequence[float]], include: Sequence[bool]) -> list[PlacedPrompt]:
         """Place world points (n, 3), with for each whether the object is there."""
@@ -157,7 +169,7 @@ class PromptPlacer:
         source = PromptSource(segmentationNode.GetID(), segmentId=segmentId)
         return [PlacedPrompt(prompt, source) for prompt in chosen]
 
-    def _controlPoint(self, markupsNode: slicer.vtkMRMLMarkupsFiducialNode, place: int, include: bool) -> PlacedPrompt:
+    def _controlPoint(self, markupsNode: slicer.vtkMRMLMarkupsNode, place: int, include: bool) -> PlacedPrompt:
         label = repr(markupsNode.GetNthControlPointLabel(place))
         where = _("Point {label} of {name}").format(label=label, name=repr(markupsNode.GetName()))
         volumeRas = self._volume.toVolume(markupsNode.GetNthControlPointPositionWorld(place))

@@ -10,7 +10,8 @@ import slicer
 Color = tuple[float, float, float]
 
 # A cross and a ball: the color is the segment's for both.
-_GLYPHS = {"include": "Sphere3D", "exclude": "Cross2D"}
+_GLYPHS = {"include": "Sphere3D", "exclude": "Cross2D", "scribble": "Sphere3D", "scribbleOut": "Cross2D"}
+_SCRIBBLES = ("scribble", "scribbleOut")
 _HIDDEN, _LOCKED = "MedSAM2.Hidden", "MedSAM2.Locked"
 _COLOR, _NAME = "MedSAM2.Color", "MedSAM2.SegmentName"
 
@@ -52,6 +53,9 @@ def style(node: slicer.vtkMRMLMarkupsNode, kind: str) -> None:
         display.SetGlyphTypeFromString(_GLYPHS[kind])
     if kind == "box":
         display.SetFillVisibility(False)
+    if kind in _SCRIBBLES:
+        node.SetCurveTypeToLinear()
+        display.SetGlyphScale(display.GetGlyphScale() / 2)
 
 
 def dress(node: slicer.vtkMRMLMarkupsNode, segment: slicer.vtkSegment) -> None:

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from MedSAM2SlicerLib.prompts import promptlooks
 from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer
 
-KINDS = ("include", "exclude", "box", "curve", "line")
+KINDS = ("include", "exclude", "box", "curve", "line", "scribble", "scribbleOut")
 
 _CLASSES = {
     "include": "vtkMRMLMarkupsFiducialNode",
@@ -18,6 +18,8 @@ _CLASSES = {
     "box": "vtkMRMLMarkupsROINode",
     "curve": "vtkMRMLMarkupsClosedCurveNode",
     "line": "vtkMRMLMarkupsLineNode",
+    "scribble": "vtkMRMLMarkupsCurveNode",
+    "scribbleOut": "vtkMRMLMarkupsCurveNode",
 }
 _LINE_POINTS = 2
 _KIND = "MedSAM2.Kind"
@@ -66,6 +68,9 @@ class PromptNodes:
         for kind in ("include", "exclude"):
             for node in self.nodes(kind):
                 placed += [(kind, prompt) for prompt in placer.pointList(node, include=kind == "include")]
+        for kind in ("scribble", "scribbleOut"):
+            for node in self.nodes(kind):
+                placed += [(kind, prompt) for prompt in placer.scribble(node, include=kind == "scribble")]
         boxes = [node for node in self.nodes("box") if node.GetNumberOfDefinedControlPoints()]
         placed += [("box", placer.roi(node)) for node in boxes]
         lines = [node for node in self.nodes("line") if node.GetNumberOfDefinedControlPoints() == _LINE_POINTS]
@@ -143,7 +148,8 @@ def returnTo(segmentationNode: slicer.vtkMRMLSegmentationNode, node: slicer.vtkM
 def promptNodes(scene: slicer.vtkMRMLScene) -> list[PromptNode]:
     """List the nodes of prompts of all segments."""
     nodes = [node for kind in sorted(set(_CLASSES.values())) for node in slicer.util.getNodesByClass(kind, scene)]
-    return [_promptNode(node) for node in nodes if node.GetAttribute(_KIND) is not None]
+    unique = {node.GetID(): node for node in nodes}  # a closed curve is a curve too
+    return [_promptNode(node) for node in unique.values() if node.GetAttribute(_KIND) is not None]
 
 
 def promptedSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> set[str]:
@@ -177,6 +183,8 @@ def _title(kind: str) -> str:
         "curve": _("curve"),
         "line": _("line"),
         "segment": _("from segment"),
+        "scribble": _("scribble"),
+        "scribbleOut": _("exclude scribble"),
     }
     return titles[kind]
 

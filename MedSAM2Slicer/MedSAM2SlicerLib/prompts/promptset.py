@@ -123,6 +123,12 @@ class PromptSet:
         node = self._nodes.nodeToPlace("include" if include else "exclude")
         node.AddControlPointWorld(vtk.vtkVector3d(*positionRas))
 
+    def addScribble(self, pointsRas: Sequence[Sequence[float]], include: bool) -> None:
+        """Put a stroke through some points (world, mm) into the views."""
+        node = self._nodes.nodeToPlace("scribble" if include else "scribbleOut")
+        for point in pointsRas:
+            node.AddControlPointWorld(vtk.vtkVector3d(*point))
+
     def addBox(self, cornersRas: npt.ArrayLike, axes: Float) -> None:
         """Put a flat box into the views, given by two opposite corners (world, mm) and its edges' directions (3x3)."""
         first, second = np.asarray(cornersRas, dtype=np.float64)

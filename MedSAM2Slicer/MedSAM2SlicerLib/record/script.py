@@ -20,7 +20,10 @@ from MedSAM2SlicerLib.scene.volumes import checkedGeometry
 _KEPT = ("format", "volume", "settings", "objects", "earlier")  # what a repetition needs of a record
 _OF_OBJECTS = ("name", "label", "color", "prompts")
 _WIDTH = 100
-_ARGUMENTS = [row for row in (*rows_of("session"), *rows_of("run")) if row.option is not None]  # so named in `process`
+_ARGUMENTS = [  # so named in `process`
+    *(row for row in rows_of("model") if row.name == "precision"),
+    *(row for row in (*rows_of("session"), *rows_of("run")) if row.option is not None),
+]
 
 
 def pythonScript(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:

@@ -26,7 +26,7 @@ STATES = (PROMPTED, EDITED, PROPAGATED, ACCEPTED, LOCKED, STALE)
 Cut = tuple[Any, ...]
 """How masks are drawn from what was propagated: the settings of the part "drawing" in the order of their table.
 
-That is threshold (probability) and smoothing across slices (mm).
+That is threshold (probability), smoothing across slices (mm), which parts stay, and whether holes are filled.
 """
 
 PLAIN: Cut = tuple(usual("drawing").values())

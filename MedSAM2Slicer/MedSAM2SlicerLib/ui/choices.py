@@ -38,7 +38,8 @@ class Choices:
     `axis` is auto, axial, coronal or sagittal. `first` and `last` are slices, both included, of the volume and stack
     that `rangeOf` names, of any if that is empty; on other ones the range is whole. In the stop rules 0 means off;
     `maxAreaChange` is in percent; `inside` is the ID of a segment or an ROI node, empty for anywhere. `threshold`
-    is a probability; it and `smoothingMm`, the smoothing across slices, redraw what was propagated.
+    is a probability; it, `smoothingMm`, the smoothing across slices, `largest` and `fillHoles` redraw what was
+    propagated.
     """
 
     model: str = "starter"
@@ -56,6 +57,8 @@ class Choices:
     inside: str = shown("", "insideComboBox")
     threshold: float = shown(RunSettings.threshold, "thresholdSlider", digits=2)
     smoothingMm: float = shown(RunSettings.smoothing_mm, "smoothingSlider", digits=1)
+    largest: str = shown(RunSettings.largest, "largestComboBox")
+    fillHoles: str = shown(RunSettings.fill_holes, "fillHolesComboBox")
     rangeOf: str = field(default="", compare=False)
 
     def options(self, stack: SliceStack) -> RunOptions:

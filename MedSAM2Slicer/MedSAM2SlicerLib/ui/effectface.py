@@ -59,7 +59,14 @@ class EffectFace(VTKObservationMixin):
         source, self._prompts = EditorSource(self.ui, self.controller), GestureControls(self.ui, self.controller)
         choices = effectchoices.read(scriptedEffect)
         self.panel = Panel(self.ui, self.controller, services, source, self._prompts, choices)
-        self.gestures = SliceGestures(scriptedEffect, self._prompts.addPoint, self._prompts.addBox, self._mayDraw)
+        self.gestures = SliceGestures(
+            scriptedEffect,
+            self._prompts.addPoint,
+            self._prompts.addBox,
+            self._mayDraw,
+            self._prompts.addStroke,
+            self._prompts.isDrawing,
+        )
         keys = {key: action for key, action in self.panel.actions().items() if key != "Esc"}  # see EscapeKey
         self._shortcuts = Shortcuts(self.uiWidget, keys)
         self._escape = EscapeKey(self._stop)
@@ -118,6 +125,7 @@ class EffectFace(VTKObservationMixin):
     def _mayDraw(self) -> bool:
         """Whether a gesture may begin: prompts can be used, and the segment is seen, or the person wants it so."""
         # A dialog that asked has also swallowed the release of the button.
+        self._shortcuts.claim()
         if not self._prompts.mayPrompt():
             return False
         return bool(self._effect.confirmCurrentSegmentVisible() == self._effect.ConfirmedWithoutDialog)

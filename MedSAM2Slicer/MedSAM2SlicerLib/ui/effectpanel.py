@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
@@ -47,6 +47,7 @@ class GestureControls(PromptControls):
 
     def __init__(self, ui: Any, controller: Controller) -> None:
         self._include = True
+        self._draws = False
         self._whyNot = ""
         self._announcing = False
         super().__init__(ui, controller)
@@ -54,12 +55,19 @@ class GestureControls(PromptControls):
 
     def firstHint(self) -> str:
         """Return what to do with the mouse while nothing is being placed."""
+        if self._draws:
+            inside, outside = _("Draw a line inside the object; s ends."), _("Draw over what to leave out; s ends.")
+            return inside if self._include else outside
         if not self._include:
             return _("Click on what the mask should leave out; a switches back to including.")
         return _("Click on the object in a slice view, or drag a box around it.")
 
     def place(self, kind: str) -> None:
         """Choose what clicks mean (Exclude a second time goes back), or place a prompt of another kind."""
+        if kind == "scribble":
+            self._draws = not self._draws
+            self.stopPlacing()
+            return
         if kind not in ("include", "exclude"):
             super().place(kind)
             return
@@ -73,6 +81,14 @@ class GestureControls(PromptControls):
     def addBox(self, corner: Ras, opposite: Ras, view: Any) -> None:
         """Add a box that was drawn in a slice view."""
         self._add(lambda: self.controller.prompting.addBox(corner, opposite, view), view)
+
+    def addStroke(self, path: Sequence[Ras], view: Any) -> None:
+        """Add a stroke that was drawn in a slice view."""
+        self._add(lambda: self.controller.prompting.addScribble(path, self._include), view)
+
+    def isDrawing(self) -> bool:
+        """Return whether a drag is a stroke."""
+        return self._draws
 
     def mayPrompt(self) -> bool:
         """Return whether prompts can be added now; if not, why is told."""
@@ -107,3 +123,4 @@ class GestureControls(PromptControls):
         if not self.placer.kind:
             self.ui.includeButton.checked = self._include
             self.ui.excludeButton.checked = not self._include
+            self.more.showPlacing("scribble" if self._draws else "")

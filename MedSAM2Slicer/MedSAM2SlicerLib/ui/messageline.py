@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LONG = 8  # turns of the panel's timer, of 50 ms: a warm worker draws a slice sooner
 _STARTING, _LOOKING = _("Starting the model…"), _("The model is looking at the slice…")
+_WARMING = _("the model is getting ready…")
 
 
 class MessageLine(Part):
@@ -32,7 +33,7 @@ class MessageLine(Part):
         self._services = services
         self.said = Signal()
         self._message = self._state = self._progress = ""
-        self._isStopping, self._waited = False, 0
+        self._isStopping, self._waited, self._isWarming = False, 0, False
         self.hear(controller.promptsChanged, self.forget)
         self.hear(controller.segmentChanged, self.forget)
         self.hear(controller.previewed, lambda _slice: self.follow())
@@ -69,6 +70,9 @@ class MessageLine(Part):
 
     def follow(self) -> None:
         """Say what an answer that takes long waits for; called often, so that it does little."""
+        if self._isWarming != self._services.isWarming:
+            self._isWarming = not self._isWarming
+            self._show()
         before, self._waited = self._waited, self._waited + 1 if self.controller.waits else 0
         if not self.controller.busy and (before or self._waited):
             self._showBusy(self._isLong)
@@ -96,7 +100,7 @@ class MessageLine(Part):
             done = _STARTING if self._isStarting else self._progress or _("Working…")
             return " · ".join(filter(None, [done, self._message]))
         waits = _STARTING if self._isStarting else _LOOKING if self._isLong else ""
-        return self._message or waits or self._state
+        return self._message or waits or " · ".join(filter(None, [self._state, _WARMING * self._isWarming]))
 
     def _onProgress(self, progress: Progress) -> None:
         bar = self.ui.progressBar

@@ -28,9 +28,12 @@ class MoreMenu:
         self.menu = qt.QMenu(self._button)
         self._add(_("Line along the longest diameter"), "Line", "line", "\tm")
         self._add(_("Outline"), "Outline", "curve")
+        self._add(_("Scribble"), "Outline", "scribble", "\ts")
         self.segments = self.menu.addMenu(_("From segment"))
         self.lines = self.menu.addMenu(_("From line, such as a RECIST measurement"))
         self.segments.setIcon(icon("Segment"))
+        self.scribbles = self.menu.addMenu(_("From segment as scribble"))
+        self.scribbles.setIcon(icon("Segment"))
         self.menu.connect("aboutToShow()", guarded(self.fill))
         self._button.setMenu(self.menu)
 
@@ -40,16 +43,20 @@ class MoreMenu:
         for segmentId, name in otherSegments(self._controller):
             action = self.segments.addAction(name)
             action.connect("triggered()", guarded(partial(self._controller.prompting.addSegmentPrompt, segmentId)))
+        self.scribbles.clear()
+        for segmentId, name in otherSegments(self._controller):
+            action = self.scribbles.addAction(name)
+            action.connect("triggered()", guarded(partial(self._controller.prompting.addSegmentScribble, segmentId)))
         self.lines.clear()
         for line in otherMarkups("vtkMRMLMarkupsLineNode"):
             action = self.lines.addAction(line.GetName())
             action.connect("triggered()", guarded(partial(self._takeLine, line.GetID())))
-        for menu in (self.segments, self.lines):
+        for menu in (self.segments, self.scribbles, self.lines):
             menu.menuAction().setEnabled(bool(menu.actions()))
 
     def showPlacing(self, kind: str) -> None:
         """Show which of them is being placed, if one is."""
-        names = {"line": _("Line m"), "curve": _("Outline")}
+        names = {"line": _("Line m"), "curve": _("Outline"), "scribble": _("Scribble s")}
         self._button.text = names.get(kind, _("More"))
         self._button.checked = kind in names
 

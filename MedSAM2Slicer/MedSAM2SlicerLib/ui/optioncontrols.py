@@ -1,4 +1,4 @@
-"""The controls of a run: direction, range, window, threshold, stop rules and memory."""
+"""The controls of a run: direction, range, window, stop rules and memory, and how masks are drawn."""
 
 from __future__ import annotations
 
@@ -105,6 +105,16 @@ class OptionControls:
             self.ui.memoryComboBox,
             {"recency": _("Most recent (SAM 2)"), "self-sorting": _("Self-sorting (MedSAM-2)")},
         )
+        _fill(
+            self.ui.largestComboBox,
+            {
+                "off": _("All"),
+                "slice": _("Largest of each slice"),
+                "3d": _("Largest of all slices"),
+                "prompt": _("Those with a prompt"),
+            },
+        )
+        _fill(self.ui.fillHolesComboBox, {"off": _("Left open"), "on": _("Filled")})
         _fill(self.ui.windowComboBox, _windows())
 
     def _connect(self) -> None:

@@ -17,6 +17,7 @@ from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.banner import Banner
 from MedSAM2SlicerLib.ui.choices import AUTO, Choices
 from MedSAM2SlicerLib.ui.icons import icon
+from MedSAM2SlicerLib.ui.keyhints import hinted
 from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.livecontrols import LiveControls
 from MedSAM2SlicerLib.ui.messageline import MessageLine
@@ -100,12 +101,16 @@ class Panel:
         self._onSource()
 
     def actions(self) -> dict[str, Callable[[], object]]:
-        """Return what each key does."""
+        """Return what each key does; the first times it also says so in the view."""
+        return hinted(self._actions(), self._services, self._sayInView)
+
+    def _actions(self) -> dict[str, Callable[[], object]]:
         return {
             "a": lambda: self.place("include"),
             "x": lambda: self.place("exclude"),
             "d": lambda: self.place("box"),
             "m": lambda: self.place("line"),
+            "s": lambda: self.place("scribble"),
             "p": self.run.propagate,
             "Return": self.run.propagate,
             "Enter": self.run.propagate,  # of the number pad
@@ -115,6 +120,9 @@ class Panel:
             "l": self.review.lock,
             "Esc": self.escape,
         }
+
+    def _sayInView(self, text: str) -> None:
+        self.inView.show(text, views.clickedView() or self.prompts.view)
 
     @property
     def ticking(self) -> bool:
@@ -304,7 +312,13 @@ class Panel:
     def _warm(self) -> None:
         """Let the model be opened before it is needed, if nothing is missing for that."""
         if not (self.banner.whyNot() or self.models.whyNot()):
-            self._services.warm(self.models.model())
+            self._look(self._services.warm(self.models.model()))
+
+    def _look(self, isHere: bool) -> None:
+        """Let the model see the slice in view ahead of the first prompt, if the segment has none yet."""
+        index = views.shownSlice(self.controller)
+        if isHere and index is not None and not (self._whyNoPrompt() or self.controller.review.slices()):
+            self.controller.warm(index)
 
     def _apply(self, stack: SliceStack | None = None) -> None:
         """Tell the controller the choices; their range first gets as long as there are slices along their axis."""

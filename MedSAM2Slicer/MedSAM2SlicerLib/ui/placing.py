@@ -129,6 +129,8 @@ def _lastDefined(node: Any) -> str:
 
 
 def _unfinished(node: Any) -> bool:
+    if node.IsA("vtkMRMLMarkupsCurveNode") and not node.IsA("vtkMRMLMarkupsClosedCurveNode"):
+        return not node.GetNumberOfDefinedControlPoints()
     least = max(min(node.GetRequiredNumberOfControlPoints(), _CURVE_POINTS), 1)
     return bool(node.GetNumberOfDefinedControlPoints() < least)
 

@@ -24,12 +24,13 @@ class PromptControls(Part):
     """Puts prompts into the scene and shows them slice by slice.
 
     firstPlaced(sliceNode): the first prompt was set, in this view. changed(): the list is another than before.
-    placing(kind): what the mouse places from now on, "" for nothing. failed(message).
+    placing(kind): what the mouse places from now on, "" for nothing. placed(): in a view. failed(message).
     """
 
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)
         self.firstPlaced, self.changed, self.placing, self.failed = Signal(), Signal(), Signal(), Signal()
+        self.placed = Signal()
         self.view: Any = None
         """The slice node of the view that was clicked last."""
         self.placer = Placer(self._onPlaced, self._showPlacing)
@@ -50,6 +51,7 @@ class PromptControls(Part):
             "box": _("Click two opposite corners of a box around the object."),
             "line": _("Click both ends of the object's longest diameter."),
             "curve": _("Click around the object on one slice; the right button ends."),
+            "scribble": _("Click along the object's inside; the right button ends."),
         }
         return hints.get(self.placer.kind) or self.firstHint()
 
@@ -103,6 +105,7 @@ class PromptControls(Part):
 
     def _onPlaced(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
         self.view = view or self.view
+        self.placed.emit()
         if view and isNewBox:
             views.flatten(node, view, self.controller.volumeNode)
             self.controller.prompting.keepBox(node.GetID())

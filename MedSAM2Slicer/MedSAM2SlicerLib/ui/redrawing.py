@@ -1,4 +1,4 @@
-"""Threshold and smoothing: they redraw what was propagated, without running the model."""
+"""Threshold, smoothing, parts and holes: they redraw what was propagated, without running the model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from MedSAM2SlicerLib.scene.slicestates import PLAIN
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.ui import views
 from MedSAM2SlicerLib.ui.choices import DRAWING, WIDGETS
 from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.optioncontrols import shownCut
@@ -19,7 +20,7 @@ _PAUSE = 250  # ms without a change: a slider that is dragged draws where it res
 
 
 class Redrawing(Part):
-    """Draws with the values of the sliders when they change, and after a propagation that was awaited.
+    """Draws with the values of the controls when they change, and after a propagation that was awaited.
 
     show(*cut): the segment is drawn with these, after undo or when another one was chosen.
     """
@@ -37,16 +38,16 @@ class Redrawing(Part):
         self._later.afterLast()
 
     def awaitRun(self) -> None:
-        """Draw what the propagation that starts now will leave, unless both values are the usual ones."""
+        """Draw what the propagation that starts now will leave, unless all values are the usual ones."""
         self._awaited = shownCut(self.ui)
 
     def redraw(self) -> None:
         """Draw what was propagated with these values; nothing happens if nothing was."""
         if self.ui.thresholdSlider.enabled:
-            self.controller.redraw(*shownCut(self.ui))
+            self.controller.redraw(*shownCut(self.ui), near=views.shownSlice(self.controller))
 
     def update(self) -> None:
-        """Enable the sliders if there is something to draw, and let them show how it is drawn now."""
+        """Enable the controls if there is something to draw, and let them show how it is drawn now."""
         self._follow()
         whyNot = self.controller.review.whyBusy() or whyNoRun(self.controller) or self.controller.review.whyNotRedraw()
         for name in WIDGETS.keys() & set(DRAWING):
@@ -61,7 +62,7 @@ class Redrawing(Part):
         # Only once a propagation: redrawing may itself end with this signal.
         awaited, self._awaited = self._awaited, None
         if awaited not in (None, PLAIN):
-            self.controller.redrawRun(*awaited)
+            self.controller.redrawRun(*awaited, near=views.shownSlice(self.controller))
 
     def _follow(self) -> None:
         drawn = self.controller.segmentId, self.controller.review.cut()

@@ -13,6 +13,7 @@ import slicer
 from medsam2_core.errors import WorkerError
 from medsam2_core.weights.store import WeightsStore
 from MedSAM2SlicerLib.setup.installing import Setup, SlicerHost, banner
+from MedSAM2SlicerLib.worker.callqueue import State
 from MedSAM2SlicerLib.worker.commands import Origin, WorkerCommand, workerCommand
 from MedSAM2SlicerLib.worker.sharedclient import SharedClient
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # keys of the application's settings
 LIVE, SLICE_MILLISECONDS = "MedSAM2Slicer/Live", "MedSAM2Slicer/SliceMilliseconds"
+KEYS = "MedSAM2Slicer/KeysPressed"
+_NEW_PRESSES = 3  # of a key, after which nobody needs to be told any more
 _ON, _OFF = "on", "off"
 _LIVE_MILLISECONDS = 150.0  # for a slice: where one takes longer, Live is off unless somebody switches it on
 
@@ -106,18 +109,33 @@ class Services:
         """Whether the worker has started and opened the model."""
         return self.client().isReady
 
-    def warm(self, model: str) -> None:
+    @property
+    def isWarming(self) -> bool:
+        """Whether the worker starts, or opens the model."""
+        client = self.client()
+        return not client.isReady and client.state in (State.STARTING, State.WORKING)
+
+    def isKeyNew(self, key: str) -> bool:
+        """Count a key that is pressed; whether the user has pressed it no more than a few times."""
+        settings, name = qt.QSettings(), f"{KEYS}/{key}"
+        count = int(settings.value(name, 0) or 0)
+        if count < _NEW_PRESSES:
+            settings.setValue(name, count + 1)
+        return count < _NEW_PRESSES
+
+    def warm(self, model: str) -> bool:
         """Start the worker and open the model ahead of the first prompt; what goes wrong is told when that comes.
 
-        A command that was typed waits for it: that may ask a cluster for a GPU.
+        A command that was typed waits for it: that may ask a cluster for a GPU. Returns whether this one does not.
         """
         try:
             isHere = self._command(self.workerText).origin is not Origin.TYPED
         except WorkerError:
-            return
+            return False
         if isHere:
             self.client().setModel(model)
             self.client().prepare()
+        return isHere
 
     def missingText(self) -> str:
         """Say what must be set up, nothing if Slicer's Python has it all.

@@ -47,13 +47,24 @@ class Shortcuts:
             shortcut.deleteLater()
         self._installed.clear()
 
+    def claim(self) -> None:
+        """Take the keys from the widget with the focus: somebody clicked in a view."""
+        focused = qt.QApplication.focusWidget()
+        if _takes(focused):
+            focused.clearFocus()
+        self.follow(qt.QApplication.focusWidget())
+
     def follow(self, focused: Any) -> None:
         """Leave the keys to the widget with the focus, if it takes text or selects by letter."""
-        # PythonQt's classes do not derive from each other as Qt's do, so that `isinstance` would know no subclass.
-        taken = focused is not None and any(focused.inherits(name) for name in _TAKERS)
+        taken = _takes(focused)
         for key, shortcut in self._installed.items():
             shortcut.enabled = not taken or key == _ESCAPE
 
     @guarded
     def _onFocus(self, _before: Any, focused: Any) -> None:
         self.follow(focused)
+
+
+def _takes(focused: Any) -> bool:
+    # PythonQt's classes do not derive from each other as Qt's do, so that `isinstance` would know no subclass.
+    return focused is not None and any(focused.inherits(name) for name in _TAKERS)

@@ -169,6 +169,8 @@ def promptText(sliceIndex: int, items: Sequence[PromptItem], edited: bool = Fals
         "exclude": _("{count} exclude"),
         "curve": _("{count} outline"),
         "segment": _("{count} segment"),
+        "scribble": _("{count} scribble"),
+        "scribbleOut": _("{count} exclude scribble"),
     }
     kinds = [names[kind].format(count=counts[kind]) for kind in names if counts[kind]]
     kinds += [_stateName(EDITED)] if edited else []

@@ -228,8 +228,8 @@ def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapp
 class Redraw:
     """Segments redrawn from what the worker has kept, at a `cut`.
 
-    Each has a leg of its own, through all of its slices. It `isStep` for undo of its own, or goes with the propagation
-    before.
+    Each has a leg of its own, through all of its slices, the one `near` first. It `isStep` for undo of its own, or goes
+    with the propagation before.
     """
 
     def __init__(
@@ -239,7 +239,9 @@ class Redraw:
         openSession: OpenSession,
         cut: Cut,
         isStep: bool,
+        near: int | None = None,
     ) -> None:
+        self._near = near
         self.works = [work for leg in legs for work in leg.works]
         self._target, self._openSession, self._cut, self._left = target, openSession, cut, list(legs)
         self._running = Running(
@@ -264,7 +266,7 @@ class Redraw:
         """Have the worker draw the next one."""
         leg, (objectId,) = self._left[0], self._left[0].objectIds
         session, drawing = self._openSession(leg.lane.options), drawingOf(self._cut)
-        return client.redraw(session, leg.lane.objects, objectId, drawing, onStep, onDone, onError)
+        return client.redraw(session, leg.lane.objects, objectId, drawing, onStep, onDone, onError, self._near)
 
     def write(self, step: Step) -> Progress:
         """See `Pass.write`."""

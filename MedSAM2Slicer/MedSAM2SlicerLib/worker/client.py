@@ -19,7 +19,7 @@ from MedSAM2SlicerLib.worker.callqueue import CallQueue, State
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.connection import Timeouts
 from MedSAM2SlicerLib.worker.opening import Opening, Openings, SessionWish
-from MedSAM2SlicerLib.worker.requests import Request, Volume
+from MedSAM2SlicerLib.worker.requests import ModelWish, Request, Volume
 from MedSAM2SlicerLib.worker.sessions import Course, Look, Sessions
 from MedSAM2SlicerLib.worker.transports import Transport, nothing
 from MedSAM2SlicerLib.worker.workerlog import WorkerLog
@@ -64,16 +64,18 @@ class WorkerClient:
 
     @property
     def modelFacts(self) -> Header | None:
-        """The worker's last word on its model: name, sha256, image_size, device, field_of_view, parameters."""
+        """The worker's last word on its model: name, sha256, image_size, device, precision, field_of_view,
+        parameters.
+        """
         return self._openings.facts
 
     def setCommand(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Start workers with another command from now on; one that runs is stopped if the command differs."""
         self._queue.setCommand(command, environment)
 
-    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None) -> None:
+    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None, precision: str = "auto") -> None:
         """Choose the model for what follows: a catalog name, or a path on the worker's computer."""
-        self._openings.model = (model, device, imageSize)
+        self._openings.model = ModelWish(model, device, imageSize, precision)
 
     def setVolume(self, key: str, volume: Volume) -> None:
         """Remember a volume by a key; one that does not equal it replaces it. It is sent when it is needed."""
@@ -114,6 +116,10 @@ class WorkerClient:
         """Open the model, and a session with its volume, ahead of need; done with `modelFacts`."""
         missing = self._missing(sessionKey)
         return self._enqueue(missing, lambda: requests.STATUS, lambda _: onDone(self.modelFacts), onError)
+
+    def look(self, sessionKey: str, sliceIndex: int) -> Call:
+        """Open a session and have the worker see a slice, ahead of its first prompt; what goes wrong then shows."""
+        return self._enqueue(self._missing(sessionKey), lambda: requests.look(sessionKey, sliceIndex), nothing, nothing)
 
     def predict(
         self,
@@ -162,13 +168,15 @@ class WorkerClient:
         onStep: Callable[[Step], None] = nothing,
         onDone: Callable[[Propagated], None] = nothing,
         onError: Callable[[MedSAM2Error], None] = nothing,
+        near: int | None = None,
     ) -> Call:
         """Draw one of the session's objects again, from what propagations left, without running the model.
 
-        `drawing` has the settings of the part "drawing", see `RunSettings`; None for the usual ones.
-        Slices with a mask as prompt are not drawn again. PromptError if the worker that had propagated is gone.
+        `drawing` has the settings of the part "drawing", see `RunSettings`; None for the usual ones. The slice `near`
+        comes first. Slices with a mask as prompt are not drawn again. PromptError if the worker that had propagated is
+        gone.
         """
-        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, drawing or usual("drawing")))
+        make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, drawing or usual("drawing"), near))
         return self._stepping(sessionKey, make, onStep, onDone, onError)
 
     def status(

@@ -11,7 +11,7 @@ from medsam2_core.errors import WorkerError
 from medsam2_core.worker.results import Grid
 from medsam2_core.worker.wire import Header
 from MedSAM2SlicerLib.worker import requests
-from MedSAM2SlicerLib.worker.requests import Request, Volume
+from MedSAM2SlicerLib.worker.requests import ModelWish, Request, Volume
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,21 @@ class Openings:
     """Model, volumes and sessions: as wished, which outlives a worker, and as the running worker has them."""
 
     def __init__(self) -> None:
-        self.model: tuple[str, str, int | None] | None = None
+        self.model: ModelWish | None = None
         self.volumes: dict[str, Volume] = {}
         self.sessions: dict[str, SessionWish] = {}
         self.facts: Header | None = None
         """What the worker said of its model, the latest one."""
         self.run = 0
         """How often a model was opened. Each time, the worker's sessions start over."""
-        self._openModel: tuple[str, str, int | None] | None = None
+        self._openModel: ModelWish | None = None
         self._openVolumes: dict[str, Volume] = {}
         self._openSessions: dict[str, SessionWish] = {}
 
     @property
     def isModelOpen(self) -> bool:
         """Whether the worker has the chosen model open."""
-        return self.model is not None and self._openModel == self.model
+        return self.model is not None and self.model.isServedBy(self._openModel, self.facts or {})
 
     def forgetWorker(self) -> None:
         """Note that the worker is gone, and with it all that was open."""
@@ -79,9 +79,9 @@ class Openings:
         """
         if self.model is None:
             raise WorkerError("No model is chosen: choose one first.")
-        if self._openModel != self.model:
+        if not self.isModelOpen:
             model = self.model
-            return Opening(requests.openModel(*model), lambda facts: self._noteModel(model, facts))
+            return Opening(requests.openModel(model), lambda facts: self._noteModel(model, facts))
         if sessionKey is None:
             return None
         wish = self._wish(sessionKey)
@@ -116,7 +116,7 @@ class Openings:
         }
         return Opening(Request(header), lambda _: self._openSessions.update({key: wish}))
 
-    def _noteModel(self, model: tuple[str, str, int | None], facts: Header) -> None:
+    def _noteModel(self, model: ModelWish, facts: Header) -> None:
         self._openModel = model
         self._openSessions.clear()
         self.run += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,9 +45,29 @@ class Request:
 STATUS = Request({"request": "status"})
 
 
-def openModel(name: str, device: str, imageSize: int | None) -> Request:
-    """A model by its catalog name or path on the worker's computer."""
-    return Request({"request": "open_model", "model": name, "device": device, "image_size": imageSize})
+@dataclass(frozen=True)
+class ModelWish:
+    """A model by its catalog name or path on the worker's computer, and how it is to be loaded there."""
+
+    name: str
+    device: str = "auto"
+    imageSize: int | None = None
+    precision: str = "auto"
+
+    def isServedBy(self, opened: ModelWish | None, facts: Header) -> bool:
+        """Whether a model that was `opened`, of which the worker said `facts`, is the one.
+
+        One that chose its precision itself serves who wants just that.
+        """
+        if opened is None:
+            return False
+        return self in (opened, replace(opened, precision=facts.get("precision", opened.precision)))
+
+
+def openModel(wish: ModelWish) -> Request:
+    """Have the worker load a model."""
+    header = {"model": wish.name, "device": wish.device, "image_size": wish.imageSize, "precision": wish.precision}
+    return Request({"request": "open_model", **header})
 
 
 def openVolume(key: str, volume: Volume) -> Request:
@@ -101,14 +121,22 @@ def propagate(
     return Request(header, payloads)
 
 
-def redraw(key: str, objects: Sequence[RunObject], objectId: int, drawing: Mapping[str, Any]) -> Request:
-    """Masks of one object from kept logits."""
+def look(key: str, sliceIndex: int) -> Request:
+    """Nothing but that the worker sees a slice ahead of its first prompt."""
+    return Request({"request": "look", "session": key, "slice_index": int(sliceIndex)})
+
+
+def redraw(
+    key: str, objects: Sequence[RunObject], objectId: int, drawing: Mapping[str, Any], near: int | None = None
+) -> Request:
+    """Masks of one object from kept logits, the slice `near` first."""
     payloads: list[Buffer] = []
     header = {
         "request": "redraw",
         "session": key,
         "objects": objects_to_wire(objects, payloads),
         "object": objectId,
+        "near": near,
         **drawing,
     }
     return Request(header, payloads)

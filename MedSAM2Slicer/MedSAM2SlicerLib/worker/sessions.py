@@ -38,10 +38,11 @@ class Course:
 
 @dataclass(frozen=True)
 class Look:
-    """How an object is drawn again: with the settings of the part "drawing"."""
+    """How an object is drawn again: with the settings of the part "drawing", the slice `near` first."""
 
     objectId: int
     drawing: Mapping[str, Any]
+    near: int | None = None
 
 
 class Sessions:
@@ -80,7 +81,7 @@ class Sessions:
             raise PromptError(
                 "Propagate again first: the model process was restarted, and its results are no longer in memory."
             )
-        request = requests.redraw(key, restored, look.objectId, look.drawing)
+        request = requests.redraw(key, restored, look.objectId, look.drawing, look.near)
         return self._noting(request, key, NOWHERE)
 
     def readStep(self, key: str, frame: Frame) -> Step:

@@ -96,7 +96,7 @@ class VolumeInUse:
         self._closeSessions(client, owner, {stack, *inUse})
         self._sessions[owner] = self._sessions.get(owner, set()) | {stack}
         self.voxelsSha256()
-        client.setModel(options.model, options.device)
+        client.setModel(options.model, options.device, precision=options.precision)
         client.setVolume(prepared.key, prepared)
         key = _sessionKey(owner, stack)
         client.openSession(key, prepared.key, stack.axis, options.of("session"))

@@ -94,7 +94,8 @@ class FakeServices:
         self.logPath = folder / "worker.log"
         self.workerText = ""
         self.isModelOpen = True
-        self.isLive = self.isSlow = False
+        self.isLive = self.isSlow = self.isWarming = False
+        self.newKeys: set[str] = set()
         self.sliceMilliseconds: float | None = None
         self.warmed: list[str] = []
         self.missing = ""
@@ -118,8 +119,12 @@ class FakeServices:
     def noteSpeed(self, milliseconds: float) -> None:
         self.sliceMilliseconds = milliseconds
 
-    def warm(self, model: str) -> None:
+    def warm(self, model: str) -> bool:
         self.warmed.append(model)
+        return True
+
+    def isKeyNew(self, key: str) -> bool:
+        return key in self.newKeys
 
     def setUp(self, ask: Callable[[str], bool]) -> bool:
         if self.error:

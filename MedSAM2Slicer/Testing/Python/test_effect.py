@@ -42,6 +42,36 @@ class GestureTest(EffectTestCase):
         self.wait(lambda: 12 in self.drawn())
         self.assertEqual(self.kinds(), [("box", MIDDLE), ("box", 12)])
 
+    def stroke(self, row: int, moves: int = 200) -> None:
+        """Draw along a row of the middle slice."""
+        interactor = self.moveMouse(12, row, MIDDLE)
+        interactor.LeftButtonPressEvent()
+        x, y = interactor.GetEventPosition()
+        for step in range(moves):
+            interactor.SetEventPosition(x + step // 4, y)
+            interactor.MouseMoveEvent()
+        interactor.LeftButtonReleaseEvent()
+        process()
+
+    def test_a_stroke_is_a_scribble(self) -> None:
+        self.panel.actions()["s"]()
+        self.assertIn("Scribble", self.ui.moreButton.text)
+        self.assertTrue(self.ui.moreButton.checked)
+        before = len(self.client.calls)
+        self.stroke(20)
+        self.wait(lambda: MIDDLE in self.drawn())
+        self.assertEqual(len(self.client.calls), before + 1)
+        self.assertEqual(self.kinds(), [("scribble", MIDDLE)])
+        self.panel.actions()["x"]()
+        self.stroke(30)
+        self.wait(lambda: len(self.kinds()) == 2)
+        self.assertEqual(self.kinds()[1], ("scribbleOut", MIDDLE))
+        self.panel.actions()["a"]()
+        self.panel.actions()["s"]()
+        self.assertFalse(self.ui.moreButton.checked)
+        self.drag((30, 10, MIDDLE), (40, 18, MIDDLE))
+        self.wait(lambda: "box" in dict(self.kinds()))
+
     def test_the_box_is_seen_while_it_is_dragged(self) -> None:
         renderer = self.effect.renderer(slicer.app.layoutManager().sliceWidget("Red"))
         actor = self.face.gestures.band.actor  # Slicer itself has others in the view

@@ -15,7 +15,7 @@ import slicer.util
 from effectselftest import NAME, EffectTestCase
 from medsam2selftest import MIDDLE, paintSlice, process, tip
 
-KEYS = {"a", "x", "d", "m", "p", "u", "return", "enter", "n", "k", "l"}
+KEYS = {"a", "x", "d", "m", "s", "p", "u", "return", "enter", "n", "k", "l"}
 HAS_OUTER_LOOP = "stand-in" not in slicer.app.applicationVersion
 
 

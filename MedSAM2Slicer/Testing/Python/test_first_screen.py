@@ -214,6 +214,24 @@ class WarmTest(PanelTestCase):
     def test_the_model_is_opened_when_the_module_is(self) -> None:
         self.assertEqual(set(self.services.warmed), {"starter"})
 
+    def test_the_slice_in_view_is_seen_ahead(self) -> None:
+        self.look(index=7)
+        self.widget.exit()
+        self.client.seen.clear()
+        self.widget.enter()
+        self.assertEqual(self.client.seen, [7])
+        self.prompt(7)
+        self.widget.exit()
+        self.widget.enter()
+        self.assertEqual(self.client.seen, [7], "Where slices are drawn the model has been at work.")
+
+    def test_it_shows_quietly(self) -> None:
+        self.panel._services.isWarming = True
+        self.wait(lambda: "the model is getting ready" in self.said())
+        self.assertIn("Include", self.said())  # what to do first is still there
+        self.panel._services.isWarming = False
+        self.wait(lambda: "getting ready" not in self.said())
+
     def test_not_while_something_is_missing(self) -> None:
         self.services.missing = "MedSAM-2 needs PyTorch (about 250 MB)."
         self.services.warmed.clear()

@@ -15,7 +15,7 @@ import slicer
 from medsam2selftest import MIDDLE, MODULE_FOLDER, SHAPE, PanelTestCase, process, tip
 
 _CONTROLS = ("Button", "ComboBox", "SpinBox", "Slider", "Edit", "elector", "rangeWidget", "Table")
-KEYS = {"a", "x", "d", "m", "p", "u", "return", "enter", "n", "k", "l", "esc"}
+KEYS = {"a", "x", "d", "m", "s", "p", "u", "return", "enter", "n", "k", "l", "esc"}
 
 
 def controls() -> list[str]:
@@ -269,6 +269,21 @@ class KeyTest(PanelTestCase):
         self.assertTrue(self.controller.busy)
         actions["Esc"]()
         self.assertFalse(self.controller.busy)
+
+    def test_the_first_times_a_key_says_in_the_view_what_it_does(self) -> None:
+        self.services.newKeys = {"x"}
+        self.prompt()
+        for key in ("a", "x"):
+            with mock.patch.object(self.panel.inView, "show") as show:
+                self.panel.actions()[key]()
+            said = [call.args[0] for call in show.call_args_list]
+            self.assertEqual(said, ["x: clicks exclude"] * (key == "x"))
+
+    def test_a_click_in_a_view_takes_the_keys_from_what_had_the_focus(self) -> None:
+        self.widget.shortcuts.follow(self.ui.bankSizeSpinBox)
+        self.assertEqual(self.silent(), KEYS - {"esc"})
+        self.prompt()
+        self.assertEqual(self.silent(), set())
 
     def test_enter_propagates_too(self) -> None:
         self.prompt()

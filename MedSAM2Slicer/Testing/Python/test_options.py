@@ -28,6 +28,8 @@ OTHERS = Choices(
     maxDistanceMm=42.5,
     threshold=0.65,
     smoothingMm=2.5,
+    largest="3d",
+    fillHoles="on",
 )
 
 
@@ -75,6 +77,9 @@ class ChoicesTest(PanelTestCase):
         self.ui.thresholdSlider.value = 0.4
         self.ui.smoothingSlider.value = 1.5
         self.assertEqual((node.maxDistanceMm, node.threshold, node.smoothingMm), (60, 0.4, 1.5))
+        self.pick("largestComboBox", "prompt")
+        self.pick("fillHolesComboBox", "on")
+        self.assertEqual((node.largest, node.fillHoles), ("prompt", "on"))
         self.assertEqual(self.controller.options.maxDistanceMm, 60)
 
     def test_staying_inside_another_segment(self) -> None:

@@ -159,7 +159,8 @@ class RunTest(PanelTestCase):
 
 class RedrawTest(PanelTestCase):
     def redraws(self) -> list[tuple[float, float]]:
-        return [call.cut for call in self.client.calls if hasattr(call, "cut")]
+        """Threshold and smoothing of each."""
+        return [call.cut[:2] for call in self.client.calls if hasattr(call, "cut")]
 
     def test_sliders_need_a_propagation(self) -> None:
         self.prompt()
@@ -234,6 +235,16 @@ class RedrawTest(PanelTestCase):
         time.sleep(0.3)
         process()
         self.assertEqual(len(self.redraws()), 3)
+
+    def test_parts_and_holes(self) -> None:
+        self.assertFalse(self.ui.largestComboBox.enabled)
+        self.propagate()
+        self.ui.largestComboBox.currentIndex = self.ui.largestComboBox.findData("3d")
+        self.wait(lambda: self.redraws() and not self.controller.busy)
+        self.ui.fillHolesComboBox.currentIndex = self.ui.fillHolesComboBox.findData("on")
+        self.wait(lambda: len(self.redraws()) == 2 and not self.controller.busy)
+        self.assertEqual(self.client.calls[-1].cut, (0.5, 0.0, "3d", "on"))
+        self.assertEqual(self.controller.review.cut(), (0.5, 0.0, "3d", "on"))
 
     def test_leaving_draws_nothing_any_more(self) -> None:
         self.propagate()

@@ -14,7 +14,7 @@ from medsam2selftest import MODULE_FOLDER, PanelTestCase, process, tip
 from medsam2_core.errors import WeightsError, WorkerError
 from medsam2_core.weights.catalogue import ModelEntry
 from MedSAM2SlicerLib.ui.process import Program
-from MedSAM2SlicerLib.ui.services import LIVE, SLICE_MILLISECONDS, WORKER_COMMAND, Services
+from MedSAM2SlicerLib.ui.services import KEYS, LIVE, SLICE_MILLISECONDS, WORKER_COMMAND, Services
 from MedSAM2SlicerLib.worker.commands import Origin, WorkerCommand
 
 TORONTO = "medsam2-toronto"
@@ -215,6 +215,12 @@ class ServicesTest(unittest.TestCase):
             self.services.setWorkerText("srun --gres=gpu:1 medsam2 worker")
             self.services.warm("starter")
             client.return_value.prepare.assert_not_called()
+
+    def test_a_key_is_new_three_times(self) -> None:
+        settings = qt.QSettings()
+        self.addCleanup(settings.setValue, f"{KEYS}/a", settings.value(f"{KEYS}/a", 0))
+        settings.setValue(f"{KEYS}/a", 0)
+        self.assertEqual([self.services.isKeyNew("a") for _ in range(5)], [True] * 3 + [False] * 2)
 
     def test_live_is_on_unless_slices_take_long_or_somebody_chose(self) -> None:
         self.assertIsNone(self.services.sliceMilliseconds)

@@ -65,6 +65,18 @@ class FakeSession:
     def limit_cache(self, max_bytes: int) -> None:
         self.cache_limit = max_bytes
 
+    def look(self, slice_index: int) -> None:
+        self.encoder_runs += 1
+        self.calls.append(("look", slice_index))
+
+    def snapshot(self) -> Callable[[], None]:
+        before = dict(self.tracked)
+
+        def bring_back() -> None:
+            self.tracked = before
+
+        return bring_back
+
     def add_points(self, object_id: int, slice_index: int, points_xy: Any, labels: Any) -> None:
         self._add(object_id, slice_index, ("points", points_xy, labels))
 
@@ -162,14 +174,19 @@ class FakeBackend:
     def __post_init__(self) -> None:
         os.write(1, b"A library printed this to stdout.\n")
 
-    def open_model(self, name: str, device: str, image_size: int | None) -> dict[str, Any]:
+    def open_model(self, name: str, device: str, image_size: int | None, precision: str) -> dict[str, Any]:
         if name == "missing":
             raise WeightsError("There is no model 'missing': choose another.")
         if name == "broken":
             raise ZeroDivisionError("nobody expected this")
         if name == "slow":
             time.sleep(0.3)
-        return {"name": name, "device": "cpu", "image_size": image_size}
+        return {
+            "name": name,
+            "device": "cpu",
+            "image_size": image_size,
+            "precision": precision.replace("auto", "float32"),
+        }
 
     def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> FakeSession:
         return FakeSession(orientation.turn(volume.voxels), self.seconds)

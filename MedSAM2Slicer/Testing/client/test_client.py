@@ -51,7 +51,7 @@ def test_propagate_steps_through_the_slices_of_an_axis(make_client, volume, axis
 def test_the_worker_keeps_what_is_open(make_client, block) -> None:
     client = make_client()
     client.predict("s", 5, [block]).wait()
-    assert client.modelFacts == {"name": "fake", "device": "cpu", "image_size": None}
+    assert client.modelFacts == {"name": "fake", "device": "cpu", "image_size": None, "precision": "float32"}
     client.openSession("other", "ct", axis=1)
     client.predict("other", 5, [RunObject(block.segment, (BoxPrompt(5, (1, 1, 4, 4)),))]).wait()
     client.predict("s", 6, [block]).wait()
@@ -163,6 +163,16 @@ def test_errors_arrive_with_their_class(make_client, block, model: str, error: t
         client.predict("s", 5, [block]).wait()
     client.setModel("fake")
     assert client.predict("s", 5, [block]).wait()
+
+
+def test_a_model_that_chose_its_precision_serves_who_wants_just_that(make_client, block) -> None:
+    client = make_client()
+    client.predict("s", 5, [block]).wait()
+    for precision, opened in (("float32", 1), ("auto", 1), ("bfloat16", 2), ("float32", 3)):
+        client.setModel("fake", precision=precision)
+        client.predict("s", 5, [block]).wait()
+        assert client._openings.run == opened
+    assert client.modelFacts["precision"] == "float32"
 
 
 def test_a_refused_prompt_leaves_the_session_right(make_client, block) -> None:

@@ -60,6 +60,27 @@ def test_an_object_the_session_does_not_have(client: WorkerClient, two: list[Run
         client.propagate("s", two, 0, 12, only=[7]).wait()
 
 
+def test_a_tentative_one_that_is_canceled_leaves_nothing(make_client, two: list[RunObject]) -> None:
+    client = make_client(None, 0.05)
+    client.propagate("s", two[:1], 4, 7).wait()
+    steps = []
+    call = client.propagate("s", two[:1], 0, 12, onStep=steps.append, tentative=True)
+    while len(steps) < 2:
+        client.pump(0.05)
+    call.cancel()
+    result = call.wait()
+    assert result.cancelled
+    assert client.predict("s", 8, two[:1]).wait() == ()
+    assert client.predict("s", 6, two[:1]).wait() != ()
+    client.propagate("s", two[:1], 0, 12, tentative=True).wait()
+    assert client.predict("s", 8, two[:1]).wait() != ()
+
+
+def test_a_slice_can_be_seen_ahead(client: WorkerClient, block: RunObject) -> None:
+    client.look("s", 3).wait()
+    assert client.status().wait()["encoder_runs"] == 1
+
+
 # Stop rules
 
 

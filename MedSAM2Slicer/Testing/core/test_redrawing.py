@@ -126,6 +126,16 @@ def test_slices_come_in_order_and_say_where_they_came_from(session: m2.VolumeSes
     assert [step.confidence[1] for step in steps] == [results[step.slice_index].confidence for step in steps]
 
 
+@pytest.mark.parametrize("look", [{}, {"smoothing_mm": 3.0}, {"largest": "3d"}])
+def test_the_slice_that_is_looked_at_comes_first(session: m2.VolumeSession, look: dict[str, Any]) -> None:
+    plain = {step.slice_index: step.masks[1] for step in session.redraw(1, **look)}
+    found = {step.slice_index: step.masks[1] for step in session.redraw(1, **look, near=4)}
+    assert list(found) == [4, 0, 1, 2, 3, 6, 7]
+    for index, mask in plain.items():
+        np.testing.assert_array_equal(found[index], mask)
+    assert list(plain) == sorted(plain)
+
+
 def test_smoothing_is_in_mm_and_keeps_given_slices(session: m2.VolumeSession, discs: Any) -> None:
     given = discs.truth["dark"][5]
     plain, smooth = session.mask(1), session.mask(1, smoothing_mm=3.0)

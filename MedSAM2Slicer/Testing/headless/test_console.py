@@ -115,8 +115,8 @@ def test_every_argument_reaches_the_worker(nodes: Any) -> None:
 def test_further_settings_are_those_of_the_options(nodes: Any) -> None:
     volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
     point = ijkToWorld(volume, [[4, 4, 3]]).tolist()
-    console.process(fake, volume, points=point, device="cpu")
-    assert fake.model == ("starter", "cpu")
+    console.process(fake, volume, points=point, device="cpu", precision="bfloat16")
+    assert (fake.model, fake.precision) == (("starter", "cpu"), "bfloat16")
     with pytest.raises(TypeError, match="speed"):
         console.process(fake, volume, points=point, speed=3)
 

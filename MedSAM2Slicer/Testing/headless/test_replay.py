@@ -58,6 +58,26 @@ def test_one_run_is_a_call_of_process(patient: Patient, monkeypatch: pytest.Monk
     assert f"segmentName={NAME!r}" in text
 
 
+def test_a_run_is_repeated_in_the_precision_it_was_made_in(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.start(precision="bfloat16")
+    patient.place("include", patient.slice(0.5), 120)
+    patient.propagate()
+    assert patient.record.run.settings.precision == patient.client.modelFacts["precision"] == "bfloat16"
+    wanted, set_model = patient.mask, patient.client.setModel
+    asked: list[str] = []
+
+    def spied(*model: Any, precision: str = "auto") -> None:
+        asked.append(model[3] if len(model) > 3 else precision)
+        set_model(*model[:3], precision=asked[-1])
+
+    monkeypatch.setattr(patient.client, "setModel", spied)
+    np.testing.assert_array_equal(patient.byReplay(), wanted)
+    text, again = patient.byScript(monkeypatch)
+    np.testing.assert_array_equal(again, wanted)
+    assert "precision='bfloat16'" in text
+    assert set(asked) == {"bfloat16"}
+
+
 def test_corrections_are_repeated_in_their_order(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     patient.start()
     low, high = patient.slice(0.2), patient.slice(0.8)

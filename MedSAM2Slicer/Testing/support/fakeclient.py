@@ -66,10 +66,11 @@ class FakeClient:
         }
         self.stops: dict[str, str] = {}
         self.ticks = 0
+        self.seen: list[int] = []
         self._drawn: dict[int, str] = {}
 
-    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None) -> None:
-        self.model = (model, device)
+    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None, precision: str = "auto") -> None:
+        self.model, self.precision = (model, device), precision
 
     def setVolume(self, key: str, volume: Any) -> None:
         self.volumes.add(key)
@@ -105,6 +106,10 @@ class FakeClient:
     def answers(self, index: int) -> tuple[ObjectAnswer, ...]:
         confidence = 0.9 - 0.15 * abs(index - self.middle)
         return tuple(ObjectAnswer(one, PackedMask.of(self.mask(index)), confidence, 3.0) for one in self.only)
+
+    def look(self, session: str, index: int) -> None:
+        assert session in self.sessions
+        self.seen.append(index)
 
     def predict(self, session: str, index: int, objects: Any, onDone: Any, onError: Any) -> FakeCall:
         assert session in self.sessions
@@ -156,9 +161,10 @@ class FakeClient:
 
     def redraw(
         self, session: str, objects: Any, objectId: int, drawing: dict[str, Any],
-        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, near: int | None = None,
     ) -> FakeCall:  # fmt: skip
         assert session in self.sessions
+        self.near = near
         call = FakeCall(self, [])
         call.onStep, call.onDone, call.onError = onStep, onDone, onError
         self.cut, self.only = tuple(drawing.values()), [objectId]

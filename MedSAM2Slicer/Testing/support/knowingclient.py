@@ -118,7 +118,9 @@ class KnowingClient:
         self.sessions: dict[str, Session] = {}
         self._waiting: deque[tuple[KnowingCall, Callable[[], Any]]] = deque()
 
-    def setModel(self, model: str, device: str = "auto", imageSize: int | None = None) -> None: ...
+    def setModel(
+        self, model: str, device: str = "auto", imageSize: int | None = None, precision: str = "auto"
+    ) -> None: ...
 
     def setVolume(self, key: str, volume: Any) -> None:
         self.volumes[key] = volume
@@ -183,7 +185,7 @@ class KnowingClient:
 
     def redraw(
         self, key: str, objects: Any, objectId: int, drawing: dict[str, Any],
-        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None,
+        onStep: Any, onDone: Any = lambda _: None, onError: Any = lambda _: None, near: int | None = None,
     ) -> KnowingCall:  # fmt: skip
         def answer() -> Propagated:
             session = self.sessions[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ from medsam2_core.job.options import add_shared_options
 
 if TYPE_CHECKING:
     from medsam2_core.cohort.cases import Case
+    from medsam2_core.cohort.cluster import Scheduler
+    from medsam2_core.cohort.machine import Machine
     from medsam2_core.cohort.results import Results
+    from medsam2_core.stopping import CancelToken
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -60,6 +64,11 @@ def add_parser(subparsers: SubParsers) -> None:
         "--workers", type=_count, metavar="N", help="processes on this machine (default: one per GPU, or 1)"
     )
     parser.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="begin with the I-th of N parts")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS|FILE.json",
+        help="run the cases on a Dask scheduler's workers",
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing of each case")
     add_shared_options(parser)
 
@@ -108,25 +117,36 @@ def _checked_cases(arguments: argparse.Namespace) -> list[Case] | None:
 def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
     from medsam2_core.cli.signals import stopping
     from medsam2_core.cohort.cohort import finish, start
-    from medsam2_core.cohort.machine import Machine, Share
     from medsam2_core.stopping import CancelToken
 
-    stop, share = CancelToken(), Share(*arguments.part)
+    stop = CancelToken()
     results = start(arguments.output, cases, retry=arguments.retry_failed)
     told = _Progress(results, cases, arguments.quiet)
-    machine = Machine(results, _environments(arguments), share, stop, told.case)
+    engine = _engine(arguments, results, stop, told.case)
     with stopping(stop):
-        machine.run([case for case in cases if not results.is_settled(case)])
+        engine.run([case for case in cases if not results.is_settled(case)])
     done, failed = finish(results, cases)
     if stop.cancelled:
         print(f"Interrupted: {done} of {len(cases)} cases are done; the same command goes on.", file=sys.stderr)
         return INTERRUPTED
     if not arguments.quiet:
         failures = f", {failed} failed (try them again with --retry-failed)" if failed else ""
-        loads = f"; models were loaded {machine.loads} times" if machine.loads else ""
+        loads = f"; models were loaded {engine.loads} times" if engine.loads else ""
         print(f"{done} of {len(cases)} cases done{failures}{loads}.")
         print(f"Written: {results.folder / 'index.html'}")
     return SOME_FAILED if failed else 0
+
+
+def _engine(
+    arguments: argparse.Namespace, results: Results, stop: CancelToken, say: Callable[[Case, str | None], None]
+) -> Machine | Scheduler:
+    """What runs the cases."""
+    from medsam2_core.cohort.cluster import Scheduler
+    from medsam2_core.cohort.machine import Machine, Share
+
+    if arguments.scheduler is not None:
+        return Scheduler(results, arguments.scheduler, stop, say)
+    return Machine(results, _environments(arguments), Share(*arguments.part), stop, say)
 
 
 class _Progress:

@@ -30,7 +30,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--model", default="starter", metavar="NAME|FILE", help="a name from `medsam2 models list`, or a checkpoint"
     )
-    add_options(parser, "device")
+    add_options(parser, "device", "precision")
     parser.add_argument(
         "--slices", type=_slices, default=24, metavar="N", help="number of slices of the volume (default: 24)"
     )
@@ -42,7 +42,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
     import medsam2_core as m2
     from medsam2_core.speed.short import measure
 
-    model = m2.load_model(arguments.model, device=arguments.device)
+    model = m2.load_model(arguments.model, arguments.device, precision=arguments.precision)
     print(f"{'model':<14}{arguments.model} at {model.config.image_size} pixels", flush=True)
     print(f"{'device':<14}{_device(model)}", flush=True)
     print(f"{'volume':<14}synthetic, {arguments.slices} slices of {_SIDE} x {_SIDE}", flush=True)
@@ -60,7 +60,9 @@ def _slices(text: str) -> int:
 def _device(model: SAM2) -> str:
     import torch
 
-    precision = str(model.no_mem_embed.dtype).removeprefix("torch.")
+    from medsam2_core.model.precision import precision_name
+
+    precision = precision_name(model)
     if model.device.type == "cuda":
         return f"{torch.cuda.get_device_name(model.device)}, {precision}"
     return f"{model.device.type}, {torch.get_num_threads()} threads, {precision}"

@@ -61,7 +61,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("--min-ml", type=float, default=5.0, help="leave out smaller structures (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the jitter (default: 0)")
     parser.add_argument("--output", type=Path, metavar="TABLE.csv", help="write all measurements, row by row")
-    add_options(parser, "device")
+    add_options(parser, "device", "precision")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -98,7 +98,7 @@ def _measure(arguments: argparse.Namespace, settings: Settings, table: _Table) -
         raise VolumeError(
             f"{arguments.dataset} holds nothing to evaluate: expected NAME/image.nii.gz and NAME/labels.nii.gz in it."
         )
-    model = m2.load_model(find_model(arguments.model).source, device=arguments.device)
+    model = m2.load_model(find_model(arguments.model).source, arguments.device, precision=arguments.precision)
     for folder in folders:
         case = read_case(folder, arguments.axis)
         structures = case.structures(settings.min_ml)

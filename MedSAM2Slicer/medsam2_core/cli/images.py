@@ -62,7 +62,7 @@ def add_parser(subparsers: SubParsers) -> None:
     settings.add_argument(
         "--window", metavar="NAME|LEVEL/WIDTH|auto", help="for gray images (default: auto, each its own)"
     )
-    add_options(settings, "model", "device")
+    add_options(settings, "model", "device", "precision")
     parser.add_argument("--quiet", action="store_true", help="show no progress and no summary")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from medsam2_core.cohort.columns import OBJECT, Column, case_parser, columns
 from medsam2_core.cohort.table import Problem, Row, is_switched_on
 from medsam2_core.errors import PromptError
-from medsam2_core.job.prompt_options import DEFAULT_OBJECT, mask_source, parse_prompts
+from medsam2_core.job.prompt_options import DEFAULT_OBJECT, parse_prompts
 from medsam2_core.job.setting_options import given_settings
 from medsam2_core.run.names import checked_name
 from medsam2_core.run.settings import RunSettings
@@ -68,7 +68,8 @@ class Case:
     def options(self) -> Namespace:
         """The same, read; `volume` is the image, and there is no output."""
         options = case_parser().parse_args(self.words[1:])
-        options.volume, options.output, options.report, options.sheet = Path(self.image), None, None, None
+        options.volume = Path(self.image)
+        options.output = options.report = options.sheet = None
         return options
 
     @property
@@ -187,7 +188,7 @@ def _case(name: str, row: Row, folder: Path, shared: tuple[str, ...]) -> Case:
         cell = row.cells.get(column.name)
         if cell is None or column.name == OBJECT or (column.switch and not is_switched_on(cell)):
             continue
-        texts = [_located(text, folder) if column.is_path else text for text in column.texts(cell)]
+        texts = [_located(column, text, folder) if column.is_path else text for text in column.texts(cell)]
         if column.prompts:
             prompts += [(column.flag, text) for text in texts]
         elif column.name == "prompts" and cell.lower().endswith(".mrk.json"):
@@ -199,17 +200,15 @@ def _case(name: str, row: Row, folder: Path, shared: tuple[str, ...]) -> Case:
         row.number,
         row.cells.get(OBJECT, DEFAULT_OBJECT) if prompts else row.cells.get(OBJECT, ""),
         tuple(prompts),
-        None if reference is None else _located(reference, folder),
+        None if reference is None else str(folder / reference),
     )
     return Case(name, str(folder), str(folder / row.cells["image"]), row.number, tuple(settings), (shown,))
 
 
-def _located(text: str, folder: Path) -> str:
-    """A file of the table's folder, FILE or FILE:NAME; what is no such file, such as a model's name, as it is."""
-    source = mask_source(str(folder / text))
-    if not source.path.exists() and not ("/" in text or "." in text):
-        return text
-    return str(folder / text)
+def _located(column: Column, text: str, folder: Path) -> str:
+    """A file of the table's folder, FILE or FILE:NAME; of a model, which may have a name, only one that is there."""
+    path = folder / text
+    return text if column.name == "model" and not path.exists() else str(path)
 
 
 def _differences(first: Case, other: Case) -> Iterator[Problem]:

@@ -6,11 +6,12 @@ import argparse
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import NoReturn
 
 from medsam2_core.errors import PromptError
 from medsam2_core.job.options import add_case_options, add_shared_options
-from medsam2_core.job.prompt_options import InOrder
+from medsam2_core.job.prompt_options import InOrder, mask_source
 
 OWN = {
     "case": "name of the case and of its folder (default: the image's name)",
@@ -71,10 +72,21 @@ def shared_words(options: argparse.Namespace) -> tuple[str, ...]:
     add_shared_options(parser)
     given = {action: getattr(options, action.dest) for action in _actions(parser)}
     return tuple(
-        f"{action.option_strings[0]}={value}"
+        f"{action.option_strings[0]}={_from_anywhere(action, value)}"
         for action, value in given.items()
         if value is not None and value != action.default
     )
+
+
+def _from_anywhere(action: argparse.Action, value: object) -> object:
+    """A value that means the same in any folder: that of a file that is here, with its path."""
+    if isinstance(value, str) and _names_file(action) and "." in value and mask_source(value).path.is_file():
+        return Path.cwd() / value
+    return value
+
+
+def _names_file(action: argparse.Action) -> bool:
+    return isinstance(action.metavar, str) and ("FILE" in action.metavar or action.metavar.endswith(".json"))
 
 
 def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
@@ -83,6 +95,5 @@ def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 def _column(action: argparse.Action) -> Column:
     flag = action.option_strings[0]
-    named = isinstance(action.metavar, str) and ("FILE" in action.metavar or action.metavar.endswith(".json"))
     prompts = isinstance(action, InOrder) and flag != f"--{OBJECT}"
-    return Column(flag[2:], flag, action.dest, prompts, action.nargs == 0, named)
+    return Column(flag[2:], flag, action.dest, prompts, action.nargs == 0, _names_file(action))

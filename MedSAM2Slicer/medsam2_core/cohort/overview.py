@@ -28,7 +28,10 @@ Levels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is drawn: a volume and its label map (k, j, i) on a grid, the window, and the segments of the labels."""
+    """What is drawn: a volume and its label map (k, j, i) on a grid, the window, and the segments of the labels.
+
+    Of a volume in color (k, j, i, 3) the brightness is drawn.
+    """
 
     volume: Array
     labelmap: Array
@@ -66,7 +69,8 @@ class Drawing:
         """A slice as readers hang it, its longer side `side` pixels, as places in the palette."""
         orientation = SliceOrientation.upright(self.geometry, axis)
         labels = orientation.turn(self.labelmap)[index]
-        image = self.window.to_uint8(np.ascontiguousarray(orientation.turn(self.volume)[index]))
+        image = np.ascontiguousarray(orientation.turn(self.volume)[index])
+        image = self.window.to_uint8(image if image.ndim == 2 else image.mean(axis=-1))
         _, *spacing = orientation.turn_spacing(self.geometry.spacing_kji)
         frame = _near(labels > 0, spacing) if close and labels.any() else tuple(slice(0, size) for size in labels.shape)
         labels, image = labels[frame], image[frame]

@@ -65,14 +65,16 @@ def read_image(path: Path) -> Image:
 
 
 def read_grid(path: Path) -> Geometry:
-    """The grid of a 3D scalar image by its header alone. Raises VolumeError as `read_image` does of a header."""
+    """The grid of a 3D image of numbers or colors by its header alone. Raises VolumeError as `read_image` does."""
     _require_utf8(path)
     with _refusing(), _guarded():
         reader = _opened(path)
         size = reader.GetSize()[:3]
-        if reader.GetNumberOfComponents() != 1 or reader.GetDimension() < 3 or max(reader.GetSize()[3:], default=1) > 1:
-            sizes = " x ".join(str(one) for one in reader.GetSize())
-            raise VolumeError(f"The image is not one scalar 3D volume ({sizes}): give one 3D volume.")
+        sizes = " x ".join(str(one) for one in reader.GetSize())
+        if reader.GetNumberOfComponents() not in (1, 3, 4):
+            raise VolumeError(f"The voxels are neither single numbers nor colors ({sizes}): give one 3D volume.")
+        if reader.GetDimension() < 3 or max(reader.GetSize()[3:], default=1) > 1:
+            raise VolumeError(f"The image has {reader.GetDimension()} dimensions ({sizes}): give one 3D volume.")
         count = reader.GetDimension()
         rows = np.asarray(reader.GetDirection()).reshape(count, count)[:3, :3].tolist()
         direction = (tuple(rows[0]), tuple(rows[1]), tuple(rows[2]))

@@ -110,8 +110,7 @@ def read_nifti(path: Path, moments: bool = False) -> tuple[Array, Geometry, Form
     """
     header_path, image_path = _files(path)
     header = _header(header_path)
-    (count, *sizes), kind = _shape(header, moments), _kind(header)
-    shape = (sizes[0], sizes[1], sizes[2])
+    count, shape, kind = *_shape(header, moments), _kind(header)
     forms = _forms(header)
     grid = _grid(shape, forms)
     offset = _offset(header, forms.version) if image_path == header_path else max(0, int(header["vox_offset"]))
@@ -123,7 +122,8 @@ def read_nifti_grid(path: Path) -> Geometry:
     """Where the voxels lie, by the header alone. Tells and raises as `read_nifti` does of a header."""
     header = _header(_files(path)[0])
     _kind(header)
-    return _grid(_shape(header)[1:], _forms(header))
+    _, shape = _shape(header, moments=False)
+    return _grid(shape, _forms(header))
 
 
 def _forms(header: Any) -> Forms:
@@ -188,8 +188,8 @@ _NO_NIFTI = (
 _INCOMPLETE = "The file is incomplete (its end is missing) or damaged: copy or download it again."
 
 
-def _shape(header: Any, moments: bool = False) -> tuple[int, int, int, int]:
-    """Moments, and voxels along k, j, i."""
+def _shape(header: Any, moments: bool) -> tuple[int, tuple[int, int, int]]:
+    """How many moments, and voxels along k, j, i."""
     count = int(header["dim"][0])
     sizes = [int(size) for size in header["dim"][1 : 1 + max(0, min(count, 7))]]
     if not 1 <= count <= 7 or min(sizes) < 0:
@@ -198,7 +198,7 @@ def _shape(header: Any, moments: bool = False) -> tuple[int, int, int, int]:
         raise VolumeError("The volume is empty (a size of 0): export it again.")
     if count < 3 or max(sizes[4 if moments else 3 :], default=1) > 1:
         raise VolumeError(f"The image has {count} dimensions ({' x '.join(map(str, sizes))}): give one 3D volume.")
-    return (sizes[3] if count > 3 else 1), sizes[2], sizes[1], sizes[0]
+    return (sizes[3] if count > 3 else 1), (sizes[2], sizes[1], sizes[0])
 
 
 def _kind(header: Any) -> np.dtype[Any]:

@@ -25,6 +25,7 @@ from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import open_draft, write_labelmap
 from medsam2_core.job.plan import Plan
 from medsam2_core.model import SAM2
+from medsam2_core.model.precision import precision_name
 from medsam2_core.notices import tell
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.report import build_report, report_draft, write_report
@@ -74,7 +75,7 @@ def load(plan: Plan) -> LoadedModel:
     """Load a plan's model; tells if its weights are not as expected. Raises WeightsError, DeviceError."""
     settings, sha256 = plan.settings, plan.model.sha256()
     tell_of_weights(plan, sha256)
-    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
+    model = m2.load_model(plan.model.source, settings.device, settings.image_size or None, settings.precision)
     return LoadedModel(model, sha256)
 
 
@@ -174,9 +175,14 @@ def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _facts(session: m2.VolumeSession, sha256: str) -> dict[str, Any]:
     """What came of the settings; see `RunSettings.of_model`."""
-    config, device = session.model.config, session.model.device.type
-    view = session.field_of_view
-    return {"sha256": sha256, "image_size": config.image_size, "device": device, "field_of_view": view}
+    model = session.model
+    return {
+        "sha256": sha256,
+        "image_size": model.config.image_size,
+        "device": model.device.type,
+        "precision": precision_name(model),
+        "field_of_view": session.field_of_view,
+    }
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
 
     Raises WeightsError, DeviceError, PromptError, VolumeError.
     """
-    model = m2.load_model(plan.model.source, device=options.device)
+    model = m2.load_model(plan.model.source, options.device, precision=options.precision)
     session = ImageSetSession(
         model,
         PictureFiles(plan.places),

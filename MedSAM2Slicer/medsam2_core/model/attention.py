@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medsam2_core.model.layers import Linear
 from medsam2_core.model.positions import rotate
 
 # Queries at a time on a CPU. With fewer, preparing the keys for each product takes longer than it spares memory.
@@ -19,10 +20,10 @@ class Attention(nn.Module):
         super().__init__()
         inner_dim, key_dim = inner_dim or dim, key_dim or dim
         self.num_heads = num_heads
-        self.q_proj = nn.Linear(dim, inner_dim)
-        self.k_proj = nn.Linear(key_dim, inner_dim)
-        self.v_proj = nn.Linear(key_dim, inner_dim)
-        self.out_proj = nn.Linear(inner_dim, dim)
+        self.q_proj = Linear(dim, inner_dim)
+        self.k_proj = Linear(key_dim, inner_dim)
+        self.v_proj = Linear(key_dim, inner_dim)
+        self.out_proj = Linear(inner_dim, dim)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """(B, Q, dim), (B, K, key_dim), (B, K, key_dim) -> (B, Q, dim)."""
@@ -55,7 +56,7 @@ class RotaryAttention(Attention):
         k = torch.cat([rotate(placed, turn).flatten(1, 2), k[:, k.shape[1] - placeless :]], dim=1)
         # Weights sum to 1, so values can be mixed before they are projected: those of memories have a quarter of the
         # channels then, and are never projected.
-        return self.out_proj(self.v_proj(mix(q, k, value, bias)))
+        return self.out_proj(self.v_proj(mix(q, k, value.to(q.dtype), bias)))
 
 
 def mix(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medsam2_core.config import ModelConfig
-from medsam2_core.model.layers import MLP, in_parts
+from medsam2_core.model.layers import MLP, Linear, in_parts
 from medsam2_core.model.positions import resized_window_code
 
 
@@ -55,8 +55,8 @@ class HieraAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.pool = pool
-        self.qkv = nn.Linear(dim, 3 * dim_out)
-        self.proj = nn.Linear(dim_out, dim_out)
+        self.qkv = Linear(dim, 3 * dim_out)
+        self.proj = Linear(dim_out, dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, H or H / 2, W or W / 2, dim_out)."""
@@ -96,7 +96,7 @@ class HieraBlock(nn.Module):
         self.attn = HieraAttention(dim, dim_out, num_heads, pool)
         self.norm2 = nn.LayerNorm(dim_out, eps=1e-6)
         self.mlp = MLP(dim_out, 4 * dim_out, dim_out, activation=nn.GELU)
-        self.proj = nn.Linear(dim, dim_out) if dim != dim_out else None
+        self.proj = Linear(dim, dim_out) if dim != dim_out else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, H or H / 2, W or W / 2, dim_out)."""
@@ -115,7 +115,7 @@ class HieraBlock(nn.Module):
     def _add_to_shortcut(self, x: Tensor, attention: Callable[[Tensor], Tensor]) -> Tensor:
         normed = self.norm1(x)
         shortcut = x if self.proj is None else self.proj(normed)
-        return (_halve(shortcut) if self.pool else shortcut) + attention(normed)
+        return (_halve(shortcut) if self.pool else shortcut).float() + attention(normed)
 
     def _refine(self, x: Tensor) -> Tensor:
         return x + self.mlp(self.norm2(x))
@@ -130,7 +130,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, H / 4, W / 4, dim)."""
-        return self.proj(x).permute(0, 2, 3, 1)
+        return self.proj(x.to(self.proj.weight.dtype)).permute(0, 2, 3, 1)
 
 
 class Hiera(nn.Module):

@@ -1,4 +1,4 @@
-"""Two small layers used all over the model, and a way to run layers in parts."""
+"""Small layers used all over the model, and a way to run layers in parts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ def in_parts(layer: Callable[[Tensor], Tensor], x: Tensor, tokens: int = 1) -> T
     return torch.cat([layer(part) for part in x.split(rows)])
 
 
+class Linear(nn.Linear):
+    """A linear layer that computes in the numbers its weights are kept in, whatever kind it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
 class MLP(nn.Module):
     """Linear layers with an activation between them; the last one is bare."""
 
     def __init__(self, *dims: int, activation: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(dims))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(dims))
         self.activation = activation()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from medsam2_core.config import ModelConfig
 from medsam2_core.model.attention import RotaryAttention
-from medsam2_core.model.layers import LayerNorm2d
+from medsam2_core.model.layers import LayerNorm2d, Linear
 from medsam2_core.model.positions import rotations
 
 
@@ -39,8 +39,8 @@ class FuserBlock(nn.Module):
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
         self.norm = LayerNorm2d(dim)
-        self.pwconv1 = nn.Linear(dim, 4 * dim)
-        self.pwconv2 = nn.Linear(4 * dim, dim)
+        self.pwconv1 = Linear(dim, 4 * dim)
+        self.pwconv2 = Linear(4 * dim, dim)
         # Training from scratch needs the block to take part early: 0.1 instead of ConvNeXt's 1e-6.
         self.gamma = nn.Parameter(torch.full((dim,), 0.1))
 
@@ -87,8 +87,8 @@ class MemoryAttentionLayer(nn.Module):
         dim = config.hidden_dim
         self.self_attn = RotaryAttention(dim, num_heads=1)
         self.cross_attn_image = RotaryAttention(dim, num_heads=1, key_dim=config.memory_dim)
-        self.linear1 = nn.Linear(dim, config.memory_mlp_dim)
-        self.linear2 = nn.Linear(config.memory_mlp_dim, dim)
+        self.linear1 = Linear(dim, config.memory_mlp_dim)
+        self.linear2 = Linear(config.memory_mlp_dim, dim)
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)

@@ -25,7 +25,7 @@ class _Lateral(nn.Module):
         weight, bias = self.conv.weight.flatten(1), cast(Tensor, self.conv.bias)
         if then is not None:
             weight, bias = then.weight.flatten(1) @ weight, F.linear(bias, then.weight.flatten(1), then.bias)
-        return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+        return F.linear(x.permute(0, 2, 3, 1).to(weight.dtype), weight, bias).permute(0, 3, 1, 2)
 
 
 class FpnNeck(nn.Module):

@@ -121,6 +121,11 @@ class SAM2(nn.Module):
         """Where the weights are."""
         return self.no_mem_embed.device
 
+    @property
+    def precision(self) -> torch.dtype:
+        """The numbers that slices are encoded and memories recalled in; see `model.precision`."""
+        return self.image_encoder.trunk.patch_embed.proj.weight.dtype
+
     def encode(self, image: Tensor) -> ImageFeatures:
         """Encode images (B, 1 or 3, S, S) with values in [0, 1]."""
         mean = image.new_tensor(_MEAN)[:, None, None]

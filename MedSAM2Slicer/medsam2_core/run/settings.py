@@ -27,11 +27,13 @@ class RunSettings:
     model: a catalog name, or the name of the checkpoint file; model_sha256: of that file.
     image_size: side of the model's input, pixels. stack: the slices. first, last: half-open range of them.
     memory: as `memory_name` reads it. field_of_view: "whole" or "zoom". device: "cpu", "cuda" or "mps".
+    precision: the numbers that products of the model are made of, see `model.precision`.
     rounds: slices that each track had gone when somebody stopped it; None if nobody did.
-    threshold: the probability of a pixel of the object; smoothing_mm: of a Gaussian across slices.
+    threshold: the probability of a pixel of the object; smoothing_mm: of a Gaussian across slices; largest, fill_holes:
+    as in `cleaning.Cleaning`.
 
-    Before the model is loaded nobody knows its checksum or, as 0, its size; device and field of view may be "auto":
-    `of_model` puts in what came of them.
+    Before the model is loaded nobody knows its checksum or, as 0, its size; device, precision
+    and field of view may be "auto": `of_model` puts in what came of them.
     """
 
     model: str = setting(
@@ -73,9 +75,21 @@ class RunSettings:
         Number(0.0, 1000.0), 0.0, part="drawing", unit="mm",
         option=Option("--smooth", "sigma of a Gaussian across slices (default: {default:g})"),
     )  # fmt: skip
+    largest: str = setting(
+        Choice(("off", "slice", "3d", "prompt")), "off", part="drawing",
+        option=Option("--largest", "parts to keep: all, largest of a slice or all, with a prompt (default: {default})"),
+    )  # fmt: skip
+    fill_holes: str = setting(
+        Choice(("off", "on")), "off", part="drawing",
+        option=Option("--fill-holes", "of each slice (default: {default})"),
+    )  # fmt: skip
     device: str = setting(
         Choice(("auto", "cpu", "cuda", "mps")), "auto", part="model", option=Option("--device", "default: {default}")
     )
+    precision: str = setting(
+        Choice(("auto", "float32", "bfloat16", "float16")), "auto", part="model",
+        option=Option("--precision", "numbers to compute in (default: {default}, by the processor or graphics card)"),
+    )  # fmt: skip
     rounds: int | None = setting(Whole(), None, part="run", optional=True)
 
     def of(self, part: str) -> dict[str, Any]:
@@ -91,6 +105,7 @@ class RunSettings:
             model_sha256=str(facts.get("sha256", self.model_sha256)),
             image_size=int(facts.get("image_size", self.image_size)),
             device=str(facts.get("device", self.device)),
+            precision=str(facts.get("precision", self.precision)),
             field_of_view=str(view),
         )
 
@@ -109,10 +124,13 @@ class FileSettings:
     memory: str | None = None
     field_of_view: str | None = None
     device: str | None = None
+    precision: str | None = None
     stop: Mapping[str, Any] | None = None
     rounds: int | None = None
     threshold: float | None = None
     smoothing_mm: float | None = None
+    largest: str | None = None
+    fill_holes: str | None = None
 
 
 def rows_of(part: str) -> tuple[Setting, ...]:

@@ -17,7 +17,7 @@ _BYTES = {"cpu": 1 << 27, "other": 1 << 30}  # copied; more than caches hold
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The most that was reached in float32: operations and bytes per second, a copied byte counted twice."""
+    """The most that was reached in one precision: operations and bytes per second, a copied byte counted twice."""
 
     flops_per_s: float
     bytes_per_s: float
@@ -27,11 +27,11 @@ class Ceilings:
         return max(work.flops / self.flops_per_s, work.bytes / self.bytes_per_s)
 
 
-def measure_ceilings(device: torch.device) -> Ceilings:
+def measure_ceilings(device: torch.device, precision: torch.dtype = torch.float32) -> Ceilings:
     """Measure; takes about a second on a CPU."""
     kind = "cpu" if device.type == "cpu" else "other"
     side = _SIDE[kind]
-    a, b = torch.ones(2, side, side, device=device)
+    a, b = torch.ones(2, side, side, dtype=precision, device=device)
     source, target = torch.ones(2, _BYTES[kind] // 4, device=device)
     product, copy = _best(lambda: a @ b, device), _best(lambda: target.copy_(source), device)
     return Ceilings(2 * side**3 / product, 2 * _BYTES[kind] / copy)

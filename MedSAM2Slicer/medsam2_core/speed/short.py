@@ -47,7 +47,8 @@ def measure(model: SAM2, slices: int, side: int) -> Speed:
     first = _rate(session.propagate(stop=_NO_RULES))
     session.add_points(_OBJECT, (start + slices) // 2, [(middle, middle)], [1])
     correction = _rate(session.propagate(first=start, stop=_NO_RULES))
-    floor = measure_ceilings(model.device).floor_seconds(total(work(model.config).values()))
+    parts = work(model.config, model.precision).values()
+    floor = measure_ceilings(model.device, model.precision).floor_seconds(total(parts))
     return Speed(first, correction, new_click, median(seen_clicks), peak_bytes(model.device), floor * first)
 
 

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medsam2_core.config import ModelConfig
 from medsam2_core.model import SAM2, ImageFeatures, Recall, SliceOutput, SlicePrompts
+from medsam2_core.model.precision import convert
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ def steps(model: SAM2) -> dict[str, Step]:
     }
 
 
-def work(config: ModelConfig) -> dict[str, Work]:
+def work(config: ModelConfig, precision: torch.dtype = torch.float32) -> dict[str, Work]:
     """What each step computes and moves, counted without a value being computed."""
     with torch.device("meta"):
-        model = SAM2(config).eval().requires_grad_(False)
+        model = convert(SAM2(config).eval().requires_grad_(False), precision)
     return {name: _count(step) for name, step in steps(model).items()}
 
 

@@ -9,6 +9,7 @@ from medsam2_core.errors import WorkerError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import AS_GIVEN
 from medsam2_core.model import SAM2
+from medsam2_core.model.precision import precision_name
 from medsam2_core.session import VolumeSession
 from medsam2_core.weights.loading import load_model
 from medsam2_core.weights.model_file import find_model
@@ -22,17 +23,18 @@ class TorchBackend:
     def __init__(self) -> None:
         self._model: SAM2 | None = None
 
-    def open_model(self, name: str, device: str, image_size: int | None) -> Header:
+    def open_model(self, name: str, device: str, image_size: int | None, precision: str) -> Header:
         self._model = None  # two at a time may not fit
         self.release()
         file = find_model(name)
         sha256 = file.sha256()
-        self._model = load_model(file.source, device=device, image_size=image_size)
+        self._model = load_model(file.source, device, image_size, precision)
         return {
             "name": file.name,
             "sha256": sha256,
             "image_size": self._model.config.image_size,
             "device": self._model.device.type,
+            "precision": precision_name(self._model),
             "field_of_view": self._model.config.field_of_view,
             "parameters": sum(weight.numel() for weight in self._model.parameters()),
         }

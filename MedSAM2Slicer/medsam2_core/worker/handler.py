@@ -38,6 +38,7 @@ class RequestHandler:
             "open_model": self._open_model,
             "open_volume": self._open_volume,
             "open_session": self._open_session,
+            "look": self._look,
             "predict": self._predict,
             "propagate": self._propagate,
             "redraw": self._redraw,
@@ -57,7 +58,8 @@ class RequestHandler:
     def _open_model(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         name, device = fields.text(frame.header, "model"), fields.text(frame.header, "device")
         image_size = fields.optional_whole(frame.header, "image_size")
-        return self._workspace.open_model(name, device, image_size, _notices(send)), []
+        precision = _settings(frame.header, "model")["precision"]
+        return self._workspace.open_model(name, device, image_size, precision, _notices(send)), []
 
     def _open_volume(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
         key = fields.text(frame.header, "volume")
@@ -71,6 +73,11 @@ class RequestHandler:
             raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
         spec = SessionSpec(fields.text(header, "volume"), axis, _settings(header, "session"))
         return self._workspace.open_session(fields.text(header, "session"), spec, _notices(send)), []
+
+    def _look(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
+        index = fields.whole(frame.header, "slice_index")
+        self._workspace.work(fields.text(frame.header, "session"), lambda opened: opened.look(index), _notices(send))
+        return {}, []
 
     def _predict(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         key, index = fields.text(frame.header, "session"), fields.whole(frame.header, "slice_index")
@@ -100,7 +107,8 @@ class RequestHandler:
     def _redraw(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         header, key = frame.header, fields.text(frame.header, "session")
         objects = objects_from_wire(frame, self._workspace.slice_shape(key))
-        spec = RedrawSpec(fields.whole(header, "object"), _settings(header, "drawing"))
+        near = fields.optional_whole(header, "near")
+        spec = RedrawSpec(fields.whole(header, "object"), _settings(header, "drawing"), near)
         done = self._workspace.work(
             key, lambda opened: opened.redraw(objects, spec, cancel, _steps(send)), _notices(send)
         )

@@ -57,10 +57,14 @@ class PropagationSpec:
 
 @dataclass(frozen=True)
 class RedrawSpec:
-    """How an object is drawn again: with the settings of the part "drawing"; see `session.VolumeSession.redraw`."""
+    """How an object is drawn again: with the settings of the part "drawing", the slice `near` first.
+
+    See `session.VolumeSession.redraw`.
+    """
 
     object_id: int
     drawing: Mapping[str, Any]
+    near: int | None = None
 
 
 class Prediction(Protocol):
@@ -101,6 +105,8 @@ class ModelSession(ChangesPrompts, Protocol):
 
     def limit_cache(self, max_bytes: int) -> None: ...
 
+    def look(self, slice_index: int) -> None: ...
+
     def snapshot(self) -> Callable[[], None]: ...
 
     def predict_slice(self, slice_index: int) -> Mapping[int, Prediction]: ...
@@ -116,7 +122,15 @@ class ModelSession(ChangesPrompts, Protocol):
         objects: Sequence[int] | None = None,
     ) -> Iterator[SessionStep]: ...
 
-    def redraw(self, object_id: int, threshold: float = 0.5, smoothing_mm: float = 0.0) -> Iterator[SessionStep]: ...
+    def redraw(
+        self,
+        object_id: int,
+        threshold: float = 0.5,
+        smoothing_mm: float = 0.0,
+        largest: str = "off",
+        fill_holes: str = "off",
+        near: int | None = None,
+    ) -> Iterator[SessionStep]: ...
 
     def results(self, object_id: int) -> Mapping[int, SliceFacts]: ...
 
@@ -126,7 +140,7 @@ class ModelSession(ChangesPrompts, Protocol):
 class Backend(Protocol):
     """One model on one device."""
 
-    def open_model(self, name: str, device: str, image_size: int | None) -> Header:
+    def open_model(self, name: str, device: str, image_size: int | None, precision: str) -> Header:
         """Load a model in place of the one before; facts about it. Raises WeightsError or DeviceError."""
 
     def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> ModelSession:

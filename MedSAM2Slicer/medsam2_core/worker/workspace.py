@@ -58,6 +58,10 @@ class OpenSession:
             if label in found
         ]
 
+    def look(self, slice_index: int) -> None:
+        """See a slice ahead of its first prompt. Raises PromptError."""
+        self.session.look(slice_index)
+
     def propagate(
         self, objects: Sequence[RunObject], spec: PropagationSpec, cancel: CancelToken, send: Callable[[Step], None]
     ) -> Propagated:
@@ -83,7 +87,7 @@ class OpenSession:
         started = time.perf_counter()
         self._applied.change_to(objects)
         areas: dict[int, float] = {}
-        for step in self.session.redraw(spec.object_id, **spec.drawing):
+        for step in self.session.redraw(spec.object_id, **spec.drawing, near=spec.near):
             if cancel.cancelled:
                 break
             areas[step.slice_index] = int(step.masks[spec.object_id].sum()) * self._pixel_mm2
@@ -117,17 +121,17 @@ class Workspace:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._model: Header = {}
-        self._asked: tuple[str, int | None] = ("", None)
+        self._asked: tuple[str, int | None, str] = ("", None, "")
         self._device = ""
         self._volumes: dict[str, GreyVolume] = {}
         self._sessions: dict[str, OpenSession] = {}
         self._short_of_memory = False
 
-    def open_model(self, name: str, device: str, image_size: int | None, notify: Notify) -> Header:
+    def open_model(self, name: str, device: str, image_size: int | None, precision: str, notify: Notify) -> Header:
         """Load a model and close the sessions of the one before; facts about it. Raises WeightsError, DeviceError."""
         self._sessions.clear()
         self._model = {}
-        self._asked, self._device, self._short_of_memory = (name, image_size), device, False
+        self._asked, self._device, self._short_of_memory = (name, image_size, precision), device, False
         self._model = self._with_room(self._load, notify)
         return self._model
 
@@ -181,8 +185,8 @@ class Workspace:
         }
 
     def _load(self) -> Header:
-        name, image_size = self._asked
-        facts = self._backend.open_model(name, self._device, image_size)
+        name, image_size, precision = self._asked
+        facts = self._backend.open_model(name, self._device, image_size, precision)
         self._device = facts["device"]
         return facts
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medsam2_core import io
+from medsam2_core.image.components import largest_part
 
 OUT, REPORT = Path("out.seg.nrrd"), Path("run.json")
 BOX = ("--box", "8,8,36,30@5")
@@ -71,14 +72,16 @@ def test_rules_in_mm_and_percent(run, ct: Path, checkpoint: Path) -> None:
     assert slices(Path("c.json")) == list(range(10))
 
 
-def test_threshold_and_smoothing_are_recorded_with_the_areas_they_give(run, ct: Path, checkpoint: Path) -> None:
+def test_how_masks_are_drawn_is_recorded_with_the_areas_that_come_of_it(run, ct: Path, checkpoint: Path) -> None:
     command = ("propagate", ct, "--model", checkpoint, "--quiet", *BOX)
     assert run(*command, "--output", "plain.nrrd", "--report", "plain.json") == 0
-    options = ("--threshold", "0.6", "--smooth", "2.5")
+    options = ("--threshold", "0.6", "--smooth", "2.5", "--largest", "3d", "--fill-holes", "on")
     assert run(*command, "--output", OUT, "--report", REPORT, *options) == 0
     labels = io.read_labelmap(OUT, io.read_volume(ct).geometry)
     assert (labels != io.read_labelmap("plain.nrrd", io.read_volume(ct).geometry)).any()
-    assert (stored()["settings"]["threshold"], stored()["settings"]["smoothing_mm"]) == (0.6, 2.5)
+    settings = stored()["settings"]
+    assert [settings[name] for name in ("threshold", "smoothing_mm", "largest", "fill_holes")] == [0.6, 2.5, "3d", "on"]
+    np.testing.assert_array_equal(labels == 1, largest_part(labels == 1))
     for facts in stored()["objects"][0]["slices"]:
         assert facts["area_mm2"] == pytest.approx((labels[facts["slice_index"]] == 1).sum() * 0.8 * 1.25, abs=0.01)
     repeat(run, ct, checkpoint)

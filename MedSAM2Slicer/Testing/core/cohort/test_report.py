@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from medsam2_core.cohort import png
 from medsam2_core.cohort.cases import Case
 from medsam2_core.cohort.facts import agreement, doubt, object_facts
 from medsam2_core.cohort.overview import Drawing
@@ -159,16 +158,6 @@ def test_agreement() -> None:
     assert found["dice"] == pytest.approx(0.75)
     assert found["reference_ml"] == pytest.approx(32 * 50 / 1000)
     assert found["surface_dice"] < 1
-
-
-def test_pictures_are_read_by_others(tmp_path: Path) -> None:
-    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    palette = [(place, 0, 255 - place) for place in range(12)]
-    path = tmp_path / "a.png"
-    path.write_bytes(png.encode(pixels, palette))
-    read = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    expected = np.array(palette, np.uint8)[pixels]
-    assert np.array_equal(read[..., :3] if read.ndim == 3 else np.array(palette)[read], expected)
 
 
 def drawing(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Drawing:

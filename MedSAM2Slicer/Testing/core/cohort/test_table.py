@@ -123,6 +123,13 @@ def test_files_are_looked_for_beside_the_table(made: Made, images: Path) -> None
     assert cases[1].options.inside == "/elsewhere/m.nrrd"
 
 
+def test_a_model_is_a_name_or_a_file(made: Made, images: Path) -> None:
+    (images / "own.pt").write_bytes(b"")
+    for given, meant in (("sam2.1_hiera_tiny", "sam2.1_hiera_tiny"), ("own.pt", str(images / "own.pt"))):
+        (case,), _ = made({**GOOD, "model": given})
+        assert case.options.model == meant
+
+
 def test_options_of_the_command_hold_for_all_rows() -> None:
     parser = Words()
     add_shared_options(parser)
@@ -130,6 +137,18 @@ def test_options_of_the_command_hold_for_all_rows() -> None:
     given = shared_words(parser.parse_args(words))
     assert parser.parse_args(given) == parser.parse_args(words)
     assert shared_words(parser.parse_args([])) == ()
+
+
+def test_files_of_the_command_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.pt").write_bytes(b"")
+    parser = Words()
+    add_shared_options(parser)
+    words = ["--model=own.pt", "--stop-outside=own.pt:liver"]
+    assert shared_words(parser.parse_args(words)) == tuple(
+        word.replace("own.pt", str(tmp_path / "own.pt")) for word in words
+    )
+    assert shared_words(parser.parse_args(["--model=starter"])) == ("--model=starter",)
 
 
 GOOD: dict[str, Any] = {"image": "a.nrrd", "box": BOX}

@@ -14,6 +14,7 @@ import pytest
 from medsam2_core import io
 from medsam2_core.cohort import running
 from medsam2_core.cohort.cases import Case
+from medsam2_core.cohort.checking import problems_of
 from medsam2_core.cohort.claims import Claims
 from medsam2_core.cohort.cohort import finish, start
 from medsam2_core.cohort.results import Results, case_of
@@ -268,3 +269,16 @@ def test_a_note_that_is_damaged_is_none(bench: Bench, cases: list[Case]) -> None
     assert Results(bench.output).done(cases[0]) is None
     bench.run(cases)
     assert bench.told == [("a", None)]
+
+
+def test_a_volume_in_color(bench: Bench, made: Made, images: Path, checkpoint: Path) -> None:
+    import numpy as np
+    import SimpleITK as sitk
+
+    colors = np.random.default_rng(0).integers(0, 255, (6, 32, 36, 3), np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(colors, isVector=True), str(images / "rgb.nrrd"))
+    cases, _ = made({"image": "rgb.nrrd", "box": "8,6,28,26@3", "model": str(checkpoint)})
+    assert problems_of(cases[0]) == []
+    bench.run(cases)
+    assert bench.told == [("rgb", None)]
+    assert bench.note("rgb")["thumbnail"]

@@ -129,8 +129,8 @@ def test_settings_come_back(tmp_path: Path) -> None:
     found = run_file.read_run_file(path)
     assert found.settings == FileSettings(
         model="starter", model_sha256="ab" * 32, image_size=192, stack=SliceStack(), window=SETTINGS.window,
-        range=(1, 6), direction="both", memory="recency", field_of_view="zoom", device="cpu",
-        stop=STOP, threshold=0.5, smoothing_mm=0.0,
+        range=(1, 6), direction="both", memory="recency", field_of_view="zoom", device="cpu", precision="auto",
+        stop=STOP, threshold=0.5, smoothing_mm=0.0, largest="off", fill_holes="off",
     )  # fmt: skip
     assert [(item.name, item.label, item.color) for item in found.objects] == [
         ("Leber 肝臓", 3, (0.9, 0.6, 0.0)), ("b", 7, (0.0, 0.5, 1.0)),

@@ -123,10 +123,11 @@ def test_the_first_source_that_has_a_setting_counts() -> None:
 
 def test_what_the_model_tells_completes_the_settings() -> None:
     wish = RunSettings(stack=SliceStack(), window=Window(0, 1, "own"), first=0, last=4)
-    facts = {"name": "a", "sha256": "b", "image_size": 128, "device": "cuda", "field_of_view": "zoom", "parameters": 3}
+    facts = {"name": "a", "sha256": "b", "image_size": 128, "device": "cuda", "field_of_view": "zoom"}
+    facts |= {"precision": "bfloat16", "parameters": 3}
     made = wish.of_model(facts)
     assert (made.of("model"), made.of("session")["field_of_view"]) == (
-        {"model": "a", "model_sha256": "b", "image_size": 128, "device": "cuda"}, "zoom",
+        {"model": "a", "model_sha256": "b", "image_size": 128, "device": "cuda", "precision": "bfloat16"}, "zoom",
     )  # fmt: skip
     assert wish.of_model({}) == wish
     chosen = RunSettings(**{**vars(wish), "field_of_view": "whole"})

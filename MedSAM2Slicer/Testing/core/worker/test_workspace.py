@@ -94,7 +94,7 @@ class Short:
     def __init__(self, fake: ModuleType, cure: str) -> None:
         self.fake, self.cure, self.devices, self.sessions = fake, cure, [], []
 
-    def open_model(self, name: str, device: str, image_size: int | None) -> dict:
+    def open_model(self, name: str, device: str, image_size: int | None, precision: str) -> dict:
         self.devices.append(device)
         if name == "large" and device != "cpu":
             raise MemoryError("CUDA out of memory")
@@ -126,7 +126,7 @@ class Short:
 
 def opened(backend: Short, device: str = "auto") -> Workspace:
     workspace = Workspace(backend)
-    workspace.open_model("m", device, None, pytest.fail)
+    workspace.open_model("m", device, None, "auto", pytest.fail)
     workspace.open_volume("v", GreyVolume(np.zeros((8, 16, 16), np.uint8), GEOMETRY))
     workspace.open_session("s", SPEC, pytest.fail)
     return workspace
@@ -162,7 +162,7 @@ def test_no_memory_at_all_is_a_device_error(fake: ModuleType, device: str) -> No
 
 def test_a_model_too_large_for_the_graphics_card_is_loaded_on_the_processor(fake: ModuleType) -> None:
     notices: list[str] = []
-    facts = Workspace(Short(fake, "cpu")).open_model("large", "auto", None, notices.append)
+    facts = Workspace(Short(fake, "cpu")).open_model("large", "auto", None, "auto", notices.append)
     assert facts["device"] == "cpu"
     assert len(notices) == 1
 

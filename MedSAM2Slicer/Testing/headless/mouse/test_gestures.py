@@ -133,8 +133,15 @@ class Recorder(SliceGestures):
         self.points: list[tuple[Any, Any]] = []
         self.boxes: list[tuple[Any, ...]] = []
         self.may = True
+        self.strokes: list[tuple[Any, Any]] = []
+        self.draws = False
         super().__init__(
-            self, lambda *point: self.points.append(point), lambda *box: self.boxes.append(box), lambda: self.may
+            self,
+            lambda *point: self.points.append(point),
+            lambda *box: self.boxes.append(box),
+            lambda: self.may,
+            lambda *stroke: self.strokes.append(stroke),
+            lambda: self.draws,
         )
 
     def addActor2D(self, view: View, actor: Any) -> None:
@@ -191,6 +198,31 @@ def test_a_drag_shows_its_box_until_it_is_over(view: View, recorder: Recorder) -
     assert node is view.node
     assert np.allclose(np.abs(np.subtract(second, first)), [60, 40, 0])
     assert recorder.points == []
+
+
+def test_a_stroke_is_told_once_at_its_end_and_seen_meanwhile(view: View, recorder: Recorder) -> None:
+    recorder.draws = True
+    assert recorder.send(view, "LeftButtonPress", 100, 50)
+    for step in range(1, 200):
+        assert recorder.send(view, "MouseMove", 100 + step // 4, 50 + step % 5)
+    assert view.actors() == 1
+    assert recorder.strokes == []
+    assert recorder.send(view, "LeftButtonRelease", 149, 54)
+    ((path, node),) = recorder.strokes
+    assert node is view.node
+    assert len(path) == 200
+    assert np.allclose(np.abs(np.subtract(path[-1], path[0])), [98, 8, 0])
+    assert view.actors() == 0
+    assert recorder.points == recorder.boxes == []
+
+
+def test_a_stroke_of_no_length_is_a_click(view: View, recorder: Recorder) -> None:
+    recorder.draws = True
+    recorder.send(view, "LeftButtonPress", 100, 50)
+    recorder.send(view, "MouseMove", 102, 51)
+    recorder.send(view, "LeftButtonRelease", 102, 51)
+    assert len(recorder.points) == 1
+    assert recorder.strokes == []
 
 
 def test_moves_of_nothing_are_slicers(view: View, recorder: Recorder) -> None:

@@ -16,6 +16,7 @@ from MedSAM2SlicerLib.scene.slicestates import (
     STALE,
     SliceReview,
     SliceStates,
+    wholeCut,
 )
 
 
@@ -155,8 +156,8 @@ def test_states_survive_json(states: SliceStates) -> None:
 
 def test_a_cut_of_a_version_with_fewer_settings_is_completed(states: SliceStates) -> None:
     stored = {**states.toJson(), "cut": [0.3]}
-    assert SliceStates.fromJson(stored).cut == (0.3, 0.0)
-    assert SliceStates.fromJson({**stored, "cut": [0.3, 2]}).cut == (0.3, 2.0)
+    assert SliceStates.fromJson(stored).cut == wholeCut(0.3)
+    assert SliceStates.fromJson({**stored, "cut": [0.3, 2]}).cut == wholeCut(0.3, 2.0)
 
 
 @pytest.mark.parametrize("cut", [0.3, "ab", [0.3, "2"], [True], [7.0], [0.3, 2.0, 1.0]])

@@ -13,6 +13,7 @@ from medsam2_core.run.settings import usual
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scene.segments import segmentMask
+from MedSAM2SlicerLib.scene.slicestates import wholeCut
 
 
 def correctBothEnds(bench: ControllerBench) -> None:
@@ -132,8 +133,9 @@ def test_the_settings_of_a_run_go_with_it(done: ControllerBench) -> None:
 def test_a_redraw_writes_slices_anew_but_no_kept_ones(done: ControllerBench) -> None:
     done.controller.lock(2)
     before, undone = done.mask(), done.states()
-    done.controller.redraw(0.3, 2.0)
-    assert done.client.cut == (0.3, 2.0)
+    done.controller.redraw(0.3, 2.0, near=4)
+    assert done.client.cut == wholeCut(0.3, 2.0)
+    assert done.client.near == 4
     done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
     assert not done.controller.busy
     np.testing.assert_array_equal(done.mask()[2], before[2])
@@ -170,20 +172,20 @@ def test_what_follows_a_run_goes_with_its_undo_and_takes_all_its_segments(bench:
 
 
 def test_undo_of_a_redraw_takes_its_values_back_too_and_redo_brings_them(done: ControllerBench) -> None:
-    assert done.controller.review.cut() == (0.5, 0.0)
+    assert done.controller.review.cut() == wholeCut(0.5, 0.0)
     before = done.mask()
     done.controller.redraw(0.3, 2.0)
     done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
-    assert done.controller.review.cut() == (0.3, 2.0)
+    assert done.controller.review.cut() == wholeCut(0.3, 2.0)
     drawn = done.mask()
     done.controller.undo()
     np.testing.assert_array_equal(done.mask(), before)
-    assert done.controller.review.cut() == (0.5, 0.0)
+    assert done.controller.review.cut() == wholeCut(0.5, 0.0)
     assert done.record()["settings"]["threshold"] == 0.5
     assert done.controller.review.whyNotRedraw() == ""
     done.controller.redo()
     np.testing.assert_array_equal(done.mask(), drawn)
-    assert done.controller.review.cut() == (0.3, 2.0)
+    assert done.controller.review.cut() == wholeCut(0.3, 2.0)
     assert done.record()["settings"]["threshold"] == 0.3
     assert done.controller.review.whyNotRedraw() == ""
 
@@ -197,7 +199,7 @@ def test_undo_of_a_propagation_leaves_nothing_to_redraw_until_redo(done: Control
     assert done.controller.review.cut() is None
     done.controller.redo()
     assert done.controller.review.whyNotRedraw() == ""
-    assert done.controller.review.cut() == (0.5, 0.0)
+    assert done.controller.review.cut() == wholeCut(0.5, 0.0)
     done.click(4, 4, 3)
     finish(done.propagate(0))
     done.client.gone = {5}
@@ -213,7 +215,7 @@ def test_how_a_segment_is_drawn_is_known_in_another_session(done: ControllerBenc
     later = Controller(done.client)
     later.setVolume(done.volume)
     later.setSegment(done.controller.segmentationNode, done.controller.segmentId)
-    assert later.review.cut() == (0.3, 2.0)
+    assert later.review.cut() == wholeCut(0.3, 2.0)
     later.close()
 
 

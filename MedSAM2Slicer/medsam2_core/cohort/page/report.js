@@ -169,9 +169,9 @@ function blandAltman(name, agreed, parent) {
 }
 
 function agreementTable(parent) {
-  const found = Object.entries(data.objects).filter(([, object]) => object.agreement);
+  const found = objects().filter(([, object]) => object.agreement);
   if (!found.length) return;
-  const figure = element("figure", "", undefined, parent);
+  const figure = element("figure", "agreement", undefined, parent);
   element("h2", "", "Agreement with references", figure);
   const table = element("table", "numbers", undefined, figure);
   const head = element("tr", "", undefined, table);
@@ -181,14 +181,20 @@ function agreementTable(parent) {
   for (const [name, { agreement }] of found) {
     const line = element("tr", "", undefined, table);
     for (const text of [name, agreement.points.length, agreement.dice.toFixed(3), agreement.surface_dice.toFixed(3),
-      `${agreement.mean.toFixed(1)} ± ${agreement.sd.toFixed(1)} mL`]) element("td", "", text, line);
+      `${agreement.mean.toFixed(1)} ` + (agreement.points.length > 1 ? `± ${agreement.sd.toFixed(1)} mL` : "mL")]) {
+      element("td", "", text, line);
+    }
   }
 }
+
+// Those of most cases first
+
+const objects = () => Object.entries(data.objects).sort(([, a], [, b]) => b.points.length - a.points.length);
 
 function plots() {
   const parent = document.getElementById("plots");
   agreementTable(parent);
-  for (const [name, object] of Object.entries(data.objects)) {
+  for (const [name, object] of objects().filter(([, object]) => object.points.length > 1)) {
     const group = element("div", "plots", undefined, parent);
     dots(name, object.points, group);
     if (object.agreement && object.agreement.points.length > 1) blandAltman(name, object.agreement, group);
