@@ -8,8 +8,8 @@ VIEWS := .venv-views
 # The files of tests are shared among processes, one a core; each is as big as a program that has loaded torch.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 
-.PHONY: help demo cohort-demo accuracy benchmark corrections oblique ablation sets mainthread fuzz pictures map test coverage
-.PHONY: slicer-test lint clean
+.PHONY: help demo cohort-demo accuracy benchmark corrections oblique directions ablation sets mainthread fuzz pictures
+.PHONY: map test coverage slicer-test lint clean
 .NOTPARALLEL:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make benchmark   compare speed and memory with other programs (writes docs/performance.md)"
 	@echo "make corrections measure what corrections change (writes docs/corrections.md)"
 	@echo "make oblique     compare tilted slices with axial ones (writes docs/oblique.md)"
+	@echo "make directions  follow objects along one axis and all three (writes docs/directions.md)"
 	@echo "make ablation    compare memory banks (writes docs/memory-ablation.md)"
 	@echo "make sets        segment shuffled slices as sets of images (writes docs/sets.md)"
 	@echo "make fuzz        give 10,000 damaged files to the command line"
@@ -50,8 +51,12 @@ corrections: $(VENV)/ready-dev
 oblique: $(VENV)/ready-dev
 	$(BIN) benchmarks/oblique.py
 
+directions: $(VENV)/ready-dev
+	$(BIN) benchmarks/directions.py
+
 ablation: $(VENV)/ready-dev
 	$(BIN) benchmarks/ablation.py
+	$(BIN) benchmarks/letter.py
 
 sets: $(VENV)/ready-dev
 	$(BIN) benchmarks/sets.py

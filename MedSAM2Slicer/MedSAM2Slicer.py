@@ -87,6 +87,7 @@ class MedSAM2SlicerParameterNode:
     first: int = Choices.first
     last: int = Choices.last
     direction: str = Choices.direction
+    directions: str = Choices.directions
     memory: str = Choices.memory
     bankSize: int = Choices.bankSize
     absentSlices: int = Choices.absentSlices
@@ -270,6 +271,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         progress: Callable[[int, int], object] | None = None,
         direction: str | None = None,
         fieldOfView: str | None = None,
+        directions: str | None = None,
         stop: Mapping[str, float | str | vtkMRMLMarkupsROINode | None] | None = None,
     ) -> vtkMRMLSegmentationNode:
         """Segment an object and return the segmentation. Waits for it; Slicer stays responsive meanwhile.
@@ -297,7 +299,8 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
         "level/width". model: a catalog name or a checkpoint's path. range: slices along the axis, the last one
         excluded. memory: recency or self-sorting. progress: called with slices done and planned. direction: both,
-        forward or backward. fieldOfView: auto, whole or zoom. stop: rules by the names of `medsam2_core.StopRules`;
+        forward or backward. fieldOfView: auto, whole or zoom. directions: one, or three to follow the object along all
+        axes, which takes three times as long. stop: rules by the names of `medsam2_core.StopRules`;
         of these, inside is the name or ID of a segment, or an ROI node: ``stop={"inside": slicer.util.getNode("R")}``.
 
         The model stays loaded for as long as the logic lives. Raises MedSAM2Error, whose text says what to do.
@@ -323,6 +326,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             progress=progress,
             direction=direction,
             fieldOfView=fieldOfView,
+            directions=directions,
             stop=stop,
         )
 

@@ -5,6 +5,8 @@ the demo, never trained or tuned on, shows whether the choice carries over.
 
     python benchmarks/ablation.py              about 25 minutes of one core
     python benchmarks/ablation.py --quick      two structures and two boxes of each
+
+`letter.py` is its second part.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def main() -> None:
     """Measure all banks on both volumes, then write the document."""
     options = _options()
     seeds = range(_QUICK_SEEDS if options.quick else _SEEDS)
-    volumes = _volumes(options.model, _QUICK_STRUCTURES if options.quick else _STRUCTURES)
+    volumes = open_volumes(options.model, _QUICK_STRUCTURES if options.quick else _STRUCTURES)
     jobs = [job for volume in volumes for job in make_jobs(volume, seeds)]
     rows = iter(measure(jobs, options.processes))
     tables = {volume.title: {name: by_pair([next(rows) for _ in seeds]) for name in banks(0)} for volume in volumes}
@@ -98,7 +100,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _volumes(model: str, count: int) -> list[Volume]:
+def open_volumes(model: str, count: int) -> list[Volume]:
     """Both volumes with `count` structures each, spread evenly in size."""
     real = training_data.ROOT / "real"
     if not (real / "abdomen-ct").is_dir():
@@ -180,13 +182,14 @@ def document(origin: str, volumes: Sequence[Volume], tables: Mapping[str, Mappin
         parts += [
             f"## {volume.title}\n",
             f"Structures, by name or label: {names}.\n",
-            _table(banks_of_volume),
+            bank_table(banks_of_volume),
             findings(banks_of_volume),
         ]
     return "\n".join(parts)
 
 
-def _table(tables: Mapping[str, Dice]) -> str:
+def bank_table(tables: Mapping[str, Dice]) -> str:
+    """A line for each bank by its name, the default first."""
     default = next(iter(tables.values()))
     return table(_HEADINGS, [(name, *_numbers(dice), *_beside(dice, default)) for name, dice in tables.items()])
 

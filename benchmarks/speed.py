@@ -26,6 +26,7 @@ import torch
 from tqdm import tqdm
 
 import open_data
+import open_packages
 from contenders import OURS_SHORT, available
 from medsam2_core.processor import share_cores
 from speed_document import Key, Measured, Outcome, document, draw
@@ -92,7 +93,7 @@ def sizes(device: str, options: argparse.Namespace) -> Sizes:
 def _volume() -> str:
     try:
         open_data.chest_ct()
-    except open_data.OpenDataError as error:
+    except open_packages.OpenDataError as error:
         print(f"A synthetic volume in place of the demo's CT: {error}", file=sys.stderr)
         return "synthetic"
     return "ct"

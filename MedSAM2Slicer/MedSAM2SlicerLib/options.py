@@ -42,6 +42,7 @@ class RunOptions:
     first: int | None = None
     last: int | None = None
     direction: str = RunSettings.direction
+    directions: str = RunSettings.directions
     absentSlices: int | None = StopRules.absent_slices
     minAreaMm2: float | None = StopRules.min_area_mm2
     maxAreaChange: float | None = StopRules.max_area_change

@@ -43,12 +43,17 @@ class SlicePrediction:
 
 @dataclass(frozen=True)
 class SliceResult:
-    """What is known of one object on one slice without its pixels. Direction: forward, backward, both or prompt."""
+    """What is known of one object on one slice without its pixels.
+
+    Direction: forward, backward, both, prompt, or three where three axes were asked. Their disagreement is the share of
+    them that say otherwise, mean over all pixels that any of them calls the object's: 0 to 1, None if one was asked.
+    """
 
     confidence: float
     object_score: float
     direction: str
     area_mm2: float
+    disagreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,11 @@ class Answer:
     def object_score(self) -> float:
         """Logit of being there, the directions weighted as in `logits`."""
         return sum(share * one.object_score for share, one in zip(self._shares(), self.drawn, strict=True))
+
+    @property
+    def disagreement(self) -> float | None:
+        """How far the axes that gave the answer together disagree; None if it is that of one."""
+        return self.drawn[0].disagreement if len(self.drawn) == 1 else None
 
     @property
     def direction(self) -> str:
@@ -112,7 +122,7 @@ class Answer:
             area = self.drawn[0].area_mm2
         else:
             area = int((self.logits(*shape) > 0).sum()) * math.prod(spacing)
-        return SliceResult(self.confidence, self.object_score, self.direction, area)
+        return SliceResult(self.confidence, self.object_score, self.direction, area, self.disagreement)
 
     def _shares(self) -> Sequence[float]:
         if len(self.drawn) == 1:

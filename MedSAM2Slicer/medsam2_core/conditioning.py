@@ -31,6 +31,7 @@ class Conditioning:
     propagator: Propagator
     embedding: Tensor  # (hidden_dim, g, g)
     pointer: Tensor  # (hidden_dim,)
+    points: SlicePrompts | None = None  # points and box as the model got them; None for a mask
 
     @cached_property
     @torch.inference_mode()
@@ -48,7 +49,7 @@ def condition(propagator: Propagator, index: int, prompt: SlicePrompt, earlier: 
     The slice is looked at as it was then, if that serves. A prompt tells of the object it shows and of what it
     corrects: an emptied slice of as much as it was emptied of.
     """
-    conditioning = _answer(propagator, index, prompt, [one.region for one in earlier])
+    conditioning = _answer(propagator, index, prompt, [region for one in earlier for region in one.encoded_in])
     evidence = max(one.area_mm2 for one in (conditioning.drawn, *earlier))
     return replace(conditioning, drawn=replace(conditioning.drawn, evidence_mm2=evidence))
 
@@ -104,7 +105,8 @@ def _draw(propagator: Propagator, index: int, region: Region, prompt: SlicePromp
         prompts = _corrected(model.config, region, prompt.before, prompts)
     one_click = prompts.labels.shape[1] == 1
     output = model.decode(model.without_memory(features.embedding), features, prompts, ambiguous=one_click)
-    return _conditioning(propagator, index, region, features, output)
+    conditioning = _conditioning(propagator, index, region, features, output)
+    return replace(conditioning, points=SlicePrompts(prompts.points, prompts.labels))
 
 
 def _corrected(config: ModelConfig, region: Region, before: Tensor, prompts: SlicePrompts) -> SlicePrompts:

@@ -23,17 +23,19 @@ from medsam2_core.memory_name import parse_memory
 from medsam2_core.model import Recall
 
 TimeCodes = Literal["rank", "age", "same"]
+Weights = Literal["softmax", "linear"]
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What is kept of one object on one slice."""
+    """What is kept of one object on one slice, of the stack that is cut along `axis`."""
 
     slice_index: int
     features: Tensor  # (memory_dim, g, g), from the memory encoder
     embedding: Tensor  # (hidden_dim, g, g), of the image, before memory attention
     pointer: Tensor  # (hidden_dim,)
     confidence: float  # predicted IoU
+    axis: int = 0  # of (slices, rows, columns), as the session has them
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,15 @@ class Timeline:
 
     step: int
     slices: int
+    axis: int = 0  # as of `Memory`
 
     def age(self, memory: Memory, slice_index: int) -> int:
         """Return how many slices ago, along this timeline, the memory was made; negative for slices still ahead."""
         return (slice_index - memory.slice_index) * self.step
+
+    def holds(self, memory: Memory) -> bool:
+        """Whether the memory is of a slice of this stack: those of other axes have no place in it, and no age."""
+        return memory.axis == self.axis
 
 
 class MemoryBank(Protocol):
@@ -64,15 +71,29 @@ class MemoryBank(Protocol):
 class MemoryRule(Protocol):
     """A kind of memory bank and its settings."""
 
-    def bank(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> MemoryBank:
-        """Make an empty bank for one track. Prompted slices always stay in it."""
+    @property
+    def repeats_prompts(self) -> bool:
+        """Whether the tokens of the prompts a track starts from go to the decoder on each of its slices."""
+
+    def bank(
+        self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory], shelf: Shelf | None = None
+    ) -> MemoryBank:
+        """Make a bank for one track. Prompted slices always stay in it.
+
+        A `shelf` is one that all tracks of an object share; without, or by a rule that has no use for it, the bank
+        begins empty.
+        """
 
 
 @dataclass(frozen=True)
 class Recency:
     """SAM 2's rule: all prompted slices, the most recent tracked ones and the pointers of a few more."""
 
-    def bank(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> MemoryBank:
+    repeats_prompts = False
+
+    def bank(
+        self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory], shelf: Shelf | None = None
+    ) -> MemoryBank:
         return _RecencyBank(config, timeline, prompted)
 
 
@@ -82,7 +103,11 @@ class SelfSorting:
 
     `size` tracked slices are kept beside the prompted ones; a slice whose predicted IoU is under `min_confidence` is
     not admitted. With a `seed`, memories are drawn with replacement by similarity to the slice at hand, as in the
-    paper; without, each counts as often as it would be drawn on average, which needs no luck.
+    paper; without, each counts as often as it would be drawn on average, which needs no luck. How likely a memory is
+    drawn goes by its similarity: by the softmax of all of them, or "linear", its part of their sum, as in the paper,
+    where one that is not similar at all (0 or less) is never drawn. With `repeats_prompts` the decoder gets the points
+    and box that a track starts from on every slice of a volume, the paper's equation 6, at the same place of what the
+    model sees; prompted slices are in the bank either way.
 
     A bank without an order leaves open which of the time codes, learned for the last, the last but one and so on, each
     memory carries: `time_codes` "rank" counts places from the nearest slice to the farthest, "age" counts slices and
@@ -93,13 +118,19 @@ class SelfSorting:
     min_confidence: float = 0.5
     seed: int | None = None
     time_codes: TimeCodes = "rank"
+    weights: Weights = "softmax"
+    repeats_prompts: bool = False
 
     def __post_init__(self) -> None:
         if self.time_codes not in get_args(TimeCodes):
             raise PromptError(f"Time codes '{self.time_codes}' are unknown: choose {', '.join(get_args(TimeCodes))}.")
+        if self.weights not in get_args(Weights):
+            raise PromptError(f"Weights '{self.weights}' are unknown: choose {' or '.join(get_args(Weights))}.")
 
-    def bank(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> MemoryBank:
-        return _SelfSortingBank(self, config, timeline, prompted)
+    def bank(
+        self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory], shelf: Shelf | None = None
+    ) -> MemoryBank:
+        return _SelfSortingBank(self, config, timeline, prompted, Shelf() if shelf is None else shelf)
 
 
 MEMORY_RULES: dict[str, MemoryRule] = {"self-sorting": SelfSorting(), "recency": Recency()}
@@ -135,58 +166,92 @@ class _RecencyBank:
         return _recall(self._config, self._timeline, slice_index, self._prompted, maps, ages, None, pointers)
 
 
-class _SelfSortingBank:
-    def __init__(self, rule: SelfSorting, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> None:
-        self._rule, self._config, self._timeline, self._prompted = rule, config, timeline, list(prompted)
-        self._kept: list[Memory] = []
+class Shelf:
+    """The tracked memories of a self-sorting bank. Tracks of one object that share it see what all of them leave."""
+
+    def __init__(self) -> None:
+        self.kept: list[Memory] = []
+        self.changes = 0  # how often it was
         self._alike: list[list[float]] = []  # each of the kept ones and the ones before it
+
+    def likeness(self, features: Tensor) -> Tensor:
+        """See `MemoryBank.likeness`."""
+        if not self.kept:
+            return features.new_zeros(0, dtype=torch.float32)
+        return _cosine(features[None], torch.stack([memory.features for memory in self.kept]))[0]
+
+    def put(self, memory: Memory, likeness: Sequence[float], size: int) -> None:
+        """Take a memory in; of more than `size` the one most like all the others goes."""
+        self._alike.append(list(likeness))
+        self.kept.append(memory)
+        self.changes += 1
+        if len(self.kept) > size:
+            self._drop(_most_alike(self._alike))
+
+    def _drop(self, place: int) -> None:
+        del self.kept[place], self._alike[place]
+        for row in self._alike[place:]:
+            del row[place]
+
+
+class _SelfSortingBank:
+    """A shelf as one track sees it. Memories of other axes come after all of its own, and are as far as can be."""
+
+    def __init__(
+        self, rule: SelfSorting, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory], shelf: Shelf
+    ) -> None:
+        self._rule, self._config, self._timeline, self._prompted = rule, config, timeline, list(prompted)
+        self._shelf, self._compared = shelf, 0  # with the shelf as it was after so many changes
         self._random = None if rule.seed is None else torch.Generator().manual_seed(rule.seed)
 
     def likeness(self, features: Tensor) -> Tensor:
-        if not self._kept:
-            return features.new_zeros(0, dtype=torch.float32)
-        return _cosine(features[None], torch.stack([memory.features for memory in self._kept]))[0]
+        self._compared = self._shelf.changes
+        return self._shelf.likeness(features)
 
     def add(self, memory: Memory, likeness: Sequence[float] | None = None) -> None:
         if memory.confidence < self._rule.min_confidence:
             return
-        self._alike.append(list(self.likeness(memory.features).tolist() if likeness is None else likeness))
-        self._kept.append(memory)
-        if len(self._kept) > self._rule.size:
-            self._drop(_most_alike(self._alike))
-
-    def _drop(self, place: int) -> None:
-        del self._kept[place], self._alike[place]
-        for row in self._alike[place:]:
-            del row[place]
+        if likeness is None or self._compared != self._shelf.changes:  # another track was there meanwhile
+            likeness = self._shelf.likeness(memory.features).tolist()
+        self._shelf.put(memory, likeness, self._rule.size)
 
     def recall(self, slice_index: int, embedding: Tensor) -> Recall:
-        kept = sorted(self._kept, key=lambda memory: abs(memory.slice_index - slice_index))
+        kept = sorted(self._shelf.kept, key=lambda memory: self._distance(memory, slice_index))
         weights = self._weights(kept, embedding)
-        if self._random is not None:
+        if self._random is not None or self._rule.weights == "linear":
             taken = [place for place, weight in enumerate(weights.tolist()) if weight > -math.inf]
             kept, weights = [kept[place] for place in taken], weights[taken]
         ages = self._ages(kept, slice_index)
         return _recall(self._config, self._timeline, slice_index, self._prompted, kept, ages, weights, kept)
 
+    def _distance(self, memory: Memory, slice_index: int) -> float:
+        return abs(memory.slice_index - slice_index) if self._timeline.holds(memory) else math.inf
+
     def _ages(self, kept: list[Memory], slice_index: int) -> list[int]:
         """Time code of each memory, nearest first."""
         if self._rule.time_codes == "same":
             return [0] * len(kept)
-        ages = [abs(memory.slice_index - slice_index) - 1 for memory in kept]
+        ages = [self._distance(memory, slice_index) - 1 for memory in kept]
         counted = ages if self._rule.time_codes == "age" else range(len(kept))
-        return [min(age, self._config.recent_memories - 1) for age in counted]
+        return [int(min(age, self._config.recent_memories - 1)) for age in counted]
 
     def _weights(self, kept: list[Memory], embedding: Tensor) -> Tensor:
-        """Log of how often each memory counts, (len(kept),): softmax of cosine similarity, times their number."""
+        """Log of how often each memory counts, (len(kept),): its share of all draws, times their number."""
         if not kept:
             return embedding.new_zeros(0)
         likeness = _cosine(torch.stack([memory.embedding for memory in kept]), embedding[None])[:, 0]
-        share = likeness.softmax(dim=0)
+        share = likeness.softmax(dim=0) if self._rule.weights == "softmax" else _parts(likeness)
         if self._random is None:
             return (share * len(kept)).log()
         drawn = torch.multinomial(share.cpu(), len(kept), replacement=True, generator=self._random)
         return torch.bincount(drawn, minlength=len(kept)).to(share).log()
+
+
+def _parts(likeness: Tensor) -> Tensor:
+    """The part of each similarity (n,) in the sum of all; equal parts if none is similar at all."""
+    positive = likeness.clamp(min=0)
+    total = positive.sum()
+    return torch.where(total > 0, positive / total, torch.full_like(likeness, 1 / len(likeness)))
 
 
 def _most_alike(alike: Sequence[Sequence[float]]) -> int:
@@ -221,9 +286,12 @@ def _recall(
 ) -> Recall:
     """Join prompted slices, which carry the last time code and full weight, with the tracked ones."""
     limit = _pointer_limit(config, timeline)
-    past = [memory for memory in prompted if timeline.age(memory, slice_index) >= 0]
-    pointed = past + pointers
-    distances = [timeline.age(memory, slice_index) / limit for memory in pointed]
+
+    def age(memory: Memory) -> int:
+        return timeline.age(memory, slice_index) if timeline.holds(memory) else limit
+
+    pointed = [memory for memory in prompted if age(memory) >= 0] + pointers
+    distances = [age(memory) / limit for memory in pointed]
     device = prompted[0].pointer.device
     return Recall(
         memories=torch.stack([memory.features for memory in prompted + maps]),

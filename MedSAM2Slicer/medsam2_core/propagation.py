@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from medsam2_core.arrays import Mask
@@ -22,6 +23,7 @@ from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
 from medsam2_core.memory_bank import Memory, MemoryBank
 from medsam2_core.model import SAM2, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
+from medsam2_core.model.prompt_encoder import PADDING
 from medsam2_core.prompts import SURE_LOGIT
 from medsam2_core.readback import read_back
 from medsam2_core.stopping import SMALLEST_SHARE_INSIDE, CancelToken, StopRules, stop_sentence
@@ -41,6 +43,13 @@ class DrawnSlice:
     box: Box | None  # of the mask, in slice pixels
     evidence_mm2: float  # area that the prompt it comes from tells of
     given: Tensor | None = None  # bool (rows, columns): a mask prompt, which counts pixel for pixel
+    disagreement: float | None = None  # of three axes, 0 to 1; see `votes.Votes`
+    views: tuple[Region, ...] = ()  # that the slice was encoded in, if `region` is none of them
+
+    @property
+    def encoded_in(self) -> tuple[Region, ...]:
+        """What the model looked at."""
+        return self.views or (self.region,)
 
     def logits_in(self, part: Region) -> Tensor:
         """Mask logits of a part of the slice that lies within it."""
@@ -72,6 +81,8 @@ class Track:
     stop: StopRules | None  # None: another prompted slice waits at the end
     slice_mm: float = 1.0
     beside: bool = False
+    axis: int = 0  # as of `Memory`
+    repeated: SlicePrompts | None = None  # given on every slice; see `MemoryRule.repeats_prompts`
     position: int = 0
     stopped: str | None = None
     box: Box | None = field(init=False)  # where the object was seen last
@@ -127,6 +138,16 @@ class Track:
         return None, True
 
 
+def _padded(repeated: Sequence[SlicePrompts | None], device: torch.device) -> SlicePrompts:
+    """Points of several tracks as one batch; one padding point at least, as in training."""
+    none = SlicePrompts.none(1, device)
+    given = [one or none for one in repeated]
+    longest = max(one.labels.shape[1] for one in given)
+    points = [F.pad(one.points, (0, 0, 0, longest - one.points.shape[1])) for one in given]
+    labels = [F.pad(one.labels, (0, longest - one.labels.shape[1]), value=PADDING) for one in given]
+    return SlicePrompts(torch.cat(points), torch.cat(labels))
+
+
 def _what_is_wrong(rules: StopRules, index: int, mask: Mask, area: float, area_before: float) -> str | None:
     """Which rule the mask of a slice, which must not be empty, breaks, in words."""
     change = abs(area / area_before - 1) if area_before else 0.0
@@ -177,7 +198,9 @@ class Propagator:
         answers = []
         for row, (track, answer, mask) in enumerate(zip(tracks, drawn, masks, strict=True)):
             index, place, distance = track.index, track.places[track.position], track.position + 1
-            memory = Memory(place, encoded[row], features.embedding[row], output.pointer[row], answer.confidence)
+            memory = Memory(
+                place, encoded[row], features.embedding[row], output.pointer[row], answer.confidence, track.axis
+            )
             trust = self._trust(track, distance)
             answer = answer.tracked(track.direction, distance, track.last.evidence_mm2, trust)
             if track.accept(answer, mask):
@@ -194,13 +217,12 @@ class Propagator:
 
     def _next_region(self, track: Track) -> Region:
         shape, spacing = self.stack.shape(track.index), self.stack.spacing(track.index)
-        encoded = [one.region for one in track.seen(track.index)]
+        encoded = [region for one in track.seen(track.index) for region in one.encoded_in]
         return self.view.around(track.box, *shape, spacing, track.last.region, encoded)
 
     def _carried(self, tracks: list[Track], views: list[View]) -> SlicePrompts:
-        """Prompts of tracked slices: none, or for models trained so, the mask of the neighbor before."""
-        device = self.model.device
-        prompts = SlicePrompts.none(len(tracks), device)
+        """Prompts of tracked slices: none but the repeated ones, or for models trained so, the mask before, too."""
+        prompts = _padded([track.repeated for track in tracks], self.model.device)
         if not (self.model.config.dense_prompts and self.stack.ordered):
             return prompts
         before = [

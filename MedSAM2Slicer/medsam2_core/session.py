@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,13 @@ import numpy.typing as npt
 from medsam2_core.answers import Answer
 from medsam2_core.arrays import Mask
 from medsam2_core.cleaning import Cleaning, CleanSlices
+from medsam2_core.crossing import Crossing, Found
+from medsam2_core.directions import AXES, ONE, THREE
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.pixels import VolumeStack, is_color
 from medsam2_core.image.window import AS_GIVEN, Window
-from medsam2_core.memory_bank import MemoryRule, Timeline
+from medsam2_core.memory_bank import MemoryRule, Shelf, Timeline
 from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import Track, Tracked
@@ -22,6 +27,9 @@ from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
 from medsam2_core.session_base import PropagationStep, Session
 from medsam2_core.session_object import SessionObject
 from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.votes import Block, Votes
+
+Progress = Callable[[int, int], None]
 
 _STEPS = {"forward": 1, "backward": -1}
 
@@ -32,7 +40,8 @@ class VolumeSession(Session):
     `spacing` is in mm along k, j, i. Without a `window` one is chosen by the intensities. `memory` is a name
     ("recency", "self-sorting") or a rule of `memory_bank`; `field_of_view` is "auto" (as the model was trained),
     "whole" or "zoom". In-slice points are (x, y): x counts along the last of the remaining axes, y along the first.
-    The model sees slices as the array has them; `image.orientation` turns those of a file upright, and masks back.
+    The model sees slices as the array has them; `image.orientation` turns those of a file upright, and masks back, and
+    says how slices `across` hang, along which objects are followed too if three directions are asked for.
     Raises `VolumeError` for arrays that are not volumes.
     """
 
@@ -45,11 +54,13 @@ class VolumeSession(Session):
         window: Window | None = None,
         memory: str | MemoryRule = DEFAULT_MEMORY,
         field_of_view: str = "auto",
+        across: tuple[Hanging, Hanging] = (Hanging(), Hanging()),
     ) -> None:
         self.window = window or (AS_GIVEN if is_color(volume, 4) else Window.auto(volume))
-        self.axis = axis
-        super().__init__(model, VolumeStack(volume, spacing, axis, self.window), memory, field_of_view)
-        self._shape_kji, self._slice_mm = volume.shape[:3], float(spacing[axis])
+        self.axis, self._across = axis, across
+        self._volume = VolumeStack(volume, spacing, axis, self.window)
+        super().__init__(model, self._volume, memory, field_of_view)
+        self._shape_kji, self._slice_mm = volume.shape[:3], self._volume.slice_mm
 
     def propagate(
         self,
@@ -60,23 +71,33 @@ class VolumeSession(Session):
         cancel: CancelToken | None = None,
         progress: Callable[[int, int], None] | None = None,
         objects: Sequence[int] | None = None,
+        directions: str = ONE,
     ) -> Iterator[PropagationStep]:
         """Carry all objects, or only `objects`, through slices first <= index < last, from every prompted slice there.
 
         Between two prompted slices both directions run and are blended. Prompted slices outside the range keep their
         own masks. `progress` gets slices done and planned, summed over objects and directions. Closing the iterator or
         canceling keeps what is done. With `objects` the others stay as they are.
+        With `directions` "three" the objects are then followed along the other two axes too (see `crossing`). The steps
+        of that have no masks and only tell that time goes on; at the end each slice comes again, of direction "three",
+        with the mask that all axes agree on most. Stopped before, it leaves what one axis drew.
         Raises `PromptError` if there is nothing to propagate from.
         """
         span = self._span(first, last)
-        steps = _steps(direction)
+        steps, axes = _steps(direction), _axes(directions)
         rules = self._rules(stop or StopRules())
         chosen = self._check_prompted(span, objects)
         if objects is None:
             self._objects = {object_id: known for object_id, known in self._objects.items() if known.prompts}
         self._condition_all()
-        tracks = [track for object_id in chosen for track in self._tracks(object_id, span, steps, rules)]
-        return self._run(span, chosen, tracks, cancel or CancelToken(), progress)
+        shelves = {object_id: Shelf() if axes > 1 else None for object_id in chosen}
+        tracks = [track for one in chosen for track in self._tracks(one, span, steps, rules, shelves[one])]
+        fresh: set[tuple[int, int]] = set()
+        token, tell = cancel or CancelToken(), progress or _say_nothing
+        if axes == 1:
+            return self._run(span, chosen, tracks, fresh, token, tell)
+        run = self._run(span, chosen, tracks, fresh, token, lambda done, planned: tell(done, axes * planned))
+        return self._run_across(span, run, tracks, shelves, fresh, token, tell)
 
     def redraw(
         self,
@@ -183,11 +204,14 @@ class VolumeSession(Session):
                 )
         return chosen
 
-    def _tracks(self, object_id: int, span: range, steps: Sequence[str], stop: StopRules) -> list[Track]:
+    def _tracks(
+        self, object_id: int, span: range, steps: Sequence[str], stop: StopRules, shelf: Shelf | None
+    ) -> list[Track]:
         """Tracks from each prompted slice to the next one or the end of the range, in the wanted directions.
 
         Between an edited slice and an older prompt only the edited one's track is new; what was tracked from the other
-        side stays, and is blended with it: run again it would be the same, or with the edit in memory worse.
+        side stays, and is blended with it: run again it would be the same, or with the edit in memory worse. With a
+        shelf, which three axes share, all are new.
         """
         known = self._objects[object_id]
         prompted = sorted(index for index in known.prompts if index in span)
@@ -198,24 +222,27 @@ class VolumeSession(Session):
             course = prompted[::step]
             for index, ahead in zip(course, [*course[1:], None], strict=True):
                 if ahead is None:
-                    tracks.append(self._track(object_id, direction, index, edge, stop))
+                    tracks.append(self._track(object_id, direction, index, edge, stop, shelf))
                     if index in known.edited:
                         known.stops.pop(direction, None)
-                elif not known.stands(index, ahead):
-                    tracks.append(self._track(object_id, direction, index, ahead, None))
+                elif shelf is not None or not known.stands(index, ahead):
+                    tracks.append(self._track(object_id, direction, index, ahead, None, shelf))
         known.edited -= set(prompted)
         return tracks
 
-    def _track(self, object_id: int, direction: str, start: int, end: int, stop: StopRules | None) -> Track:
+    def _track(
+        self, object_id: int, direction: str, start: int, end: int, stop: StopRules | None, shelf: Shelf | None
+    ) -> Track:
         """A track from a prompted slice to the one before `end`."""
         known, step = self._objects[object_id], _STEPS[direction]
         indexes = range(start + step, end, step)
         remembered = sorted(known.conditioning) if self.model.config.remember_all_prompts else [start]
         memories = [known.conditioning[index].memory for index in remembered]
-        bank = self._memory.bank(self.model.config, Timeline(step, len(self._stack)), memories)
+        bank = self._memory.bank(self.model.config, Timeline(step, len(self._stack)), memories, shelf)
         last = known.conditioning[start].drawn
         track = Track(object_id, direction, indexes, indexes, bank, last, known.seen, stop, self._slice_mm)
-        track.beside = stop is None and known.stands(end, start)
+        track.beside = stop is None and shelf is None and known.stands(end, start)
+        track.repeated = known.conditioning[start].points if self._memory.repeats_prompts else None
         return track
 
     def _run(
@@ -223,19 +250,74 @@ class VolumeSession(Session):
         span: range,
         object_ids: list[int],
         tracks: list[Track],
+        fresh: set[tuple[int, int]],
         cancel: CancelToken,
-        progress: Callable[[int, int], None] | None,
+        progress: Progress,
     ) -> Iterator[PropagationStep]:
-        fresh: set[tuple[int, int]] = set()
+        """Draw prompted slices, then go on with the tracks; the objects and slices that these draw go into `fresh`."""
         try:
             yield from self._prompt_steps(span, object_ids)
             for tracked in self._propagator.run(tracks, cancel):
                 self._keep(tracked, fresh)
-                if progress is not None:
-                    progress(sum(t.position for t in tracks), sum(t.planned for t in tracks))
+                progress(sum(t.position for t in tracks), sum(t.planned for t in tracks))
                 yield self._tracked_step(tracked)
         finally:  # also if the iterator is closed early
             self._finish(tracks, fresh)
+
+    def _run_across(
+        self,
+        span: range,
+        run: Iterator[PropagationStep],
+        tracks: list[Track],
+        shelves: Mapping[int, Shelf | None],
+        fresh: set[tuple[int, int]],
+        cancel: CancelToken,
+        progress: Progress,
+    ) -> Iterator[PropagationStep]:
+        """After a run along the session's axis follow its objects along the others, and draw what all say together."""
+        yield from run
+        before = sum(track.position for track in tracks)
+        if cancel.cancelled or cancel.partial:
+            return
+        found = self._found(span, tracks, shelves, fresh)
+        crossing = Crossing(self._propagator, self._volume, self._memory, self._across)
+        for done, planned in crossing.run(found, cancel):
+            progress(before + done, before + planned)
+            yield PropagationStep(next(iter(found.values())).prompted[0].slice_index, THREE, {}, {}, {})
+        if not found:
+            progress(before, before)
+        if crossing.complete:
+            yield from self._aggregated(found, fresh)
+
+    def _found(
+        self, span: range, tracks: list[Track], shelves: Mapping[int, Shelf | None], fresh: set[tuple[int, int]]
+    ) -> dict[int, Found]:
+        """The objects that tracks through a span drew anywhere.
+
+        Only what is drawn now counts, and prompts of the span: so a run comes out the same whatever was drawn before.
+        """
+        slices = Counter[int]()
+        for track in tracks:
+            slices[track.object_id] += track.position
+        found, shape = {}, self._stack.shape(0)
+        for object_id, count in slices.items():
+            known = self._objects[object_id]
+            prompted = [index for index in sorted(known.prompts) if index in span]
+            drawn = {index for number, index in fresh if number == object_id}.union(prompted)
+            answers = {index: answer for index, answer in known.answers().items() if index in drawn}
+            block, shelf = Block.around(answers, shape), shelves[object_id]
+            if count and block is not None and shelf is not None:
+                votes = Votes(answers, block, math.prod(self._stack.spacing(0)))
+                memories = [known.conditioning[index].memory for index in prompted]
+                found[object_id] = Found(votes, count, memories, shelf)
+        return found
+
+    def _aggregated(self, found: Mapping[int, Found], fresh: set[tuple[int, int]]) -> Iterator[PropagationStep]:
+        for object_id, index in sorted(fresh):
+            if object_id in found and found[object_id].votes.holds(index):
+                tracked = self._objects[object_id].tracked
+                tracked[index] = found[object_id].votes.answer(index, tracked[index])
+                yield self._step(index, THREE, [object_id])
 
     def _tracked_step(self, tracked: Tracked) -> PropagationStep:
         index, object_id = tracked.index, tracked.track.object_id
@@ -268,6 +350,16 @@ class VolumeSession(Session):
                         known.tracked.pop(index, None)
             if track.stop is not None and (track.indexes or track.direction not in known.stops):
                 known.stops[track.direction] = track.stopped or ("cancelled" if track.running else "reached the end")
+
+
+def _axes(directions: str) -> int:
+    if directions not in AXES:
+        raise PromptError(f"Directions '{directions}' are unknown: choose {' or '.join(AXES)}.")
+    return AXES[directions]
+
+
+def _say_nothing(_done: int, _planned: int) -> None:
+    pass
 
 
 def _steps(direction: str) -> tuple[str, ...]:

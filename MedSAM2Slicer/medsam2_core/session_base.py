@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy.typing as npt
@@ -25,13 +25,17 @@ from medsam2_core.session_object import SessionObject
 
 @dataclass(frozen=True)
 class PropagationStep:
-    """The objects that reached a slice going one way; masks are (rows, columns). Direction as in `SliceResult`."""
+    """The objects that reached a slice going one way; masks are (rows, columns). Direction as in `SliceResult`.
+
+    Disagreement, too, where several axes had a say.
+    """
 
     slice_index: int
     direction: str
     masks: dict[int, Mask]
     confidence: dict[int, float]
     object_score: dict[int, float]
+    disagreement: dict[int, float] = field(default_factory=dict)
 
 
 class Session:
@@ -180,4 +184,5 @@ class Session:
             },
             {object_id: answer.confidence for object_id, answer in present.items()},
             {object_id: answer.object_score for object_id, answer in present.items()},
+            {number: answer.disagreement for number, answer in present.items() if answer.disagreement is not None},
         )

@@ -34,6 +34,11 @@ def read_stop(sentence: str) -> tuple[int, str] | None:
 class CancelToken:
     """Asks a propagation, from any thread, to stop after the slice at hand; what is done stays."""
 
+    @property
+    def partial(self) -> bool:
+        """Whether the propagation repeats one that was stopped, whose end it must not reach."""
+        return False
+
     def __init__(self) -> None:
         self._event = threading.Event()
 

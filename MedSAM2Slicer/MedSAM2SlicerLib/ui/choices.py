@@ -48,6 +48,7 @@ class Choices:
     first: int = END
     last: int = END
     direction: str = shown(RunSettings.direction, "directionComboBox")
+    directions: str = shown(RunSettings.directions, "directionsComboBox")
     memory: str = shown(RunSettings.memory, "memoryComboBox")
     bankSize: int = shown(6, "bankSizeSpinBox")
     absentSlices: int = shown(3, "absentSlicesSpinBox")

@@ -7,6 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from medsam2_core.directions import ONE, THREE
 from medsam2_core.image.window import CT_PRESETS
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.scene.slicestates import PLAIN, Cut
@@ -100,6 +101,10 @@ class OptionControls:
         _fill(
             self.ui.directionComboBox,
             {"both": _("Both ways"), "forward": _("Forward only"), "backward": _("Backward only")},
+        )
+        _fill(
+            self.ui.directionsComboBox,
+            {ONE: _("This way"), THREE: _("Three axes")},
         )
         _fill(
             self.ui.memoryComboBox,

@@ -15,6 +15,7 @@ from MedSAM2SlicerLib.scene.slicestates import (
     ACCEPTED,
     EDITED,
     LARGE_CHANGE,
+    LARGE_DISAGREEMENT,
     LOCKED,
     PROMPTED,
     PROPAGATED,
@@ -198,6 +199,8 @@ def _stateName(state: str) -> str:
 def _whyDoubtful(review: SliceReview) -> str:
     if review.change >= LARGE_CHANGE:
         return _("the mask differs a lot from the slice before.")
+    if (review.disagreement or 0.0) >= LARGE_DISAGREEMENT:
+        return _("the three axes disagree on it.")
     return _("the model is less sure of it than of the others.")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
+from medsam2_core.directions import THREE
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.scene.layers import Bools
@@ -97,7 +98,9 @@ class SegmentRun:
         return [text.format(count=count, area=self._writer.restriction)]
 
     def _change(self, index: int, direction: str, mask: Bools) -> float:
-        """1 - Dice with the slice this one was propagated from."""
+        """1 - Dice with the slice this one was propagated from; of what three axes say as before they were asked."""
+        if direction == THREE:
+            return self.reviews[index].change if index in self.reviews else 0.0
         if direction not in _AHEAD:
             self._prompted[index] = mask
             return 0.0

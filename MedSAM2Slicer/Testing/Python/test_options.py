@@ -20,6 +20,7 @@ OTHERS = Choices(
     first=3,
     last=30,
     direction="forward",
+    directions="three",
     memory="self-sorting",
     bankSize=4,
     absentSlices=0,
@@ -48,6 +49,7 @@ class ChoicesTest(PanelTestCase):
         options = self.controller.options
         self.assertEqual((options.stack.axis, options.window, options.memory), (1, "-500/1400", "self-sorting"))
         self.assertEqual((options.first, options.last, options.direction), (3, 31, "forward"))
+        self.assertEqual(options.directions, "three")
         self.assertEqual((options.absentSlices, options.minAreaMm2, options.maxAreaChange), (None, 12.5, 0.5))
         self.assertEqual((options.maxDistanceMm, options.inside), (42.5, ""))
 

@@ -243,6 +243,7 @@ class TextTest(unittest.TestCase):
         self.assertIn("less sure", text.sliceText(12, unsure, True))
         self.assertNotIn("oubtful", text.sliceText(12, unsure, False))
         self.assertIn("differs", text.sliceText(12, SliceReview(12, 0.9, change=0.7, **ONES), True))
+        self.assertIn("axes disagree", text.sliceText(12, SliceReview(12, 0.9, disagreement=0.4, **ONES), True))
         self.assertEqual(text.sliceText(3, review(3, EDITED), False), "Slice 3: edited")
 
 

@@ -80,7 +80,10 @@ CORE = House(
             "api", "basics", "cohort", "image", "io", "job", "model", "run", "speed", "training", "weights", "worker",
         },
     },
-    named(basics="arrays config errors memory_name notices processor setting stopping version", api="__init__ api"),
+    named(
+        basics="arrays config directions errors memory_name notices processor setting stopping version",
+        api="__init__ api",
+    ),
     rest="session",
     entrances=frozenset({"worker.__main__"}),  # a command line too
 )  # fmt: skip

@@ -15,6 +15,7 @@ import torch
 
 import medsam2_core as m2
 import open_data
+import open_packages
 from medsam2_core.weights.checkpoint import save_checkpoint
 
 # A busy machine is no failure: hypothesis would count one slow example as one. Tests that write files overwrite them.
@@ -28,7 +29,7 @@ Data = TypeVar("Data")
 def _or_skip(get: Callable[[], Data]) -> Data:
     try:
         return get()
-    except open_data.OpenDataError as error:
+    except open_packages.OpenDataError as error:
         pytest.skip(str(error))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import medsam2_core as m2
 from medsam2_core.config import get_config
-from medsam2_core.memory_bank import Memory, MemoryBank, Timeline, memory_rule
+from medsam2_core.memory_bank import Memory, MemoryBank, Shelf, Timeline, memory_rule
 
 CONFIG = get_config("sam2.1_hiera_tiny")  # 6 recent memories, 16 pointers
 SIDE = 2
@@ -207,6 +207,74 @@ def test_weights_carry_no_gradient_but_memories_do() -> None:
     recall = filled(m2.SelfSorting(size=1), Timeline(1, 9), [memory(0)], tracked).recall(3, EMBEDDING)
     assert not recall.log_weights.requires_grad
     assert recall.memories.requires_grad
+
+
+def test_linear_weights_are_parts_of_the_sum() -> None:
+    """As in the paper; a memory that is not similar at all is left out."""
+    tracked = [memory(n) for n in range(1, 9)]
+    likeness = [float(F.cosine_similarity(m.embedding.flatten(), EMBEDDING.flatten(), dim=0)) for m in tracked[::-1]]
+    similar = [value for value in likeness if value > 0]
+    assert 0 < len(similar) < len(likeness)
+    rule = m2.SelfSorting(size=8, weights="linear")
+    recall = filled(rule, Timeline(1, 60), [memory(0)], tracked).recall(9, EMBEDDING)
+    wanted = [8 * value / sum(similar) for value in similar]
+    assert recall.log_weights[1:].exp().tolist() == pytest.approx(wanted, rel=1e-4)
+    assert pointed(recall)[1:] == [m.slice_index for m, one in zip(tracked[::-1], likeness, strict=True) if one > 0]
+
+
+def test_linear_weights_without_any_similarity_are_equal() -> None:
+    tracked = [replace(memory(n), embedding=-EMBEDDING) for n in (1, 2)]
+    recall = filled(m2.SelfSorting(weights="linear"), Timeline(1, 9), [memory(0)], tracked).recall(3, EMBEDDING)
+    assert recall.log_weights.tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_unknown_weights_name_the_choices() -> None:
+    with pytest.raises(m2.PromptError, match="choose softmax or linear"):
+        m2.SelfSorting(weights="square")
+
+
+# A shelf that tracks share
+
+
+def test_tracks_of_a_shelf_see_what_each_of_them_leaves() -> None:
+    shelf, prompted = Shelf(), [memory(5)]
+    ways = {step: m2.SelfSorting(size=3).bank(CONFIG, Timeline(step, 11), prompted, shelf) for step in (1, -1)}
+    tracked = [memory(index) for index in (6, 4, 7, 3)]
+    for item in tracked:
+        # As a propagation does it: all are asked before any of them adds.
+        asked = [bank.likeness(item.features).tolist() for bank in ways.values()]
+        ways[1 if item.slice_index > 5 else -1].add(item, asked[0])
+    alone = filled(m2.SelfSorting(size=3), Timeline(1, 11), prompted, tracked)
+    for bank in ways.values():
+        assert (
+            remembered(bank.recall(8, EMBEDDING), prompted + tracked)[1:]
+            == remembered(alone.recall(8, EMBEDDING), prompted + tracked)[1:]
+        )
+
+
+def test_a_likeness_that_another_track_made_old_is_found_again() -> None:
+    shelf = Shelf()
+    one, other = (m2.SelfSorting(size=2).bank(CONFIG, Timeline(1, 11), [memory(0)], shelf) for _ in range(2))
+    first, second, third = memory(1), memory(2), replace(memory(3), features=memory(1).features)
+    one.add(first)
+    stale = other.likeness(third.features).tolist()
+    one.add(second)
+    other.add(third, stale)
+    kept = {item.slice_index for item in shelf.kept}
+    assert kept in ({1, 2}, {2, 3})  # one of the two that are alike went, not the one that differs
+
+
+def test_memories_of_another_axis_come_last_and_point_from_afar() -> None:
+    prompted = [replace(memory(0), axis=1), memory(20)]
+    tracked = [replace(memory(7), axis=0), *(replace(memory(n), axis=1) for n in (1, 2))]
+    bank = m2.SelfSorting().bank(CONFIG, Timeline(1, 40, axis=1), prompted)
+    for item in tracked:
+        bank.add(item)
+    recall = bank.recall(3, EMBEDDING)
+    assert remembered(recall, prompted + tracked) == [0, 20, 2, 1, 7]
+    assert recall.ages.tolist() == [6, 6, 0, 1, 2]
+    assert pointed(recall) == [0, 20, 2, 1, 7]
+    assert recall.distances.tolist() == pytest.approx([3 / 15, 1, 1 / 15, 2 / 15, 1])
 
 
 # Both

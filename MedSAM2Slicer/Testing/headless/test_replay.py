@@ -161,6 +161,25 @@ def test_window_and_level_in_between_change_nothing(patient: Patient, monkeypatc
     assert patient.mask.sum() < before.sum()
 
 
+def test_three_axes_and_a_correction_along_them_are_repeated(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient.start(directions="three")
+    patient.place("include", patient.slice(0.5), 120, 200)
+    patient.propagate()
+    settings, (item,) = patient.record.report["settings"], patient.record.report["objects"]
+    assert settings["directions"] == "three"
+    told = {one["slice_index"]: one["disagreement"] for one in item["slices"] if "disagreement" in one}
+    assert len(told) > 5
+    assert all(0 <= share <= 2 / 3 for share in told.values())
+    reviews = patient.controller.review.slices()
+    assert {index: one.disagreement for index, one in reviews.items() if one.disagreement is not None} == told
+    text = assertAllEqual(patient, monkeypatch)
+    assert "directions='three'" in text
+    patient.draw(patient.slice(0.8), np.roll(patient.truth[patient.slice(0.8)], 2, axis=0))
+    patient.propagate()
+    assert len(patient.record.report["earlier"]) == 1
+    assertAllEqual(patient, monkeypatch)
+
+
 def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     patient.start(stack=SliceStack(2))
     patient.place("include", patient.slice(0.5), 200)

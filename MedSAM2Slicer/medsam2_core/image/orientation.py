@@ -6,13 +6,17 @@ slices of a stored volume are turned first, and what comes of them is turned bac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.arrays import Array
 from medsam2_core.image.geometry import Geometry
+
+if TYPE_CHECKING:
+    from medsam2_core.image.region import Region  # brings torch
 
 # By plane: the planes along whose slices rows and columns count, so axial rows count coronal slices.
 _ROWS_AND_COLUMNS = {
@@ -22,6 +26,31 @@ _ROWS_AND_COLUMNS = {
 }
 # By plane: the place among L, P, S of the direction its slices are stacked along, and which way a reader counts it.
 _READING = {"sagittal": (0, 1), "coronal": (1, 1), "axial": (2, -1)}
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """How slices across turned ones hang: as (slices, what is left), its order flipped first, then swapped."""
+
+    flip: bool = False
+    swap: bool = False
+
+    def turn(self, planes: Array, axis: int = 0) -> Array:
+        """View (..., slices, what is left, ...), the slices along `axis`, as rows and columns to look at."""
+        flipped = np.flip(planes, axis) if self.flip else planes
+        return flipped.swapaxes(axis, axis + 1) if self.swap else flipped
+
+    def turn_back(self, planes: Array, axis: int = 0) -> Array:
+        """Undo `turn`."""
+        swapped = planes.swapaxes(axis, axis + 1) if self.swap else planes
+        return np.flip(swapped, axis) if self.flip else swapped
+
+    def turn_region(self, region: Region, slices: int) -> Region:
+        """Turn a rectangle whose rows count `slices` slices."""
+        y0 = slices - region.y0 - region.height if self.flip else region.y0
+        if self.swap:
+            return replace(region, x0=y0, y0=region.x0, width=region.height, height=region.width)
+        return replace(region, y0=y0)
 
 
 @dataclass(frozen=True)
@@ -37,6 +66,8 @@ class SliceOrientation:
     flip_rows: bool
     flip_columns: bool
     shape: tuple[int, int]
+    across: tuple[Hanging, Hanging] = (Hanging(), Hanging())
+    """How slices along the rows, and along the columns, of the turned ones hang upright."""
 
     @staticmethod
     def upright(geometry: Geometry, axis: int) -> SliceOrientation:
@@ -45,7 +76,11 @@ class SliceOrientation:
         rows, columns = (geometry.anatomical_axis(across) for across in _ROWS_AND_COLUMNS[plane])
         flip_rows, flip_columns = (_runs_against(geometry, across) for across in _ROWS_AND_COLUMNS[plane])
         shape = (geometry.shape_kji[rows], geometry.shape_kji[columns])
-        return SliceOrientation(axis, rows > columns, flip_rows, flip_columns, shape)
+        across = [
+            Hanging(_runs_against(geometry, plane), _ROWS_AND_COLUMNS[other][0] != plane)
+            for other in _ROWS_AND_COLUMNS[plane]
+        ]
+        return SliceOrientation(axis, rows > columns, flip_rows, flip_columns, shape, (across[0], across[1]))
 
     def turn(self, volume: Array) -> Array:
         """View a stored volume (k, j, i) as turned slices (slices, rows, columns)."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.window import AS_GIVEN, Window
 
 
@@ -56,6 +57,15 @@ class VolumeStack:
         seen = in_color or (volume.dtype == np.uint8 and window.keeps_uint8)
         self._pixels = np.moveaxis(volume if seen else window.to_uint8(volume), axis, 0)
         self._spacing = (float(spacing_kji[row_axis]), float(spacing_kji[column_axis]))
+        self.slice_mm = float(spacing_kji[axis])
+        """The way from slice to slice."""
+
+    def across(self, axis: int, hanging: Hanging) -> VolumeStack:
+        """The same voxels, not copied, as slices along the rows (1) or columns (2) of these."""
+        planes = hanging.turn(np.moveaxis(self._pixels, axis, 0), 1)
+        left = self.slice_mm, self._spacing[2 - axis]
+        mm = self._spacing[axis - 1], *(left[::-1] if hanging.swap else left)
+        return VolumeStack(planes, mm, 0, AS_GIVEN)
 
     def __len__(self) -> int:
         return len(self._pixels)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 import medsam2_core as m2
+from medsam2_core.directions import AXES
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.free_memory import cache_budget, free_bytes
@@ -103,6 +104,7 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded:
         spacing=spacing,
         axis=0,
         window=window,
+        across=orientation.across,
         **settings.of("session"),
     )
     session.limit_cache(cache_budget(model.device))
@@ -219,7 +221,7 @@ def _propagate(
     """One run after the other, until the last one or until somebody `pressed` Ctrl+C."""
     prompts = AppliedPrompts(session, orientation)
     done, seen = list[PlacedRun](), set[int]()
-    total = sum(run.expected_slices for run in plan.runs)
+    total = sum(run.expected_slices * AXES[run.settings["directions"]] for run in plan.runs)
     with _progress_bar(total, quiet) as bar:
         for run in plan.runs:
             prompts.change_to(run.objects)
@@ -233,15 +235,15 @@ def _propagate(
 
 def _run(
     run: PlacedRun, session: m2.VolumeSession, pressed: m2.CancelToken, bar: tqdm[NoReturn], seen: set[int]
-) -> int:
-    """Propagate once, the region of the stop rules turned as the session is; the rounds done. Adds to `seen`."""
+) -> int | None:
+    """Propagate once, the region of the stop rules turned as the session is; the rounds if stopped. Adds to `seen`."""
     limit, done = RoundLimit(run.rounds, pressed), set[int]()
     course = run.first, run.last, run.direction, run.stop
     for step in session.propagate(*course, cancel=limit, progress=limit.count, **run.others):
-        bar.update(step.slice_index not in done)
+        bar.update(step.slice_index not in done or not step.masks)  # one without masks is of another axis
         done.add(step.slice_index)
     seen |= done
-    return limit.rounds
+    return limit.rounds_if_stopped
 
 
 def _progress_bar(total: int, quiet: bool) -> tqdm[NoReturn]:

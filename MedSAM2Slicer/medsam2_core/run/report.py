@@ -51,6 +51,8 @@ class SliceFacts(Protocol):
     def direction(self) -> str: ...
     @property
     def area_mm2(self) -> float: ...
+    @property
+    def disagreement(self) -> float | None: ...
 
 
 class HasResults(Protocol):
@@ -238,6 +240,7 @@ def _slice(index: int, facts: SliceFacts) -> dict[str, Any]:
         "object_score": _finite(facts.object_score),
         "area_mm2": facts.area_mm2,
         "direction": facts.direction,
+        **({} if facts.disagreement is None else {"disagreement": facts.disagreement}),
     }
 
 

@@ -70,7 +70,8 @@ class PlacedRun:
 class RoundLimit(CancelToken):
     """Ends a propagation after as many rounds as it once came to (None: no limit), or when `stopped` says so.
 
-    In a round each track goes on by a slice, so their number is the same for one of several objects alone.
+    In a round each track goes on by a slice, so their number is the same for one of several objects alone: as long as
+    all go along one axis, so that a run with a limit stays `partial` and never comes to the others.
     """
 
     def __init__(self, rounds: int | None, stopped: CancelToken) -> None:
@@ -82,6 +83,16 @@ class RoundLimit(CancelToken):
         """Note the slices done and planned, as a session tells them: once for each slice of a round."""
         self.rounds += done != self.done
         self.done, self.planned = done, planned
+
+    @property
+    def rounds_if_stopped(self) -> int | None:
+        """The rounds that repeat the propagation; None if it came to its own end, whatever was asked meanwhile."""
+        return None if 0 < self.planned <= self.done else self.rounds
+
+    @property
+    def partial(self) -> bool:
+        """See `CancelToken`."""
+        return self._limit is not None
 
     @property
     def cancelled(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from medsam2_core.directions import AXES, ONE
 from medsam2_core.memory_name import DEFAULT_MEMORY, parse_memory
 from medsam2_core.setting import Choice, Number, Option, Setting, Structure, Text, Whole, plain_rows, rows, setting
 from medsam2_core.stopping import StopRules
@@ -58,6 +59,10 @@ class RunSettings:
     direction: str = setting(
         Choice(("both", "forward", "backward")), "both", part="run", option=Option("--direction", "default: {default}")
     )
+    directions: str = setting(
+        Choice(tuple(AXES)), ONE, part="run",
+        option=Option("--directions", "axes to follow objects along: that of the slices, or all (default: {default})"),
+    )  # fmt: skip
     memory: str = setting(
         Text(parse_memory), DEFAULT_MEMORY, part="session",
         option=Option("--memory", "recency (default), self-sorting or self-sorting:SIZE", "BANK"),
@@ -121,6 +126,7 @@ class FileSettings:
     window: Window | None = None
     range: tuple[int, int] | None = None
     direction: str | None = None
+    directions: str | None = None
     memory: str | None = None
     field_of_view: str | None = None
     device: str | None = None

@@ -15,7 +15,7 @@ from medsam2_core.arrays import Mask
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.text import TextError, read_json, read_rows
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.orientation import Hanging, SliceOrientation
 from medsam2_core.image.slicing import choose_axis
 from medsam2_core.io import read_labelmap, read_segments, read_volume
 
@@ -41,6 +41,7 @@ class Case:
     labels: npt.NDArray[np.integer[Any]]
     spacing: tuple[float, float, float]
     names: Mapping[int, str]
+    across: tuple[Hanging, Hanging] = (Hanging(), Hanging())  # how slices along rows and columns hang
 
     def structures(self, min_ml: float) -> list[Structure]:
         """List the structures of `min_ml` and more, by label; one without a name is called by its number."""
@@ -85,6 +86,7 @@ def make_case(name: str, image: Path, labels: Path, names: Mapping[int, str], ax
         np.ascontiguousarray(orientation.turn(_read_labels(labels, volume.geometry))),
         orientation.turn_spacing(volume.geometry.spacing_kji),
         names,
+        orientation.across,
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from medsam2_core.arrays import Mask
+from medsam2_core.directions import ONE, THREE
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import MemoryRule
 from medsam2_core.memory_name import DEFAULT_MEMORY
@@ -42,15 +43,20 @@ class Settings:
     tolerance_mm: float = 3.0  # of the surface Dice
     seed: int = 0  # of the jitter
     together: int = 8
+    directions: str = ONE
 
 
 @dataclass(frozen=True)
 class SliceScore:
-    """What the model promised of one slice with a mask, and what was true: predicted and true IoU."""
+    """What the model promised of one slice with a mask, and what was true: predicted and true IoU.
+
+    Of a slice that three axes gave also their disagreement.
+    """
 
     slice_index: int
     confidence: float
     iou: float
+    disagreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,7 @@ class _Pass:
             window=window,
             memory=settings.memory,
             field_of_view=settings.field_of_view,
+            across=case.across,
         )
         self._method = model.config.name
         self._prompted: dict[int, list[int]] = {}
@@ -216,7 +223,8 @@ class _Pass:
     def _propagate(self) -> dict[int, Effort]:
         """Run the session through the volume; returns each structure's share of the time."""
         started = time.perf_counter()
-        masks = Counter(label for step in self._session.propagate() for label in step.masks)
+        steps = self._session.propagate(directions=self._settings.directions)
+        masks = Counter(label for step in steps if step.direction != THREE for label in step.masks)
         seconds = time.perf_counter() - started
         return {label: Effort(seconds * count / masks.total(), count) for label, count in masks.items()}
 
@@ -224,7 +232,11 @@ class _Pass:
         iou = metrics.slice_iou(found, self._case.mask(structure))
         results = self._session.results(structure.label).items()
         judged = [(index, result) for index, result in results if index not in self._exact[structure.label]]
-        return tuple(SliceScore(i, result.confidence, float(iou[i])) for i, result in judged if found[i].any())
+        return tuple(
+            SliceScore(i, result.confidence, float(iou[i]), result.disagreement)
+            for i, result in judged
+            if found[i].any()
+        )
 
 
 def mean_of(values: Sequence[float | None]) -> float:

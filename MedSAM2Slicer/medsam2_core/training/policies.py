@@ -46,16 +46,26 @@ class Policy:
     kind: str  # box or click
     prompts: int = 1
     corrections: int = 0
+    percent: int | None = None  # of the structure's slices that get a box, in place of `prompts`
 
     @staticmethod
     def parse(text: str) -> Policy:
-        """Read "box", "click", "3-clicks", "3-boxes" or "box+N" with N corrections. Raises PromptError for others."""
+        """Read "box", "click", "3-clicks", "3-boxes", "box+N" with N corrections or "N%-boxes" on that many slices.
+
+        Raises PromptError for others.
+        """
         simple = {"box": ("box", 1), "click": ("click", 1), "3-clicks": ("click", 3), "3-boxes": ("box", 3)}
         if text in simple:
             return Policy(text, *simple[text])
+        share = re.fullmatch(r"([1-9][0-9]?)%-boxes", text)
+        if share is not None:
+            return Policy(text, "box", percent=int(share[1]))
         corrected = re.fullmatch(r"box\+([1-9])", text)
         if corrected is None:
-            raise PromptError(f"Policy '{text}' is unknown: choose box, click, 3-clicks, 3-boxes or box+1 to box+9.")
+            raise PromptError(
+                f"Policy '{text}' is unknown: choose box, click, 3-clicks, 3-boxes, box+1 to box+9, or 1%-boxes to "
+                "99%-boxes."
+            )
         return Policy(text, "box", 1, int(corrected[1]))
 
     def after(self, corrections: int) -> str:
@@ -71,7 +81,10 @@ class Policy:
         if self.kind == "click":
             index = largest_slice(mask)
             return [PolicyPrompt(index, points=inner_points(mask[index], spacing, self.prompts))]
-        indexes = [largest_slice(mask)] if self.prompts == 1 else spread_slices(mask)
+        if self.percent is not None:
+            indexes = share_of_slices(mask, self.percent)
+        else:
+            indexes = [largest_slice(mask)] if self.prompts == 1 else spread_slices(mask)
         return [PolicyPrompt(index, box=jittered_box(mask[index], rng)) for index in indexes]
 
 
@@ -85,6 +98,13 @@ def spread_slices(mask: Mask) -> list[int]:
     present = np.flatnonzero(mask.any(axis=(1, 2)))
     wanted = present[0] + np.array(_QUARTERS) * (present[-1] - present[0])
     return sorted({int(present[np.abs(present - place).argmin()]) for place in wanted})
+
+
+def share_of_slices(mask: Mask, percent: int) -> list[int]:
+    """Every so manyth of the slices that the object is on, in the middle of its part of them; at least one."""
+    present = np.flatnonzero(mask.any(axis=(1, 2)))
+    count = max(round(len(present) * percent / 100), 1)
+    return [int(present[int((place + 0.5) * len(present) / count)]) for place in range(count)]
 
 
 def tight_box(mask: Mask) -> Box:

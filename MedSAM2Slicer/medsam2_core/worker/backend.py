@@ -46,6 +46,7 @@ class TorchBackend:
             spacing=orientation.turn_spacing(volume.geometry.spacing_kji),
             axis=0,
             window=AS_GIVEN,
+            across=orientation.across,
             **spec.settings,
         )
 

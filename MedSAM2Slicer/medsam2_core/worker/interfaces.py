@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.arrays import Mask
+from medsam2_core.directions import ONE
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.run.applied import ChangesPrompts
@@ -120,6 +121,7 @@ class ModelSession(ChangesPrompts, Protocol):
         cancel: CancelToken | None = None,
         progress: Callable[[int, int], None] | None = None,
         objects: Sequence[int] | None = None,
+        directions: str = ONE,
     ) -> Iterator[SessionStep]: ...
 
     def redraw(

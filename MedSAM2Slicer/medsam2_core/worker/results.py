@@ -41,13 +41,14 @@ class Step:
 
 @dataclass(frozen=True)
 class SliceRecord:
-    """What is known of one object on one slice without its pixels. Direction: forward, backward, both or prompt."""
+    """What is known of one object on one slice without its pixels; direction and disagreement as of `SliceResult`."""
 
     slice_index: int
     confidence: float
     object_score: float
     direction: str
     area_mm2: float
+    disagreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class Propagated:
-    """How a propagation or redrawing ended, after `rounds`, for the objects that took part.
+    """How a propagation or redrawing ended, after `rounds` (None: at its own end), for the objects that took part.
 
     Slices that an object's record does not list are empty.
     """
@@ -69,7 +70,7 @@ class Propagated:
     cancelled: bool
     seconds: float
     objects: tuple[ObjectRecord, ...]
-    rounds: int = 0
+    rounds: int | None = None
 
     def to_wire(self) -> Header:
         """The fields of a header."""
@@ -81,7 +82,7 @@ class Propagated:
         """Read a result on a volume of `slices` slices. Raises WorkerError."""
         objects = tuple(_record(item, slices) for item in fields.objects(header, "objects"))
         cancelled, seconds = fields.flag(header, "cancelled"), fields.number(header, "seconds")
-        return Propagated(cancelled, seconds, objects, fields.whole(header, "rounds"))
+        return Propagated(cancelled, seconds, objects, fields.optional_whole(header, "rounds"))
 
 
 def answers_to_wire(answers: Sequence[ObjectAnswer], payloads: list[Buffer]) -> list[Header]:
@@ -141,6 +142,7 @@ def _record_to_wire(record: ObjectRecord) -> Header:
             "object_score": _finite(item.object_score),
             "direction": item.direction,
             "area_mm2": _finite(item.area_mm2),
+            "disagreement": item.disagreement,
         }
         for item in record.slices
     ]
@@ -163,6 +165,7 @@ def _slice_record(header: Header, slices: int) -> SliceRecord:
         fields.result_number(header, "object_score"),
         fields.text(header, "direction"),
         fields.result_number(header, "area_mm2"),
+        None if header.get("disagreement") is None else fields.number(header, "disagreement"),
     )
 
 

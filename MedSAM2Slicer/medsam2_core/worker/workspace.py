@@ -78,7 +78,7 @@ class OpenSession:
         canceled = cancel.cancelled  # read once: it may change meanwhile
         if bring_back is not None and canceled:
             bring_back()
-        return Propagated(canceled, time.perf_counter() - started, records, limit.rounds)
+        return Propagated(canceled, time.perf_counter() - started, records, limit.rounds_if_stopped)
 
     def redraw(
         self, objects: Sequence[RunObject], spec: RedrawSpec, cancel: CancelToken, send: Callable[[Step], None]
@@ -106,7 +106,9 @@ class OpenSession:
 
     def _record(self, label: int) -> ObjectRecord:
         slices = tuple(
-            SliceRecord(index, facts.confidence, facts.object_score, facts.direction, facts.area_mm2)
+            SliceRecord(
+                index, facts.confidence, facts.object_score, facts.direction, facts.area_mm2, facts.disagreement
+            )
             for index, facts in self.session.results(label).items()
         )
         return ObjectRecord(label, dict(self.session.stops(label)), slices)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import open_data
+import open_packages
 import readers
 from medsam2_core.training.cases import Case
 
@@ -14,7 +15,7 @@ from medsam2_core.training.cases import Case
 def read(chest_ct: open_data.ChestCT) -> list[Case]:
     try:
         open_data.nodule_contours()
-    except open_data.OpenDataError as error:
+    except open_packages.OpenDataError as error:
         pytest.skip(str(error))
     return readers.cases()
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import open_data
+import open_packages
 import speed
 import speed_trial
 from contenders import CONTENDERS, OURS_SHORT, Contender
@@ -202,7 +203,7 @@ def test_the_picture_is_small_and_the_same_each_time(outcome: Outcome, tmp_path:
 
 def test_main_writes_both(outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
-        raise open_data.OpenDataError("not here")
+        raise open_packages.OpenDataError("not here")
 
     monkeypatch.setattr(open_data, "chest_ct", missing)
     monkeypatch.setattr("sys.argv", ["speed.py", "--quick", "--output", str(tmp_path)])

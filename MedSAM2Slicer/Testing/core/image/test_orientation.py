@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.orientation import Hanging, SliceOrientation
+from medsam2_core.image.region import Region
 
 # Rows and columns of a slice as read, in LPS: to the back and to the left, or with the head up.
 READ = {
@@ -77,3 +78,24 @@ def test_spacing_turns_with_its_axes(grid: Geometry, axis: int) -> None:
     by_size = dict(zip(grid.shape_kji, (5.0, 6.0, 7.0), strict=True))
     if len(by_size) == 3:
         assert turned == tuple(by_size[size] for size in sizes)
+
+
+@given(geometries(), st.integers(0, 2))
+def test_slices_across_hang_upright_too(grid: Geometry, axis: int) -> None:
+    orientation = SliceOrientation.upright(grid, axis)
+    volume = np.arange(np.prod(grid.shape_kji)).reshape(grid.shape_kji)
+    turned = orientation.turn(volume)
+    upright = [SliceOrientation.upright(grid, other).turn(volume) for other in range(3) if other != axis]
+    others = [{(image.shape, image.tobytes()) for image in images} for images in upright]
+    for place, hanging in zip((1, 2), orientation.across, strict=True):
+        images = hanging.turn(np.moveaxis(turned, place, 0), 1)
+        assert {(image.shape, image.tobytes()) for image in images} in others
+
+
+@given(st.booleans(), st.booleans(), st.integers(0, 3), st.integers(0, 2), st.integers(1, 4), st.integers(1, 3))
+def test_what_hangs_otherwise_turns_back(flip: bool, swap: bool, x0: int, y0: int, width: int, height: int) -> None:
+    hanging, plane = Hanging(flip, swap), np.arange(5 * 7).reshape(5, 7)
+    np.testing.assert_array_equal(hanging.turn_back(hanging.turn(plane)), plane)
+    region = Region(x0, y0, width, height)
+    seen = hanging.turn(plane)[hanging.turn_region(region, 5).window]
+    np.testing.assert_array_equal(hanging.turn_back(seen), plane[region.window])

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.pixels import ImageFacts, ImageStack, VolumeStack
 from medsam2_core.image.window import Window
 
@@ -78,6 +79,27 @@ def test_only_images_make_a_set(shape: tuple[int, ...]) -> None:
         ImageStack([np.ones((2, 2)), np.ones(shape)], WINDOW)
     with pytest.raises(VolumeError, match="empty"):
         ImageStack([], WINDOW)
+
+
+@pytest.mark.parametrize("hanging", [Hanging(), Hanging(True), Hanging(swap=True), Hanging(True, True)])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_slices_across_are_the_same_voxels_with_their_own_spacing(axis: int, hanging: Hanging) -> None:
+    volume = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
+    stack = VolumeStack(volume, (2.0, 3.0, 5.0), 0, Window(0, 255, "grey"))
+    across = stack.across(axis, hanging)
+    wanted = hanging.turn(np.moveaxis(volume, axis, 0), 1)
+    assert len(across) == len(wanted)
+    assert across.slice_mm == (3.0, 5.0)[axis - 1]
+    assert sorted(across.spacing(0)) == sorted((2.0, (5.0, 3.0)[axis - 1]))
+    assert across.spacing(0)[1 if hanging.swap else 0] == 2.0
+    np.testing.assert_array_equal((across.image(1) * 255).round().numpy().astype(np.uint8), wanted[1])
+    volume[:] = 7
+    assert float(across.image(1).max()) == pytest.approx(7 / 255)  # nothing was copied
+    color = np.stack([volume] * 3, axis=-1)
+    color[..., 1] = 9
+    in_color = VolumeStack(color, (2.0, 3.0, 5.0), 0, Window(0, 255, "grey")).across(axis, hanging)
+    assert in_color.image(1).shape == (3, *across.shape(1))
+    assert in_color.image(1)[1].unique().tolist() == pytest.approx([9 / 255])
 
 
 def test_colors_are_seen_as_they_are() -> None:

@@ -49,6 +49,7 @@ class Facts:
     object_score: float
     direction: str
     area_mm2: float
+    disagreement: float | None = None
 
 
 class FakeSession:
@@ -129,7 +130,8 @@ def test_settings_come_back(tmp_path: Path) -> None:
     found = run_file.read_run_file(path)
     assert found.settings == FileSettings(
         model="starter", model_sha256="ab" * 32, image_size=192, stack=SliceStack(), window=SETTINGS.window,
-        range=(1, 6), direction="both", memory="recency", field_of_view="zoom", device="cpu", precision="auto",
+        range=(1, 6), direction="both", directions="one", memory="recency", field_of_view="zoom",
+        device="cpu", precision="auto",
         stop=STOP, threshold=0.5, smoothing_mm=0.0, largest="off", fill_holes="off",
     )  # fmt: skip
     assert [(item.name, item.label, item.color) for item in found.objects] == [

@@ -182,6 +182,19 @@ def test_rounds_are_counted_and_end_a_propagation() -> None:
     assert endless.cancelled
 
 
+def test_a_run_that_came_to_its_end_needs_no_rounds_to_be_repeated() -> None:
+    stopped = CancelToken()
+    whole, part = RoundLimit(None, stopped), RoundLimit(3, stopped)
+    for limit in (whole, part):
+        limit.count(5, 6)
+        assert limit.rounds_if_stopped == 1
+    whole.count(6, 6)
+    stopped.cancel()  # too late
+    assert whole.rounds_if_stopped is None
+    assert (whole.partial, part.partial, stopped.partial) == (False, True, False)
+    assert RoundLimit(None, stopped).rounds_if_stopped == 0
+
+
 def test_how_many_slices_a_run_goes_through() -> None:
     assert placed(BOX, MASK).expected_slices == 6
     assert placed(BOX, MASK, first=1, direction="forward").expected_slices == 4

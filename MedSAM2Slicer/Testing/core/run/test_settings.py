@@ -53,7 +53,7 @@ def test_a_file_can_name_every_setting_of_a_run() -> None:
 
 
 def test_settings_of_one_run_are_those_of_a_sequence() -> None:
-    assert OF_ONE_RUN == ("range", "direction", "stop", "rounds")
+    assert OF_ONE_RUN == ("range", "direction", "directions", "stop", "rounds")
 
 
 def test_every_part_has_who_takes_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -88,8 +89,9 @@ def test_the_first_click_is_in_the_middle() -> None:
 def test_prompts_by_policy(case: Case) -> None:
     large = case.structures(1)[0]
     indexes = {name: [p.slice_index for p in first_prompts(case, large, Policy.parse(name), 0)]
-               for name in ("box", "click", "3-clicks", "3-boxes", "box+2")}  # fmt: skip
-    assert indexes == {"box": [4], "click": [4], "3-clicks": [4], "3-boxes": [2, 4, 6], "box+2": [4]}
+               for name in ("box", "click", "3-clicks", "3-boxes", "box+2", "5%-boxes", "50%-boxes")}  # fmt: skip
+    assert indexes == {"box": [4], "click": [4], "3-clicks": [4], "3-boxes": [2, 4, 6], "box+2": [4],
+                       "5%-boxes": [4], "50%-boxes": [1, 3, 5, 7]}  # fmt: skip
     assert len(first_prompts(case, large, Policy.parse("3-clicks"), 0)[0].points) == 3
 
 
@@ -135,7 +137,7 @@ def test_rows_hold_what_was_asked_for(model: SAM2, case: Case, single_thread: No
     ]
     for row in rows:
         assert (row.case, row.method, row.view) == ("balls", "starter", "whole")
-        assert row.memory == "SelfSorting(size=2, min_confidence=0.5, seed=None, time_codes='rank')"
+        assert row.memory == repr(SelfSorting(size=2))
         assert row.volume_ml > 1
         assert row.slices_per_second > 0
         assert "slices" not in row.values()
@@ -235,3 +237,13 @@ def test_folders_that_hold_no_case(folder: Path, tmp_path: Path) -> None:
     (folder.parent / ".hidden").mkdir()
     assert case_folders(folder.parent) == [folder]
     assert case_folders(tmp_path / "none") == []
+
+
+def test_three_axes_are_measured_with_their_disagreement(fakes: ModuleType, case: Case) -> None:
+    rows = {}
+    for directions in ("one", "three"):
+        (large, _) = evaluate(fakes.FakeModel(), case, settings("box", directions=directions))
+        rows[directions] = large
+        told = [one.disagreement is not None for one in large.slices]
+        assert any(told) == (directions == "three")
+    assert rows["three"].dice > 0.5

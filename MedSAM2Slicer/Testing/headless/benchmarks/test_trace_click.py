@@ -9,7 +9,7 @@ STRAIGHT = 8  # from the action to its goal
 MOST = {
     "first click -> request": 138,
     "answer -> pixels": 86,
-    "propagate: start": 123,
+    "propagate: start": 128,
     "one propagated slice": 26,
     "finish (record)": 115,
 }

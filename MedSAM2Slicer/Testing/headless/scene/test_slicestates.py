@@ -10,6 +10,7 @@ import pytest
 from MedSAM2SlicerLib.scene.slicestates import (
     ACCEPTED,
     EDITED,
+    LARGE_DISAGREEMENT,
     LOCKED,
     PROMPTED,
     PROPAGATED,
@@ -36,6 +37,26 @@ def states() -> SliceStates:
 
 def shown(states: SliceStates) -> dict[int, str]:
     return {index: one.state for index, one in states.slices.items()}
+
+
+def test_a_slice_on_which_three_axes_disagree_a_lot_is_in_doubt(states: SliceStates) -> None:
+    found = {index: replace(review(index), disagreement=0.1) for index in range(9, 16)}
+    found[12] = replace(found[12], disagreement=LARGE_DISAGREEMENT + 0.1)
+    found[10] = replace(found[10], disagreement=LARGE_DISAGREEMENT)
+    states.noteRun(found, 9, 16)
+    assert states.doubtful() == [12, 10]
+    states.noteEdits([12])
+    assert states.slices[12].disagreement is None
+
+
+def test_a_scene_of_an_earlier_version_knows_no_disagreement(states: SliceStates) -> None:
+    stored = json.loads(json.dumps(states.toJson()))
+    for one in stored["slices"]:
+        del one["disagreement"]
+    assert SliceStates.fromJson(stored).slices == states.slices
+    stored["slices"][0]["disagreement"] = "much"
+    with pytest.raises(ValueError, match="not the states"):
+        SliceStates.fromJson(stored)
 
 
 def test_nothing_known_means_the_whole_range() -> None:

