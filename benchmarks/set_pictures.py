@@ -19,7 +19,7 @@ from matplotlib import pyplot
 from PIL import Image
 
 import medsam2_core as m2
-import open_data
+import open_pictures
 from measuring import open_case, single_thread
 from medsam2_core.arrays import Mask
 from medsam2_core.image.window import Window
@@ -47,7 +47,7 @@ class Shown:
 
 def fundus(model: Any) -> Iterator[Shown]:
     """One photograph, and five that are made of it as visits of one patient might be; the last one is another eye."""
-    (photo,) = (one.array for one in read_pictures(open_data.fundus()))
+    (photo,) = (one.array for one in read_pictures(open_pictures.fundus()))
     images = {
         "box": photo,
         "darker": (photo * 0.7).astype(np.uint8),
@@ -75,7 +75,7 @@ def slices(model: Any) -> Iterator[Shown]:
 
 def cine(model: Any) -> Iterator[Shown]:
     """Frames of the echocardiogram, which is followed from the first one."""
-    volume = read_volume(open_data.echo_cine(), colors=True)
+    volume = read_volume(open_pictures.echo_cine(), colors=True)
     session = m2.VolumeSession(model, volume.array, volume.geometry.spacing_kji)
     session.add_box(1, 0, _VENTRICLE)
     for _ in session.propagate():

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import multiprocessing
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -59,13 +58,15 @@ class Set:
 
 @dataclass(frozen=True)
 class Score:
-    """Of one way on one set: mean Dice of the images with the organ, share of the others left empty, boxes, seconds."""
+    """Of one way on one set: mean Dice of the images with the organ, share of the others left empty, boxes.
+
+    `honesty` is the correlation of certainty with Dice.
+    """
 
     dice: float
     empty: float
     boxes: int
-    seconds: float
-    honesty: float  # correlation of certainty with Dice
+    honesty: float
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,7 @@ WAYS: Mapping[str, Way] = {
 
 def score(way: Way, model: Any, one: Set) -> Score:
     """Measure a way on a set."""
-    started = time.perf_counter()
     masks, sure = way(model, one)
-    seconds = time.perf_counter() - started
     agreement = [dice(found, truth) for found, truth in zip(masks, one.truths, strict=True)]
     there = np.array([bool(truth.any()) for truth in one.truths])
     left = [not found.any() for found, truth in zip(masks, one.truths, strict=True) if not truth.any()]
@@ -163,7 +162,6 @@ def score(way: Way, model: Any, one: Set) -> Score:
         float(np.mean(np.array(agreement)[there])),
         float(np.mean(left)) if left else float("nan"),
         boxes,
-        seconds,
         honest,
     )
 
@@ -216,15 +214,14 @@ def document(scores: Mapping[Task, Mapping[str, Score]], model: str, sha256: str
 
 
 _WITH, _WITHOUT = "the organ in all images", "a third of the images without the organ"
-_HEADINGS = ("way", "mean Dice", "worst organ", "left empty", "r", "boxes", "images/s")
+_HEADINGS = ("way", "mean Dice", "worst organ", "left empty", "r", "boxes")
 _INTRODUCTION = """The images of a set are slices of one organ in a shuffled order, those with less than 5 % of its
 largest area left out; one box, off by up to 3 % on each edge, is drawn on the image with the largest area. Chest CT:
 spleen, liver, heart and both kidneys of LIDC-IDRI-0001 (CC BY 3.0), as in accuracy.md, so agreement with
 TotalSegmentator, not truth. A set has 20 images of the organ at most.
 
 Mean Dice: over the images that hold the organ, then over organs. Left empty: share of the images without the
-organ that get no mask. r: correlation of the certainty of an image with its Dice. Images/s: one core, while another
-measures too.
+organ that get no mask. r: correlation of the certainty of an image with its Dice.
 
 **any order** is `medsam2 images` as it is by default: two passes, a view that follows the object, a self-sorting bank.
 **arrival** is the paper's pseudo video: the images as they come, whole, through a bank, self-sorting with its
@@ -258,7 +255,6 @@ def _line(found: Sequence[Score], scores: Mapping[Task, Mapping[str, Score]], na
         "" if np.isnan(empty).all() else f"{np.nanmean(empty):.0%}",
         "" if np.isnan(honest).all() else f"{np.nanmean(honest):.2f}",
         f"{np.mean([one.boxes for one in found]):.0f}",
-        f"{np.mean([1 / one.seconds for one in found]):.2g}",
     ]
 
 
