@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from open_data import Package, fetch
+from open_packages import Package, fetch
 
 PYDICOM_DATA = Package(
     "pydicom-data",

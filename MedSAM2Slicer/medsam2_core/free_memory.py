@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 _MIB, _GIB = 1 << 20, 1 << 30
+
+_MMAP_THRESHOLD = -3  # the parameter of glibc's mallopt
 
 SMALLEST_CACHE = 64 * _MIB  # a handful of slices; below that every step would encode again
 _LARGEST_CACHE = 8 * _GIB  # 133 slices at 1024 pixels take 2.2 GB
@@ -36,6 +40,17 @@ def free_bytes() -> int:
         if limit != resource.RLIM_INFINITY:
             free = min(free, max(limit - _used_address_space(), 0))
     return free
+
+
+def give_large_blocks_back() -> None:
+    """Have glibc return blocks of 1 MB and more to the system when they are freed.
+
+    It keeps them by default, in pieces that nothing fits into again: 30 images of 600 x 800 pixels with 8 objects left
+    286 MB behind, and 94 MB with this.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _MIB)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import medsam2_core as m2
 from medsam2_core.files.text import write_text
-from medsam2_core.free_memory import cache_budget
+from medsam2_core.free_memory import cache_budget, give_large_blocks_back
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image_set import ImageSetSession
 from medsam2_core.io import write_labelmap
@@ -66,6 +66,7 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
     session.limit_cache(cache_budget(model.device))
     for one in sorted(plan.prompts, key=lambda one: one.mask is None):  # points and boxes correct a mask
         _give(session, one)
+    give_large_blocks_back()
     started, entries = time.perf_counter(), dict[int, SetEntry]()
     with _stack_of_labels(plan) as stack:
         for index in _answered(session, options.quiet, stop):
