@@ -10,7 +10,7 @@ import pytest
 from medsam2_core.speed import ceilings
 
 PAGE = r"""model         .*random\.pt at 64 pixels
-device        cpu, 1 threads, float32
+device        cpu, 1 threads, (float32|bfloat16)
 volume        synthetic, 4 slices of 512 x 512
 propagation   [\d.]+ slices/s
 correction    [\d.]+ slices/s

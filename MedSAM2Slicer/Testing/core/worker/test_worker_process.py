@@ -251,5 +251,5 @@ def test_windowed_voxels_are_used_in_place() -> None:
 
     grey = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
     assert np.array_equal(AS_GIVEN.to_uint8(grey), grey)
-    assert np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, AS_GIVEN)._grey, grey)
-    assert not np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, replace(AS_GIVEN, upper=254))._grey, grey)
+    assert np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, AS_GIVEN)._pixels, grey)
+    assert not np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, replace(AS_GIVEN, upper=254))._pixels, grey)
