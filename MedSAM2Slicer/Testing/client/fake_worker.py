@@ -29,6 +29,7 @@ class Found:
     mask: np.ndarray
     confidence: float = 0.9
     object_score: float = 5.0
+    disagreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Facts:
     area_mm2: float
     confidence: float = 0.9
     object_score: float = 5.0
+    disagreement: float | None = None
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INTERRUPTED
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.job.options import add_shared_options
 from medsam2_core.job.prompt_options import add_prompt_options
-from medsam2_core.job.setting_options import add_setting_options
 
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -43,8 +43,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("--full", type=int, metavar="N", help="frame of the largest volume, for the ejection fraction")
     parser.add_argument("--empty", type=int, metavar="N", help="frame of the smallest volume")
     add_prompt_options(parser)
-    parser.add_argument("--frame", choices=("ijk", "ras", "lps"), default="ijk", help="frame of the coordinates")
-    add_setting_options(parser)
+    add_shared_options(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress and no summary")
 
 

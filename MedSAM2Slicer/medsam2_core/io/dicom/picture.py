@@ -21,6 +21,7 @@ from medsam2_core.io.dicom.headers import Frame, parsing
 from medsam2_core.io.dicom.pixels import PLAIN, read_values
 
 _CENTIMETERS = 3  # PhysicalUnitsXDirection of an ultrasound region
+_TOMOGRAPHY = ("CT", "MR", "PT", "NM")  # modalities
 _YBR_OF_JPEG = ("YBR_FULL", "YBR_FULL_422")  # what a JPEG file's own colors are
 
 
@@ -47,12 +48,16 @@ def read_frames(path: Path) -> Frames:
 
 
 def is_cine(path: Path, colors: bool) -> bool:
-    """Whether the frames of a DICOM file are moments: they say no place of their own. Those in color count if asked."""
+    """Whether the frames of a DICOM file are moments: they say no place of their own. Those in color count if asked.
+
+    Frames of tomography that say none are slices whose places were lost.
+    """
     with parsing(path):
         data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         placed = "PerFrameFunctionalGroupsSequence" in data or "GridFrameOffsetVector" in data
         several = int(data.get("NumberOfFrames") or 1) > 1
-        return data.get("Rows") is not None and several and not placed and (colors or not _is_color(data))
+        moments = several and not placed and data.get("Modality") not in _TOMOGRAPHY
+        return data.get("Rows") is not None and moments and (colors or not _is_color(data))
 
 
 def _is_color(data: Any) -> bool:
