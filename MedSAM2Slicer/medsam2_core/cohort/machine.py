@@ -14,8 +14,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tqdm import tqdm
-
 from medsam2_core.cohort.cases import Case
 from medsam2_core.cohort.claims import Claims
 from medsam2_core.cohort.results import Results
@@ -163,7 +161,6 @@ def work(folder: Path, cases: Sequence[Case], tells: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
-    tqdm.set_lock(threading.RLock())  # its own is shared by processes, and left behind by one that is killed
     results = Results(folder)
     worker = Worker(results, Claims(results.claims_folder), stop, lambda case, failed: tells.send(Report(case, failed)))
     try:

@@ -6,11 +6,11 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.report import build_report, report_draft, write_report
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
 
+Progress = Callable[[float], object]
 # tqdm's own, but always slices per second, where it would turn slow rates into seconds per slice.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
@@ -222,11 +223,11 @@ def _propagate(
     prompts = AppliedPrompts(session, orientation)
     done, seen = list[PlacedRun](), set[int]()
     total = sum(run.expected_slices * AXES[run.settings["directions"]] for run in plan.runs)
-    with _progress_bar(total, quiet) as bar:
+    with _progress_bar(total, quiet) as progress:
         for run in plan.runs:
             prompts.change_to(run.objects)
             upright = replace(run, stop=run.stop.turned(orientation.turn))
-            rounds = _run(upright, session, pressed, bar, seen)
+            rounds = _run(upright, session, pressed, progress, seen)
             done.append(replace(run, rounds=rounds) if pressed.cancelled else run)
             if pressed.cancelled:
                 break
@@ -234,20 +235,29 @@ def _propagate(
 
 
 def _run(
-    run: PlacedRun, session: m2.VolumeSession, pressed: m2.CancelToken, bar: tqdm[NoReturn], seen: set[int]
+    run: PlacedRun, session: m2.VolumeSession, pressed: m2.CancelToken, progress: Progress, seen: set[int]
 ) -> int | None:
     """Propagate once, the region of the stop rules turned as the session is; the rounds if stopped. Adds to `seen`."""
     limit, done = RoundLimit(run.rounds, pressed), set[int]()
     course = run.first, run.last, run.direction, run.stop
     for step in session.propagate(*course, cancel=limit, progress=limit.count, **run.others):
-        bar.update(step.slice_index not in done or not step.masks)  # one without masks is of another axis
+        progress(step.slice_index not in done or not step.masks)  # one without masks is of another axis
         done.add(step.slice_index)
     seen |= done
     return limit.rounds_if_stopped
 
 
-def _progress_bar(total: int, quiet: bool) -> tqdm[NoReturn]:
-    return tqdm(total=total, unit=" slices", bar_format=_BAR, file=Unfailing(sys.stderr), disable=quiet)
+@contextmanager
+def _progress_bar(total: int, quiet: bool) -> Iterator[Progress]:
+    """What is told of each slice, by how much to go on.
+
+    Quiet, no bar is made: tqdm's lock is shared by forked processes, and stays locked if one is killed that holds it.
+    """
+    if quiet:
+        yield lambda _: None
+        return
+    with tqdm(total=total, unit=" slices", bar_format=_BAR, file=Unfailing(sys.stderr)) as bar:
+        yield bar.update
 
 
 class Unfailing:

@@ -21,6 +21,7 @@ from medsam2_core.cohort.cohort import finish, start
 from medsam2_core.cohort.running import Models
 from medsam2_core.cohort.table import Problem
 from medsam2_core.cohort.worker import Worker
+from medsam2_core.job import execute
 from medsam2_core.stopping import CancelToken
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, so as not to load torch for each run")
@@ -145,3 +146,12 @@ def test_killed_at_random_moments_and_started_again(cases: list[Case], tmp_path:
             shutil.rmtree(output)
     run(output, cases, models)
     assert content(output) == wanted
+
+
+def test_a_case_makes_no_progress_bar(
+    cases: list[Case], tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of tqdm's bars, left by a process that was killed, held up all that were forked later."""
+    monkeypatch.setattr(execute, "tqdm", None)
+    _, models, _ = undisturbed
+    assert run(tmp_path / "out", cases, models) == [case.name for case in cases]
