@@ -51,11 +51,7 @@ def write_table(folder: Path, path: Path) -> int:
     table.writerow(_COLUMNS)
     table.writerows([row.cells.get(name, "") for name in _COLUMNS] for row in rows)
     with Draft(path) as draft:
-        try:
-            draft.file.write(written.getvalue().encode("utf-8-sig", "surrogateescape"))  # spreadsheets go by the mark
-            draft.keep()
-        except OSError as error:
-            raise draft.refusal(error) from error
+        draft.save(written.getvalue().encode("utf-8-sig", "surrogateescape"))  # spreadsheets go by the mark
     return len(rows)
 
 

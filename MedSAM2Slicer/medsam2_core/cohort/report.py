@@ -143,8 +143,4 @@ def _json(told: Sequence[Told], objects: Mapping[str, Any]) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     with Draft(path) as draft:
-        try:
-            draft.file.write(content)
-            draft.keep()
-        except OSError as error:
-            raise draft.refusal(error) from error
+        draft.save(content)

@@ -163,11 +163,7 @@ def case_of(folder: str) -> str:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all. Raises VolumeError."""
     with Draft(path) as draft:
-        try:
-            draft.file.write(json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode() + b"\n")
-            draft.keep()
-        except OSError as error:
-            raise draft.refusal(error) from error
+        draft.save(json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode() + b"\n")
 
 
 def _noted(path: Path) -> dict[str, Any] | None:

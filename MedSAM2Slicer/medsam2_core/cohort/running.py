@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -97,7 +96,8 @@ def write(prepared: Prepared, outcome: Outcome, folder: Path, notices: list[str]
         write_report(folder / REPORT, outcome.report, drafts.report)
     segments = [item.segment for item in plan.objects]
     drawing = Drawing(plan.volume.array, outcome.labelmap, plan.volume.geometry, plan.settings.window, segments)
-    _write_bytes(folder / OVERVIEW, drawing.overview())
+    with Draft(folder / OVERVIEW) as draft:
+        draft.save(drawing.overview())
     write_json(folder / DONE, _noted(prepared, outcome, drawing.thumbnail(plan.settings.stack.axis), notices))
 
 
@@ -128,19 +128,3 @@ def _references(case: Case, plan: Plan) -> Iterator[tuple[str, Mask]]:
             raise PromptError(f"{text}: The run file has {len(names)} objects: say in the column object which one.")
         source = mask_source(text)
         yield name or names[0], read_mask(source.path, plan.volume.geometry, source.name)
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    with _refused(path) as draft:
-        draft.file.write(content)
-        draft.keep()
-
-
-@contextmanager
-def _refused(path: Path) -> Iterator[Draft]:
-    """A draft whose troubles are VolumeErrors."""
-    with Draft(path) as draft:
-        try:
-            yield draft
-        except OSError as error:
-            raise draft.refusal(error) from error

@@ -60,6 +60,14 @@ class Draft:
         self._path.replace(self._target)
         self.file.close()
 
+    def save(self, content: bytes) -> None:
+        """Write the whole of the file, and `keep` it. Raises VolumeError; the target is as it was then."""
+        try:
+            self.file.write(content)
+            self.keep()
+        except OSError as error:
+            raise self.refusal(error) from error
+
     def discard(self) -> None:
         """Remove the draft, unless it was kept."""
         if sys.platform == "win32":

@@ -72,11 +72,7 @@ def read_numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, whole or not at all. Raises VolumeError."""
     with Draft(path) as draft:
-        try:
-            draft.file.write(text.encode("utf-8"))
-            draft.keep()
-        except OSError as error:
-            raise draft.refusal(error) from error
+        draft.save(text.encode("utf-8"))
 
 
 def _unmarked(raw: bytes) -> str:

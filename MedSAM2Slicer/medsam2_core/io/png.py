@@ -25,11 +25,7 @@ def write_labels(path: Path, labels: npt.NDArray[np.integer[Any]]) -> None:
     An existing file is replaced only by a complete new one. Raises VolumeError, if it cannot be written.
     """
     with Draft(path) as draft:
-        try:
-            draft.file.write(gray_png(labels))
-            draft.keep()
-        except OSError as error:
-            raise draft.refusal(error) from error
+        draft.save(gray_png(labels))
 
 
 def gray_png(labels: npt.NDArray[np.integer[Any]]) -> bytes:

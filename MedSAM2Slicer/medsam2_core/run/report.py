@@ -177,12 +177,8 @@ def write_report(path: Path, report: Mapping[str, Any], draft: Draft | None = No
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     lines = _NUMBERS.sub(lambda found: f"[{', '.join(found[1].split())}]".replace(",,", ","), text) + "\n"
     with draft or Draft(path) as place:
-        try:
-            # A path that is not UTF-8 is written as JSON's own escapes, and read back as the same path.
-            place.file.write(lines.encode("utf-8", "backslashreplace"))
-            place.keep()
-        except OSError as error:
-            raise place.refusal(error) from error
+        # A path that is not UTF-8 is written as JSON's own escapes, and read back as the same path.
+        place.save(lines.encode("utf-8", "backslashreplace"))
 
 
 def encode_mask(mask: npt.NDArray[np.bool_]) -> list[int]:
