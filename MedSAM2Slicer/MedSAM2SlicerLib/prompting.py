@@ -11,7 +11,7 @@ from medsam2_core.run.prompts import MaskPrompt
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
-from MedSAM2SlicerLib.prompts.strokes import gridMm, pixelMm, spread, within
+from MedSAM2SlicerLib.prompts.strokes import gridMm, spread, within
 from MedSAM2SlicerLib.runner import Runner
 from MedSAM2SlicerLib.scene.geometry import mapped, viewAxes
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
@@ -99,7 +99,7 @@ class Prompting:
             given = [one.prompt for one in placer.segment(self._workplace.target.segmentation, segmentId)]
             masks = {one.slice_index: one.mask for one in given if isinstance(one, MaskPrompt)}
             for index, mask in masks.items():
-                pixels = within(mask, pixelMm(volume), self._gridMm(volume))
+                pixels = within(mask, volume.slicing.pixel_mm, self._gridMm(volume))
                 voxels = [volume.slicing.join(index, pixel) for pixel in pixels]
                 world = mapped(volume.toWorld, volume.slicing.geometry.ijk_to_ras(voxels))
                 work.prompts.addScribble(world.tolist(), include)

@@ -32,6 +32,7 @@ import numpy as np
 
 from medsam2_core.arrays import Mask
 from medsam2_core.conditioning import condition
+from medsam2_core.directions import STEPS
 from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.pixels import VolumeStack
@@ -45,7 +46,6 @@ from medsam2_core.votes import SURE, Floats, Probabilities, Votes
 ACROSS = (1, 2)
 """The other axes: rows and columns of the session's slices."""
 
-_WAYS = {"forward": 1, "backward": -1}
 _LEAST_EXTENT = 3  # slices
 _CACHE = 64 << 20  # bytes; each view is looked at once
 
@@ -165,7 +165,7 @@ class _Along:
         mask[self._part(found.votes).window] = self._hanging.turn(found.cut(self._axis, walk))
         given = condition(self._propagator, walk.start, mask_prompt(mask, shape), ())
         remembered = [replace(given.memory, slice_index=0, axis=self._axis), *found.prompted]
-        tracks = [self._track(number, way, walk, given.drawn, remembered, found.shelf) for way in _WAYS]
+        tracks = [self._track(number, way, walk, given.drawn, remembered, found.shelf) for way in STEPS]
         crossed = _Crossed(found.votes, walk.first, tracks)
         self._keep(crossed, walk.start, given.drawn)
         return crossed
@@ -182,7 +182,7 @@ class _Along:
         self, number: int, way: str, walk: Walk, last: DrawnSlice, remembered: Sequence[Memory], shelf: Shelf
     ) -> Track:
         """A track one way; for the memory the slices are numbered from the one it starts at."""
-        step = _WAYS[way]
+        step = STEPS[way]
         indexes = walk.indexes(step)
         timeline = Timeline(step, walk.slices + 1, self._axis)
         bank = self._memory.bank(self._propagator.model.config, timeline, remembered, shelf)

@@ -68,7 +68,7 @@ class EmbeddingCache:
 
 def _batch(images: Sequence[Tensor]) -> Tensor:
     """Images (rows, columns), or in color (3, rows, columns), as one batch (B, 1 or 3, rows, columns)."""
-    channels = max(image.ndim for image in images) * 2 - 3  # 1 of gray ones, 3 as soon as one is in color
+    channels = 3 if any(image.ndim == 3 for image in images) else 1
     return torch.stack([image.expand(channels, *image.shape[-2:]) for image in images])
 
 

@@ -14,7 +14,7 @@ from medsam2_core.answers import Answer
 from medsam2_core.arrays import Mask
 from medsam2_core.cleaning import Cleaning, CleanSlices
 from medsam2_core.crossing import Crossing, Found
-from medsam2_core.directions import AXES, ONE, THREE
+from medsam2_core.directions import AXES, ONE, STEPS, THREE
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.pixels import VolumeStack, is_color
@@ -30,8 +30,6 @@ from medsam2_core.stopping import CancelToken, StopRules
 from medsam2_core.votes import Block, Votes
 
 Progress = Callable[[int, int], None]
-
-_STEPS = {"forward": 1, "backward": -1}
 
 
 class VolumeSession(Session):
@@ -217,7 +215,7 @@ class VolumeSession(Session):
         prompted = sorted(index for index in known.prompts if index in span)
         tracks = []
         for direction in steps:
-            step = _STEPS[direction]
+            step = STEPS[direction]
             edge = span.stop if step > 0 else span.start - 1
             course = prompted[::step]
             for index, ahead in zip(course, [*course[1:], None], strict=True):
@@ -234,7 +232,7 @@ class VolumeSession(Session):
         self, object_id: int, direction: str, start: int, end: int, stop: StopRules | None, shelf: Shelf | None
     ) -> Track:
         """A track from a prompted slice to the one before `end`."""
-        known, step = self._objects[object_id], _STEPS[direction]
+        known, step = self._objects[object_id], STEPS[direction]
         indexes = range(start + step, end, step)
         remembered = sorted(known.conditioning) if self.model.config.remember_all_prompts else [start]
         memories = [known.conditioning[index].memory for index in remembered]
@@ -364,7 +362,7 @@ def _say_nothing(_done: int, _planned: int) -> None:
 
 def _steps(direction: str) -> tuple[str, ...]:
     if direction == "both":
-        return tuple(_STEPS)
-    if direction not in _STEPS:
+        return tuple(STEPS)
+    if direction not in STEPS:
         raise PromptError(f"Direction '{direction}' is unknown: choose both, forward or backward.")
     return (direction,)

@@ -18,14 +18,8 @@ _CORE = 1 / 3  # of a painted stroke: points lie in so much of it, away from its
 
 def gridMm(volume: SlicedVolume, imageSize: int) -> float:
     """Return how far apart the cells of the model's grid are on a whole slice, in mm; `imageSize` is of its input."""
-    (rows, columns), (down, across) = volume.slicing.shape, pixelMm(volume)
+    (rows, columns), (down, across) = volume.slicing.shape, volume.slicing.pixel_mm
     return max(rows * down, columns * across) * _CELL / imageSize
-
-
-def pixelMm(volume: SlicedVolume) -> tuple[float, float]:
-    """Return the height and width of a slice's pixels."""
-    across = [mm for place, mm in enumerate(volume.slicing.geometry.spacing_kji) if place != volume.slicing.axis]
-    return across[0], across[1]
 
 
 def spread(points: npt.ArrayLike, spacing: float) -> Float:

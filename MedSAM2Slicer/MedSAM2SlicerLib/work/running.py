@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
-from medsam2_core.directions import THREE
+from medsam2_core.directions import STEPS, THREE
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.measures import milliliters
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
 from MedSAM2SlicerLib.scene.slicestates import SliceReview, reviewAnswer, reviewRecord
-
-_AHEAD = {"forward": 1, "backward": -1}
 
 
 @dataclass(frozen=True)
@@ -101,10 +99,10 @@ class SegmentRun:
         """1 - Dice with the slice this one was propagated from; of what three axes say as before they were asked."""
         if direction == THREE:
             return self.reviews[index].change if index in self.reviews else 0.0
-        if direction not in _AHEAD:
+        if direction not in STEPS:
             self._prompted[index] = mask
             return 0.0
-        source = index - _AHEAD[direction]
+        source = index - STEPS[direction]
         latest, before = self._latest.get(direction, (source, None))
         self._latest[direction] = index, mask
         if latest != source or before is None:

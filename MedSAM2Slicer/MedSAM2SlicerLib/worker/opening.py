@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsam2_core.errors import WorkerError
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.worker.results import Grid
 from medsam2_core.worker.wire import Header
 from MedSAM2SlicerLib.worker import requests
@@ -65,8 +66,7 @@ class Openings:
     def pixelMm2(self, sessionKey: str) -> float:
         """Area of a pixel of a session's slices."""
         wish = self._wish(sessionKey)
-        spacing = self._volume(wish).geometry.spacing_kji
-        return math.prod(mm for axis, mm in enumerate(spacing) if axis != wish.axis)
+        return math.prod(Slicing(self._volume(wish).geometry, wish.axis).pixel_mm)
 
     def sessionsOf(self, volumeKey: str) -> list[str]:
         """Keys of the sessions on a volume."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medsam2_core.cli.edge import INTERRUPTED, REFUSED
+from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED, REFUSED
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import PromptError
 from medsam2_core.job.options import add_shared_options
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from medsam2_core.stopping import CancelToken
 
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-SOME_FAILED = 3
 
 _EXAMPLES = """the table, a row for each case and object (.csv, or .json with a list of rows):
   case,image,object,box,window
@@ -134,7 +132,7 @@ def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
         loads = f"; models were loaded {engine.loads} times" if engine.loads else ""
         print(f"{done} of {len(cases)} cases done{failures}{loads}.")
         print(f"Written: {results.folder / 'index.html'}")
-    return SOME_FAILED if failed else 0
+    return INCOMPLETE if failed else 0
 
 
 def _engine(

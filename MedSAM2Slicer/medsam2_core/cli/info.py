@@ -42,24 +42,18 @@ def info(arguments: argparse.Namespace) -> int:
 
 
 def _lines(path: Path, arguments: argparse.Namespace) -> Iterator[_Line]:
+    from medsam2_core.io.dicom.picture import is_cine
     from medsam2_core.io.volume import is_dicom_path, naming
 
     with naming(path):
         is_dicom = is_dicom_path(path)
-    if is_dicom and _is_cine(path):
+    if is_dicom and is_cine(path, colors=True):
         return _image(path)
     if is_dicom:
         return _series(path, arguments.series, arguments.resample)
     if arguments.series is not None or arguments.resample:
         return _image(path, arguments.series, arguments.resample)  # which says that there is no series
     return _describer(path)(path)
-
-
-def _is_cine(path: Path) -> bool:
-    from medsam2_core.io.dicom.picture import is_cine
-    from medsam2_core.io.dicom.scan import is_index
-
-    return path.is_file() and not is_index(path) and is_cine(path, colors=True)
 
 
 def _series(path: Path, wanted: str | None, resample: bool) -> Iterator[_Line]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from medsam2_core.arrays import Array
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.outline import resized
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import PLANES
 from medsam2_core.image.window import Window
@@ -76,8 +77,8 @@ class Drawing:
         labels, image = labels[frame], image[frame]
         size = np.array(labels.shape) * spacing
         rows, columns = (max(1, round(side * one / size.max())) for one in size)
-        picture = _scaled(image, rows, columns) * _GRAYS // 256
-        return _outlined(picture.astype(np.uint8), _scaled(labels, rows, columns))
+        picture, drawn = (resized(pixels, (rows, columns)).astype(np.int64) for pixels in (image, labels))
+        return _outlined((picture * _GRAYS // 256).astype(np.uint8), drawn)
 
     def _palette(self) -> list[tuple[int, int, int]]:
         """Grays, then at `_COLORS` and a label, modulo as many as are left, the color of a segment."""
@@ -99,14 +100,6 @@ def _near(mask: npt.NDArray[np.bool_], spacing: Sequence[float]) -> tuple[slice,
         slice(max(0, math.floor(at - reach)), min(size, math.ceil(at + reach) + 1))
         for at, reach, size in zip(middle, half, mask.shape, strict=True)
     )
-
-
-def _scaled(pixels: Array, rows: int, columns: int) -> Array:
-    """The nearest pixel for each of rows x columns."""
-    at = [
-        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip((rows, columns), pixels.shape, strict=True)
-    ]
-    return pixels[np.ix_(*at)].astype(np.int64)
 
 
 def _outlined(picture: Levels, labels: Array) -> Levels:

@@ -49,9 +49,7 @@ def _agreement(compared: list[dict[str, Any]]) -> dict[str, Any]:
         points.append(_point(one, mean=(volume + reference) / 2, difference=volume - reference))
     differences = np.array([point["difference"] for point in points])
     return {
-        **{
-            key: float(np.mean([one["item"]["agreement"][key] for one in compared])) for key in ("dice", "surface_dice")
-        },
+        **{key: _mean(compared, key) for key in ("dice", "surface_dice")},
         "mean": float(differences.mean()),
         "sd": float(differences.std(ddof=1)) if len(differences) > 1 else 0.0,
         "points": points,

@@ -43,14 +43,19 @@ class Runs:
         return mask
 
 
+def row_runs(mask: Mask) -> tuple[_Numbers, _Numbers, _Numbers]:
+    """Line, begin and end of each run of marked pixels along the second axis of a mask, begin <= place < end."""
+    lines = np.zeros((mask.shape[0], mask.shape[1] + 2), dtype=np.int8)
+    lines[:, 1:-1] = mask
+    edges = np.diff(lines, axis=1)
+    line, begin = np.nonzero(edges == 1)
+    return line, begin, np.nonzero(edges == -1)[1]
+
+
 def runs_of(mask: Mask, across: bool) -> Runs:
     """The runs of a mask (slices, rows, columns) and their parts; each slice by itself unless they go `across`."""
     slices, rows, columns = mask.shape
-    lines = np.zeros((slices * rows, columns + 2), dtype=np.int8)
-    lines[:, 1:-1] = mask.reshape(-1, columns)
-    edges = np.diff(lines, axis=1)
-    line, begin = np.nonzero(edges == 1)
-    end = np.nonzero(edges == -1)[1]
+    line, begin, end = row_runs(mask.reshape(-1, columns))
     below = _touching(line, begin, end, columns, 1, np.flatnonzero(line % rows < rows - 1))
     behind = _touching(line, begin, end, columns, rows, np.arange(len(line) if across else 0))
     one, other = (np.concatenate(ends) for ends in zip(below, behind, strict=True))

@@ -5,28 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from medsam2_core.arrays import Array, Mask
+from medsam2_core.image.components import row_runs
 
 
 def svg_path(mask: Mask) -> str:
     """Lines around the true pixels of a mask (rows, columns), x to the right and y down from its upper left corner."""
     padded = np.pad(mask, 1).astype(np.int8)
-    across = [f"M{x} {y}h{length}" for y, x, length in _runs(np.diff(padded, axis=0)[:, 1:-1] != 0)]
-    down = [f"M{x} {y}v{length}" for x, y, length in _runs((np.diff(padded, axis=1)[1:-1] != 0).T)]
+    across = [f"M{x} {y}h{length}" for y, x, length in _lines(np.diff(padded, axis=0)[:, 1:-1] != 0)]
+    down = [f"M{x} {y}v{length}" for x, y, length in _lines((np.diff(padded, axis=1)[1:-1] != 0).T)]
     return "".join(across + down)
 
 
-def thumbnail(mask: Mask, shape: tuple[int, int]) -> Mask:
-    """A mask at another size (rows, columns): each pixel is what lies at its center."""
-    places = [((np.arange(size) + 0.5) * old / size).astype(int) for size, old in zip(shape, mask.shape, strict=True)]
-    small: Mask = mask[np.ix_(*places)]
-    return small
+def resized(pixels: Array, shape: tuple[int, int]) -> Array:
+    """Pixels (rows, columns) at another size: each is what lies at its center."""
+    places = [((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, pixels.shape, strict=True)]
+    return pixels[np.ix_(*places)]
 
 
-def _runs(edges: Mask) -> list[list[int]]:
-    """Line, start and length of each run of true values along the second axis."""
-    steps = np.diff(np.pad(edges, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    line, start = np.nonzero(steps == 1)
-    _, end = np.nonzero(steps == -1)
-    found: Array = np.stack([line, start, end - start], axis=1)
-    runs: list[list[int]] = found.tolist()
-    return runs
+def _lines(edges: Mask) -> list[list[int]]:
+    """Line, start and length of each run of edges along the second axis."""
+    line, begin, end = row_runs(edges)
+    found: list[list[int]] = np.stack([line, begin, end - begin], axis=1).tolist()
+    return found

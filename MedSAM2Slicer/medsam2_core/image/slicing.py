@@ -39,6 +39,12 @@ class Slicing:
         return rows, cols
 
     @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Height and width of a pixel."""
+        height, width = (mm for axis, mm in enumerate(self.geometry.spacing_kji) if axis != self.axis)
+        return height, width
+
+    @property
     def plane(self) -> str:
         """The anatomical plane that lies closest: "axial", "coronal" or "sagittal"."""
         return next(plane for plane in PLANES if self.geometry.anatomical_axis(plane) == self.axis)

@@ -69,16 +69,12 @@ def read_grid(path: Path) -> Geometry:
     _require_utf8(path)
     with _refusing(), _guarded():
         reader = _opened(path)
-        size = reader.GetSize()[:3]
         sizes = " x ".join(str(one) for one in reader.GetSize())
         if reader.GetNumberOfComponents() not in (1, 3, 4):
             raise VolumeError(f"The voxels are neither single numbers nor colors ({sizes}): give one 3D volume.")
         if reader.GetDimension() < 3 or max(reader.GetSize()[3:], default=1) > 1:
             raise VolumeError(f"The image has {reader.GetDimension()} dimensions ({sizes}): give one 3D volume.")
-        count = reader.GetDimension()
-        rows = np.asarray(reader.GetDirection()).reshape(count, count)[:3, :3].tolist()
-        direction = (tuple(rows[0]), tuple(rows[1]), tuple(rows[2]))
-        return Geometry(size[::-1], reader.GetSpacing()[:3], reader.GetOrigin()[:3], direction)
+        return _grid(reader)
 
 
 def decompress(path: Path) -> Array:
@@ -127,11 +123,12 @@ def _metadata(image: sitk.Image) -> Iterator[tuple[str, str]]:
             yield key, value
 
 
-def _grid(image: sitk.Image) -> Geometry:
-    i, j, k = image.GetSize()
-    rows = np.asarray(image.GetDirection()).reshape(3, 3).tolist()
+def _grid(image: sitk.Image | sitk.ImageFileReader) -> Geometry:
+    """The grid of an image's first three dimensions."""
+    (i, j, k), count = image.GetSize()[:3], image.GetDimension()
+    rows = np.asarray(image.GetDirection()).reshape(count, count)[:3, :3].tolist()
     direction = (tuple(rows[0]), tuple(rows[1]), tuple(rows[2]))
-    return Geometry((k, j, i), image.GetSpacing(), image.GetOrigin(), direction)
+    return Geometry((k, j, i), image.GetSpacing()[:3], image.GetOrigin()[:3], direction)
 
 
 def _require_utf8(path: Path) -> None:

@@ -60,7 +60,7 @@ def read_volume(
     path = Path(path)
     with naming(path):
         if is_dicom_path(path):
-            if path.is_file() and not is_index(path) and is_cine(path, colors):
+            if is_cine(path, colors):
                 return _cine(path)
             return _chosen_series(path, find_series(path), series, resample)
         if series is not None or resample:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.arrays import Array
-from medsam2_core.image.outline import svg_path, thumbnail
+from medsam2_core.image.outline import resized, svg_path
 from medsam2_core.image.segments import Segment
 from medsam2_core.io.itk import jpeg_bytes
 
@@ -108,7 +108,7 @@ def picture(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]],
     lines = "".join(
         f'<path stroke="{_hex(segment)}" d="{path}"/>'
         for segment in segments
-        if (path := svg_path(thumbnail(labels == segment.label, (rows, columns))))
+        if (path := svg_path(resized(labels == segment.label, (rows, columns))))
     )
     return (
         f'<div><img alt="" width="{columns}" height="{rows}" src="data:image/jpeg;base64,{data}">'

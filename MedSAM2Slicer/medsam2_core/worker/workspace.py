@@ -13,6 +13,7 @@ import numpy as np
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import DeviceError, WorkerError
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import RoundLimit
@@ -42,8 +43,8 @@ class OpenSession:
 
     def __init__(self, backend: Backend, spec: SessionSpec, volume: GreyVolume) -> None:
         self.spec = spec
-        self.shape = _slice_shape(volume, spec.axis)
-        self._pixel_mm2 = math.prod(mm for axis, mm in enumerate(volume.geometry.spacing_kji) if axis != spec.axis)
+        slicing = Slicing(volume.geometry, spec.axis)
+        self.shape, self._pixel_mm2 = slicing.shape, math.prod(slicing.pixel_mm)
         self._orientation = SliceOrientation.upright(volume.geometry, spec.axis)
         self.session: ModelSession = backend.open_session(spec, volume, self._orientation)
         self._applied = AppliedPrompts(self.session, self._orientation)
@@ -245,8 +246,3 @@ def _known(items: dict[str, Item], key: str, kind: str) -> Item:
 def _nothing(item: RunObject) -> ObjectRecord:
     """An object without prompts is forgotten by a propagation."""
     return ObjectRecord(item.segment.label, {}, ())
-
-
-def _slice_shape(volume: GreyVolume, axis: int) -> tuple[int, int]:
-    rows, columns = (size for place, size in enumerate(volume.voxels.shape) if place != axis)
-    return rows, columns

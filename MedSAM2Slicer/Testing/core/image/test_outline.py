@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from medsam2_core.image.outline import svg_path, thumbnail
+from medsam2_core.image.outline import resized, svg_path
 
 
 def test_a_square_has_four_sides() -> None:
@@ -31,6 +31,6 @@ def test_the_outline_encloses_the_mask(mask: np.ndarray) -> None:
 def test_a_thumbnail_keeps_what_lies_at_the_centers() -> None:
     mask = np.zeros((100, 60), bool)
     mask[20:80, 30:] = True
-    small = thumbnail(mask, (10, 6))
+    small = resized(mask, (10, 6))
     assert np.array_equal(np.argwhere(small).min(axis=0), (2, 3))
     assert small.sum() == 6 * 3

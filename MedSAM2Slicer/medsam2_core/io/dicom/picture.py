@@ -19,6 +19,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.headers import Frame, parsing
 from medsam2_core.io.dicom.pixels import PLAIN, read_values
+from medsam2_core.io.dicom.scan import is_index
 
 _CENTIMETERS = 3  # PhysicalUnitsXDirection of an ultrasound region
 _TOMOGRAPHY = ("CT", "MR", "PT", "NM")  # modalities
@@ -50,8 +51,10 @@ def read_frames(path: Path) -> Frames:
 def is_cine(path: Path, colors: bool) -> bool:
     """Whether the frames of a DICOM file are moments: they say no place of their own. Those in color count if asked.
 
-    Frames of tomography that say none are slices whose places were lost.
+    Frames of tomography that say none are slices whose places were lost. Folders and indexes of series are no cine.
     """
+    if not path.is_file() or is_index(path):
+        return False
     with parsing(path):
         data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         placed = "PerFrameFunctionalGroupsSequence" in data or "GridFrameOffsetVector" in data
