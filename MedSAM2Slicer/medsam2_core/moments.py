@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from medsam2_core.arrays import Mask
 from medsam2_core.session import VolumeSession
-from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.stopping import CancelToken
 
 OpenStack = Callable[[Sequence[tuple[int, int | None]]], VolumeSession]
 """Opens a session on slices that are stacked: each is a moment, and the index of a slice there.
@@ -37,27 +40,31 @@ def follow(
     objects: Sequence[int],
     start: int,
     count: int,
-    stop: StopRules | None = None,
     cancel: CancelToken | None = None,
+    course: Mapping[str, Any] = MappingProxyType({}),
+    drawing: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Moment]:
     """Carry objects from the moment `start`, where a session has prompts of them, to all of `count` moments.
 
+    `course` are arguments of `VolumeSession.propagate`, such as the range and stop rules, which hold in each moment;
+    `drawing` those of `VolumeSession.mask`.
     Gives that moment first, then those after it, then those before it, backward. Canceling ends it after the moment at
     hand, which is left out unless it is the prompted one. Raises PromptError if nothing is prompted.
     """
     cancel = cancel or CancelToken()
-    first = _carried(prompted, start, objects, stop, cancel)
+    carry = partial(_carried, cancel=cancel, course=course, drawing=drawing)
+    first = carry(prompted, start, objects)
     yield first
-    for course in (range(start + 1, count), range(start - 1, -1, -1)):
+    for indexes in (range(start + 1, count), range(start - 1, -1, -1)):
         seen = {number: _Seen(start, first.masks[number]) for number in objects}
-        for index in course:
+        for index in indexes:
             session = open_stack([(index, None)])
             placed = [
                 number
                 for number in objects
                 if _place(open_stack, session, number, (_Seen(start, first.masks[number]), seen[number]), index)
             ]
-            found = _carried(session, index, placed, stop, cancel)
+            found = carry(session, index, placed)
             if cancel.cancelled:
                 return
             empty = {number: np.zeros_like(first.masks[number]) for number in objects if number not in placed}
@@ -75,14 +82,19 @@ class _Seen:
 
 
 def _carried(
-    session: VolumeSession, index: int, objects: Sequence[int], stop: StopRules | None, cancel: CancelToken
+    session: VolumeSession,
+    index: int,
+    objects: Sequence[int],
+    cancel: CancelToken,
+    course: Mapping[str, Any],
+    drawing: Mapping[str, Any],
 ) -> Moment:
     """Carry objects through the volume of one moment."""
     if not objects:
         return Moment(index, {}, {})
-    for _ in session.propagate(stop=stop, cancel=cancel, objects=objects):
+    for _ in session.propagate(cancel=cancel, objects=objects, **course):
         pass
-    masks = {number: session.mask(number) for number in objects}
+    masks = {number: session.mask(number, **drawing) for number in objects}
     return Moment(index, masks, {number: _mean_confidence(session, number) for number in objects})
 
 

@@ -18,7 +18,7 @@ from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
 from medsam2_core.io import Volume, write_labelmap
 from medsam2_core.io.moments import read_moments
-from medsam2_core.job.execute import Unfailing
+from medsam2_core.job.execute import Unfailing, load
 from medsam2_core.job.plan import Plan, make_plan
 from medsam2_core.moments import Moment, follow
 from medsam2_core.run.applied import AppliedPrompts
@@ -68,7 +68,7 @@ def run_moments(moments: MomentsPlan, quiet: bool, stop: m2.CancelToken) -> tupl
     Raises WeightsError, DeviceError, VolumeError.
     """
     plan, settings = moments.plan, moments.plan.settings
-    model = m2.load_model(plan.model.source, device=settings.device, image_size=settings.image_size or None)
+    model = load(plan).model
     axis = plan.slicing.axis
     orientation = SliceOrientation.upright(plan.slicing.geometry, axis)
     spacing = orientation.turn_spacing(plan.slicing.geometry.spacing_kji)
@@ -77,15 +77,17 @@ def run_moments(moments: MomentsPlan, quiet: bool, stop: m2.CancelToken) -> tupl
     def open_stack(parts: Sequence[tuple[int, int | None]]) -> m2.VolumeSession:
         whole = [turned[moment] for moment, place in parts if place is None]
         slices = whole[0] if whole else np.stack([turned[moment][place] for moment, place in parts])
-        return m2.VolumeSession(model, slices, spacing, 0, settings.window, **settings.of("session"))
+        own = settings.of("session")
+        return m2.VolumeSession(model, slices, spacing, 0, settings.window, across=orientation.across, **own)
 
     session = open_stack([(moments.start, None)])
     AppliedPrompts(session, orientation).change_to(plan.objects)
     labels = [segment.label for segment in moments.segments]
-    rules = settings.stop.turned(orientation.turn)
+    course = {**settings.of("run"), "stop": settings.stop.turned(orientation.turn)}
+    del course["rounds"]  # of a run that somebody stopped
     volumes_ml: dict[int, dict[int, float]] = {}
     confidence: dict[int, dict[int, float]] = {}
-    steps = follow(open_stack, session, labels, moments.start, len(turned), rules, stop)
+    steps = follow(open_stack, session, labels, moments.start, len(turned), stop, course, settings.of("drawing"))
     for moment in tqdm(steps, total=len(turned), unit=" frames", file=Unfailing(sys.stderr), disable=quiet):
         volumes_ml[moment.index] = _write(moments, orientation, moment)
         confidence[moment.index] = dict(moment.confidence)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from medsam2_core import io
+from medsam2_core import io, load_model
 from medsam2_core.run.curve import ejection_fraction
 
 OUT = Path("out")
@@ -65,6 +65,32 @@ def test_a_volume_for_each_moment_gives_the_same(run, four_d: Path, checkpoint: 
         one.to_filename(f"{step}.nii")
     assert run("sequence", "0.nii", "1.nii", "2.nii", "--output", "b", *command) == 0
     assert (OUT / "volumes.csv").read_bytes() == Path("b/volumes.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--range", "4:7"), ("--direction", "forward"), ("--threshold", "0.9"), ("--largest", "slice")],
+)
+def test_the_settings_of_a_run_hold_in_every_frame(run, ct: Path, four_d: Path, checkpoint: Path, words) -> None:
+    command = (*BOX, "--model", checkpoint, "--quiet", "--stop-absent", "0")
+    assert run("propagate", ct, "--output", "usual.seg.nrrd", *command) == 0
+    assert run("propagate", ct, "--output", "one.seg.nrrd", *command, *words) == 0
+    assert run("sequence", four_d, "--output", OUT, *command, *words) == 0
+    geometry = io.read_volume(ct).geometry
+    usual, one, first = (io.read_segments(path, geometry)[0] for path in (
+        Path("usual.seg.nrrd"), Path("one.seg.nrrd"), OUT / "frame_000.seg.nrrd",
+    ))  # fmt: skip
+    assert (one != usual).any()
+    np.testing.assert_array_equal(first, one)
+
+
+def test_precision_reaches_the_model(run, four_d: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("medsam2_core.load_model", lambda *given: asked.append(given[-1]) or load_model(*given))
+    for precision in ("float32", "bfloat16"):
+        words = (*BOX, "--model", checkpoint, "--quiet", "--precision", precision)
+        assert run("sequence", four_d, "--output", OUT, *words) == 0
+    assert asked == ["float32", "bfloat16"]
 
 
 @pytest.mark.parametrize(
