@@ -17,6 +17,7 @@ from medsam2_core.prompts import SlicePrompt
 from medsam2_core.redrawing import FinalSlices
 
 LARGEST = ("off", "slice", "3d", "prompt")
+HOLES = ("off", "on")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Cleaning:
     def __post_init__(self) -> None:
         if self.largest not in LARGEST:
             raise PromptError(f"Parts cannot be kept by {self.largest!r}: choose {', '.join(LARGEST)}.")
+        if self.fill_holes not in HOLES:
+            raise PromptError(f"Holes cannot be filled by {self.fill_holes!r}: choose {', '.join(HOLES)}.")
 
     @property
     def is_plain(self) -> bool:

@@ -111,6 +111,8 @@ def test_a_filled_hole_is_the_object_s_that_is_there() -> None:
 def test_an_unknown_choice_is_refused() -> None:
     with pytest.raises(m2.PromptError, match="choose off, slice, 3d, prompt"):
         Cleaning("biggest")
+    with pytest.raises(m2.PromptError, match="choose off, on"):
+        Cleaning(fill_holes="yes")
 
 
 def test_a_session_draws_cleaned_masks_everywhere(tiny: m2.model.SAM2, discs: Any) -> None:
