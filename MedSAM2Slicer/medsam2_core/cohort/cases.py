@@ -13,7 +13,8 @@ from pathlib import Path
 
 from medsam2_core.cohort.columns import OBJECT, Column, case_parser, columns
 from medsam2_core.cohort.table import Problem, Row, is_switched_on
-from medsam2_core.errors import PromptError
+from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.io.volume import naming, require_readable
 from medsam2_core.job.prompt_options import DEFAULT_OBJECT, parse_prompts
 from medsam2_core.job.setting_options import given_settings
 from medsam2_core.run.names import checked_name
@@ -94,11 +95,11 @@ def make_cases(rows: Sequence[Row], folder: Path, shared: tuple[str, ...]) -> tu
     problems: list[Problem] = []
     folded: dict[str, str] = {}
     for row in rows:
-        before = len(problems)
-        problems += _wrong_cells(row)
-        name = row.cells.get("case") or image_name(row.cells.get("image", ""))
-        if len(problems) > before:
+        wrong = list(_wrong_cells(row))
+        if wrong:
+            problems += [*wrong, *_missing_image(row, folder)]
             continue
+        name = row.cells.get("case") or image_name(row.cells["image"])
         one = _case(name, row, folder, shared)
         first = cases.get(folded.setdefault(_folded(name), name))
         if first is None:
@@ -161,6 +162,16 @@ def _wrong_cells(row: Row) -> Iterator[Problem]:
             yield from _wrong_cell(row, column, row.cells[column.name])
     if not any(_is_shown_by(name) for name in row.cells):
         yield Problem(row.number, None, "There is no prompt: fill in one of point, box, mask, markups or prompts.")
+
+
+def _missing_image(row: Row, folder: Path) -> Iterator[Problem]:
+    """Tell of an image that is not there, in a row that is wrong otherwise, too, and so makes no case to be checked."""
+    image = folder / row.cells.get("image", "")
+    try:
+        with naming(image):
+            require_readable(image)
+    except VolumeError as error:
+        yield Problem(row.number, "image", str(error))
 
 
 def _is_shown_by(name: str) -> bool:

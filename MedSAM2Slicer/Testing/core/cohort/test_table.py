@@ -185,6 +185,12 @@ def test_all_problems_are_told_at_once(made: Made) -> None:
     ]  # fmt: skip
 
 
+def test_a_missing_image_is_told_of_beside_what_else_is_wrong_in_its_row(made: Made) -> None:
+    _, problems = made({"image": "none.nrrd", "box": "1"}, GOOD)
+    assert [(problem.row, problem.column) for problem in problems] == [(2, "box"), (2, "image")]
+    assert "none.nrrd: No such file or folder" in problems[1].text
+
+
 def test_rows_of_a_case_that_do_not_agree(made: Made) -> None:
     first = {"case": "p", "image": "a.nrrd", "object": "ball", "box": BOX}
     for row, column in (
