@@ -1,7 +1,8 @@
 """`make cohort-demo`: 60 cases, real and synthetic, through `medsam2 batch`; and its speed beside that of single runs.
 
-The real ones are the demo's CT, a small CT, a small MR and a DICOM series, which were never trained or tuned on; the
-others are synthetic. The box of each object is drawn around its reference on the slice where it is largest.
+The real ones are the demo's CT, which was never trained on, and a small CT, a small MR and a DICOM series, on which the
+starter was; the others are synthetic, as most of what it was trained on. The box of each object is drawn around its
+reference on the slice where it is largest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 import open_data
-from medsam2_core.arrays import Array, Mask
+from demo import box_option
+from medsam2_core.arrays import Array
 from medsam2_core.cli.main import run
 from medsam2_core.cohort.cases import Case, make_cases
 from medsam2_core.cohort.claims import Claims
@@ -81,7 +83,7 @@ def _write_table(path: Path) -> None:
         for source in (*_real(), *_synthetic()):
             labels = read_labelmap(source.labels)
             for label, name in source.names.items():
-                box = _box(labels == label)
+                box = box_option(labels == label)
                 table.writerow([source.case, source.image, name, box, source.window, f"{source.labels}:{label}"])
 
 
@@ -135,13 +137,6 @@ def _largest(labels: Array, voxel_ml: float, count: int) -> dict[int, str]:
     voxels[0] = 0
     order = [int(label) for label in voxels.argsort()[::-1][:count] if voxels[label] * voxel_ml >= _LEAST_ML]
     return {label: ("largest", "second")[place] for place, label in enumerate(order)}
-
-
-def _box(mask: Mask) -> str:
-    """The box around a mask (k, j, i) on its largest slice, as the table takes it."""
-    k = int(mask.sum(axis=(1, 2)).argmax())
-    j, i = np.nonzero(mask[k])
-    return f"{i.min()},{j.min()},{i.max()},{j.max()}@{k}"
 
 
 def _print_agreement(summary: Any) -> None:

@@ -40,7 +40,7 @@ def main() -> int:
     data = open_data.chest_ct()
     ct = read_volume(data.ct)
     reference = _reference(data, ct)
-    prompts = [option for name in ORGANS for option in ("--object", name, "--box", _box(reference[name]))]
+    prompts = [option for name in ORGANS for option in ("--object", name, "--box", box_option(reference[name]))]
     segmentation, report = OUT / "segmentation.seg.nrrd", OUT / "report.json"
     with tempfile.TemporaryDirectory() as scratch:
         other, other_report = Path(scratch) / "other.seg.nrrd", Path(scratch) / "other.json"
@@ -67,7 +67,7 @@ def _reference(data: open_data.ChestCT, ct: Volume) -> Masks:
     return {name: labels == label for label, name in data.structures.items() if name in ORGANS}
 
 
-def _box(mask: np.ndarray) -> str:
+def box_option(mask: np.ndarray) -> str:
     """The box around a mask (k, j, i) on its largest slice, as the command line takes it."""
     k = int(mask.sum(axis=(1, 2)).argmax())
     j, i = np.nonzero(mask[k])
