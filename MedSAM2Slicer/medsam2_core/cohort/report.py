@@ -18,6 +18,7 @@ from medsam2_core.cohort.facts import TOLERANCE_MM
 from medsam2_core.cohort.results import Results
 from medsam2_core.cohort.statistics import object_statistics
 from medsam2_core.files.draft import Draft
+from medsam2_core.files.text import harmless_cell
 
 Told = dict[str, Any]
 
@@ -96,7 +97,7 @@ def _csv(told: Iterable[Told]) -> str:
     table.writeheader()
     for one in told:
         for line in _lines(one):
-            table.writerow({key: _harmless(value) for key, value in line.items()})
+            table.writerow({key: harmless_cell(value) for key, value in line.items()})
     return written.getvalue()
 
 
@@ -128,11 +129,6 @@ def _object_cells(item: Told) -> Told:
         **agreed,
         "difference_ml": difference,
     }
-
-
-def _harmless(value: Any) -> Any:
-    """A text that a spreadsheet takes for a text: it would run one that begins as a formula does."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _json(told: Sequence[Told], objects: Mapping[str, Any]) -> bytes:

@@ -69,6 +69,11 @@ def read_numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
         raise TextError(str(error)) from error
 
 
+def harmless_cell(value: Any) -> Any:
+    """A text for a table that spreadsheets take for a text: they would run one that begins as a formula does."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, whole or not at all. Raises VolumeError."""
     with Draft(path) as draft:

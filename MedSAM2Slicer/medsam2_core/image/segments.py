@@ -35,6 +35,11 @@ class Segment:
         if len(self.color) != 3 or not all(0 <= part <= 1 for part in self.color):
             raise VolumeError(f"Segment {self.name!r} has color {self.color}: give red, green, blue from 0 to 1.")
 
+    @property
+    def hex_color(self) -> str:
+        """The color as pages and drawings have it, such as #ff8000."""
+        return "#" + "".join(f"{round(part * 255):02x}" for part in self.color)
+
 
 @dataclass(frozen=True)
 class LayeredSegment:

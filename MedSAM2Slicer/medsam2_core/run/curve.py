@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 
+from medsam2_core.files.text import harmless_cell
 from medsam2_core.image.segments import Segment
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _EDGE = 640, 360, 60, 40, 16
@@ -25,7 +26,7 @@ def curve_csv(
     for moment in sorted(volumes_ml):
         for segment in segments:
             values = volumes_ml[moment][segment.label], confidence[moment][segment.label]
-            table.writerow((moment, segment.name, f"{values[0]:.4f}", f"{values[1]:.3f}"))
+            table.writerow((moment, harmless_cell(segment.name), f"{values[0]:.4f}", f"{values[1]:.3f}"))
     return text.getvalue()
 
 
@@ -47,7 +48,9 @@ def curve_svg(volumes_ml: Mapping[int, Mapping[int, float]], segments: Sequence[
     lines = [_line([at(moment, volumes_ml[moment][one.label]) for moment in moments], one) for one in segments]
     ticks = [_tick(at(moments[0], highest * part / _TICKS)[1], highest * part / _TICKS) for part in range(_TICKS + 1)]
     ends = [_text(at(moment, 0)[0], _HEIGHT - 20, f"{moment}", "middle") for moment in (moments[0], moments[-1])]
-    names = [_text(_WIDTH - _EDGE, 20 + 16 * place, one.name, "end", _hex(one)) for place, one in enumerate(segments)]
+    names = [
+        _text(_WIDTH - _EDGE, 20 + 16 * place, one.name, "end", one.hex_color) for place, one in enumerate(segments)
+    ]
     title = _text(_LEFT, _HEIGHT - 4, "frame; volume in mL", "start")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
@@ -59,7 +62,7 @@ def curve_svg(volumes_ml: Mapping[int, Mapping[int, float]], segments: Sequence[
 
 def _line(points: Sequence[tuple[float, float]], segment: Segment) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{_hex(segment)}" stroke-width="2"/>'
+    return f'<polyline points="{path}" fill="none" stroke="{segment.hex_color}" stroke-width="2"/>'
 
 
 def _tick(y: float, volume: float) -> str:
@@ -69,7 +72,3 @@ def _tick(y: float, volume: float) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str, color: str = "#222") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}">{html.escape(text)}</text>'
-
-
-def _hex(segment: Segment) -> str:
-    return "#" + "".join(f"{round(part * 255):02x}" for part in segment.color)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.arrays import Array
+from medsam2_core.files.text import harmless_cell
 from medsam2_core.image.outline import resized, svg_path
 from medsam2_core.image.segments import Segment
 from medsam2_core.io.itk import jpeg_bytes
@@ -86,10 +87,10 @@ def results_csv(entries: Sequence[SetEntry], segments: Sequence[Segment]) -> str
                 row = entry.rows[segment.label]
                 table.writerow(
                     [
-                        entry.image,
+                        harmless_cell(entry.image),
                         entry.frame,
-                        entry.result,
-                        segment.name,
+                        harmless_cell(entry.result),
+                        harmless_cell(segment.name),
                         int(row.area_px > 0),
                         f"{row.confidence:.3f}",
                         row.area_px,
@@ -106,7 +107,7 @@ def picture(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]],
     rows, columns = pixels.shape[:2]
     data = base64.b64encode(jpeg_bytes(pixels)).decode("ascii")
     lines = "".join(
-        f'<path stroke="{_hex(segment)}" d="{path}"/>'
+        f'<path stroke="{segment.hex_color}" d="{path}"/>'
         for segment in segments
         if (path := svg_path(resized(labels == segment.label, (rows, columns))))
     )
@@ -165,8 +166,4 @@ def _line(segment: Segment, row: SetRow) -> str:
 
 
 def _key(segment: Segment) -> str:
-    return f'<span class="key" style="background:{_hex(segment)}"></span>'
-
-
-def _hex(segment: Segment) -> str:
-    return "#" + "".join(f"{round(part * 255):02x}" for part in segment.color)
+    return f'<span class="key" style="background:{segment.hex_color}"></span>'
