@@ -23,7 +23,7 @@ class LiveControls(Part):
         super().__init__(ui, controller)
         self._services = services
         self._progress: Progress | None = None
-        ui.liveButton.connect("clicked()", guarded(self._onClicked))
+        ui.liveButton.connect("clicked()", guarded(self.toggle))
         self.hear(controller.progressed, self._onProgress)
         self.hear(controller.finished, lambda _summary: self._measure())
 
@@ -38,9 +38,6 @@ class LiveControls(Part):
         self.controller.live.turn(isOn)
         self.ui.liveButton.checked = isOn
         self.ui.liveButton.toolTip = text.liveText(self._services.sliceMilliseconds, self._services.isSlow)
-
-    def _onClicked(self) -> None:
-        self.toggle()
 
     def _onProgress(self, progress: Progress) -> None:
         self._progress = progress

@@ -100,7 +100,7 @@ class MessageLine(Part):
             done = _STARTING if self._isStarting else self._progress or _("Working…")
             return " · ".join(filter(None, [done, self._message]))
         waits = _STARTING if self._isStarting else _LOOKING if self._isLong else ""
-        return self._message or waits or " · ".join(filter(None, [self._state, _WARMING * self._isWarming]))
+        return self._message or waits or " · ".join(filter(None, [self._state, _WARMING if self._isWarming else ""]))
 
     def _onProgress(self, progress: Progress) -> None:
         bar = self.ui.progressBar
