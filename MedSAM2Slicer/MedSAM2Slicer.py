@@ -5,13 +5,11 @@ from __future__ import annotations
 import unittest
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
 import slicer.util
-import vtk
 from slicer import vtkMRMLMarkupsLineNode, vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -22,14 +20,13 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.ui.choices import Choices
 
 if TYPE_CHECKING:
-    from MedSAM2SlicerLib.controller import Controller
     from MedSAM2SlicerLib.ui.services import Services
+    from MedSAM2SlicerLib.ui.tabs import Tab
     from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _HERE = Path(__file__).resolve().parent
@@ -107,138 +104,55 @@ class MedSAM2SlicerParameterNode:
         def __init__(self, parameterNode: Any) -> None: ...
 
 
-class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Joins the panel to the parameter node; all else is in `MedSAM2SlicerLib.ui.panel`."""
+class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget):
+    """Holds the tabs; all else is in `MedSAM2SlicerLib.ui`."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self._parameterNode: Any = None
-        self._showing = False
-        self.panel: Any = None
+        self.tabs: Any = None
 
     def setup(self) -> None:
-        """Build the panel (called by Slicer when the module is opened for the first time, or reloaded)."""
+        """Build the tabs (called by Slicer when the module is opened for the first time, or reloaded)."""
         from MedSAM2SlicerLib.ui.services import Services
 
         ScriptedLoadableModuleWidget.setup(self)
         self.logic = MedSAM2SlicerLogic()
-        services = Services(_HERE)
-        self.usePanel(services.makeController(), services)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self.onSceneEndClose)
+        self.useServices(Services(_HERE))
         if self.parent.isEntered:  # reloaded, of which Slicer tells no more than this
             self.enter()
 
-    def usePanel(self, controller: Controller, services: Services) -> None:
-        """Build the panel on this controller. Self tests do so again, with a controller of their own."""
-        from MedSAM2SlicerLib.ui.panel import Panel
-        from MedSAM2SlicerLib.ui.promptcontrols import PromptControls
-        from MedSAM2SlicerLib.ui.shortcuts import Shortcuts
-        from MedSAM2SlicerLib.ui.source import SourceControls
+    def useServices(self, services: Services) -> None:
+        """Build the tabs on these services. Self tests do so again, with services of their own."""
+        from MedSAM2SlicerLib.ui.tabs import Tabs
 
-        self._closePanel()
+        self.cleanup()
         self._services = services
-        self.uiWidget = slicer.util.loadUI(self.resourcePath("UI/MedSAM2Slicer.ui"))
-        self.layout.addWidget(self.uiWidget)
-        self.uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.ui = slicer.util.childWidgetVariables(self.uiWidget)
-        source, prompts = SourceControls(self.ui, controller), PromptControls(self.ui, controller)
-        self.panel = Panel(self.ui, controller, services, source, prompts)
-        self.panel.changed.connect(self._onPanelChanged)
-        self.shortcuts = Shortcuts(self.uiWidget, self.panel.actions())
-        self.panel.prompts.placed.connect(self.shortcuts.claim)
-        self.initializeParameterNode()
+        self.tabs = Tabs({_("Volume"): self._makeVolumeTab})
+        self.layout.addWidget(self.tabs.widget)
 
     def cleanup(self) -> None:
         """Release everything (called by Slicer when it closes, and before a reload)."""
-        self.removeObservers()
-        self._parameterNode = None
-        self._closePanel()
+        if self.tabs:
+            self.tabs.close()
+            self.tabs = None
+            self._services.close()
 
     @guarded
     def enter(self) -> None:
         """Start being used (called by Slicer whenever the module is opened)."""
-        self.initializeParameterNode()
-        self.shortcuts.install()
-        self.panel.start()
+        self.tabs.enter()
 
     @guarded
     def exit(self) -> None:
         """Stop being used (called by Slicer when another module is opened, also after `cleanup`)."""
-        if self.panel:
-            self.shortcuts.remove()
-            self.panel.rest()
+        if self.tabs:
+            self.tabs.exit()
 
-    @guarded
-    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
-        """Forget the parameter node, which goes with the scene."""
-        self.panel.prompts.stopPlacing()
-        self.setParameterNode(None)
+    def _makeVolumeTab(self) -> Tab:
+        from MedSAM2SlicerLib.ui.volumetab import VolumeTab
 
-    @guarded
-    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
-        """Start over in the scene that was emptied or loaded."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
-    def initializeParameterNode(self) -> None:
-        """Use the scene's parameter node; the first volume is chosen if none is."""
-        # Always the one found: one held while a scene was loading goes on to say that the scene's nodes are missing.
-        self.setParameterNode(self.logic.getParameterNode())
-        if not self._parameterNode.volume:
-            volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            self._parameterNode.volume = next((one for one in volumes if not _isLabelmap(one)), None)
-
-    def setParameterNode(self, parameterNode: MedSAM2SlicerParameterNode | None) -> None:
-        """Show this parameter node and follow it."""
-        # The node itself is observed: the mixin keeps what it has observed, and a wrapper reads all with every change.
-        if self._parameterNode:
-            self.removeObserver(self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNode)
-        self._parameterNode = parameterNode
-        if parameterNode:
-            self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNode)
-            self._onParameterNode()
-
-    def _closePanel(self) -> None:
-        if self.panel:
-            self.shortcuts.remove()
-            self.panel.close()
-            self.panel.controller.close()
-            self._services.close()
-            self.panel = None
-            self.uiWidget.hide()
-            self.uiWidget.deleteLater()
-
-    @guarded
-    def _onParameterNode(self, _caller: Any = None, _event: Any = None) -> None:
-        from MedSAM2SlicerLib.ui.source import Source
-
-        # Of a scene that is still loading, nodes are missing; onSceneEndClose comes back here at its end.
-        if slicer.mrmlScene.IsBatchProcessing():
-            return
-        node = self._parameterNode
-        choices = Choices(**{field.name: getattr(node, field.name) for field in fields(Choices)})
-        self._showing = True
-        try:
-            self.panel.show(Source(node.volume, node.segmentation, node.segmentId), choices)
-        finally:
-            self._showing = False
-
-    def _onPanelChanged(self) -> None:
-        node = self._parameterNode
-        if not node or self._showing or slicer.mrmlScene.IsBatchProcessing():
-            return
-        source, choices = self.panel.source.source(), self.panel.choices()
-        with slicer.util.NodeModify(node):
-            node.volume, node.segmentation, node.segmentId = source.volume, source.segmentation, source.segmentId
-            for field in fields(Choices):
-                setattr(node, field.name, getattr(choices, field.name))
-
-
-def _isLabelmap(volumeNode: vtkMRMLScalarVolumeNode) -> bool:
-    return bool(volumeNode.IsA("vtkMRMLLabelMapVolumeNode"))
+        uiFile = self.resourcePath("UI/MedSAM2Slicer.ui")
+        return VolumeTab(uiFile, self._services, self.logic.getParameterNode)
 
 
 class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):

@@ -10,19 +10,9 @@ import numpy as np
 import slicer
 from medsam2selftest import MIDDLE, FakeServices, InstantClient, PanelTestCase, process
 
-from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.scene.segments import segmentMask
 
 NAME = "MedSAM-2"
-
-
-class EffectServices(FakeServices):
-    """The panel's services, with a worker that answers at once."""
-
-    client: InstantClient
-
-    def makeController(self, editorNode: Any = None, history: Any = None, workplace: Any = None) -> Controller:
-        return Controller(self.client, editorNode, history, workplace)
 
 
 class EffectTestCase(PanelTestCase):
@@ -31,8 +21,8 @@ class EffectTestCase(PanelTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.widget.exit()
-        self.services = EffectServices(Path(self.folder.name))
-        self.services.client = self.client = InstantClient()
+        self.client = InstantClient()
+        self.services = FakeServices(Path(self.folder.name), self.client)
         self.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
         self.segmentation.CreateDefaultDisplayNodes()
         self.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
@@ -73,11 +63,11 @@ class EffectTestCase(PanelTestCase):
 
     @property
     def ui(self) -> Any:
-        return self.face.ui if self.effectIsActive() else self.widget.ui
+        return self.face.ui if self.effectIsActive() else self.tab.ui
 
     @property
     def panel(self) -> Any:
-        return self.face.panel if self.effectIsActive() else self.widget.panel
+        return self.face.panel if self.effectIsActive() else self.tab.panel
 
     @property
     def controller(self) -> Any:

@@ -87,9 +87,10 @@ class InstantClient(FakeClient):
 
 
 class FakeServices:
-    """Services that install nothing, download nothing and start no process."""
+    """Services that install nothing, download nothing and start no process: `worker` is the client of theirs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, worker: FakeClient) -> None:
+        self.worker = worker
         self.store = WeightsStore(folder / "models")
         self.logPath = folder / "worker.log"
         self.workerText = ""
@@ -104,6 +105,12 @@ class FakeServices:
         self.restart = False
         self.download: Any = None
         self.closed = False
+
+    def client(self) -> FakeClient:
+        return self.worker
+
+    def makeController(self, editorNode: Any = None, history: Any = None, workplace: Any = None) -> Controller:
+        return Controller(self.worker, editorNode, history, workplace)
 
     def setWorkerText(self, text: str) -> None:
         if self.error:
@@ -175,14 +182,14 @@ class PanelTestCase(unittest.TestCase):
         slicer.util.selectModule("MedSAM2Slicer")
         self.widget = slicer.util.getModuleWidget("MedSAM2Slicer")
         self.client = InstantClient()
-        self.services = FakeServices(Path(self.folder.name))
-        self.use(Controller(self.client), self.services)
+        self.services = FakeServices(Path(self.folder.name), self.client)
+        self.use(self.services)
         self.volume = self.addVolume()
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.look()
 
     def tearDown(self) -> None:
-        if self.panel:  # where a test failed between cleaning up and building again, there is none
+        if self.widget.tabs:  # where a test failed between cleaning up and building again, there are none
             self.panel.prompts.stopPlacing()
         slicer.mrmlScene.Clear()
         process()
@@ -194,25 +201,29 @@ class PanelTestCase(unittest.TestCase):
         self.assertEqual(self.faults.texts, [])
 
     def reopen(self) -> None:
-        """Build the panel again after the module was cleaned up."""
+        """Build the tabs again after the module was cleaned up."""
         self.widget.setup()
         self.widget.enter()
 
-    def use(self, controller: Any, services: Any) -> None:
-        self.widget.usePanel(controller, services)
+    def use(self, services: Any) -> None:
+        self.widget.useServices(services)
         self.widget.enter()
 
     @property
+    def tab(self) -> Any:
+        return self.widget.tabs.front
+
+    @property
     def ui(self) -> Any:
-        return self.widget.ui
+        return self.tab.ui
 
     @property
     def panel(self) -> Any:
-        return self.widget.panel
+        return self.tab.panel
 
     @property
     def controller(self) -> Any:
-        return self.widget.panel.controller
+        return self.panel.controller
 
     def addVolume(self, name: str = "CT") -> Any:
         voxels = np.random.default_rng(0).integers(-1000, 1000, SHAPE).astype(np.int16)

@@ -77,7 +77,7 @@ class EditorTest(EffectTestCase):
         self.assertTrue(node.GetLocked())
         self.widget.enter()
         self.assertFalse(node.GetDisplayVisibility(), "The module works on no segment yet.")
-        self.widget.panel.controller.setSegment(self.segmentation, self.segmentId)
+        self.tab.panel.controller.setSegment(self.segmentation, self.segmentId)
         self.assertTrue(node.GetDisplayVisibility())
         self.assertFalse(node.GetLocked())
         self.widget.exit()

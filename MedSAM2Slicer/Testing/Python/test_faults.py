@@ -208,7 +208,7 @@ class ModuleFaultTest(Faulty, PanelTestCase):
         node = self.widget.logic.getParameterNode()
         with self.failing(self.panel, "show"):
             node.direction = "backward"
-        with self.failing(self.widget, "initializeParameterNode"):
+        with self.failing(self.tab, "initializeParameterNode"):
             slicer.mrmlScene.StartState(slicer.mrmlScene.BatchProcessState)
             slicer.mrmlScene.EndState(slicer.mrmlScene.BatchProcessState)
         self.prompt()

@@ -41,12 +41,12 @@ class ModuleTest(PanelTestCase):
         self.assertNotIn("torch", sys.modules)
 
     def test_keys_live_only_while_the_module_is_open(self) -> None:
-        self.assertEqual(shortcuts(self.widget.uiWidget), KEYS)
+        self.assertEqual(shortcuts(self.tab.widget), KEYS)
         self.widget.exit()
         process()
-        self.assertEqual(shortcuts(self.widget.uiWidget), set())
+        self.assertEqual(shortcuts(self.tab.widget), set())
         self.widget.enter()
-        self.assertEqual(shortcuts(self.widget.uiWidget), KEYS)
+        self.assertEqual(shortcuts(self.tab.widget), KEYS)
 
     def test_every_control_explains_itself(self) -> None:
         for name in controls():
@@ -161,16 +161,16 @@ class ModuleTest(PanelTestCase):
         self.assertEqual((node.inside, self.controller.options.inside), (inside, inside))
 
     def test_coming_back_leaves_no_parameter_node_behind(self) -> None:
-        before = weakref.ref(self.widget._parameterNode)
+        before = weakref.ref(self.tab._parameterNode)
         self.leaveAndEnter()
         gc.collect()
         self.assertIsNone(before())
 
-    def test_leaving_without_a_panel_does_nothing(self) -> None:
+    def test_leaving_without_tabs_does_nothing(self) -> None:
         self.addCleanup(self.reopen)
         self.widget.cleanup()
         self.widget.exit()
-        self.assertIsNone(self.widget.panel)
+        self.assertIsNone(self.widget.tabs)
 
     def leaveAndEnter(self) -> None:
         """Go to another module and come back."""
@@ -193,8 +193,8 @@ class ModuleTest(PanelTestCase):
         process()
         widget = slicer.util.getModuleWidget("MedSAM2Slicer")
         self.assertIsNot(widget, self.widget)
-        self.assertIs(widget.panel.controller.volumeNode, self.volume)
-        self.assertEqual(shortcuts(widget.uiWidget), KEYS)
+        self.assertIs(widget.tabs.front.panel.controller.volumeNode, self.volume)
+        self.assertEqual(shortcuts(widget.tabs.front.widget), KEYS)
         widget.exit()
         self.assertTrue(self.services.closed)
         self.widget = widget
@@ -280,7 +280,7 @@ class KeyTest(PanelTestCase):
             self.assertEqual(said, ["x: clicks exclude"] * (key == "x"))
 
     def test_a_click_in_a_view_takes_the_keys_from_what_had_the_focus(self) -> None:
-        self.widget.shortcuts.follow(self.ui.bankSizeSpinBox)
+        self.tab.shortcuts.follow(self.ui.bankSizeSpinBox)
         self.assertEqual(self.silent(), KEYS - {"esc"})
         self.prompt()
         self.assertEqual(self.silent(), set())
@@ -294,13 +294,13 @@ class KeyTest(PanelTestCase):
             self.panel.escape()
 
     def test_keys_are_left_to_what_takes_text_or_selects_by_letter(self) -> None:
-        self.widget.shortcuts.follow(None)
+        self.tab.shortcuts.follow(None)
         self.assertEqual(self.silent(), set())
         takers = (self.ui.workerCommandEdit, self.ui.bankSizeSpinBox, self.ui.windowComboBox, self.ui.promptTable)
         for taker in takers:
-            self.widget.shortcuts.follow(taker)
+            self.tab.shortcuts.follow(taker)
             self.assertEqual(self.silent(), KEYS - {"esc"})
-        self.widget.shortcuts.follow(self.ui.propagateButton)
+        self.tab.shortcuts.follow(self.ui.propagateButton)
         self.assertEqual(self.silent(), set())
 
     def test_keys_follow_the_focus(self) -> None:
@@ -317,7 +317,7 @@ class KeyTest(PanelTestCase):
 
     def silent(self) -> set[str]:
         """The keys that do nothing."""
-        found = slicer.util.findChildren(self.widget.uiWidget, className="QShortcut")
+        found = slicer.util.findChildren(self.tab.widget, className="QShortcut")
         return {key.key.toString().lower() for key in found if not key.enabled}
 
 

@@ -12,7 +12,6 @@ import slicer
 from medsam2selftest import MIDDLE, PanelTestCase, process, tip
 
 from medsam2_core.errors import PromptError, WorkerError
-from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.ui import text
 
@@ -174,7 +173,7 @@ class RedrawTest(PanelTestCase):
 
     def test_sliders_say_that_of_an_earlier_session_nothing_is_kept(self) -> None:
         self.propagate()
-        self.use(Controller(self.client), self.services)
+        self.use(self.services)
         for slider in (self.ui.thresholdSlider, self.ui.smoothingSlider):
             self.assertFalse(slider.enabled)
             self.assertIn("Propagate this segment again first", tip(slider))

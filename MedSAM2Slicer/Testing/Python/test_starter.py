@@ -33,8 +33,7 @@ class StarterTest(PanelTestCase):
         return float(2 * (mask & ball()).sum() / (mask.sum() + ball().sum()))
 
     def test_from_click_to_volume(self) -> None:
-        services = Services(MODULE_FOLDER)
-        self.use(services.makeController(), services)
+        self.use(Services(MODULE_FOLDER))
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.ui.boxButton.click()
         self.click(13, 11, MIDDLE)
