@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,10 @@ import open_data
 from medsam2_core.cli.main import run
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, read_labelmap, read_segments, read_volume
-from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.training.metrics import dice
 
 OUT = Path(__file__).resolve().parents[1] / "demo"
 ORGANS = ("spleen", "liver", "heart")
-_OTHER_MEMORY = "self-sorting"
 SHOWN = 5  # slices of each organ in the picture
 Masks = dict[str, np.ndarray]
 
@@ -42,20 +39,13 @@ def main() -> int:
     reference = _reference(data, ct)
     prompts = [option for name in ORGANS for option in ("--object", name, "--box", box_option(reference[name]))]
     segmentation, report = OUT / "segmentation.seg.nrrd", OUT / "report.json"
-    with tempfile.TemporaryDirectory() as scratch:
-        other, other_report = Path(scratch) / "other.seg.nrrd", Path(scratch) / "other.json"
-        for memory, mask_file, report_file in (
-            (DEFAULT_MEMORY, segmentation, report),
-            (_OTHER_MEMORY, other, other_report),
-        ):
-            print(f"{memory} memory bank", file=sys.stderr)
-            files = [str(data.ct), "--output", str(mask_file), "--report", str(report_file)]
-            code = run(["propagate", *files, *prompts, "--window", "abdomen", "--memory", memory])
-            if code:
-                return code
-        runs = {DEFAULT_MEMORY: _read(segmentation, report), _OTHER_MEMORY: _read(other, other_report)}
-    _print_table(runs, reference)
-    _draw(ct, reference, *runs[DEFAULT_MEMORY], OUT / "overview.png")
+    files = [str(data.ct), "--output", str(segmentation), "--report", str(report)]
+    code = run(["propagate", *files, *prompts, "--window", "abdomen"])
+    if code:
+        return code
+    masks, told = _read(segmentation, report)
+    _print_table(masks, told, reference)
+    _draw(ct, reference, masks, told, OUT / "overview.png")
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # Linux counts in kB
     print(f"Written: {segmentation}, {report}, {OUT / 'overview.png'}")
     print(f"{time.perf_counter() - started:.0f} s and at most {peak_gb:.1f} GB of memory in all")
@@ -80,22 +70,16 @@ def _read(segmentation: Path, report: Path) -> tuple[Masks, dict[str, Any]]:
     return masks, json.loads(report.read_text(encoding="utf-8"))
 
 
-def _print_table(runs: dict[str, tuple[Masks, dict[str, Any]]], reference: Masks) -> None:
+def _print_table(masks: Masks, report: dict[str, Any], reference: Masks) -> None:
     print("\nAgreement with TotalSegmentator. One box per organ, drawn around its mask on its largest slice;")
     print("the whole volume as range.")
-    print(f"{'':<10}" + "".join(f"{memory + ' memory':>30}" for memory in runs))
-    print(f"{'':<10}" + f"{'Dice':>20}{'mL':>10}" * len(runs) + f"{'reference mL':>18}")
-    report = next(iter(runs.values()))[1]
+    print(f"{'':<10}{'Dice':>10}{'mL':>10}{'reference mL':>18}")
     voxel_ml = float(np.prod(report["volume"]["spacing_kji"])) / 1000
     for name in ORGANS:
-        cells = ""
-        for masks, _ in runs.values():
-            cells += f"{dice(masks[name], reference[name]):>20.3f}{masks[name].sum() * voxel_ml:>10.0f}"
-        print(f"{name:<10}{cells}{reference[name].sum() * voxel_ml:>18.0f}")
-    means = [np.mean([dice(masks[name], reference[name]) for name in ORGANS]) for masks, _ in runs.values()]
-    print(f"{'mean':<10}" + "".join(f"{mean:>20.3f}{'':>10}" for mean in means))
-    speeds = [run_report["slices_per_second"] for _, run_report in runs.values()]
-    print(f"{'slices/s':<10}" + "".join(f"{speed:>20.1f}{'':>10}" for speed in speeds) + "\n")
+        mask, wanted = masks[name], reference[name]
+        print(f"{name:<10}{dice(mask, wanted):>10.3f}{mask.sum() * voxel_ml:>10.0f}{wanted.sum() * voxel_ml:>18.0f}")
+    print(f"{'mean':<10}{np.mean([dice(masks[name], reference[name]) for name in ORGANS]):>10.3f}")
+    print(f"{report['slices_per_second']:.1f} slices/s\n")
 
 
 def _draw(ct: Volume, reference: Masks, masks: Masks, report: dict[str, Any], path: Path) -> None:
