@@ -27,6 +27,8 @@ class EmbeddingCache:
         self._bytes = 0
         self.encoded = 0
         """Views that went through the image encoder so far."""
+        self.hits = 0
+        """Views that were asked for and still kept so far."""
 
     @property
     def bytes(self) -> int:
@@ -42,6 +44,7 @@ class EmbeddingCache:
         """Return the features of the views as one batch, in their order."""
         wanted = dict.fromkeys(views)
         missing = [view for view in wanted if view not in self._kept]
+        self.hits += len(wanted) - len(missing)
         for start in range(0, len(missing), _BATCH):
             self._encode(missing[start : start + _BATCH])
         for view in wanted:

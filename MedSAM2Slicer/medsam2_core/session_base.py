@@ -61,6 +61,11 @@ class Session:
         return self._cache.encoded
 
     @property
+    def encoder_hits(self) -> int:
+        """Views that were asked for and did not have to be encoded again so far."""
+        return self._cache.hits
+
+    @property
     def cache_bytes(self) -> int:
         """Bytes of image features kept on the model's device."""
         return self._cache.bytes

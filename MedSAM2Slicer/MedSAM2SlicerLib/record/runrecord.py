@@ -110,6 +110,7 @@ def saveRun(
         {_LABEL: segmentVolumeMl(segmentationNode, segmentId)},
         versions=own_versions(),
         seconds=result.seconds,
+        encoder=result.encoder,
         interrupted=result.cancelled,
     )
     earlier = _runsBefore(segmentationNode, segmentId, report, geometry) if continues else []

@@ -58,6 +58,7 @@ class FakeSession:
     seconds: float
     field_of_view: str = "whole"
     encoder_runs: int = 0
+    encoder_hits: int = 0
     cache_bytes: int = 0
     prompts: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
     tracked: dict[tuple[int, int], str] = field(default_factory=dict)

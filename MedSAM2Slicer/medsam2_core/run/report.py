@@ -71,12 +71,13 @@ def build_report(
     labelmap: npt.NDArray[np.integer[Any]],
     *,
     seconds: float,
+    encoder: Mapping[str, int],
     interrupted: bool = False,
 ) -> dict[str, Any]:
     """The report of a finished or interrupted run, ready for `write_report`.
 
     The labels of `objects` are the session's object ids and the values of `labelmap` (k, j, i). `seconds` is the
-    time the propagation took.
+    time the propagation took, `encoder` counts views as `worker.results.Propagated` does.
     """
     labels = [item.segment.label for item in objects]
     volumes_ml = {label: volume_ml(labelmap, label, volume.geometry.spacing_kji) for label in labels}
@@ -89,6 +90,7 @@ def build_report(
         volumes_ml,
         versions={**own_versions(), "torch": metadata.version("torch")},
         seconds=seconds,
+        encoder=encoder,
         interrupted=interrupted,
     )
 
@@ -103,6 +105,7 @@ def describe_run(
     *,
     versions: Mapping[str, str],
     seconds: float,
+    encoder: Mapping[str, int],
     interrupted: bool = False,
 ) -> dict[str, Any]:
     """The report of a run on a volume from anywhere, a scene as well as a file.
@@ -124,6 +127,7 @@ def describe_run(
         "objects": [_object(item, session, volumes_ml[item.segment.label], slicing) for item in objects],
         "seconds": seconds,
         "slices_per_second": len(done) / seconds if seconds > 0 else None,
+        "encoder": dict(encoder),
         "interrupted": interrupted,
     }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker import fields
@@ -64,25 +64,30 @@ class ObjectRecord:
 class Propagated:
     """How a propagation or redrawing ended, after `rounds` (None: at its own end), for the objects that took part.
 
-    Slices that an object's record does not list are empty.
+    Slices that an object's record does not list are empty. `encoder` counts views that were encoded ("runs") and those
+    whose features were still kept ("hits"); nothing of a redrawing.
     """
 
     cancelled: bool
     seconds: float
     objects: tuple[ObjectRecord, ...]
     rounds: int | None = None
+    encoder: Mapping[str, int] = field(default_factory=dict)
 
     def to_wire(self) -> Header:
         """The fields of a header."""
         objects = [_record_to_wire(item) for item in self.objects]
-        return {"cancelled": self.cancelled, "seconds": self.seconds, "objects": objects, "rounds": self.rounds}
+        header = {"cancelled": self.cancelled, "seconds": self.seconds, "objects": objects, "rounds": self.rounds}
+        return {**header, "encoder": dict(self.encoder)}
 
     @staticmethod
     def from_wire(header: Header, slices: int) -> Propagated:
         """Read a result on a volume of `slices` slices. Raises WorkerError."""
         objects = tuple(_record(item, slices) for item in fields.objects(header, "objects"))
         cancelled, seconds = fields.flag(header, "cancelled"), fields.number(header, "seconds")
-        return Propagated(cancelled, seconds, objects, fields.optional_whole(header, "rounds"))
+        counts = fields.mapping(header, "encoder")
+        encoder = {name: fields.whole(counts, name) for name in counts}
+        return Propagated(cancelled, seconds, objects, fields.optional_whole(header, "rounds"), encoder)
 
 
 def answers_to_wire(answers: Sequence[ObjectAnswer], payloads: list[Buffer]) -> list[Header]:

@@ -67,7 +67,7 @@ class OpenSession:
         self, objects: Sequence[RunObject], spec: PropagationSpec, cancel: CancelToken, send: Callable[[Step], None]
     ) -> Propagated:
         """Carry the objects through the slices, sending each step. Raises PromptError or VolumeError."""
-        started = time.perf_counter()
+        started, before = time.perf_counter(), self._encoder()
         self._applied.change_to(objects)
         bring_back = self.session.snapshot() if spec.tentative else None
         limit, stop = RoundLimit(spec.rounds, cancel), spec.stop.turned(self._orientation.turn)
@@ -79,7 +79,8 @@ class OpenSession:
         canceled = cancel.cancelled  # read once: it may change meanwhile
         if bring_back is not None and canceled:
             bring_back()
-        return Propagated(canceled, time.perf_counter() - started, records, limit.rounds_if_stopped)
+        encoder = {name: count - before[name] for name, count in self._encoder().items()}
+        return Propagated(canceled, time.perf_counter() - started, records, limit.rounds_if_stopped, encoder)
 
     def redraw(
         self, objects: Sequence[RunObject], spec: RedrawSpec, cancel: CancelToken, send: Callable[[Step], None]
@@ -97,6 +98,9 @@ class OpenSession:
         slices = tuple(replace(one, area_mm2=areas.get(one.slice_index, one.area_mm2)) for one in record.slices)
         record = replace(record, slices=slices)
         return Propagated(cancel.cancelled, time.perf_counter() - started, (record,))
+
+    def _encoder(self) -> dict[str, int]:
+        return {"runs": self.session.encoder_runs, "hits": self.session.encoder_hits}
 
     def _step(self, step: SessionStep, done: int, planned: int) -> Step:
         answers = tuple(

@@ -65,9 +65,8 @@ class FakeSession:
 def build() -> dict:
     labelmap = np.zeros(GRID.shape_kji, np.uint8)
     labelmap[2, :4] = 3
-    return report.build_report(
-        Volume(np.zeros(GRID.shape_kji), GRID, Path("ct.nrrd")), SETTINGS, OBJECTS, FakeSession(), labelmap, seconds=2.0
-    )
+    volume, encoder = Volume(np.zeros(GRID.shape_kji), GRID, Path("ct.nrrd")), {"runs": 3, "hits": 1}
+    return report.build_report(volume, SETTINGS, OBJECTS, FakeSession(), labelmap, seconds=2.0, encoder=encoder)
 
 
 def test_a_report_holds_what_was_done(tmp_path: Path) -> None:
@@ -87,6 +86,7 @@ def test_a_report_holds_what_was_done(tmp_path: Path) -> None:
     assert liver["stopped"] == {"backward": "stopped at slice 1: object absent on 3 slices"}
     assert empty["prompts"][0]["runs"] == report.encode_mask(MASK)
     assert found["slices_per_second"] == 1.5
+    assert found["encoder"] == {"runs": 3, "hits": 1}
     assert [item.name for item in tmp_path.iterdir()] == ["r.json"]
 
 

@@ -60,7 +60,7 @@ def report(runs: list[PlacedRun] = RUNS) -> dict[str, Any]:
         model="starter", model_sha256="ab" * 32, image_size=192, stack=SliceStack(),
         window=Window(-160, 240, "abdomen"), memory="recency", field_of_view="zoom", device="cpu", **last.settings,
     )  # fmt: skip
-    whole = describe_run({}, GRID, settings, last.objects, NoResults(), {1: 0.0}, versions={}, seconds=1.0)
+    whole = describe_run({}, GRID, settings, last.objects, NoResults(), {1: 0.0}, versions={}, seconds=1.0, encoder={})
     return json.loads(json.dumps(with_earlier(whole, [describe_earlier(run, SLICING) for run in earlier])))
 
 
