@@ -12,13 +12,14 @@ from medsam2_core.errors import MedSAM2Error
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.settings import usual
 from medsam2_core.stopping import StopRules
+from medsam2_core.worker.image_sets import SetAnswered, SetImage, SetStep, set_step_from_wire
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from medsam2_core.worker.wire import Frame, Header
 from MedSAM2SlicerLib.worker import requests
 from MedSAM2SlicerLib.worker.callqueue import CallQueue, State
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.connection import Timeouts
-from MedSAM2SlicerLib.worker.opening import Opening, Openings, SessionWish
+from MedSAM2SlicerLib.worker.opening import Opening, Openings, SessionWish, SetWish
 from MedSAM2SlicerLib.worker.requests import ModelWish, Request, Volume
 from MedSAM2SlicerLib.worker.sessions import Course, Look, Sessions
 from MedSAM2SlicerLib.worker.transports import Transport, nothing
@@ -107,6 +108,22 @@ class WorkerClient:
         self._openings.volumes.pop(key, None)
         self._close("volume", key)
 
+    def setImages(
+        self,
+        key: str,
+        images: Sequence[SetImage],
+        order: str = "free",
+        memory: str = "self-sorting",
+        seed: int | None = None,
+    ) -> None:
+        """Remember a set of images by a key; order, memory and seed as in `ImageSetSession`."""
+        self._openings.sets[key] = SetWish(tuple(images), {"order": order, "memory": memory, "seed": seed})
+
+    def closeImages(self, key: str) -> None:
+        """Forget a set, here and in the worker."""
+        self._openings.sets.pop(key, None)
+        self._close("set", key)
+
     def prepare(
         self,
         sessionKey: str | None = None,
@@ -179,6 +196,24 @@ class WorkerClient:
         make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, drawing or usual("drawing"), near))
         return self._stepping(sessionKey, make, onStep, onDone, onError)
 
+    def segmentImages(
+        self,
+        setKey: str,
+        objects: Sequence[RunObject],
+        onStep: Callable[[SetStep], None] = nothing,
+        onDone: Callable[[SetAnswered], None] = nothing,
+        onError: Callable[[MedSAM2Error], None] = nothing,
+    ) -> Call:
+        """Segment all images of a set. `objects` hold all prompts, whose slices are images by their place in the set.
+
+        A prompt with an empty mask says that the object is absent there. After a cancel, which takes no longer than an
+        image, it is done too, with what it has.
+        """
+        make = partial(requests.segmentSet, setKey, objects)
+        wish = self._openings.sets.get(setKey)  # now: answers may still come when the set was closed
+        readStep = partial(set_step_from_wire, shapes=wish.shapes if wish else [])
+        return self._enqueue(lambda: self._openings.nextForSet(setKey), make, onDone, onError, readStep, onStep)
+
     def status(
         self, onDone: Callable[[Header], None] = nothing, onError: Callable[[MedSAM2Error], None] = nothing
     ) -> Call:
@@ -225,8 +260,8 @@ class WorkerClient:
         make: Callable[[], Request],
         onDone: Callable[[Any], None],
         onError: Callable[[MedSAM2Error], None],
-        readStep: Callable[[Frame], Step] | None = None,
-        onStep: Callable[[Step], None] = nothing,
+        readStep: Callable[[Frame], Any] | None = None,
+        onStep: Callable[[Any], None] = nothing,
     ) -> Call:
         call = Call(self._queue, missing, make, onDone, onError, readStep, onStep)
         self._queue.add(call)

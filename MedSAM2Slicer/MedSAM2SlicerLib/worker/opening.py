@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from medsam2_core.errors import WorkerError
 from medsam2_core.image.slicing import Slicing
+from medsam2_core.worker.image_sets import SetImage
 from medsam2_core.worker.results import Grid
 from medsam2_core.worker.wire import Header
 from MedSAM2SlicerLib.worker import requests
@@ -25,6 +26,22 @@ class SessionWish:
 
 
 @dataclass(frozen=True)
+class SetWish:
+    """What a set is opened with: its images, and the settings `order`, `memory` and `seed` of `ImageSetSession`.
+
+    Images equal none but themselves: whoever asks for a set again hands in the same ones.
+    """
+
+    images: tuple[SetImage, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of each image."""
+        return [image.shape for image in self.images]
+
+
+@dataclass(frozen=True)
 class Opening:
     """A request, and what to note when the worker has done it."""
 
@@ -33,12 +50,13 @@ class Opening:
 
 
 class Openings:
-    """Model, volumes and sessions: as wished, which outlives a worker, and as the running worker has them."""
+    """Model, volumes, sessions and sets: as wished, which outlives a worker, and as the running worker has them."""
 
     def __init__(self) -> None:
         self.model: ModelWish | None = None
         self.volumes: dict[str, Volume] = {}
         self.sessions: dict[str, SessionWish] = {}
+        self.sets: dict[str, SetWish] = {}
         self.facts: Header | None = None
         """What the worker said of its model, the latest one."""
         self.run = 0
@@ -46,6 +64,7 @@ class Openings:
         self._openModel: ModelWish | None = None
         self._openVolumes: dict[str, Volume] = {}
         self._openSessions: dict[str, SessionWish] = {}
+        self._openSets: dict[str, SetWish] = {}
 
     @property
     def isModelOpen(self) -> bool:
@@ -57,6 +76,7 @@ class Openings:
         self._openModel = None
         self._openVolumes.clear()
         self._openSessions.clear()
+        self._openSets.clear()
 
     def grid(self, sessionKey: str) -> Grid:
         """Slices, rows and columns of a session. Raises WorkerError for a key that is not known."""
@@ -91,9 +111,24 @@ class Openings:
             return self._sessionOpening(sessionKey, wish)
         return None
 
+    def nextForSet(self, key: str) -> Opening | None:
+        """As `next`, for a set of images."""
+        if key not in self.sets:
+            raise WorkerError(f"There is no set {key!r}: set its images first.")
+        wish = self.sets[key]
+        missing = self.next(None)
+        if missing is not None or self._openSets.get(key) == wish:
+            return missing
+        return Opening(requests.openSet(key, wish.images, wish.settings), lambda _: self._openSets.update({key: wish}))
+
     def closing(self, kind: str, key: str) -> Opening | None:
-        """What closes a "session" or "volume" in the worker; None if it is not open there."""
-        if key not in (self._openSessions if kind == "session" else self._openVolumes):
+        """What closes a "session", "volume" or "set" in the worker; None if it is not open there."""
+        opened: dict[str, Collection[str]] = {
+            "session": self._openSessions,
+            "volume": self._openVolumes,
+            "set": self._openSets,
+        }
+        if key not in opened[kind]:
             return None
         return Opening(Request({"request": "close", kind: key}), lambda _: self._noteClosed(kind, key))
 
@@ -119,12 +154,16 @@ class Openings:
     def _noteModel(self, model: ModelWish, facts: Header) -> None:
         self._openModel = model
         self._openSessions.clear()
+        self._openSets.clear()
         self.run += 1
         self.facts = {name: value for name, value in facts.items() if name not in ("id", "event")}
 
     def _noteClosed(self, kind: str, key: str) -> None:
         if kind == "session":
             self._openSessions.pop(key, None)
+            return
+        if kind == "set":
+            self._openSets.pop(key, None)
             return
         self._openVolumes.pop(key, None)
         self._openSessions = {name: wish for name, wish in self._openSessions.items() if wish.volumeKey != key}

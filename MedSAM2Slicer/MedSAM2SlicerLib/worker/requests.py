@@ -15,6 +15,7 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
+from medsam2_core.worker.image_sets import SetAnswered, SetImage, images_to_wire
 from medsam2_core.worker.objects import objects_to_wire
 from medsam2_core.worker.results import Grid
 from medsam2_core.worker.rules import rules_to_wire
@@ -140,6 +141,20 @@ def redraw(
         **drawing,
     }
     return Request(header, payloads)
+
+
+def openSet(key: str, images: Sequence[SetImage], settings: Mapping[str, Any]) -> Request:
+    """A set of images; their pixels are not copied."""
+    payloads: list[Buffer] = []
+    header = {"request": "open_set", "set": key, "images": images_to_wire(images, payloads)}
+    return Request({**header, **settings}, payloads)
+
+
+def segmentSet(key: str, objects: Sequence[RunObject]) -> Request:
+    """Masks in all images of a set; a prompt's slice is an image."""
+    payloads: list[Buffer] = []
+    header = {"request": "segment_set", "set": key, "objects": objects_to_wire(objects, payloads)}
+    return Request(header, payloads, lambda frame: SetAnswered.from_wire(frame.header))
 
 
 def grid(volume: Volume, axis: int) -> Grid:

@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from medsam2_core.errors import PromptError, WeightsError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.stopping import CancelToken, StopRules
-from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
+from medsam2_core.worker.image_sets import SetImage
+from medsam2_core.worker.interfaces import GreyVolume, SessionSpec, SetSpec
 from medsam2_core.worker.server import serve
 
 
@@ -169,6 +170,65 @@ class FakeSession:
 
 
 @dataclass
+class FakeSet:
+    """What is brighter than 100, in every image; of 0 where the object was said to be absent."""
+
+    images: Sequence[SetImage]
+    seconds: float
+    encoder_runs: int = 0
+    cache_bytes: int = 0
+    prompts: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
+    absent: set[tuple[int, int]] = field(default_factory=set)
+
+    def limit_cache(self, max_bytes: int) -> None:
+        """Nothing is kept."""
+
+    def add_points(self, object_id: int, slice_index: int, points_xy: Any, labels: Any) -> None:
+        self.prompts.setdefault(object_id, []).append(("points", slice_index))
+
+    def add_box(self, object_id: int, slice_index: int, box_xyxy: Any) -> None:
+        self.prompts.setdefault(object_id, []).append(("box", slice_index))
+
+    def add_mask(self, object_id: int, slice_index: int, mask: np.ndarray) -> None:
+        self.prompts.setdefault(object_id, []).append(("mask", slice_index))
+        if not mask.any():
+            self.absent.add((object_id, slice_index))
+
+    def remove_prompts(self, object_id: int, slice_index: int) -> None:
+        raise NotImplementedError
+
+    def remove_object(self, object_id: int) -> None:
+        self.prompts.pop(object_id, None)
+        self.absent = {place for place in self.absent if place[0] != object_id}
+
+    def steps(self, cancel: CancelToken, progress: Callable[[int, int], None]) -> Iterator[FakeStep]:
+        if not self.prompts:
+            raise PromptError("There is nothing to look for.")
+        for index in range(len(self.images)):
+            time.sleep(self.seconds)
+            if cancel.cancelled:
+                return
+            progress(index + 1, len(self.images))
+            masks = {label: self._mask(label, index) for label in self.prompts}
+            sure = dict.fromkeys(self.prompts, 0.9)
+            yield FakeStep(index, "forward", masks, sure, dict.fromkeys(self.prompts, 5.0))
+
+    def labels(self, index: int) -> np.ndarray:
+        labels = np.zeros(self.images[index].shape, np.uint8)
+        for label in self.prompts:
+            labels[self._mask(label, index)] = label
+        return labels
+
+    def certainty(self, index: int) -> dict[int, float]:
+        return dict.fromkeys(self.prompts, 1 / (index + 1))
+
+    def _mask(self, label: int, index: int) -> np.ndarray:
+        pixels = self.images[index].pixels
+        bright = (pixels if pixels.ndim == 2 else pixels[..., 0]) > 100
+        return bright & ((label, index) not in self.absent)
+
+
+@dataclass
 class FakeBackend:
     """Models by their name: "missing" is none, "broken" fails as nobody expects; "slow" loads for 0.3 s."""
 
@@ -193,6 +253,11 @@ class FakeBackend:
 
     def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> FakeSession:
         return FakeSession(orientation.turn(volume.voxels), self.seconds)
+
+    def open_set(self, spec: SetSpec) -> FakeSet:
+        if spec.settings["order"] not in ("free", "arrival"):
+            raise PromptError("Choose free or arrival.")
+        return FakeSet(spec.images, self.seconds)
 
     def cache_budget(self) -> int:
         return 1 << 30

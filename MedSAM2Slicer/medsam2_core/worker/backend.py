@@ -7,13 +7,15 @@ import torch
 from medsam2_core import free_memory
 from medsam2_core.errors import WorkerError
 from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.pixels import ImageFacts
 from medsam2_core.image.window import AS_GIVEN
+from medsam2_core.image_set import ImageSetSession
 from medsam2_core.model import SAM2
 from medsam2_core.model.precision import precision_name
 from medsam2_core.session import VolumeSession
 from medsam2_core.weights.loading import load_model
 from medsam2_core.weights.model_file import find_model
-from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
+from medsam2_core.worker.interfaces import GreyVolume, SessionSpec, SetSpec
 from medsam2_core.worker.wire import Header
 
 
@@ -49,6 +51,10 @@ class TorchBackend:
             across=orientation.across,
             **spec.settings,
         )
+
+    def open_set(self, spec: SetSpec) -> ImageSetSession:
+        facts = [ImageFacts.of(image.pixels, AS_GIVEN, image.spacing) for image in spec.images]
+        return ImageSetSession(self._opened(), [image.pixels for image in spec.images], facts=facts, **spec.settings)
 
     def cache_budget(self) -> int:
         return free_memory.cache_budget(self._opened().device)

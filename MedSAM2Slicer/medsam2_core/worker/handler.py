@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry, Triple
+from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.settings import rows_of
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
-from medsam2_core.worker.interfaces import GreyVolume, PropagationSpec, RedrawSpec, SessionSpec
+from medsam2_core.worker.image_sets import SetStep, images_from_wire, set_step_to_wire
+from medsam2_core.worker.interfaces import GreyVolume, PropagationSpec, RedrawSpec, SessionSpec, SetSpec
 from medsam2_core.worker.objects import objects_from_wire
 from medsam2_core.worker.results import Step, answers_to_wire, step_to_wire
 from medsam2_core.worker.rules import rules_from_wire
@@ -42,6 +44,8 @@ class RequestHandler:
             "predict": self._predict,
             "propagate": self._propagate,
             "redraw": self._redraw,
+            "open_set": self._open_set,
+            "segment_set": self._segment_set,
             "close": self._close,
             "status": self._status,
         }
@@ -81,14 +85,14 @@ class RequestHandler:
 
     def _predict(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         key, index = fields.text(frame.header, "session"), fields.whole(frame.header, "slice_index")
-        objects = objects_from_wire(frame, self._workspace.slice_shape(key))
+        objects = self._objects(frame, key)
         answers = self._workspace.work(key, lambda opened: opened.predict(index, objects), _notices(send))
         payloads: list[Buffer] = []
         return {"masks": answers_to_wire(answers, payloads)}, payloads
 
     def _propagate(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         header, key = frame.header, fields.text(frame.header, "session")
-        objects = objects_from_wire(frame, self._workspace.slice_shape(key))
+        objects = self._objects(frame, key)
         settings = _settings(header, "run")
         spec = PropagationSpec(
             fields.optional_whole(header, "first"),
@@ -106,7 +110,7 @@ class RequestHandler:
 
     def _redraw(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         header, key = frame.header, fields.text(frame.header, "session")
-        objects = objects_from_wire(frame, self._workspace.slice_shape(key))
+        objects = self._objects(frame, key)
         near = fields.optional_whole(header, "near")
         spec = RedrawSpec(fields.whole(header, "object"), _settings(header, "drawing"), near)
         done = self._workspace.work(
@@ -114,12 +118,35 @@ class RequestHandler:
         )
         return done.to_wire(), []
 
+    def _open_set(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
+        header = frame.header
+        seed = fields.optional_whole(header, "seed")
+        settings = {"order": fields.text(header, "order"), "memory": fields.text(header, "memory"), "seed": seed}
+        spec = SetSpec(images_from_wire(frame), settings)
+        self._workspace.open_set(fields.text(header, "set"), spec, _notices(send))
+        return {}, []
+
+    def _segment_set(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
+        key = fields.text(frame.header, "set")
+        objects = objects_from_wire(frame, lambda index: self._workspace.image_shape(key, index))
+        done = self._workspace.work_on_set(
+            key, lambda opened: opened.segment(objects, cancel, _set_steps(send)), _notices(send)
+        )
+        return done.to_wire(), []
+
     def _close(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
         if "session" in frame.header:
             self._workspace.close_session(fields.text(frame.header, "session"))
+        elif "set" in frame.header:
+            self._workspace.close_set(fields.text(frame.header, "set"))
         else:
             self._workspace.close_volume(fields.text(frame.header, "volume"))
         return {}, []
+
+    def _objects(self, frame: Frame, key: str) -> list[RunObject]:
+        """The objects of a request to a session."""
+        shape = self._workspace.slice_shape(key)
+        return objects_from_wire(frame, lambda _: shape)
 
     def _status(self, _frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
         return self._workspace.status(), []
@@ -133,6 +160,14 @@ def _steps(send: Send) -> Callable[[Step], None]:
     def send_step(step: Step) -> None:
         payloads: list[Buffer] = []
         send("step", step_to_wire(step, payloads), payloads)
+
+    return send_step
+
+
+def _set_steps(send: Send) -> Callable[[SetStep], None]:
+    def send_step(step: SetStep) -> None:
+        payloads: list[Buffer] = []
+        send("step", set_step_to_wire(step, payloads), payloads)
 
     return send_step
 

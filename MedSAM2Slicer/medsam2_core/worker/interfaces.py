@@ -15,6 +15,7 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.run.applied import ChangesPrompts
 from medsam2_core.stopping import CancelToken, StopRules
+from medsam2_core.worker.image_sets import SetImage
 from medsam2_core.worker.wire import Header
 
 if TYPE_CHECKING:
@@ -68,6 +69,14 @@ class RedrawSpec:
     near: int | None = None
 
 
+@dataclass(frozen=True)
+class SetSpec:
+    """What a set is opened with: its images, and the arguments `order`, `memory` and `seed` of `ImageSetSession`."""
+
+    images: Sequence[SetImage]
+    settings: Mapping[str, Any]
+
+
 class Prediction(Protocol):
     """One object on one slice: its mask (rows, columns), predicted IoU, and the logit of being there."""
 
@@ -94,11 +103,9 @@ class SessionStep(Protocol):
     def object_score(self) -> Mapping[int, float]: ...
 
 
-class ModelSession(ChangesPrompts, Protocol):
-    """The part of `session.VolumeSession` that the worker uses."""
+class KeepsFeatures(ChangesPrompts, Protocol):
+    """What the worker asks of any session."""
 
-    @property
-    def field_of_view(self) -> str: ...
     @property
     def encoder_runs(self) -> int: ...
     @property
@@ -107,6 +114,25 @@ class ModelSession(ChangesPrompts, Protocol):
     def cache_bytes(self) -> int: ...
 
     def limit_cache(self, max_bytes: int) -> None: ...
+
+
+class SetSession(KeepsFeatures, Protocol):
+    """The part of `image_set.ImageSetSession` that the worker uses."""
+
+    def steps(
+        self, cancel: CancelToken | None = None, progress: Callable[[int, int], None] = ...
+    ) -> Iterator[SessionStep]: ...
+
+    def labels(self, index: int) -> npt.NDArray[np.integer[Any]]: ...
+
+    def certainty(self, index: int) -> Mapping[int, float]: ...
+
+
+class ModelSession(KeepsFeatures, Protocol):
+    """The part of `session.VolumeSession` that the worker uses."""
+
+    @property
+    def field_of_view(self) -> str: ...
 
     def look(self, slice_index: int) -> None: ...
 
@@ -149,6 +175,9 @@ class Backend(Protocol):
 
     def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> ModelSession:
         """A `ModelSession` on the volume's slices, turned."""
+
+    def open_set(self, spec: SetSpec) -> SetSession:
+        """A `SetSession` on the images."""
 
     def cache_budget(self) -> int:
         """Bytes that the image features of all sessions together may take."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError, VolumeError, WorkerError
@@ -21,6 +21,8 @@ from medsam2_core.worker.masks import PackedMask, mask_from_wire, mask_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
 SliceShape = tuple[int, int]
+ShapeOf = Callable[[int], SliceShape]
+"""Rows and columns of a slice, or of an image of a set, by its index; it raises PromptError where there is none."""
 
 
 def objects_to_wire(objects: Iterable[RunObject], payloads: list[Buffer]) -> list[Header]:
@@ -31,21 +33,21 @@ def objects_to_wire(objects: Iterable[RunObject], payloads: list[Buffer]) -> lis
     ]
 
 
-def objects_from_wire(frame: Frame, shape: SliceShape) -> list[RunObject]:
-    """Objects of a request on slices of `shape` (rows, columns), each with its points of a slice in one prompt.
+def objects_from_wire(frame: Frame, shape_of: ShapeOf) -> list[RunObject]:
+    """Objects of a request on slices as large as `shape_of` says, each with its points of a slice in one prompt.
 
     Raises WorkerError for what is not such a message and PromptError for labels that are not valid or come twice.
     """
-    objects = [_object(item, frame, shape) for item in fields.objects(frame.header, "objects")]
+    objects = [_object(item, frame, shape_of) for item in fields.objects(frame.header, "objects")]
     labels = [item.segment.label for item in objects]
     if len(set(labels)) < len(labels):
         raise PromptError(f"An object comes twice (ids: {', '.join(map(str, labels))}): give each its own id.")
     return objects
 
 
-def _object(item: Header, frame: Frame, shape: SliceShape) -> RunObject:
+def _object(item: Header, frame: Frame, shape_of: ShapeOf) -> RunObject:
     label = fields.whole(item, "id")
-    prompts = [_prompt(prompt, frame, shape) for prompt in fields.objects(item, "prompts")]
+    prompts = [_prompt(prompt, frame, shape_of) for prompt in fields.objects(item, "prompts")]
     try:
         segment = Segment(str(label), label, palette_color(0))
     except VolumeError as error:
@@ -64,7 +66,7 @@ def _prompt_to_wire(prompt: Prompt, payloads: list[Buffer]) -> Header:
     return {"kind": "mask", "slice_index": prompt.slice_index, "mask": packed}
 
 
-def _prompt(item: Header, frame: Frame, shape: SliceShape) -> Prompt:
+def _prompt(item: Header, frame: Frame, shape_of: ShapeOf) -> Prompt:
     kind, index = fields.text(item, "kind"), fields.whole(item, "slice_index")
     if kind == "points":
         return _points(item, index)
@@ -72,7 +74,7 @@ def _prompt(item: Header, frame: Frame, shape: SliceShape) -> Prompt:
         x0, y0, x1, y1 = fields.numbers(item, "box", 4)
         return BoxPrompt(index, (x0, y0, x1, y1))
     if kind == "mask":
-        return MaskPrompt(index, _mask(item, frame, shape))
+        return MaskPrompt(index, _mask(item, frame, shape_of(index)))
     raise WorkerError(f"The message has a prompt of unknown kind {kind[:40]!r}.")
 
 

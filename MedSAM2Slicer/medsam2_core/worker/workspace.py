@@ -26,8 +26,11 @@ from medsam2_core.worker.interfaces import (
     RedrawSpec,
     SessionSpec,
     SessionStep,
+    SetSession,
+    SetSpec,
 )
 from medsam2_core.worker.masks import PackedMask
+from medsam2_core.worker.open_set import OpenSet
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
 from medsam2_core.worker.wire import Header
 
@@ -123,7 +126,7 @@ class OpenSession:
 
 
 class Workspace:
-    """The opened model, volumes and sessions by the client's keys."""
+    """The opened model, volumes, sessions and sets by the client's keys."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -132,11 +135,13 @@ class Workspace:
         self._device = ""
         self._volumes: dict[str, GreyVolume] = {}
         self._sessions: dict[str, OpenSession] = {}
+        self._sets: dict[str, OpenSet] = {}
         self._short_of_memory = False
 
     def open_model(self, name: str, device: str, image_size: int | None, precision: str, notify: Notify) -> Header:
-        """Load a model and close the sessions of the one before; facts about it. Raises WeightsError, DeviceError."""
+        """Load a model, closing sessions and sets of the one before; facts of it. Raises WeightsError, DeviceError."""
         self._sessions.clear()
+        self._sets.clear()
         self._model = {}
         self._asked, self._device, self._short_of_memory = (name, image_size, precision), device, False
         self._model = self._with_room(self._load, notify)
@@ -155,6 +160,25 @@ class Workspace:
         self._share_memory()
         seen = self._sessions[key].session.field_of_view
         return {**spec.settings, "field_of_view": seen, "axis": spec.axis}
+
+    def open_set(self, key: str, spec: SetSpec, notify: Notify) -> None:
+        """Open a set of images in place of one of the same key. Raises PromptError or VolumeError."""
+        self._sets.pop(key, None)
+        self._sets[key] = self._with_room(lambda: OpenSet(self._backend, spec), notify)
+        self._share_memory()
+
+    def image_shape(self, key: str, index: int) -> tuple[int, int]:
+        """Rows and columns of an image of a set. Raises PromptError where there is none."""
+        return _known(self._sets, key, "set").shape(index)
+
+    def work_on_set(self, key: str, task: Callable[[OpenSet], Value], notify: Notify) -> Value:
+        """Do a task with a set, as `work` with a session."""
+        return self._with_room(lambda: task(_known(self._sets, key, "set")), notify)
+
+    def close_set(self, key: str) -> None:
+        """Forget a set."""
+        self._sets.pop(key, None)
+        self._share_memory()
 
     def slice_shape(self, key: str) -> tuple[int, int]:
         """Rows and columns of a session's stored slices."""
@@ -181,15 +205,20 @@ class Workspace:
 
     def status(self) -> Header:
         """What is open; memory in bytes."""
-        sessions = [opened.session for opened in self._sessions.values()]
+        sessions = self._model_sessions()
         return {
             "model": self._model or None,
             "volumes": sorted(self._volumes),
             "sessions": sorted(self._sessions),
+            "sets": sorted(self._sets),
             "volume_bytes": sum(volume.voxels.nbytes for volume in self._volumes.values()),
             "cache_bytes": sum(session.cache_bytes for session in sessions),
             "encoder_runs": sum(session.encoder_runs for session in sessions),
         }
+
+    def _model_sessions(self) -> list[ModelSession | SetSession]:
+        volumes = [opened.session for opened in self._sessions.values()]
+        return [*volumes, *(opened.session for opened in self._sets.values())]
 
     def _load(self) -> Header:
         name, image_size, precision = self._asked
@@ -198,11 +227,12 @@ class Workspace:
         return facts
 
     def _share_memory(self) -> None:
-        if not self._sessions:
+        sessions = self._model_sessions()
+        if not sessions:
             return
         budget = _SMALL_CACHE if self._short_of_memory else self._backend.cache_budget()
-        for opened in self._sessions.values():
-            opened.session.limit_cache(budget // len(self._sessions))
+        for session in sessions:
+            session.limit_cache(budget // len(sessions))
 
     def _with_room(self, task: Callable[[], Value], notify: Notify) -> Value:
         while True:
@@ -218,7 +248,7 @@ class Workspace:
     def _make_room(self, reason: str) -> str:
         """Free memory, the least painful way that is left, and say how. Raises DeviceError if there is none."""
         self._backend.release()
-        if self._sessions and not self._short_of_memory:
+        if self._model_sessions() and not self._short_of_memory:
             self._short_of_memory = True
             self._share_memory()
             self._backend.release()
@@ -231,13 +261,16 @@ class Workspace:
         return "The graphics card's memory ran out: the model runs on the processor from now on, which is slower."
 
     def _reopen(self) -> None:
-        """Load the model again and reopen all sessions; what they had drawn is gone."""
+        """Load the model again and reopen all sessions and sets; what they had drawn is gone."""
         specs = {key: opened.spec for key, opened in self._sessions.items()}
+        sets = {key: opened.spec for key, opened in self._sets.items()}
         self._sessions.clear()
+        self._sets.clear()
         self._model = self._load()
         self._sessions = {
             key: OpenSession(self._backend, spec, self._volumes[spec.volume]) for key, spec in specs.items()
         }
+        self._sets = {key: OpenSet(self._backend, spec) for key, spec in sets.items()}
         self._share_memory()
 
 

@@ -76,7 +76,7 @@ def test_objects_arrive_as_they_were() -> None:
     )
     payloads: list = []
     items = [RunObject(Segment("liver", 7, (1, 0, 0)), prompts), RunObject(Segment("x", 65535, (1, 0, 0)), ())]
-    found = objects_from_wire(sent({"objects": objects_to_wire(items, payloads)}, payloads), SHAPE)
+    found = objects_from_wire(sent({"objects": objects_to_wire(items, payloads)}, payloads), lambda _: SHAPE)
     assert [item.segment.label for item in found] == [7, 65535]
     assert all(map(same_prompt, found[0].prompts, prompts))
     assert len(found[0].prompts) == 4
@@ -85,12 +85,12 @@ def test_objects_arrive_as_they_were() -> None:
 @pytest.mark.parametrize("label", [0, -1, 65536])
 def test_ids_that_are_no_labels(label: int) -> None:
     with pytest.raises(PromptError, match="label"):
-        objects_from_wire(Frame({"objects": [{"id": label, "prompts": []}]}), SHAPE)
+        objects_from_wire(Frame({"objects": [{"id": label, "prompts": []}]}), lambda _: SHAPE)
 
 
 def test_an_object_that_comes_twice() -> None:
     with pytest.raises(PromptError, match="twice"):
-        objects_from_wire(Frame({"objects": [{"id": 1, "prompts": []}] * 2}), SHAPE)
+        objects_from_wire(Frame({"objects": [{"id": 1, "prompts": []}] * 2}), lambda _: SHAPE)
 
 
 @given(json_values, json_values, json_values, st.sampled_from(["points", "box", "mask", "else"]))
@@ -98,7 +98,7 @@ def test_prompts_of_any_shape_are_taken_or_refused(first, second, third, kind: s
     prompt = {"kind": kind, "slice_index": first, "points_xy": second, "include": third, "box": second, "mask": second}
     for objects in (first, [first], [{"id": 1, "prompts": first}], [{"id": 1, "prompts": [prompt]}]):
         with suppress(MedSAM2Error):
-            objects_from_wire(Frame({"objects": objects}, (b"\xff",)), SHAPE)
+            objects_from_wire(Frame({"objects": objects}, (b"\xff",)), lambda _: SHAPE)
 
 
 @given(json_values, json_values)
