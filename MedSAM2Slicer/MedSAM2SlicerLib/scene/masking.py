@@ -19,6 +19,7 @@ from slicer.i18n import tr as _
 from MedSAM2SlicerLib.scene.history import editorLogic
 from MedSAM2SlicerLib.scene.layers import Bools, Box, boxOf, byLayer, labelsIn, voxels
 from MedSAM2SlicerLib.scene.locks import Locks
+from MedSAM2SlicerLib.scene.volumes import isColor
 
 _MODES = slicer.vtkMRMLSegmentationNode
 _INSIDE = (
@@ -57,7 +58,7 @@ class EditRules:
         if mode != _MODES.EditAllowedEverywhere:
             inside = mode in _INSIDE
             allowed &= self._covered(self._maskSegments(mode), box) == inside
-        if self._editorNode.GetSourceVolumeIntensityMask():
+        if self._hasRange:
             allowed &= self._inRange(box)
         return allowed
 
@@ -88,7 +89,7 @@ class EditRules:
         elif mode != _MODES.EditAllowedEverywhere:
             which = _("visible segments") if mode in _VISIBLE else _("all segments")
             found.append((_("inside {which}") if mode in _INSIDE else _("outside {which}")).format(which=which))
-        if self._editorNode.GetSourceVolumeIntensityMask():
+        if self._hasRange:
             low, high = self._editorNode.GetSourceVolumeIntensityMaskRange()
             found.append(_("intensity {low:g} to {high:g}").format(low=low, high=high))
         overwritten = self.overwritten()
@@ -96,6 +97,12 @@ class EditRules:
         outside = _("outside locked slices of {name}")
         found += [outside.format(name=repr(self._nameOf(one))) for one in locked]
         return ", ".join(found)
+
+    @property
+    def _hasRange(self) -> bool:
+        """Whether intensities are restricted, which colors have none of."""
+        source = self._editorNode.GetSourceVolumeNode() or self._volumeNode
+        return bool(self._editorNode.GetSourceVolumeIntensityMask()) and not isColor(source)
 
     def _maskSegments(self, mode: int) -> list[str]:
         if mode == _MODES.EditAllowedInsideSingleSegment:

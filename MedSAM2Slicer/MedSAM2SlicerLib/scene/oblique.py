@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import slicer
 import slicer.util
+from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float
@@ -56,7 +57,9 @@ def isAlong(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRM
 
 
 def preparedOblique(prepared: PreparedVolume, slices: ObliqueSlices) -> PreparedVolume:
-    """Return a volume as the model sees it on oblique slices, along axis 0; black outside."""
+    """Return a volume as the model sees it on oblique slices, along axis 0; black outside. VolumeError for colors."""
+    if prepared.isColor:
+        raise VolumeError(_("Colors are seen on the volume's own slices only: turn the slice view back."))
     key = f"{prepared.key}:{hashlib.sha256(slices.plane.tobytes()).hexdigest()[:16]}"
     shown = np.zeros(slices.geometry.shape_kji, dtype=np.uint8)
 

@@ -6,21 +6,24 @@ The user's voxels are read and never changed.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import slicer
 import slicer.util
+import vtk
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.window import Window
+from medsam2_core.image.window import AS_GIVEN, Window
 from MedSAM2SlicerLib.scene.geometry import geometryOf
 from MedSAM2SlicerLib.scene.growing import GrowingArray, VoxelHash
 
-_COLOUR_COMPONENTS = (3, 4)
+_COLOR_COMPONENTS = (3, 4)  # red, green, blue, and how opaque, which is left out
 # What a display node starts with. With automatic windowing off it means that nobody has chosen anything yet.
 _UNTOUCHED = (256.0, 128.0)
 
@@ -39,17 +42,25 @@ class PreparedVolume:
     key: str
 
     @property
+    def isColor(self) -> bool:
+        """Whether it has red, green and blue."""
+        return self.growing.nbytes > math.prod(self.geometry.shape_kji)
+
+    @property
     def grey(self) -> npt.NDArray[np.uint8]:
-        """The voxels: uint8 (k, j, i), C-contiguous, windowed; their own copy. Up to 1 s if it is not made yet."""
+        """The voxels: uint8 (k, j, i) in their window, (k, j, i, 3) in color; C-contiguous, their own copy.
+
+        Up to 1 s if it is not made yet.
+        """
         return self.growing.whole()
 
 
 def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | str = "auto") -> PreparedVolume:
-    """Window a volume when it is needed; `window` as in `windowOf`. Raises VolumeError unless it is a scalar volume."""
+    """Window a volume when it is needed; `window` as in `windowOf`. VolumeError says why one cannot be segmented."""
     geometry = checkedGeometry(volumeNode)
-    chosen = windowOf(volumeNode, window)
-    grey = np.empty(geometry.shape_kji, dtype=np.uint8)
-    growing = GrowingArray(grey, chosen.fill_uint8(slicer.util.arrayFromVolume(volumeNode), grey))
+    chosen, voxels = windowOf(volumeNode, window), voxelsOf(volumeNode)
+    grey = np.empty(voxels.shape, dtype=np.uint8)
+    growing = GrowingArray(grey, chosen.fill_uint8(voxels, grey))
     return PreparedVolume(growing, geometry, chosen, _key(volumeNode, geometry, chosen))
 
 
@@ -64,29 +75,43 @@ def usableVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vt
         raise VolumeError(_("No volume is selected: load an image (File menu, Add Data) and choose it as Volume."))
     name = repr(volumeNode.GetName())
     if not volumeNode.IsA("vtkMRMLScalarVolumeNode"):
-        text = _("{name} is not a scalar volume: choose a CT, MR or other grayscale volume.")
+        text = _("{name} is not a scalar volume: choose a CT, MR or other grayscale volume, or an image in color.")
         raise VolumeError(text.format(name=name))
     if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
         text = _("{name} is a label map, not an image: choose the volume it was drawn on.")
         raise VolumeError(text.format(name=name))
     geometryOf(volumeNode)
     components = volumeNode.GetImageData().GetNumberOfScalarComponents()
-    if components in _COLOUR_COMPONENTS:
-        text = _("{name} is a color image: convert it with the module Vector to Scalar Volume first.")
-        raise VolumeError(text.format(name=name))
-    if components != 1:
+    if isColor(volumeNode):
+        if volumeNode.GetImageData().GetScalarType() != vtk.VTK_UNSIGNED_CHAR:
+            text = _("{name} has colors of more than 8 bits: convert it with the module Vector to Scalar Volume first.")
+            raise VolumeError(text.format(name=name))
+    elif components != 1:
         text = _("{name} holds {count} values per voxel (a 4D volume): extract one of its frames first.")
         raise VolumeError(text.format(name=name, count=components))
     return volumeNode
+
+
+def isColor(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a volume with voxels holds colors, such as a photograph or an ultrasound cine."""
+    return volumeNode.GetImageData().GetNumberOfScalarComponents() in _COLOR_COMPONENTS
+
+
+def voxelsOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> npt.NDArray[Any]:
+    """Return the voxels of a usable volume: (k, j, i), or red, green and blue (k, j, i, 3)."""
+    voxels: npt.NDArray[Any] = slicer.util.arrayFromVolume(volumeNode)
+    return voxels[..., :3] if isColor(volumeNode) else voxels
 
 
 def windowOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | str = "auto") -> Window:
     """Find the intensity window to use.
 
     "auto": the one the volume is displayed with if the user (or the scanner's header) has set one, else the CT preset
-    or percentiles that fit the voxels. Otherwise as in `Window.parse`: a preset's name or "level/width".
-    Raises VolumeError.
+    or percentiles that fit the voxels. Otherwise as in `Window.parse`: a preset's name or "level/width". Colors are
+    seen as they are, whatever is chosen. Raises VolumeError.
     """
+    if isColor(volumeNode):
+        return AS_GIVEN
     if isinstance(window, Window):
         return window
     if window.strip().lower() == "auto":

@@ -24,7 +24,7 @@ from MedSAM2SlicerLib.worker.transports import Growing, Payload
 
 
 class Volume(Protocol):
-    """The part of `volumes.PreparedVolume` that the worker is sent: voxels (k, j, i), already windowed to uint8."""
+    """The part of `volumes.PreparedVolume` that the worker is sent: voxels as the model sees them."""
 
     @property
     def grey(self) -> npt.NDArray[np.uint8]: ...

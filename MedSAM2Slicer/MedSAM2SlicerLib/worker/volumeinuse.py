@@ -17,7 +17,7 @@ from MedSAM2SlicerLib.scene.geometry import geometryOf, placeInWorld
 from MedSAM2SlicerLib.scene.growing import VoxelHash
 from MedSAM2SlicerLib.scene.oblique import preparedOblique
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume, usableVolume, windowOf
+from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume, usableVolume, voxelsOf, windowOf
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _OBLIQUE = 3  # stacks that are kept ready: of a chest CT 35 to 90 MB each, here and in the worker
@@ -133,11 +133,11 @@ class VolumeInUse:
         return self._hash is not None and self._hash[1].work(_HASHING_SECONDS)
 
     def modelView(self, window: Window | str, stack: SliceStack, sliceIndex: int) -> npt.NDArray[np.uint8]:
-        """Return a slice (rows, columns) as the model sees it: windowed and upright."""
+        """Return a slice (rows, columns), in color (rows, columns, 3), as the model sees it: windowed and upright."""
         prepared = self.prepared(window, stack)
         turn = SliceOrientation.upright(prepared.geometry, stack.axis).turn
         if prepared is self._prepared:  # which may not be windowed yet
-            return prepared.window.to_uint8(turn(slicer.util.arrayFromVolume(self.node))[sliceIndex])
+            return prepared.window.to_uint8(turn(voxelsOf(self.usable))[sliceIndex])
         view: npt.NDArray[np.uint8] = turn(prepared.grey)[sliceIndex]
         return view
 

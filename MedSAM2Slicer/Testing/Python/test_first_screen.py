@@ -244,10 +244,10 @@ class WarmTest(PanelTestCase):
         color = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
         image = vtk.vtkImageData()
         image.SetDimensions(4, 4, 4)
-        image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
+        image.AllocateScalars(vtk.VTK_UNSIGNED_SHORT, 3)
         color.SetAndObserveImageData(image)
         self.ui.volumeSelector.setCurrentNode(color)
-        self.assertIn("'photo' is a color image", self.said())
+        self.assertIn("'photo' has colors of more than 8 bits", self.said())
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.assertEqual(self.said(), "Press Include (a) or Box (d), then click on the object in a slice view.")
 

@@ -21,7 +21,7 @@ from medsam2_core.errors import PromptError, WeightsError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.stopping import CancelToken, StopRules
 from medsam2_core.worker.image_sets import SetImage
-from medsam2_core.worker.interfaces import GreyVolume, SessionSpec, SetSpec
+from medsam2_core.worker.interfaces import SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.server import serve
 
 
@@ -251,7 +251,7 @@ class FakeBackend:
             "precision": precision.replace("auto", "float32"),
         }
 
-    def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> FakeSession:
+    def open_session(self, spec: SessionSpec, volume: SeenVolume, orientation: SliceOrientation) -> FakeSession:
         return FakeSession(orientation.turn(volume.voxels), self.seconds)
 
     def open_set(self, spec: SetSpec) -> FakeSet:

@@ -60,6 +60,21 @@ class Abdomen:
         return segmentMask(segmentationNode, segmentationNode.GetSegmentation().GetNthSegmentID(0), self.node)
 
 
+def test_colors_that_are_gray_are_drawn_as_gray(nodes: Any, client: WorkerClient) -> None:
+    k, j, i = np.indices((7, 48, 48))
+    noise = np.random.default_rng(0).normal(90, 8, (7, 48, 48))
+    gray = (noise + 90 * ((i - 22) ** 2 + (j - 25) ** 2 + 9 * (k - 3) ** 2 < 150)).astype(np.uint8)
+    photo = nodes.scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
+    slicer.util.updateVolumeFromArray(photo, np.repeat(gray[..., None], 3, axis=3))
+    masks = []
+    for node, window in ((photo, None), (nodes.volume(gray), "127.5/255")):
+        corners = ijkToWorld(node, [[9, 12, 3], [35, 38, 3]]).tolist()
+        segmentation = console.process(client, node, segmentName="ball", box=corners, window=window)
+        masks.append(segmentMask(segmentation, segmentation.GetSegmentation().GetNthSegmentID(0), node))
+    assert masks[0].any()
+    assert np.array_equal(*masks)
+
+
 def test_the_mask_and_its_repetition_equal_the_command_line_s(nodes: Any, client: WorkerClient, tmp_path: Path) -> None:
     abdomen = Abdomen(nodes)
     index, (i0, j0, i1, j1) = abdomen.box()

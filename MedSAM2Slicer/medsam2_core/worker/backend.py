@@ -15,7 +15,7 @@ from medsam2_core.model.precision import precision_name
 from medsam2_core.session import VolumeSession
 from medsam2_core.weights.loading import load_model
 from medsam2_core.weights.model_file import find_model
-from medsam2_core.worker.interfaces import GreyVolume, SessionSpec, SetSpec
+from medsam2_core.worker.interfaces import SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.wire import Header
 
 
@@ -41,7 +41,7 @@ class TorchBackend:
             "parameters": sum(weight.numel() for weight in self._model.parameters()),
         }
 
-    def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> VolumeSession:
+    def open_session(self, spec: SessionSpec, volume: SeenVolume, orientation: SliceOrientation) -> VolumeSession:
         return VolumeSession(
             self._opened(),
             orientation.turn(volume.voxels),

@@ -15,7 +15,7 @@ from medsam2_core.run.settings import rows_of
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
 from medsam2_core.worker.image_sets import SetStep, images_from_wire, set_step_to_wire
-from medsam2_core.worker.interfaces import GreyVolume, PropagationSpec, RedrawSpec, SessionSpec, SetSpec
+from medsam2_core.worker.interfaces import PropagationSpec, RedrawSpec, SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.objects import objects_from_wire
 from medsam2_core.worker.results import Step, answers_to_wire, step_to_wire
 from medsam2_core.worker.rules import rules_from_wire
@@ -177,7 +177,7 @@ def _settings(header: Header, part: str) -> Header:
     return {row.name: fields.setting(header, row) for row in rows_of(part)}
 
 
-def _volume(frame: Frame) -> GreyVolume:
+def _volume(frame: Frame) -> SeenVolume:
     """The volume of a request, its voxels where they came in. Raises WorkerError or VolumeError."""
     header = frame.header
     shape = tuple(int(size) for size in fields.numbers(header, "shape_kji", 3))
@@ -189,9 +189,9 @@ def _volume(frame: Frame) -> GreyVolume:
         (k, j, i), _triple(header, "spacing_ijk"), _triple(header, "origin_lps"), (rows[0], rows[1], rows[2])
     )
     voxels: npt.NDArray[np.uint8] = np.frombuffer(fields.payload(frame, 0), dtype=np.uint8)
-    if voxels.size != k * j * i:
-        raise WorkerError(f"The message has {voxels.size} voxels for a volume of {k} x {j} x {i}.")
-    return GreyVolume(voxels.reshape(shape), geometry)
+    if voxels.size not in (k * j * i, 3 * k * j * i):
+        raise WorkerError(f"The message has {voxels.size} values for a volume of {k} x {j} x {i}, gray or in color.")
+    return SeenVolume(voxels.reshape(shape if voxels.size == k * j * i else (*shape, 3)), geometry)
 
 
 def _triple(header: Header, name: str) -> Triple:

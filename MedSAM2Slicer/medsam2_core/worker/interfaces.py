@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GreyVolume:
-    """A volume as the model sees it: voxels (k, j, i) windowed to uint8."""
+class SeenVolume:
+    """A volume as the model sees it: voxels (k, j, i) windowed to uint8, or (k, j, i, 3) in color."""
 
     voxels: npt.NDArray[np.uint8]
     geometry: Geometry
@@ -173,7 +173,7 @@ class Backend(Protocol):
     def open_model(self, name: str, device: str, image_size: int | None, precision: str) -> Header:
         """Load a model in place of the one before; facts about it. Raises WeightsError or DeviceError."""
 
-    def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation) -> ModelSession:
+    def open_session(self, spec: SessionSpec, volume: SeenVolume, orientation: SliceOrientation) -> ModelSession:
         """A `ModelSession` on the volume's slices, turned."""
 
     def open_set(self, spec: SetSpec) -> SetSession:

@@ -20,10 +20,10 @@ from medsam2_core.run.sequence import RoundLimit
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker.interfaces import (
     Backend,
-    GreyVolume,
     ModelSession,
     PropagationSpec,
     RedrawSpec,
+    SeenVolume,
     SessionSpec,
     SessionStep,
     SetSession,
@@ -44,7 +44,7 @@ _SMALL_CACHE = 64 << 20  # bytes, for all sessions together, once memory has run
 class OpenSession:
     """A session on the upright slices of a volume. What goes in and out of it is of stored slices."""
 
-    def __init__(self, backend: Backend, spec: SessionSpec, volume: GreyVolume) -> None:
+    def __init__(self, backend: Backend, spec: SessionSpec, volume: SeenVolume) -> None:
         self.spec = spec
         slicing = Slicing(volume.geometry, spec.axis)
         self.shape, self._pixel_mm2 = slicing.shape, math.prod(slicing.pixel_mm)
@@ -133,7 +133,7 @@ class Workspace:
         self._model: Header = {}
         self._asked: tuple[str, int | None, str] = ("", None, "")
         self._device = ""
-        self._volumes: dict[str, GreyVolume] = {}
+        self._volumes: dict[str, SeenVolume] = {}
         self._sessions: dict[str, OpenSession] = {}
         self._sets: dict[str, OpenSet] = {}
         self._short_of_memory = False
@@ -147,7 +147,7 @@ class Workspace:
         self._model = self._with_room(self._load, notify)
         return self._model
 
-    def open_volume(self, key: str, volume: GreyVolume) -> None:
+    def open_volume(self, key: str, volume: SeenVolume) -> None:
         """Keep a volume; one of the same key goes, with its sessions."""
         self.close_volume(key)
         self._volumes[key] = volume

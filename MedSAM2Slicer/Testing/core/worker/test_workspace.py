@@ -16,7 +16,7 @@ from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
-from medsam2_core.worker.interfaces import GreyVolume, SessionSpec
+from medsam2_core.worker.interfaces import SeenVolume, SessionSpec
 from medsam2_core.worker.workspace import Workspace
 
 GEOMETRY = Geometry((8, 16, 16), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
@@ -100,7 +100,7 @@ class Short:
             raise MemoryError("CUDA out of memory")
         return {"name": name, "device": "cpu" if device == "cpu" else "cuda"}
 
-    def open_session(self, spec: SessionSpec, volume: GreyVolume, orientation: SliceOrientation):
+    def open_session(self, spec: SessionSpec, volume: SeenVolume, orientation: SliceOrientation):
         backend = self
 
         class Session(self.fake.FakeSession):
@@ -127,7 +127,7 @@ class Short:
 def opened(backend: Short, device: str = "auto") -> Workspace:
     workspace = Workspace(backend)
     workspace.open_model("m", device, None, "auto", pytest.fail)
-    workspace.open_volume("v", GreyVolume(np.zeros((8, 16, 16), np.uint8), GEOMETRY))
+    workspace.open_volume("v", SeenVolume(np.zeros((8, 16, 16), np.uint8), GEOMETRY))
     workspace.open_session("s", SPEC, pytest.fail)
     return workspace
 

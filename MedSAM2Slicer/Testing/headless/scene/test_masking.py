@@ -292,3 +292,16 @@ def test_editors_do_not_share_what_is_selected(nodes: Any) -> None:
     case = Case(nodes, 1, True)
     assert editorLogic(case.segmentation).GetSegmentationNode() is case.segmentation
     assert nodes.scene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == 0
+
+
+def test_a_range_of_intensities_holds_for_no_colors(nodes: Any) -> None:
+    photo = nodes.scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
+    slicer.util.updateVolumeFromArray(photo, np.zeros((1, 6, 7, 3), np.uint8))
+    segmentation, segmentId = segments.ensureSegmentation(photo)
+    editor = nodes.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetSourceVolumeIntensityMask(True)
+    editor.SetSourceVolumeIntensityMaskRange(100, 200)
+    writer = segments.SegmentWriter(segmentation, segmentId, photo, editor)
+    assert writer.restriction == ""
+    writer.writeSlices({0: np.ones((6, 7), bool)}, 0)
+    assert segments.segmentMask(segmentation, segmentId, photo).all()

@@ -64,7 +64,7 @@ def test_the_displayed_window_counts_once_the_user_has_set_one(nodes: Any) -> No
 @pytest.mark.parametrize(
     ("kind", "components", "said"),
     [
-        ("vtkMRMLVectorVolumeNode", 3, "'CT' is a color image"),
+        ("vtkMRMLVectorVolumeNode", 3, "'CT' has colors of more than 8 bits"),
         ("vtkMRMLVectorVolumeNode", 12, "'CT' holds 12 values per voxel"),
         ("vtkMRMLLabelMapVolumeNode", 1, "'CT' is a label map"),
     ],
@@ -75,6 +75,24 @@ def test_what_is_no_grey_volume_is_refused(nodes: Any, kind: str, components: in
     slicer.util.updateVolumeFromArray(node, np.zeros(shape, np.int16))
     with pytest.raises(VolumeError, match=said):
         volumes.prepareVolume(node)
+
+
+@pytest.mark.parametrize("components", [3, 4])
+def test_colors_are_seen_as_they_are(nodes: Any, components: int) -> None:
+    node = nodes.scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
+    colors = np.random.default_rng(0).integers(0, 256, (2, 5, 6, components), dtype=np.uint8)
+    slicer.util.updateVolumeFromArray(node, colors)
+    prepared = volumes.prepareVolume(node, "40/400")
+    assert prepared.isColor
+    assert np.array_equal(prepared.grey, colors[..., :3])
+    assert prepared.geometry.shape_kji == (2, 5, 6)
+    assert prepared.window.keeps_uint8
+    view = VolumeInUse(node).modelView("auto", SliceStack(), 1)
+    assert view.shape == (5, 6, 3)
+    assert np.array_equal(np.sort(view, axis=None), np.sort(colors[1, ..., :3], axis=None))
+    tilted = SliceStack(0, ((1, 0, 0, 0), (0, 0.8, -0.6, 0), (0, 0.6, 0.8, 0), (0, 0, 0, 1)))
+    with pytest.raises(VolumeError, match="Colors are seen on the volume's own slices only"):
+        VolumeInUse(node).prepared("auto", tilted)
 
 
 def test_no_volume_and_no_voxels(nodes: Any) -> None:
