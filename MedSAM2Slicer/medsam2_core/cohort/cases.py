@@ -22,7 +22,10 @@ from medsam2_core.run.settings import RunSettings
 
 _LONGEST_NAME = 100  # bytes; file systems take 255, and folders at work have a longer one
 _FORBIDDEN = frozenset('/\\:*?"<>|')
-_TAKEN = frozenset({"index.html", "summary.csv", "summary.json"})
+REPLACED = "replaced"
+"""The folder for what people had made of cases before these were run again."""
+
+_TAKEN = frozenset({"index.html", "summary.csv", "summary.json", REPLACED})
 _IMAGE_ENDINGS = (".nii.gz", ".hdr.gz", ".img.gz", ".seg.nrrd")
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
 

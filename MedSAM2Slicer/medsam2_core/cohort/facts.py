@@ -69,6 +69,11 @@ def case_facts(report: Mapping[str, Any], labelmap: Array, references: Mapping[s
     }
 
 
+def compared_ml(item: Mapping[str, Any]) -> float:
+    """The volume of an object that its agreement with a reference is about: the model's, if a person corrected it."""
+    return float(item["agreement"].get("model_ml", item["volume_ml"]))
+
+
 def _lowest(present: Sequence[Mapping[str, Any]]) -> list[Any] | None:
     """The lowest confidence and its slice."""
     known = [(one["confidence"], one["slice_index"]) for one in present if one["confidence"] is not None]

@@ -41,6 +41,12 @@ def unchanged(inputs: Mapping[str, Mapping[str, Any]], folder: str) -> bool:
     return all(_same(Path(folder, name), noted) for name, noted in inputs.items())
 
 
+def of_image(inputs: Mapping[str, Mapping[str, Any]], case: Case) -> dict[str, Any]:
+    """Of a case's noted files its image alone."""
+    key = _key(Path(case.image), case.folder)
+    return {name: noted for name, noted in inputs.items() if name == key}
+
+
 def _same(path: Path, noted: Mapping[str, Any]) -> bool:
     if _stat(path) == noted["stat"]:
         return True

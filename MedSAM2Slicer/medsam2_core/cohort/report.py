@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.cohort.cases import Case
-from medsam2_core.cohort.facts import TOLERANCE_MM
+from medsam2_core.cohort.facts import TOLERANCE_MM, compared_ml
 from medsam2_core.cohort.results import Results
 from medsam2_core.cohort.statistics import object_statistics
+from medsam2_core.cohort.telling import ACCEPTED, DONE, FAILED, SUMMARY, SUMMARY_FORMAT, Told, tell
 from medsam2_core.files.draft import Draft
 from medsam2_core.files.text import harmless_cell
 
-Told = dict[str, Any]
-
-_FORMAT = "medsam2-cohort/1"
 _COLUMNS = (
-    *("case", "row", "state", "object", "doubt", "volume_ml", "outlier", "slices", "lowest_confidence", "lowest_slice"),
+    *("case", "row", "state", "accepted", "object", "doubt", "volume_ml", "outlier", "slices"),
+    *("lowest_confidence", "lowest_slice"),
     *("stops", "dice", "surface_dice", "reference_ml", "difference_ml", "seconds", "slices_per_second", "failed"),
 )
 
@@ -34,33 +33,27 @@ def write_report(results: Results, cases: Sequence[Case]) -> tuple[int, int]:
 
     Raises VolumeError.
     """
-    told = [_told(results, case) for case in cases]
+    told = [tell(results, case.name, case.row, results.done(case), results.failure(case)) for case in cases]
+    write_told(results.folder, told)
+    finished = sum(one["state"] in (DONE, ACCEPTED) for one in told)
+    return finished, sum(one["state"] == FAILED for one in told)
+
+
+def write_told(folder: Path, told: Sequence[Told]) -> None:
+    """Write the report of what is `told` of the cases. Raises VolumeError."""
     objects = object_statistics(told)
-    done, failed = (sum(one["state"] == state for one in told) for state in ("done", "failed"))
-    page = _page(results.folder.resolve().name, told, objects, _counts(told, done, failed))
-    _write(results.folder / "index.html", page.encode("utf-8", "replace"))
-    _write(results.folder / "summary.csv", _csv(told).encode("utf-8-sig", "replace"))
-    _write(results.folder / "summary.json", _json(told, objects))
-    return done, failed
+    page = _page(folder.resolve().name, told, objects, _counts(told))
+    _write(folder / "index.html", page.encode("utf-8", "replace"))
+    _write(folder / "summary.csv", _csv(told).encode("utf-8-sig", "replace"))
+    _write(folder / SUMMARY, _json(told, objects))
 
 
-def _told(results: Results, case: Case) -> Told:
-    """What the report says of a case, as far as it is known."""
-    first = {"name": case.name, "row": case.row, "objects": [], "notices": [], "doubt": 1.0, "range": [0, 1]}
-    noted = results.done(case)
-    if noted is not None:
-        seconds, rate = sum(noted["seconds"].values()), noted["slices_per_second"]
-        shown = {key: noted[key] for key in ("doubt", "objects", "notices", "range", "thumbnail")}
-        return {**first, "state": "done", **shown, "seconds": seconds, "rate": rate}
-    failure = results.failure(case)
-    if failure is None:
-        return {**first, "state": "open", "doubt": 0.0}
-    return {**first, "state": "failed", "failed": failure["failed"]}
-
-
-def _counts(told: Sequence[Told], done: int, failed: int) -> str:
+def _counts(told: Sequence[Told]) -> str:
     seconds = sum(one.get("seconds", 0.0) for one in told)
+    accepted, done, failed = (sum(one["state"] == state for one in told) for state in (ACCEPTED, DONE, FAILED))
+    done += accepted
     parts = [f"{done} of {len(told)} cases done"]
+    parts += [f"{accepted} accepted"] if accepted else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{seconds / 60:.1f} minutes of work, {seconds / done:.1f} s a case"] if done else []
     return "; ".join(parts)
@@ -107,6 +100,7 @@ def _lines(one: Told) -> list[Told]:
         "case": one["name"],
         "row": one["row"],
         "state": one["state"],
+        "accepted": one.get("accepted"),
         "seconds": one.get("seconds"),
         "slices_per_second": one.get("rate"),
         "failed": one.get("failed"),
@@ -116,7 +110,7 @@ def _lines(one: Told) -> list[Told]:
 
 def _object_cells(item: Told) -> Told:
     lowest, agreed = item["lowest"] or (None, None), item.get("agreement", {})
-    difference = item["volume_ml"] - agreed["reference_ml"] if agreed else None
+    difference = compared_ml(item) - agreed["reference_ml"] if agreed else None
     return {
         "object": item["name"],
         "doubt": item["doubt"],
@@ -133,7 +127,7 @@ def _object_cells(item: Told) -> Told:
 
 def _json(told: Sequence[Told], objects: Mapping[str, Any]) -> bytes:
     cases = [{key: value for key, value in one.items() if key != "thumbnail"} for one in told]
-    content = {"format": _FORMAT, "objects": objects, "cases": cases}
+    content = {"format": SUMMARY_FORMAT, "objects": objects, "cases": cases}
     return json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode()
 
 

@@ -1,6 +1,8 @@
 """The folder of a cohort's results: a folder for each case, whole or not there, and what is noted beside it.
 
-CASE/            segmentation.seg.nrrd, report.json, overview.png, and done.json, which was written last
+CASE/            segmentation.seg.nrrd, report.json, overview.png, and done.json, which was written last; beside these,
+                 what a person made of it (see `acceptance`)
+replaced/CASE/   what a person had made of CASE before another run, or before starting over, by the moment of that
 .cohort/failed/  why a case failed
 .cohort/claims/  which process runs which case
 .cohort/work/    cases that are being made
@@ -8,23 +10,24 @@ CASE/            segmentation.seg.nrrd, report.json, overview.png, and done.json
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from medsam2_core.cohort import inputs
-from medsam2_core.cohort.cases import Case
+from medsam2_core.cohort.acceptance import CaseFolder
+from medsam2_core.cohort.cases import REPLACED, Case
 from medsam2_core.cohort.claims import Claim, Claims
+from medsam2_core.cohort.notes import read_note, write_note
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
-from medsam2_core.files.text import TextError, read_json
 
 FORMAT = "medsam2-case/1"
-SEGMENTATION, REPORT, OVERVIEW, DONE = "segmentation.seg.nrrd", "report.json", "overview.png", "done.json"
+REPORT, OVERVIEW, DONE = "report.json", "overview.png", "done.json"
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,38 @@ class Results:
             ) from error
 
     def done(self, case: Case) -> dict[str, Any] | None:
-        """What is noted of a case that is done as it is asked for now; None for any other."""
-        noted = _noted(self.folder / case.name / DONE)
+        """What is noted of a case that is done as it is asked for now; None for any other.
+
+        One that a person has worked on stays done when its model or its prompts' files change, but not with another
+        image or row.
+        """
+        noted, _ = self.notes(case.name)
+        if noted is not None and CaseFolder(self.folder / case.name).has_work:
+            noted["inputs"] = inputs.of_image(noted.get("inputs", {}), case)
         return noted if noted is not None and self._is_of(noted, case) else None
 
     def failure(self, case: Case) -> dict[str, Any] | None:
         """What is noted of a case that failed as it is asked for now; None for any other."""
-        noted = _noted(self._own / "failed" / f"{case.name}.json")
+        _, noted = self.notes(case.name)
         return noted if noted is not None and self._is_of(noted, case) else None
+
+    def notes(self, name: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """What is noted of a case that is done, and of one that failed, however it was asked for; None for neither."""
+        failed = self._own / "failed" / f"{name}.json"
+        return read_note(self.folder / name / DONE, FORMAT), read_note(failed, FORMAT)
+
+    def names(self) -> list[str]:
+        """The cases that are done or have failed."""
+        done = {path.parent.name for path in self.folder.glob(f"*/{DONE}")}
+        return sorted(done | {path.stem for path in (self._own / "failed").glob("*.json")})
+
+    def replaced(self, name: str) -> list[str]:
+        """The folders of what a person made of a case and what takes no part any more, as paths from the results."""
+        return sorted(path.relative_to(self.folder).as_posix() for path in (self.folder / REPLACED / name).glob("*"))
+
+    def aside(self, name: str) -> Path:
+        """A new folder for what a person made of a case and what takes no part any more; it is not made."""
+        return self.folder / REPLACED / name / f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S%fZ}"
 
     def is_settled(self, case: Case) -> bool:
         """Whether there is nothing to do."""
@@ -76,7 +103,7 @@ class Results:
 
     def note_failure(self, case: Case, sentence: str, details: str = "") -> None:
         """Note why a case failed. Raises VolumeError."""
-        write_json(
+        write_note(
             self._own / "failed" / f"{case.name}.json",
             {
                 "format": FORMAT,
@@ -110,7 +137,7 @@ class Results:
         with suppress(FileNotFoundError):
             target.rename(old)
         folder.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+        self._put_away(case.name, old)
         self.forget_failure(case)
         return True
 
@@ -152,23 +179,18 @@ class Results:
             number = path.name[len(name) + 1 :].removesuffix(".old")
             of_case = path.name.startswith(f"{name}.") and number.isdecimal()
             if of_case and (until is None or int(number) <= until):
-                shutil.rmtree(path, ignore_errors=True)
+                self._put_away(name, path)
+
+    def _put_away(self, name: str, folder: Path) -> None:
+        """Remove a folder of a case; one that a person has worked on is kept, beside the results."""
+        if CaseFolder(folder).has_work:
+            aside = self.aside(name)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(aside)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def case_of(folder: str) -> str:
     """The case of a folder in work."""
     return folder.removesuffix(".old").rpartition(".")[0]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all. Raises VolumeError."""
-    with Draft(path) as draft:
-        draft.save(json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode() + b"\n")
-
-
-def _noted(path: Path) -> dict[str, Any] | None:
-    try:
-        content = read_json(path)
-    except (OSError, TextError):
-        return None
-    return content if isinstance(content, dict) and content.get("format") == FORMAT else None

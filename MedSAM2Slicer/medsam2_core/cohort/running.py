@@ -12,10 +12,12 @@ from typing import Any
 
 from medsam2_core.arrays import Mask
 from medsam2_core.cohort import inputs
+from medsam2_core.cohort.acceptance import SEGMENTATION
 from medsam2_core.cohort.cases import Case
 from medsam2_core.cohort.facts import case_facts
+from medsam2_core.cohort.notes import write_note
 from medsam2_core.cohort.overview import Drawing
-from medsam2_core.cohort.results import DONE, FORMAT, OVERVIEW, REPORT, SEGMENTATION, write_json
+from medsam2_core.cohort.results import DONE, FORMAT, OVERVIEW, REPORT
 from medsam2_core.errors import Cancelled, PromptError
 from medsam2_core.files.draft import Draft
 from medsam2_core.io import read_mask
@@ -98,7 +100,7 @@ def write(prepared: Prepared, outcome: Outcome, folder: Path, notices: list[str]
     drawing = Drawing(plan.volume.array, outcome.labelmap, plan.volume.geometry, plan.settings.window, segments)
     with Draft(folder / OVERVIEW) as draft:
         draft.save(drawing.overview())
-    write_json(folder / DONE, _noted(prepared, outcome, drawing.thumbnail(plan.settings.stack.axis), notices))
+    write_note(folder / DONE, _noted(prepared, outcome, drawing.thumbnail(plan.settings.stack.axis), notices))
 
 
 def _noted(prepared: Prepared, outcome: Outcome, thumbnail: bytes, notices: list[str]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from medsam2_core.cohort.facts import compared_ml
+
 _FEWEST = 8  # cases of which one can be called unusual
 _FENCE = 1.5  # interquartile ranges beyond the quartiles (Tukey)
 
@@ -45,7 +47,7 @@ def _agreement(compared: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over cases, and the points of Bland and Altman's plot (Lancet 1986): difference over mean, mL."""
     points = []
     for one in compared:
-        volume, reference = one["item"]["volume_ml"], one["item"]["agreement"]["reference_ml"]
+        volume, reference = compared_ml(one["item"]), one["item"]["agreement"]["reference_ml"]
         points.append(_point(one, mean=(volume + reference) / 2, difference=volume - reference))
     differences = np.array([point["difference"] for point in points])
     return {

@@ -16,9 +16,10 @@ import SimpleITK as sitk
 
 from medsam2_core.cohort.cases import Case
 from medsam2_core.cohort.facts import agreement, doubt, object_facts
+from medsam2_core.cohort.notes import write_note
 from medsam2_core.cohort.overview import Drawing
 from medsam2_core.cohort.report import write_report
-from medsam2_core.cohort.results import Results, write_json
+from medsam2_core.cohort.results import Results
 from medsam2_core.cohort.statistics import object_statistics, outliers
 from medsam2_core.cohort.table import Problem
 from medsam2_core.image.geometry import Geometry
@@ -57,7 +58,7 @@ def results(made: Made, tmp_path: Path) -> tuple[Results, list[Case]]:
             "notices": [EVIL], "thumbnail": "AAAA",
             "objects": [told(f"=SUM(1) {EVIL}", 1000.0 if place == 3 else 100.0 + place, 100.0)],
         }  # fmt: skip
-        write_json(found.folder / case.name / "done.json", note)
+        write_note(found.folder / case.name / "done.json", note)
     found.note_failure(cases[10], "The file is bad: copy it again.")
     return found, cases
 

@@ -20,6 +20,7 @@ function drawn(name, attributes, parent, text) {
   return made;
 }
 
+const isDone = (one) => one.state === "done" || one.state === "accepted";
 const ml = (value) => (value >= 0.05 || value === 0 ? value.toFixed(1) : value.toPrecision(2)) + " mL";
 const level = (doubt) => (doubt >= HIGH ? "high" : doubt >= MIDDLE ? "middle" : "low");
 const color = (parts) => `rgb(${parts.map((part) => Math.round(part * 255)).join(",")})`;
@@ -36,7 +37,7 @@ const near = new IntersectionObserver((entries) => {
 }, { rootMargin: "600px" });
 
 function article(one, place) {
-  const made = element("article", one.state === "done" ? "" : "short");
+  const made = element("article", isDone(one) ? "" : "short");
   made.id = anchor(place);
   made.dataset.place = place;
   near.observe(made);
@@ -53,11 +54,17 @@ function fill(made, one) {
   }
   const left = element("div", "case", undefined, made);
   element("div", "name", one.name, left);
-  if (one.state === "done") {
+  if (isDone(one)) {
     element("span", "doubt " + level(one.doubt), "doubt " + one.doubt.toFixed(2), left);
+    if (one.accepted) {
+      const words = one.corrected ? "corrected and accepted" : "accepted";
+      element("span", "accepted", words, left).title = one.accepted;
+    }
+    if (one.draft) element("span", "draft", "draft", left).title = "Work on it is not accepted yet";
     element("p", "", `${one.seconds.toFixed(1)} s` + (one.rate ? `, ${one.rate.toFixed(1)} slices/s` : ""), left);
-    for (const [text, file] of [["segmentation", "segmentation.seg.nrrd"], ["overview", "overview.png"],
-      ["report", "report.json"]]) {
+    const files = [["segmentation", "segmentation.seg.nrrd"], ["overview", "overview.png"], ["report", "report.json"]];
+    if (one.corrected) files.splice(1, 0, ["the model's", "segmentation.model.seg.nrrd"]);
+    for (const [text, file] of files) {
       const link = element("a", "", text, left);
       link.href = encodeURIComponent(one.name) + "/" + file;
     }
@@ -207,7 +214,7 @@ const asked = (id) => document.getElementById(id);
 const worstDice = (one) => Math.min(...one.objects.map((object) => object.agreement?.dice ?? Infinity));
 const volume = (one) => one.objects.reduce((sum, object) => sum + object.volume_ml, 0);
 const ORDERS = {
-  doubt: (a, b) => b.doubt - a.doubt || a.row - b.row,
+  doubt: (a, b) => Boolean(a.accepted) - Boolean(b.accepted) || b.doubt - a.doubt || a.row - b.row,
   name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
   volume: (a, b) => volume(b) - volume(a),
   dice: (a, b) => (worstDice(a) === worstDice(b) ? a.row - b.row : worstDice(a) - worstDice(b)),
@@ -221,7 +228,7 @@ function fits(one) {
   }
   if (state === "outlier" && !one.objects.some((object) => object.outlier)) return false;
   if (state === "empty" && !one.objects.some((object) => !object.slices)) return false;
-  if (["done", "failed", "open"].includes(state) && one.state !== state) return false;
+  if (["done", "accepted", "failed", "open"].includes(state) && one.state !== state) return false;
   return one.doubt >= Number(asked("least").value);
 }
 
