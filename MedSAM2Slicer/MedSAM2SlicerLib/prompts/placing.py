@@ -65,11 +65,11 @@ class PromptPlacer:
 
     def pointList(self, markupsNode: slicer.vtkMRMLMarkupsFiducialNode, include: bool) -> list[PlacedPrompt]:
         """Place the points of a list, one prompt each; points that are not placed yet (previews) are left out."""
-        return [self._controlPoint(markupsNode, place, include) for place in _definedPoints(markupsNode)]
+        return [self._controlPoint(markupsNode, place, include) for place in definedPoints(markupsNode)]
 
     def scribble(self, curveNode: slicer.vtkMRMLMarkupsCurveNode, include: bool) -> list[PlacedPrompt]:
         """Place the points of a stroke, all those of a slice in one prompt; the stroke is removed as a whole."""
-        points = [self._controlPoint(curveNode, place, include).prompt for place in _definedPoints(curveNode)]
+        points = [self._controlPoint(curveNode, place, include).prompt for place in definedPoints(curveNode)]
         return [PlacedPrompt(prompt, PromptSource(curveNode.GetID())) for prompt in merge_points(points)]
 
     def isInside(self, pointRas: Sequence[float]) -> bool:
@@ -116,7 +116,7 @@ class PromptPlacer:
         clipped to the volume.
         """
         where = _("Line {name}").format(name=repr(lineNode.GetName()))
-        ends = list(_definedPoints(lineNode))
+        ends = list(definedPoints(lineNode))
         if len(ends) != 2:
             text = _("{where} has {count} of 2 points: place both ends.")
             raise PromptError(text.format(where=where, count=len(ends)))
@@ -179,7 +179,7 @@ class PromptPlacer:
     def _filled(self, curveNode: slicer.vtkMRMLMarkupsClosedCurveNode) -> tuple[int, Mask]:
         """The slice a curve lies on, and its inside there."""
         where = _("Curve {name}").format(name=repr(curveNode.GetName()))
-        if len(list(_definedPoints(curveNode))) < 3:
+        if len(list(definedPoints(curveNode))) < 3:
             raise PromptError(_("{where} has fewer than 3 points: draw it around the object.").format(where=where))
         world = vtk.util.numpy_support.vtk_to_numpy(curveNode.GetCurvePointsWorld().GetData())
         voxels = self._toVoxels(world).round(_DECIMALS)
@@ -254,7 +254,7 @@ def fillPolygon(pointsXy: Sequence[tuple[float, float]], shape: tuple[int, int])
     return inside
 
 
-def _definedPoints(markupsNode: slicer.vtkMRMLMarkupsNode) -> Iterable[int]:
+def definedPoints(markupsNode: slicer.vtkMRMLMarkupsNode) -> Iterable[int]:
     """The places of control points that are set: neither previews under the mouse, nor skipped, nor missing."""
     defined = slicer.vtkMRMLMarkupsNode.PositionDefined
     places = range(markupsNode.GetNumberOfControlPoints())

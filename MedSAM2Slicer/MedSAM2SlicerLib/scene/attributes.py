@@ -62,12 +62,23 @@ def restoreRun(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str,
     setAttribute(segmentationNode, attributeName(segmentId), text)
 
 
+def slicesText(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> str | None:
+    """Return what is stored of a segment's slices, unchecked."""
+    text: str | None = segmentationNode.GetAttribute(attributeName(segmentId, SLICES))
+    return text
+
+
+def restoreSlices(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, text: str | None) -> None:
+    """Put back what `slicesText` gave."""
+    setAttribute(segmentationNode, attributeName(segmentId, SLICES), text)
+
+
 def storedSlices(
     segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str
 ) -> tuple[SliceStates, dict[int, str]] | None:
     """Return the states of a segment's slices and their fingerprints; None if there are none, or damaged ones."""
     try:
-        values = json.loads(segmentationNode.GetAttribute(attributeName(segmentId, SLICES)) or "")
+        values = json.loads(slicesText(segmentationNode, segmentId) or "")
         states = SliceStates.fromJson(values)
         prints = {int(index): str(value) for index, value in values["prints"].items()}
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -77,7 +88,7 @@ def storedSlices(
 
 def hasSlices(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
     """Whether anything is stored of a segment's slices, be it damaged."""
-    return segmentationNode.GetAttribute(attributeName(segmentId, SLICES)) is not None
+    return slicesText(segmentationNode, segmentId) is not None
 
 
 def storeSlices(
@@ -87,7 +98,7 @@ def storeSlices(
     prints: Mapping[int, str],
 ) -> None:
     """Store what `storedSlices` reads; `states` in JSON's own types."""
-    setAttribute(segmentationNode, attributeName(segmentId, SLICES), json.dumps({**states, "prints": prints}))
+    restoreSlices(segmentationNode, segmentId, json.dumps({**states, "prints": prints}))
 
 
 def storedStack(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceStack | None:

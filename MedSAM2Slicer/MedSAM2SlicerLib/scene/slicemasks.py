@@ -100,3 +100,9 @@ def maskPrint(mask: Bools, origin: tuple[int, int] = (0, 0)) -> str:
     tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     place = (origin[0] + int(rows[0]), origin[1] + int(columns[0]), *tight.shape)
     return hashlib.blake2b(repr(place).encode() + np.packbits(tight).tobytes(), digest_size=8).hexdigest()
+
+
+def changeFrom(before: Bools | None, mask: Bools) -> float:
+    """Return 1 - Dice of a mask with that of the slice before; 0 where there is none, or both are empty."""
+    total = 0 if before is None else int(before.sum()) + int(mask.sum())
+    return 0.0 if before is None or not total else 1 - 2 * int((before & mask).sum()) / total

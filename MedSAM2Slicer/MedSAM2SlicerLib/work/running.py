@@ -13,7 +13,7 @@ from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.measures import milliliters
-from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
+from MedSAM2SlicerLib.scene.slicemasks import SliceWriter, changeFrom
 from MedSAM2SlicerLib.scene.slicestates import SliceReview, reviewAnswer, reviewRecord
 
 
@@ -107,8 +107,7 @@ class SegmentRun:
         self._latest[direction] = index, mask
         if latest != source or before is None:
             before = self._prompted.get(source)
-        total = 0 if before is None else int(before.sum()) + int(mask.sum())
-        return 0.0 if before is None or not total else 1 - 2 * int((before & mask).sum()) / total
+        return changeFrom(before, mask)
 
 
 class Running:

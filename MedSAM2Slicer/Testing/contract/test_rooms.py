@@ -96,6 +96,7 @@ LIB = House(
         "worker": {"basics", "scene"},
         "record": {"basics", "scene", "worker"},
         "work": {"basics", "prompts", "record", "scene", "worker"},
+        "cohort": {"basics", "prompts", "scene"},
         "control": {"basics", "prompts", "record", "scene", "work", "worker"},
         "mouse": {"basics"},
         "setup": {"worker"},

@@ -1,0 +1,1 @@
+"""Reviewing a cohort: the cases of a folder that `medsam2 batch` wrote, loaded one by one, corrected and accepted."""

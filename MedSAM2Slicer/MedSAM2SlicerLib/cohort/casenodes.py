@@ -1,0 +1,86 @@
+"""A case in the scene: its volume, its segmentation, and the prompts of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.window import Window
+from MedSAM2SlicerLib.prompts.promptnodes import promptNodes
+
+if TYPE_CHECKING:
+    from medsam2_core.io import Volume  # brings SimpleITK, which is only needed when a case is loaded
+
+
+@dataclass(frozen=True)
+class CaseNodes:
+    """The nodes of a case that was loaded."""
+
+    name: str
+    volumeNode: slicer.vtkMRMLScalarVolumeNode
+    segmentationNode: slicer.vtkMRMLSegmentationNode
+
+    @property
+    def segmentIds(self) -> list[str]:
+        """The segments, in their order."""
+        return list(self.segmentationNode.GetSegmentation().GetSegmentIDs())
+
+    def has(self, node: slicer.vtkMRMLNode) -> bool:
+        """Whether a node is the volume or the segmentation."""
+        return node is self.volumeNode or node is self.segmentationNode
+
+    def remove(self) -> None:
+        """Take the case out of the scene; markups that were drawn for another purpose stay."""
+        for prompt in promptNodes(slicer.mrmlScene):
+            if prompt.segmentationNode is self.segmentationNode:
+                displays = [] if prompt.isTaken else _displays(prompt.node)
+                prompt.drop()
+                _removeAll(displays)
+        for node in (self.segmentationNode, self.volumeNode):
+            _removeAll([*_displays(node), node])
+
+
+def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> CaseNodes:
+    """Put a case into the scene, its volume shown in `window`. Raises VolumeError; then the scene is as before."""
+    scene = slicer.mrmlScene
+    nodes = CaseNodes(
+        name,
+        scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name),
+        scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name),
+    )
+    _fill(nodes.volumeNode, volume, window)
+    storage = slicer.vtkMRMLSegmentationStorageNode()  # of no node: saving a scene must not write into the results
+    storage.SetFileName(str(segmentation))
+    if not (segmentation.is_file() and storage.ReadData(nodes.segmentationNode)):
+        nodes.remove()
+        text = _("{path} is missing or damaged: run medsam2 batch with this case again.")
+        raise VolumeError(text.format(path=segmentation))
+    nodes.segmentationNode.CreateDefaultDisplayNodes()
+    nodes.segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(nodes.volumeNode)
+    return nodes
+
+
+def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: Volume, window: Window) -> None:
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(volume.array))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.geometry.affine_ijk_to_ras))
+    node.CreateDefaultDisplayNodes()
+    display = node.GetScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(window.upper - window.lower, (window.upper + window.lower) / 2)
+
+
+def _displays(node: slicer.vtkMRMLDisplayableNode) -> list[slicer.vtkMRMLNode]:
+    nodes = (node.GetNthDisplayNode(place) for place in range(node.GetNumberOfDisplayNodes()))
+    return [one for one in nodes if one is not None]
+
+
+def _removeAll(nodes: list[slicer.vtkMRMLNode]) -> None:
+    for node in nodes:
+        slicer.mrmlScene.RemoveNode(node)

@@ -1,0 +1,126 @@
+"""What a person made of a loaded case, as it is kept in the case's folder."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+
+from medsam2_core.arrays import Array
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import SliceStack
+from medsam2_core.image.window import Window
+from MedSAM2SlicerLib.cohort.casenodes import CaseNodes
+from MedSAM2SlicerLib.cohort.reviewnotes import describeReview
+from MedSAM2SlicerLib.scene.attributes import storedSlices
+from MedSAM2SlicerLib.scene.oblique import masksOn
+from MedSAM2SlicerLib.scene.segments import segmentMask
+from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
+from MedSAM2SlicerLib.scene.slicestates import SliceStates
+
+if TYPE_CHECKING:
+    from medsam2_core.cohort.acceptance import Work
+
+_FILE = "segmentation.seg.nrrd"
+
+
+def fingerprint(nodes: CaseNodes) -> dict[str, Any]:
+    """Return what differs once anybody has changed a case: masks, names and colors, prompts, states of slices."""
+    segmentation, volume = nodes.segmentationNode.GetSegmentation(), slicedVolume(nodes.volumeNode)
+    segments = {
+        segmentId: (
+            segmentation.GetSegment(segmentId).GetName(),
+            segmentation.GetSegment(segmentId).GetColor(),
+            masksOn(volume, nodes.segmentationNode, segmentId).prints(),
+        )
+        for segmentId in nodes.segmentIds
+    }
+    return {"segments": segments, "review": describeReview(nodes)}
+
+
+def makeWork(nodes: CaseNodes, window: Window) -> Work:
+    """Return the case as it is now, its picture in `window`. Raises VolumeError if there is no room for its file."""
+    from medsam2_core.cohort.acceptance import Work
+
+    return Work(_fileOf(nodes.segmentationNode), _facts(nodes, window), describeReview(nodes))
+
+
+def _fileOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bytes:
+    """The segmentation as a file, overlaps and terminology with it."""
+    with tempfile.TemporaryDirectory(prefix="medsam2-") as folder:
+        path = Path(folder) / _FILE
+        storage = slicer.vtkMRMLSegmentationStorageNode()
+        storage.SetFileName(str(path))
+        if not (storage.WriteData(segmentationNode) and path.is_file()):
+            text = _("{name} cannot be written to {folder}: free some disk space.")
+            raise VolumeError(text.format(name=repr(segmentationNode.GetName()), folder=folder))
+        return path.read_bytes()
+
+
+def _facts(nodes: CaseNodes, window: Window) -> dict[str, Any]:
+    """The facts of a case, as of a run whose report has these slices."""
+    from medsam2_core.cohort.facts import case_facts
+    from medsam2_core.cohort.overview import Drawing
+
+    volume = slicedVolume(nodes.volumeNode)
+    labelmap = np.zeros(volume.geometry.shape_kji, dtype=np.uint16)
+    objects = [_object(nodes, segmentId, label, labelmap) for label, segmentId in enumerate(nodes.segmentIds, 1)]
+    report = {
+        "settings": {"range": [0, volume.slicing.count]},
+        "volume": {"spacing_kji": volume.geometry.spacing_kji},
+        "objects": objects,
+        "slices_per_second": None,
+    }
+    segments = [Segment(one["name"], one["label"], one["color"]) for one in objects]
+    drawing = Drawing(slicer.util.arrayFromVolume(nodes.volumeNode), labelmap, volume.geometry, window, segments)
+    thumbnail = drawing.thumbnail(_stackOf(nodes).axis)
+    return {**case_facts(report, labelmap, {}), "thumbnail": base64.b64encode(thumbnail).decode()}
+
+
+def _object(nodes: CaseNodes, segmentId: str, label: int, labelmap: Array) -> dict[str, Any]:
+    """A segment as an object of a report; it is drawn into the label map, over those before it."""
+    states, _prints = storedSlices(nodes.segmentationNode, segmentId) or (SliceStates(), {})
+    mask = segmentMask(nodes.segmentationNode, segmentId, nodes.volumeNode)
+    labelmap[mask] = label
+    volume = slicedVolume(nodes.volumeNode, states.stack)
+    masks = np.moveaxis(volume.region(mask), states.stack.axis, 0)
+    spacing = np.delete(volume.slicing.geometry.spacing_kji, states.stack.axis)
+    areas = (masks.sum(axis=(1, 2)) * spacing.prod()).tolist()
+    segment = nodes.segmentationNode.GetSegmentation().GetSegment(segmentId)
+    return {
+        "name": segment.GetName(),
+        "label": label,
+        "color": [round(part, 4) for part in segment.GetColor()],
+        "volume_ml": int(np.count_nonzero(mask)) * float(np.prod(volume.geometry.spacing_kji)) / 1000,
+        "stopped": {},
+        "slices": _slices(states, areas),
+    }
+
+
+def _slices(states: SliceStates, areas: Sequence[float]) -> list[Mapping[str, Any]]:
+    """The slices of which something is known, or that are marked: what a person drew is certain."""
+    known = states.slices
+    shown = [index for index, area in enumerate(areas) if area or index in known]
+    return [
+        {
+            "slice_index": index,
+            "confidence": known[index].confidence if index in known else 1.0,
+            "area_mm2": areas[index],
+            "direction": "prompt" if index not in known or known[index].isAnchor else known[index].direction,
+        }
+        for index in shown
+    ]
+
+
+def _stackOf(nodes: CaseNodes) -> SliceStack:
+    """The slices that the first segment was worked on."""
+    stored = (storedSlices(nodes.segmentationNode, one) for one in nodes.segmentIds)
+    return next((states.stack for states, _prints in filter(None, stored)), SliceStack())

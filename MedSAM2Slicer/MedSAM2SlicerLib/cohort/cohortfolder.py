@@ -1,0 +1,121 @@
+"""The folder of a cohort's results: its cases, the most doubtful first, and the report, which is kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import VolumeError
+
+if TYPE_CHECKING:
+    from medsam2_core.cohort.acceptance import CaseFolder  # the core's cohorts bring SimpleITK: when they are needed
+    from medsam2_core.cohort.results import Results
+
+TO_REVIEW, DOUBTFUL, ALL = "review", "doubtful", "all"
+FILTERS = (TO_REVIEW, DOUBTFUL, ALL)
+
+_IN_DOUBT = 0.3  # from which the report colors a case
+
+
+@dataclass(frozen=True)
+class CaseLine:
+    """A case in a list. `state` is open, failed, done or accepted; `sentence` says what is wrong with it.
+
+    `hasDraft`: work on it is not accepted yet. `confidence` is the lowest of a slice, None where nothing was found.
+    """
+
+    name: str
+    state: str
+    doubt: float
+    volumeMl: float
+    confidence: float | None
+    hasDraft: bool
+    sentence: str
+
+    @property
+    def canBeLoaded(self) -> bool:
+        """Whether there are results."""
+        return self.state in ("done", "accepted")
+
+    def isListed(self, chosen: str) -> bool:
+        """Whether it belongs to a filter: one that is failed or open waits for a run, not for a person."""
+        if chosen == ALL:
+            return True
+        waits = self.hasDraft or self.state == "done"
+        return waits and (chosen == TO_REVIEW or self.doubt >= _IN_DOUBT)
+
+
+class CohortFolder:
+    """A folder that `medsam2 batch` wrote. Raises VolumeError for another one."""
+
+    def __init__(self, path: Path) -> None:
+        from medsam2_core.cohort.results import Results
+        from medsam2_core.cohort.telling import tell_folder
+
+        self.path = path
+        self._results: Results = Results(path)
+        self._told = {one["name"]: one for one in tell_folder(self._results)} if path.is_dir() else {}
+        if not self._told:
+            text = _("{path} holds no cohort: choose the folder that medsam2 batch wrote with --output.")
+            raise VolumeError(text.format(path=path))
+        self._order = sorted(self._told, key=lambda name: (-self._told[name]["doubt"], self._told[name]["row"]))
+
+    def lines(self) -> list[CaseLine]:
+        """Return all cases, the most doubtful first; an acceptance changes nothing of the order."""
+        return [_line(self._told[name]) for name in self._order]
+
+    def line(self, name: str) -> CaseLine:
+        """Return a case."""
+        return _line(self._told[name])
+
+    def told(self, name: str) -> Mapping[str, Any]:
+        """Return what the report tells of a case."""
+        return self._told[name]
+
+    def noted(self, name: str) -> Mapping[str, Any]:
+        """Return what is noted of a case that is done. Raises VolumeError if that is gone."""
+        noted, _failure = self._results.notes(name)
+        if noted is None:
+            raise VolumeError(_("{name}: Its results are damaged or gone: run medsam2 batch again.").format(name=name))
+        return noted
+
+    def case(self, name: str) -> CaseFolder:
+        """Return the folder of a case."""
+        from medsam2_core.cohort.acceptance import CaseFolder
+
+        return CaseFolder(self.path / name)
+
+    def startOver(self, name: str) -> None:
+        """Put aside what a person made of a case. Raises VolumeError."""
+        self.case(name).start_over(self._results.aside(name))
+
+    def retell(self, name: str) -> None:
+        """Look at a case again."""
+        from medsam2_core.cohort.telling import retell
+
+        self._told[name] = retell(self._results, self._told[name])
+
+    def writeReport(self) -> None:
+        """Have the report tell what is known now, in the order of the table. Raises VolumeError."""
+        from medsam2_core.cohort.report import write_told
+
+        write_told(self.path, sorted(self._told.values(), key=lambda one: one["row"]))
+
+
+def _line(told: Mapping[str, Any]) -> CaseLine:
+    objects = told["objects"]
+    lowest = [one["lowest"][0] for one in objects if one["lowest"]]
+    unfinished = _("Not done yet: run medsam2 batch again.") if told["state"] == "open" else ""
+    return CaseLine(
+        told["name"],
+        told["state"],
+        told["doubt"],
+        sum(one["volume_ml"] for one in objects),
+        min(lowest, default=None),
+        told.get("draft", False),
+        told.get("failed", unfinished),
+    )

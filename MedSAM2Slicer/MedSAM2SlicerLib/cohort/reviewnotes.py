@@ -1,0 +1,61 @@
+"""What is known of a case beside its masks, in JSON's own types: states of slices, records of runs, prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import PromptError
+from MedSAM2SlicerLib.cohort.casenodes import CaseNodes
+from MedSAM2SlicerLib.prompts.storing import describePrompts, restorePrompts
+from MedSAM2SlicerLib.scene.attributes import restoreRun, restoreSlices, runText, slicesText
+
+
+def describeReview(nodes: CaseNodes) -> dict[str, Any]:
+    """Return what `restoreReview` puts back."""
+    return {"segments": {segmentId: _segment(nodes, segmentId) for segmentId in nodes.segmentIds}}
+
+
+def restoreReview(nodes: CaseNodes, review: Mapping[str, Any]) -> None:
+    """Put back what was known of a case, of segments that it still has. Raises PromptError for a damaged note."""
+    node = nodes.segmentationNode
+    try:
+        for segmentId, known in review["segments"].items():
+            if segmentId not in nodes.segmentIds:
+                continue
+            restorePrompts(node, segmentId, known["prompts"])
+            restoreSlices(node, segmentId, _text(known["slices"]))
+            restoreRun(node, segmentId, _text(_inThisScene(nodes, known["run"])))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        text = _("{name}: What was noted of the work on it is damaged ({error}): start over with this case.")
+        raise PromptError(text.format(name=nodes.name, error=error)) from error
+
+
+def _segment(nodes: CaseNodes, segmentId: str) -> dict[str, Any]:
+    node = nodes.segmentationNode
+    return {
+        "slices": _value(slicesText(node, segmentId)),
+        "run": _value(runText(node, segmentId)),
+        "prompts": describePrompts(node, segmentId),
+    }
+
+
+def _inThisScene(nodes: CaseNodes, run: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A record whose volume is the one that was loaded now."""
+    if run is None:
+        return None
+    return {**run, "volume": {**run["volume"], "node_id": nodes.volumeNode.GetID()}}
+
+
+def _value(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:  # of a scene that somebody edited: nothing is known then
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
