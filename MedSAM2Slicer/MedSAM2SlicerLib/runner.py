@@ -126,16 +126,13 @@ class Runner:
 
     def stop(self) -> None:
         """End a run after the slice at hand; what is drawn stays."""
-        if self._talk.waits:
-            self._talk.cancel()
-        else:  # something went wrong with the answer that was its end
-            self.abandon()
+        self._stop(keep=True)
 
     def interrupt(self) -> None:
         """End a run that makes way: a prompt has come, and the propagation begins again with it."""
         if self._makesWay and not self._isInterrupted:
             self._isInterrupted = True
-            self.stop()
+            self._stop(keep=False)
 
     def makeWay(self) -> None:
         """End a run that makes way at once; what it has drawn stays."""
@@ -184,6 +181,12 @@ class Runner:
             self._signals.failed.emit(str(error))
         for index in later:
             self.preview(index)
+
+    def _stop(self, keep: bool) -> None:
+        if self._talk.waits:
+            self._talk.cancel(keep)
+        else:  # something went wrong with the answer that was its end
+            self.abandon()
 
     @property
     def _makesWay(self) -> bool:

@@ -41,9 +41,12 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.keeps = False
+        """Whether a propagation that is only tried out is to keep what it has done."""
 
-    def cancel(self) -> None:
-        """Ask to stop."""
+    def cancel(self, keep: bool = False) -> None:
+        """Ask to stop; `keep` is for `keeps`."""
+        self.keeps = keep
         self._event.set()
 
     @property

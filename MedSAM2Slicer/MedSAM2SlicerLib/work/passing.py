@@ -74,8 +74,8 @@ class Pass:
     """Segments on their way through `legs`, the intervals to draw, one after the other.
 
     Each is a run of its own, for the worker and in the records. One undo state holds all of them.
-    One that `isTentative` may have to make way for the next prompt: a leg that does not come to its end is seen, and
-    else as if it had never begun, so that what follows does not depend on how far it came.
+    One that `isTentative` may have to make way for the next prompt: the leg that it does so in is seen, and else as if
+    it had never begun, so that what follows does not depend on how far it came.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Pass:
         self._running.nextRequest()
         records = {record.object_id: record for record in result.objects}
         for work in self._present(leg.works):
-            if result.cancelled and self.isTentative:
+            if result.taken_back:
                 self._takeBack(work, leg)
             elif work.objectId in records:
                 self._settle(work, leg, records[work.objectId], model)

@@ -88,7 +88,7 @@ class CallQueue:
         self._calls.append(call)
         self._advance()
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: Call, keep: bool = False) -> None:
         """End a call; see `Call.cancel`."""
         if call.isFinished:
             return
@@ -96,7 +96,7 @@ class CallQueue:
         if exchange is not None and exchange.call is call and exchange.opening is None and call.readStep is not None:
             if call.cancelDeadline is None and self._connection is not None:
                 call.cancelDeadline = self._clock() + self._timeouts.cancel
-                self._connection.send({"request": "cancel", "of": exchange.id})
+                self._connection.send({"request": "cancel", "of": exchange.id, "keep": keep})
             return
         self._end(call)
         call.fail(Cancelled("Canceled."))

@@ -18,7 +18,7 @@ _PUMP_SECONDS = 0.05
 class Caller(Protocol):
     """The client, as its calls see it."""
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: Call, keep: bool = False) -> None:
         """End a call."""
 
     def pump(self, seconds: float) -> None:
@@ -50,9 +50,12 @@ class Call:
         self.isFinished = False
         self._caller, self._onDone, self._onError = caller, onDone, onError
 
-    def cancel(self) -> None:
-        """Ask to end it: a running propagation ends after its slice, with a result; anything else with Cancelled."""
-        self._caller.cancel(self)
+    def cancel(self, keep: bool = False) -> None:
+        """Ask to end it: a running propagation ends after its slice, with a result; anything else with Cancelled.
+
+        Of a tentative propagation the worker is to `keep` what it has drawn, or nothing.
+        """
+        self._caller.cancel(self, keep)
 
     def wait(self, pump: Callable[[float], None] | None = None, seconds: float | None = None) -> Any:
         """Wait for the result, at most `seconds`, and return it; not from within a callback.

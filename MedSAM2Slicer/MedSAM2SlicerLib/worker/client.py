@@ -168,8 +168,8 @@ class WorkerClient:
 
         With `only` just these run, by label; the others keep what they have drawn. The region of `stop` is on the
         volume's grid (k, j, i). `settings` are the others of the part "run", see `RunSettings`.
-        After a cancel it is done too, with what it has; of a `tentative` one the worker keeps nothing then. The result
-        lists all slices of the objects that ran.
+        After a cancel it is done too, with what it has; of a `tentative` one the worker keeps nothing then, unless it
+        is told to. The result lists all slices of the objects that ran.
         """
         course = Course((first, last), stop or StopRules(), only, {**usual("run"), **settings}, tentative)
         return self._stepping(
@@ -220,9 +220,9 @@ class WorkerClient:
         """Ask what the worker has open, and the memory it takes."""
         return self._enqueue(lambda: None, lambda: requests.STATUS, onDone, onError)
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: Call, keep: bool = False) -> None:
         """End a call; see `Call.cancel`."""
-        self._queue.cancel(call)
+        self._queue.cancel(call, keep)
 
     def pump(self, seconds: float) -> None:
         """Wait up to `seconds` for something to happen and deliver it. Raises nothing of its own."""

@@ -42,10 +42,10 @@ class Conversation:
 
         return ifCurrent
 
-    def cancel(self) -> None:
-        """Ask the worker to stop; its answer still counts."""
+    def cancel(self, keep: bool) -> None:
+        """Ask the worker to stop; its answer still counts. `keep` as of `Call.cancel`."""
         if self._call is not None:
-            self._call.cancel()
+            self._call.cancel(keep)
 
     def postpone(self, sliceIndex: int) -> None:
         """Have a slice's preview asked for later; one that waits already keeps its place."""

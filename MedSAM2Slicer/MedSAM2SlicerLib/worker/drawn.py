@@ -71,7 +71,7 @@ class Drawn:
         self._prompted = prompted
 
     def tryOut(self) -> None:
-        """Forget what the propagation that is asked for now draws, unless it comes to its end."""
+        """Forget what the propagation that is asked for now draws, if the worker takes it back."""
         self._before = dict(self._tracked)
 
     def restored(self, objects: Sequence[RunObject], run: int) -> list[RunObject]:
@@ -94,9 +94,9 @@ class Drawn:
     def completed(self, result: Propagated, reach: Reach, run: int) -> Propagated:
         """The result, with the slices that earlier runs of the worker drew and this propagation did not go through.
 
-        Of one that was tried out and canceled it is as the worker gave it: it left nothing.
+        Of one that was taken back it is as the worker gave it: it left nothing.
         """
-        if result.cancelled and self._before is not None:
+        if result.taken_back:
             self._takeBack()
             return result
         self._before = None

@@ -105,7 +105,7 @@ def propagate(
 ) -> Request:
     """Masks on the slices span[0] <= index < span[1], or less, of `only` some objects (None: all).
 
-    A `tentative` one that is canceled leaves nothing in the worker.
+    A `tentative` one that is canceled leaves nothing in the worker, unless it is to keep what it has.
     """
     payloads: list[Buffer] = []
     header = {

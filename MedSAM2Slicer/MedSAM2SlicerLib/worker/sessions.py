@@ -21,7 +21,8 @@ from MedSAM2SlicerLib.worker.requests import Request
 class Course:
     """How a propagation goes: through slices span[0] <= index < span[1], with `only` some objects; None stands for all.
 
-    `settings` are those of the part "run" that are numbers or text. A `tentative` one that is canceled leaves nothing.
+    `settings` are those of the part "run" that are numbers or text. A `tentative` one that is canceled leaves nothing,
+    unless it is told to.
     """
 
     span: tuple[int, int]

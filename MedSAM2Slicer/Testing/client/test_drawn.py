@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,18 +148,19 @@ def asked_again(drawn: Drawn) -> np.ndarray:
     return mask.mask
 
 
-def test_what_was_tried_out_and_canceled_was_never_drawn(drawn: Drawn) -> None:
+def test_what_was_taken_back_was_never_drawn(drawn: Drawn) -> None:
     drawn.tryOut()
     drawn.noteStep(step(4, OTHER), run=1)
-    canceled = result(2, 3, 4, cancelled=True)
+    canceled = replace(result(2, 3, 4, cancelled=True), taken_back=True)
     assert drawn.completed(canceled, Reach(0, 6, "both"), run=1) == canceled
     np.testing.assert_array_equal(asked_again(drawn), MASK)
 
 
-def test_what_was_tried_out_to_its_end_counts(drawn: Drawn) -> None:
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_was_tried_out_and_kept_counts(drawn: Drawn, cancelled: bool) -> None:
     drawn.tryOut()
     drawn.noteStep(step(4, OTHER), run=1)
-    drawn.completed(result(2, 3, 4, 5), Reach(0, 6, "both"), run=1)
+    drawn.completed(result(2, 3, 4, 5, cancelled=cancelled), Reach(0, 6, "both"), run=1)
     np.testing.assert_array_equal(asked_again(drawn), OTHER)
 
 

@@ -12,6 +12,7 @@ import pytest
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
+from medsam2_core.worker.results import Propagated, Step
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 posix = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
@@ -63,17 +64,34 @@ def test_an_object_the_session_does_not_have(client: WorkerClient, two: list[Run
 def test_a_tentative_one_that_is_canceled_leaves_nothing(make_client, two: list[RunObject]) -> None:
     client = make_client(None, 0.05)
     client.propagate("s", two[:1], 4, 7).wait()
-    steps = []
-    call = client.propagate("s", two[:1], 0, 12, onStep=steps.append, tentative=True)
-    while len(steps) < 2:
-        client.pump(0.05)
-    call.cancel()
-    result = call.wait()
-    assert result.cancelled
+    assert stopped(client, two[:1], keep=False).taken_back
     assert client.predict("s", 8, two[:1]).wait() == ()
     assert client.predict("s", 6, two[:1]).wait() != ()
     client.propagate("s", two[:1], 0, 12, tentative=True).wait()
     assert client.predict("s", 8, two[:1]).wait() != ()
+
+
+def test_a_tentative_one_that_is_canceled_leaves_what_it_has_if_it_is_told_to(
+    make_client, two: list[RunObject]
+) -> None:
+    client = make_client(None, 0.05)
+    result = stopped(client, two[:1], keep=True)
+    assert not result.taken_back
+    assert result.rounds
+    (record,) = result.objects
+    assert 1 < len(record.slices) < 12
+    assert all(client.predict("s", one.slice_index, two[:1]).wait() for one in record.slices)
+
+
+def stopped(client: WorkerClient, objects: list[RunObject], keep: bool) -> Propagated:
+    steps: list[Step] = []
+    call = client.propagate("s", objects, 0, 12, onStep=steps.append, tentative=True)
+    while len(steps) < 2:
+        client.pump(0.05)
+    call.cancel(keep)
+    result = call.wait()
+    assert result.cancelled
+    return result
 
 
 def test_a_slice_can_be_seen_ahead(client: WorkerClient, block: RunObject) -> None:

@@ -132,7 +132,7 @@ def test_a_click_on_what_the_stopped_run_drew_corrects_what_is_seen(running: Con
 
 def test_several_clicks_during_a_run_are_all_drawn(running: ControllerBench) -> None:
     before = len(running.said["previewed"])
-    running.client.calls[-1].cancel = lambda: None  # a worker that is in the middle of a slice
+    running.client.calls[-1].cancel = lambda keep: None  # a worker that is in the middle of a slice
     for index in (1, 2, 1):
         click(running, index)
     running.client.calls[-1].finish(cancelled=True)
@@ -146,7 +146,7 @@ def test_several_clicks_during_a_run_are_all_drawn(running: ControllerBench) -> 
 def test_clicks_outlive_a_worker_that_has_to_be_stopped(running: ControllerBench) -> None:
     from medsam2_core.errors import Cancelled
 
-    running.client.calls[-1].cancel = lambda: None
+    running.client.calls[-1].cancel = lambda keep: None
     click(running, 1)
     running.client.calls[-1].fail(Cancelled("Canceled; the model process had to be stopped."))
     running.client.answer(1)
@@ -232,12 +232,31 @@ def test_an_edit_by_another_tool_starts_it(running: ControllerBench) -> None:
     assert running.client.spans[-1] == (0, 4)
 
 
-def test_stop_ends_it_until_the_next_prompt(running: ControllerBench) -> None:
+def test_stop_ends_it_until_the_next_prompt_and_keeps_what_it_drew(running: ControllerBench) -> None:
     running.controller.stop()
     for _ in range(3):
         notice(running)
     assert runs(running) == 1
     assert running.drawn() == [3, 4, 5]
+    assert running.states() == {3: "prompted", 4: "propagated", 5: "propagated"}
+    assert running.record()["interrupted"]
+    assert [one["slice_index"] for one in running.record()["objects"][0]["slices"]] == [3, 4, 5]
+
+
+def test_stop_leaves_what_the_pass_before_drew_and_it_did_not_reach(running: ControllerBench) -> None:
+    finish(running)
+    before = running.mask()
+    click(running, 3)
+    running.client.answer(3)
+    running.controller.tick()
+    running.client.gone = {4, 5, 6}
+    for _ in range(2):
+        running.client.calls[-1].step()
+    running.controller.stop()
+    assert running.states()[4] == "propagated"
+    assert not running.mask()[4].any()
+    np.testing.assert_array_equal(running.mask()[[1, 2, 5]], before[[1, 2, 5]])
+    assert not running.controller.review._workplace.work().states.hasUntold
 
 
 @pytest.mark.parametrize("leave", ["scene", "segment", "volume"])

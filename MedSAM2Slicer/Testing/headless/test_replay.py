@@ -180,8 +180,12 @@ def test_three_axes_and_a_correction_along_them_are_repeated(patient: Patient, m
     assertAllEqual(patient, monkeypatch)
 
 
-def test_a_stopped_run_is_repeated_as_far_as_it_came(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("isLive", [False, True])
+def test_a_stopped_run_is_repeated_as_far_as_it_came(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, isLive: bool
+) -> None:
     patient.start(stack=SliceStack(2))
+    patient.controller.live.turn(isLive)
     patient.place("include", patient.slice(0.5), 200)
     patient.propagateAndStop()
     rounds = patient.record.report["settings"]["rounds"]

@@ -24,9 +24,9 @@ class FakeCall:
         self.onDone: Callable[..., None] = lambda _: None
         self.onError: Callable[..., None] = lambda _: None
 
-    def cancel(self) -> None:
+    def cancel(self, keep: bool = False) -> None:
         if not self.isFinished and self.steps:
-            self.finish(cancelled=True)
+            self.finish(cancelled=True, keep=keep)
         elif not self.isFinished:
             self.isFinished = True
             self.onError(Cancelled("Canceled."))
@@ -34,9 +34,9 @@ class FakeCall:
     def step(self) -> None:
         self.client.step(self)
 
-    def finish(self, cancelled: bool = False) -> None:
+    def finish(self, cancelled: bool = False, keep: bool = False) -> None:
         self.isFinished = True
-        self.onDone(self.client.result(cancelled))
+        self.onDone(self.client.result(cancelled, keep))
 
     def fail(self, error: MedSAM2Error) -> None:
         self.isFinished = True
@@ -68,6 +68,7 @@ class FakeClient:
         self.ticks = 0
         self.seen: list[int] = []
         self._drawn: dict[int, str] = {}
+        self._before: dict[int, str] = {}  # the propagation asked for last
 
     def setModel(self, model: str, device: str = "auto", imageSize: int | None = None, precision: str = "auto") -> None:
         self.model, self.precision = (model, device), precision
@@ -137,7 +138,7 @@ class FakeClient:
         order = [self.middle, *range(self.middle + 1, last), *range(self.middle - 1, first - 1, -1)]
         call = FakeCall(self, [index for index in order if first <= index < last])
         call.onStep, call.onDone, call.onError = onStep, onDone, onError
-        self._drawn = {}
+        self._before, self._drawn = self._drawn, {}
         self.planned = len(order)
         self.objects.append(objects)
         self.calls.append(call)
@@ -150,14 +151,17 @@ class FakeClient:
         done = 0 if direction == "prompt" else self.planned - len(call.steps)
         call.onStep(Step(index, direction, done, self.planned, self.answers(index)))
 
-    def result(self, cancelled: bool) -> Propagated:
+    def result(self, cancelled: bool, keep: bool) -> Propagated:
+        if cancelled:  # what it did not come to is as it was
+            self._drawn = {**self._before, **self._drawn}
         slices = tuple(
             SliceRecord(index, self.answers(index)[0].confidence, 3.0, direction, float(self.mask(index).sum()))
             for index, direction in sorted(self._drawn.items())
         )
         stopped = {"forward": "reached the end", **self.stops}
         records = tuple(ObjectRecord(one, stopped, slices) for one in self.only)
-        return Propagated(cancelled, 0.5, records)
+        taken_back = cancelled and not keep and self.settings.get("tentative", False)
+        return Propagated(cancelled, 0.5, records, taken_back=taken_back)
 
     def redraw(
         self, session: str, objects: Any, objectId: int, drawing: dict[str, Any],

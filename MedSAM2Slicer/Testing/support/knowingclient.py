@@ -46,7 +46,7 @@ class KnowingCall:
         self.onDone, self.onError = onDone, onError
         self.isFinished = False
 
-    def cancel(self) -> None:
+    def cancel(self, keep: bool = False) -> None:
         if not self.isFinished:
             self.isFinished = True
             self.onError(Cancelled("Canceled."))

@@ -45,7 +45,7 @@ class PropagationSpec:
 
     The region of the stop rules is on the volume's grid (k, j, i). It ends after `rounds` rounds, those of an earlier
     run that was canceled. `settings` are the others of the part "run". A `tentative` one that is canceled is as if it
-    had never been asked for.
+    had never been asked for, unless who cancels it says to keep what it has done.
     """
 
     first: int | None

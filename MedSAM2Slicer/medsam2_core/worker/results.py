@@ -65,7 +65,7 @@ class Propagated:
     """How a propagation or redrawing ended, after `rounds` (None: at its own end), for the objects that took part.
 
     Slices that an object's record does not list are empty. `encoder` counts views that were encoded ("runs") and those
-    whose features were still kept ("hits"); nothing of a redrawing.
+    whose features were still kept ("hits"); nothing of a redrawing. Of one that was `taken_back` nothing is kept.
     """
 
     cancelled: bool
@@ -73,21 +73,32 @@ class Propagated:
     objects: tuple[ObjectRecord, ...]
     rounds: int | None = None
     encoder: Mapping[str, int] = field(default_factory=dict)
+    taken_back: bool = False
 
     def to_wire(self) -> Header:
         """The fields of a header."""
-        objects = [_record_to_wire(item) for item in self.objects]
-        header = {"cancelled": self.cancelled, "seconds": self.seconds, "objects": objects, "rounds": self.rounds}
-        return {**header, "encoder": dict(self.encoder)}
+        return {
+            "cancelled": self.cancelled,
+            "seconds": self.seconds,
+            "objects": [_record_to_wire(item) for item in self.objects],
+            "rounds": self.rounds,
+            "encoder": dict(self.encoder),
+            "taken_back": self.taken_back,
+        }
 
     @staticmethod
     def from_wire(header: Header, slices: int) -> Propagated:
         """Read a result on a volume of `slices` slices. Raises WorkerError."""
         objects = tuple(_record(item, slices) for item in fields.objects(header, "objects"))
-        cancelled, seconds = fields.flag(header, "cancelled"), fields.number(header, "seconds")
         counts = fields.mapping(header, "encoder")
-        encoder = {name: fields.whole(counts, name) for name in counts}
-        return Propagated(cancelled, seconds, objects, fields.optional_whole(header, "rounds"), encoder)
+        return Propagated(
+            fields.flag(header, "cancelled"),
+            fields.number(header, "seconds"),
+            objects,
+            fields.optional_whole(header, "rounds"),
+            {name: fields.whole(counts, name) for name in counts},
+            fields.flag(header, "taken_back"),
+        )
 
 
 def answers_to_wire(answers: Sequence[ObjectAnswer], payloads: list[Buffer]) -> list[Header]:

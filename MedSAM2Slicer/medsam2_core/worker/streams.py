@@ -109,7 +109,7 @@ class Inbox:
         if kind == "cancel":
             token = self._tokens.get(fields.whole(frame.header, "of"))
             if token is not None:
-                token.cancel()
+                token.cancel(keep="keep" in frame.header and fields.flag(frame.header, "keep"))
         elif kind == "bye":
             self._close()
         else:

@@ -80,10 +80,12 @@ class OpenSession:
         ran = [item for item in objects if spec.only is None or item.segment.label in spec.only]
         records = tuple(self._record(item.segment.label) if item.prompts else _nothing(item) for item in ran)
         canceled = cancel.cancelled  # read once: it may change meanwhile
-        if bring_back is not None and canceled:
+        taken_back = bring_back is not None and canceled and not cancel.keeps
+        if bring_back is not None and taken_back:
             bring_back()
-        encoder = {name: count - before[name] for name, count in self._encoder().items()}
-        return Propagated(canceled, time.perf_counter() - started, records, limit.rounds_if_stopped, encoder)
+        seconds, encoder = time.perf_counter() - started, self._encoder()
+        counts = {name: count - before[name] for name, count in encoder.items()}
+        return Propagated(canceled, seconds, records, limit.rounds_if_stopped, counts, taken_back)
 
     def redraw(
         self, objects: Sequence[RunObject], spec: RedrawSpec, cancel: CancelToken, send: Callable[[Step], None]

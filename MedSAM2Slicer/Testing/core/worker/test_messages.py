@@ -123,7 +123,8 @@ def test_a_step_arrives_as_it_was() -> None:
 
 def test_a_result_arrives_as_it_was_and_nan_as_null() -> None:
     records = (SliceRecord(0, 0.5, -2.0, "prompt", 3.5), SliceRecord(2, 0.25, 1.0, "three", 0.0, 0.125))
-    result = Propagated(True, 1.5, (ObjectRecord(3, {"forward": "cancelled"}, records),), 4, {"runs": 7, "hits": 2})
+    objects = (ObjectRecord(3, {"forward": "cancelled"}, records),)
+    result = Propagated(True, 1.5, objects, 4, {"runs": 7, "hits": 2}, taken_back=True)
     assert Propagated.from_wire(json.loads(json.dumps(result.to_wire())), 3) == result
     with pytest.raises(WorkerError, match="slice 2"):
         Propagated.from_wire(result.to_wire(), 2)

@@ -27,7 +27,7 @@ class Client:
         self.requests.append((onStep, onDone, onError))
         return self
 
-    def cancel(self) -> None:
+    def cancel(self, keep: bool = False) -> None:
         self.cancelled += 1
 
     def pump(self, _seconds: float) -> None:
