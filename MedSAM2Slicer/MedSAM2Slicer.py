@@ -173,6 +173,8 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         segmentName: str | None = None,
         points: Sequence[Sequence[float]] | None = None,
         exclude: Sequence[Sequence[float]] | None = None,
+        scribbles: Sequence[Sequence[Sequence[float]]] | None = None,
+        excludeScribbles: Sequence[Sequence[Sequence[float]]] | None = None,
         box: Sequence[Sequence[float]] | None = None,
         roiNode: vtkMRMLMarkupsROINode | None = None,
         lineNode: vtkMRMLMarkupsLineNode | None = None,
@@ -207,6 +209,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             logic.process(ct, points=points, window="lung", range=(40, 90), progress=lambda done, all: print(done, all))
 
         segmentationNode, segmentName: written into; made if there is none. The name is the exact one, or an ID.
+        scribbles, excludeScribbles: strokes, each a list of positions along it.
         roiNode: a box and its range of slices. lineNode: a line along the longest diameter, as for RECIST; it stands
         for a box around an ellipse.
         maskSegment: name or ID of a segment of the segmentation that is taken as true on the slices it marks.
@@ -228,6 +231,8 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             segmentName=segmentName,
             points=points,
             exclude=exclude,
+            scribbles=scribbles,
+            excludeScribbles=excludeScribbles,
             box=box,
             roiNode=roiNode,
             lineNode=lineNode,

@@ -32,6 +32,7 @@ _OBJECT_ID = 1
 _STOP_RULES = {row.name: optionName(row.name) for row in plain_rows(StopRules)}
 _INSIDE = "inside"  # the stop rule that is a region: the name or ID of a segment, or an ROI node
 Point = Sequence[float]
+Stroke = Sequence[Point]
 Range = tuple[int, int]
 Region: TypeAlias = str | slicer.vtkMRMLMarkupsROINode
 Stop = Mapping[str, float | Region | None]
@@ -44,6 +45,8 @@ def process(
     segmentName: str | None = None,
     points: Sequence[Point] | None = None,
     exclude: Sequence[Point] | None = None,
+    scribbles: Sequence[Stroke] | None = None,
+    excludeScribbles: Sequence[Stroke] | None = None,
     box: Sequence[Point] | None = None,
     roiNode: slicer.vtkMRMLMarkupsROINode | None = None,
     lineNode: slicer.vtkMRMLMarkupsLineNode | None = None,
@@ -71,7 +74,9 @@ def process(
     sliced = volume.sliced(options.stack)
     placer = PromptPlacer(sliced)
     segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
-    placed = _placed(placer, points, exclude, box, roiNode, lineNode)
+    placed = _clicked(placer, points or (), exclude or ())
+    placed += _drawn(placer, scribbles or (), excludeScribbles or ())
+    placed += _boxed(placer, box, roiNode, lineNode)
     if maskSegment is not None:
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
@@ -124,17 +129,23 @@ def _axis(volume: VolumeInUse, axis: int | str | None) -> int:
     return int(axis)
 
 
-def _placed(
+def _clicked(placer: PromptPlacer, points: Sequence[Point], exclude: Sequence[Point]) -> list[PlacedPrompt]:
+    placed = placer.points(points, [True] * len(points)) if len(points) else []
+    return placed + (placer.points(exclude, [False] * len(exclude)) if len(exclude) else [])
+
+
+def _drawn(placer: PromptPlacer, scribbles: Sequence[Stroke], exclude: Sequence[Stroke]) -> list[PlacedPrompt]:
+    strokes = [*((one, True) for one in scribbles), *((one, False) for one in exclude)]
+    return [placed for stroke, include in strokes for placed in placer.stroke(stroke, include)]
+
+
+def _boxed(
     placer: PromptPlacer,
-    points: Sequence[Point] | None,
-    exclude: Sequence[Point] | None,
     box: Sequence[Point] | None,
     roiNode: slicer.vtkMRMLMarkupsROINode | None,
     lineNode: slicer.vtkMRMLMarkupsLineNode | None,
 ) -> list[PlacedPrompt]:
-    placed = placer.points(points, [True] * len(points)) if points else []
-    placed += placer.points(exclude, [False] * len(exclude)) if exclude else []
-    placed += [placer.box(box)] if box else []
+    placed = [placer.box(box)] if box else []
     placed += [placer.roi(roiNode)] if roiNode is not None else []
     return placed + ([placer.line(lineNode)] if lineNode is not None else [])
 

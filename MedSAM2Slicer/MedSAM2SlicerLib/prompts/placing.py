@@ -20,7 +20,7 @@ from slicer.i18n import tr as _
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float
-from medsam2_core.run.prompts import MaskPrompt, Prompt, merge_points, place_box, place_mask, place_points
+from medsam2_core.run.prompts import MaskPrompt, Prompt, place_box, place_mask, place_points, place_scribble
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 
@@ -68,9 +68,14 @@ class PromptPlacer:
         return [self._controlPoint(markupsNode, place, include) for place in definedPoints(markupsNode)]
 
     def scribble(self, curveNode: slicer.vtkMRMLMarkupsCurveNode, include: bool) -> list[PlacedPrompt]:
-        """Place the points of a stroke, all those of a slice in one prompt; the stroke is removed as a whole."""
-        points = [self._controlPoint(curveNode, place, include).prompt for place in definedPoints(curveNode)]
-        return [PlacedPrompt(prompt, PromptSource(curveNode.GetID())) for prompt in merge_points(points)]
+        """Place a stroke, one prompt for each slice it goes through; it is removed as a whole."""
+        where = _("Scribble {name}").format(name=repr(curveNode.GetName()))
+        world = [curveNode.GetNthControlPointPositionWorld(place) for place in definedPoints(curveNode)]
+        return self._stroke(world, include, where, PromptSource(curveNode.GetID())) if world else []
+
+    def stroke(self, pointsRas: Sequence[Sequence[float]], include: bool) -> list[PlacedPrompt]:
+        """Place a stroke through world points (n, 3)."""
+        return self._stroke(pointsRas, include, _("The scribble"), PromptSource())
 
     def isInside(self, pointRas: Sequence[float]) -> bool:
         """Whether a world point lies in the volume."""
@@ -168,6 +173,13 @@ class PromptPlacer:
             raise PromptError(text.format(name=repr(name), place=place))
         source = PromptSource(segmentationNode.GetID(), segmentId=segmentId)
         return [PlacedPrompt(prompt, source) for prompt in chosen]
+
+    def _stroke(
+        self, pointsRas: Sequence[Sequence[float]], include: bool, where: str, source: PromptSource
+    ) -> list[PlacedPrompt]:
+        volumeRas = self._toVolume(pointsRas, _("The scribble's points"))
+        prompts = place_scribble(volumeRas.tolist(), include, "ras", self.slicing, where)
+        return [PlacedPrompt(prompt, source) for prompt in prompts]
 
     def _controlPoint(self, markupsNode: slicer.vtkMRMLMarkupsNode, place: int, include: bool) -> PlacedPrompt:
         label = repr(markupsNode.GetNthControlPointLabel(place))

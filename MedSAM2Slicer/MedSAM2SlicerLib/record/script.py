@@ -63,13 +63,13 @@ def _arguments(record: RunRecord, shape: tuple[int, int, int], spacing: float) -
     """What `process` has to be called with, where that is not its default; None if it cannot do the same."""
     settings, (item, *others) = record.run.settings, record.run.objects
     stack = settings.stack or SliceStack()
-    prompts, window = _prompts(item.prompts, spacing), _window(settings.window)
-    if others or record.run.earlier or _isSpecial(settings) or prompts is None or window is None:
+    window = _window(settings.window)
+    if others or record.run.earlier or _isSpecial(settings) or not _isInOrder(item.prompts) or window is None:
         return None
     options = RunOptions()
     given: dict[str, tuple[Any, Any]] = {
         "segmentName": (item.name, None),
-        **{name: (value, []) for name, value in prompts.items()},
+        **{name: (value, []) for name, value in _prompts(item.prompts, spacing).items()},
         "axis": (stack.axis, options.stack.axis),
         "window": (window, None),
         "model": (settings.model, options.model),
@@ -93,25 +93,34 @@ def _stop(settings: FileSettings) -> dict[str, Any]:
     return {name: value for name, value in (settings.stop or {}).items() if value != default[name]}
 
 
-def _prompts(prompts: list[dict[str, Any]], spacing: float) -> dict[str, Any] | None:
-    """Points and box as `process` takes them: points to include first, and one box."""
-    points: list[Any] = []
-    exclude: list[Any] = []
-    boxes: list[Any] = []
-    for prompt in prompts:
-        if prompt["kind"] == "mask":
-            return None
-        if prompt["kind"] == "box":
-            boxes.append(_rounded(prompt["corners_ras"], spacing))
-            continue
-        labels = prompt["labels"]
-        if labels != sorted(labels, reverse=True):
-            return None
-        for point, label in zip(_rounded(prompt["points_ras"], spacing), labels, strict=True):
-            (points if label else exclude).append(point)
-    if len(boxes) > 1:
-        return None
-    return {"points": points, "exclude": exclude, "box": boxes[0] if boxes else []}
+def _prompts(prompts: list[dict[str, Any]], spacing: float) -> dict[str, Any]:
+    """Prompts as `process` takes them."""
+
+    def positions(prompt: dict[str, Any]) -> list[tuple[float, ...]]:
+        return _rounded(prompt["corners_ras" if prompt["kind"] == "box" else "points_ras"], spacing)
+
+    by = {kind: [one for one in prompts if one["kind"] == kind] for kind in ("points", "scribble", "box")}
+    clicks = [click for one in by["points"] for click in zip(positions(one), one["labels"], strict=True)]
+    strokes = [(positions(one), one["include"]) for one in by["scribble"]]
+    return {
+        "points": [point for point, label in clicks if label],
+        "exclude": [point for point, label in clicks if not label],
+        "scribbles": [stroke for stroke, include in strokes if include],
+        "excludeScribbles": [stroke for stroke, include in strokes if not include],
+        "box": [corner for one in by["box"] for corner in positions(one)],
+    }
+
+
+def _isInOrder(prompts: list[dict[str, Any]]) -> bool:
+    """Whether `process` gives the model the same in the same order.
+
+    Its order is, for each slice: points to include, points to exclude, then the scribbles likewise. It takes one box.
+    """
+    kinds = [one["kind"] for one in prompts]
+    labels = [one["labels"] for one in prompts if one["kind"] == "points"]
+    turns = [(one["kind"] == "scribble", not one.get("include", True)) for one in prompts if one["kind"] != "box"]
+    sorts = turns == sorted(turns) and all(one == sorted(one, reverse=True) for one in labels)
+    return "mask" not in kinds and kinds.count("box") <= 1 and sorts
 
 
 def _rounded(positions: list[Any], spacing: float) -> list[tuple[float, ...]]:

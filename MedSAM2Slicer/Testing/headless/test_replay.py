@@ -161,6 +161,36 @@ def test_window_and_level_in_between_change_nothing(patient: Patient, monkeypatc
     assert patient.mask.sum() < before.sum()
 
 
+def scribbled(patient: Patient) -> None:
+    """A click and a stroke on the spleen, a stroke beside it, and what comes of them."""
+    patient.start()
+    index = patient.slice(0.5)
+    rows, columns = np.nonzero(patient.truth[index])
+    within = np.array([[columns[place], rows[place], index] for place in (40, 120, 200)])
+    patient.place("include", index, 120)
+    for voxels, include in ((within, True), (within + np.array([0, 60, 0]), False)):
+        patient.controller.prompting.addScribble(ijkToWorld(patient.node, voxels).tolist(), include)
+        patient.wait(lambda: not patient.controller.waits)
+    patient.propagate()
+    (item,) = patient.record.report["objects"]
+    assert [one["kind"] for one in item["prompts"]] == ["points", "scribble", "scribble"]
+
+
+def test_strokes_are_repeated_as_strokes(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    scribbled(patient)
+    text = assertAllEqual(patient, monkeypatch)
+    assert "scribbles=[[(" in text
+    assert "excludeScribbles=[[(" in text
+
+
+def test_a_correction_after_strokes_is_repeated(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    scribbled(patient)
+    patient.draw(patient.slice(0.8), np.roll(patient.truth[patient.slice(0.8)], 2, axis=0))
+    patient.propagate()
+    assert patient.record.report["earlier"][0]["objects"][0]["prompts"][-2:] == [2, 3]
+    assertAllEqual(patient, monkeypatch)
+
+
 def test_three_axes_and_a_correction_along_them_are_repeated(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     patient.start(directions="three")
     patient.place("include", patient.slice(0.5), 120, 200)

@@ -18,7 +18,7 @@ from fakeclient import FakeClient
 from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.slicing import Slicing
-from medsam2_core.run.prompts import MaskPrompt, PointsPrompt, Prompt, RunObject
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, Prompt, RunObject
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
@@ -86,7 +86,7 @@ class Session:
             if isinstance(prompt, MaskPrompt):
                 votes += shown[prompt.mask].tolist()
                 continue
-            x, y = prompt.points_xy[0] if isinstance(prompt, PointsPrompt) else np.reshape(prompt.box, (2, 2)).mean(0)
+            x, y = np.reshape(prompt.box, (2, 2)).mean(0) if isinstance(prompt, BoxPrompt) else prompt.points_xy[0]
             votes += [int(shown[round(y), round(x)])] * 1000
         found = [vote for vote in votes if vote]
         return max(set(found), key=found.count) if found else 255
@@ -100,7 +100,7 @@ class Session:
         if isinstance(prompt, MaskPrompt):
             fits &= prompt.mask.shape == (rows, columns)
         else:
-            places = prompt.points_xy if isinstance(prompt, PointsPrompt) else np.reshape(prompt.box, (2, 2))
+            places = np.reshape(prompt.box, (2, 2)) if isinstance(prompt, BoxPrompt) else prompt.points_xy
             fits &= all(-0.5 <= x <= columns - 0.5 and -0.5 <= y <= rows - 0.5 for x, y in places)
         if not fits:
             raise PromptError(f"The prompt on slice {prompt.slice_index} is outside the slice.")

@@ -6,7 +6,7 @@ import numpy as np
 
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, ScribblePrompt
 from medsam2_core.run.settings import RunSettings
 from medsam2_core.stopping import StopRules
 
@@ -31,5 +31,6 @@ MASK = np.random.default_rng(1).random((8, 9)) > 0.5
 PROMPTS = (
     PointsPrompt(2, ((1.125, 2.3), (5.001, 3.0)), (True, False)),
     BoxPrompt(2, (0.1, 1.7, 6.35, 5.0)),
+    ScribblePrompt(2, ((4.0, 4.5), (3.5, 4.25), (3.0, 4.0)), True),
     MaskPrompt(4, MASK),
 )

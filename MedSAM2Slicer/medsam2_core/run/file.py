@@ -20,7 +20,7 @@ from medsam2_core.image.slicing import Slicing
 from medsam2_core.run import values
 from medsam2_core.run.file_settings import OF_ONE_RUN, read_settings
 from medsam2_core.run.names import checked_name
-from medsam2_core.run.prompts import MaskPrompt, Prompt, place_box, place_points
+from medsam2_core.run.prompts import MaskPrompt, Prompt, place_box, place_points, place_scribble
 from medsam2_core.run.report import FORMAT, decode_mask
 from medsam2_core.run.settings import FileSettings
 
@@ -113,6 +113,8 @@ def place_file_prompts(
 def _place(raw: dict[str, Any], slicing: Slicing, where: str) -> list[Prompt]:
     if raw["kind"] == "points":
         return place_points(raw["points_ras"], [label == 1 for label in raw["labels"]], "ras", slicing, where)
+    if raw["kind"] == "scribble":
+        return place_scribble(raw["points_ras"], raw["include"], "ras", slicing, where)
     if raw["kind"] == "box":
         return [place_box(raw["corners_ras"], "ras", slicing, where)]
     return [_place_mask(raw, slicing, where)]
@@ -174,6 +176,8 @@ def _prompt(raw: Any, where: str) -> dict[str, Any]:
     kind = prompt.get("kind")
     if kind == "points":
         return {"kind": kind, **_points(prompt, where)}
+    if kind == "scribble":
+        return {"kind": kind, **_scribble(prompt, where)}
     if kind == "box":
         corners = _positions(prompt, "corners_ras", where)
         if len(corners) != 2:
@@ -183,7 +187,7 @@ def _prompt(raw: Any, where: str) -> dict[str, Any]:
         return {"kind": kind, "corners_ras": corners}
     if kind == "mask":
         return {"kind": kind, **_mask(prompt, where)}
-    raise PromptError(f"{where}.kind is {kind!r}: use points, box or mask.")
+    raise PromptError(f"{where}.kind is {kind!r}: use points, scribble, box or mask.")
 
 
 def _points(prompt: dict[str, Any], where: str) -> dict[str, Any]:
@@ -192,6 +196,13 @@ def _points(prompt: dict[str, Any], where: str) -> dict[str, Any]:
     if not points or len(points) != len(labels):
         raise PromptError(f"{where} has {len(points)} points and {len(labels)} labels: give one label per point.")
     return {"points_ras": points, "labels": labels}
+
+
+def _scribble(prompt: dict[str, Any], where: str) -> dict[str, Any]:
+    points = _positions(prompt, "points_ras", where)
+    if not points:
+        raise PromptError(f"{where} is a scribble without points: give those along the stroke, [r, a, s] each.")
+    return {"points_ras": points, "include": values.flag(prompt.get("include"), f"{where}.include")}
 
 
 def _mask(prompt: dict[str, Any], where: str) -> dict[str, Any]:

@@ -38,6 +38,20 @@ class PointsPrompt:
 
 
 @dataclass(frozen=True)
+class ScribblePrompt:
+    """A stroke on one slice: (x, y) in pixels along it, and whether the object is there or not."""
+
+    slice_index: int
+    points_xy: tuple[XY, ...]
+    include: bool
+
+    @property
+    def as_points(self) -> PointsPrompt:
+        """What it says to the model."""
+        return PointsPrompt(self.slice_index, self.points_xy, (self.include,) * len(self.points_xy))
+
+
+@dataclass(frozen=True)
 class BoxPrompt:
     """A box on one slice: x0, y0, x1, y1 in pixels of the slice, the smaller ones first."""
 
@@ -53,7 +67,7 @@ class MaskPrompt:
     mask: Mask
 
 
-Prompt = PointsPrompt | BoxPrompt | MaskPrompt
+Prompt = PointsPrompt | ScribblePrompt | BoxPrompt | MaskPrompt
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,19 @@ def place_points(
     return placed
 
 
+def place_scribble(
+    points: Sequence[Sequence[float]], include: bool, frame: str, slicing: Slicing, where: str
+) -> list[Prompt]:
+    """A stroke through points (n, 3) in `frame`, cut into one prompt for each slice it goes through; as above."""
+    on_slices: dict[int, list[XY]] = {}
+    voxels = _to_voxels(points, frame, slicing.geometry)
+    _require_inside(voxels, slicing.geometry, frame, where)
+    for voxel in voxels:
+        slice_index, xy = slicing.split(voxel)
+        on_slices.setdefault(slice_index, []).append(xy)
+    return [ScribblePrompt(index, tuple(along), include) for index, along in on_slices.items()]
+
+
 def place_box(corners: Sequence[Sequence[float]], frame: str, slicing: Slicing, where: str) -> BoxPrompt:
     """The box around `corners` (n, 3) in `frame`, on the slice nearest to their center.
 
@@ -123,7 +150,7 @@ def place_mask(mask_kji: Mask, slicing: Slicing) -> list[Prompt]:
 
 
 def merge_points(prompts: Iterable[Prompt]) -> tuple[Prompt, ...]:
-    """The same prompts, with all points of a slice in one, where the first of them stood."""
+    """The same prompts, with all points of a slice in one, where the first of them stood; scribbles stay apart."""
     merged: dict[object, Prompt] = {}
     for prompt in prompts:
         key: object = ("points", prompt.slice_index) if isinstance(prompt, PointsPrompt) else len(merged)
@@ -201,6 +228,8 @@ def _turned(prompt: Prompt, orientation: SliceOrientation) -> Prompt:
     """Turn a prompt; rounded, so that it is the very same number however the volume is stored."""
     if isinstance(prompt, MaskPrompt):
         return MaskPrompt(prompt.slice_index, orientation.turn_mask(prompt.mask))
+    if isinstance(prompt, ScribblePrompt):
+        return _turned(prompt.as_points, orientation)
     if isinstance(prompt, PointsPrompt):
         points = [orientation.turn_point(xy) for xy in prompt.points_xy]
         rounded = tuple((round(x, _DECIMALS), round(y, _DECIMALS)) for x, y in points)
@@ -210,7 +239,9 @@ def _turned(prompt: Prompt, orientation: SliceOrientation) -> Prompt:
 
 
 def _add_prompt(session: TakesPrompts, object_id: int, prompt: Prompt) -> None:
-    if isinstance(prompt, PointsPrompt):
+    if isinstance(prompt, ScribblePrompt):
+        _add_prompt(session, object_id, prompt.as_points)
+    elif isinstance(prompt, PointsPrompt):
         session.add_points(object_id, prompt.slice_index, prompt.points_xy, [int(flag) for flag in prompt.include])
     elif isinstance(prompt, BoxPrompt):
         session.add_box(object_id, prompt.slice_index, prompt.box)
@@ -265,6 +296,13 @@ def _check_prompts(name: str, prompts: Sequence[Prompt], corrects: bool) -> None
             raise PromptError(f"On slice {slice_index} object {name!r} has {problem}.")
 
 
+def _includes(prompt: Prompt) -> bool:
+    """Whether a prompt has a point on the object."""
+    if isinstance(prompt, ScribblePrompt):
+        return prompt.include
+    return isinstance(prompt, PointsPrompt) and any(prompt.include)
+
+
 def _problem(prompts: Sequence[Prompt]) -> str | None:
     """What the session would take in a way the user did not mean, as the rest of a sentence."""
     boxes = sum(isinstance(prompt, BoxPrompt) for prompt in prompts)
@@ -276,6 +314,6 @@ def _problem(prompts: Sequence[Prompt]) -> str | None:
     if len(masks) == len(prompts):
         return None
     shown = boxes or any(mask.mask.any() for mask in masks)
-    if not shown and not any(isinstance(prompt, PointsPrompt) and any(prompt.include) for prompt in prompts):
+    if not shown and not any(map(_includes, prompts)):
         return "only exclude points: add a point, a box or a mask of the object"
     return None

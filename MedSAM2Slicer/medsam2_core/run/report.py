@@ -23,7 +23,7 @@ from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, ScribblePrompt
 from medsam2_core.run.settings import RunSettings
 from medsam2_core.setting import Setting, plain_rows, rows
 from medsam2_core.stopping import StopRules
@@ -253,6 +253,9 @@ def _prompt(prompt: Prompt, slicing: Slicing) -> dict[str, Any]:
     if isinstance(prompt, PointsPrompt):
         points = _ras(slicing, prompt.slice_index, prompt.points_xy)
         return {"kind": "points", "points_ras": points, "labels": [int(inside) for inside in prompt.include]}
+    if isinstance(prompt, ScribblePrompt):
+        points = _ras(slicing, prompt.slice_index, prompt.points_xy)
+        return {"kind": "scribble", "points_ras": points, "include": prompt.include}
     if isinstance(prompt, BoxPrompt):
         x0, y0, x1, y1 = prompt.box
         return {"kind": "box", "corners_ras": _ras(slicing, prompt.slice_index, [(x0, y0), (x1, y1)])}

@@ -42,6 +42,13 @@ def whole(value: Any, where: str, lowest: int, highest: int) -> int:
     raise PromptError(f"{where} holds {shown(value)}: give a whole number from {lowest} to {highest}.")
 
 
+def flag(value: Any, where: str) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    raise PromptError(f"{where} holds {shown(value)}: give true or false.")
+
+
 def text(value: Any, where: str) -> str:
     """Text."""
     if isinstance(value, str):

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError, VolumeError, WorkerError
 from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import XY
 from medsam2_core.run.prompts import (
     BoxPrompt,
     MaskPrompt,
     PointsPrompt,
     Prompt,
     RunObject,
+    ScribblePrompt,
     merge_points,
     palette_color,
 )
@@ -57,9 +59,10 @@ def _object(item: Header, frame: Frame, shape_of: ShapeOf) -> RunObject:
 
 def _prompt_to_wire(prompt: Prompt, payloads: list[Buffer]) -> Header:
     if isinstance(prompt, PointsPrompt):
-        points = [[float(x), float(y)] for x, y in prompt.points_xy]
         include = [bool(inside) for inside in prompt.include]
-        return {"kind": "points", "slice_index": prompt.slice_index, "points_xy": points, "include": include}
+        return {"kind": "points", "slice_index": prompt.slice_index, **_places(prompt), "include": include}
+    if isinstance(prompt, ScribblePrompt):
+        return {"kind": "scribble", "slice_index": prompt.slice_index, **_places(prompt), "include": prompt.include}
     if isinstance(prompt, BoxPrompt):
         return {"kind": "box", "slice_index": prompt.slice_index, "box": [float(place) for place in prompt.box]}
     packed = mask_to_wire(PackedMask.of(prompt.mask.astype(bool)), payloads)
@@ -70,6 +73,8 @@ def _prompt(item: Header, frame: Frame, shape_of: ShapeOf) -> Prompt:
     kind, index = fields.text(item, "kind"), fields.whole(item, "slice_index")
     if kind == "points":
         return _points(item, index)
+    if kind == "scribble":
+        return ScribblePrompt(index, _places_of(item), fields.flag(item, "include"))
     if kind == "box":
         x0, y0, x1, y1 = fields.numbers(item, "box", 4)
         return BoxPrompt(index, (x0, y0, x1, y1))
@@ -78,14 +83,23 @@ def _prompt(item: Header, frame: Frame, shape_of: ShapeOf) -> Prompt:
     raise WorkerError(f"The message has a prompt of unknown kind {kind[:40]!r}.")
 
 
-def _points(item: Header, index: int) -> PointsPrompt:
+def _places(prompt: PointsPrompt | ScribblePrompt) -> Header:
+    return {"points_xy": [[float(x), float(y)] for x, y in prompt.points_xy]}
+
+
+def _places_of(item: Header) -> tuple[XY, ...]:
     points = [fields.numbers({"points_xy": point}, "points_xy", 2) for point in fields.items(item, "points_xy")]
+    return tuple((x, y) for x, y in points)
+
+
+def _points(item: Header, index: int) -> PointsPrompt:
+    points = _places_of(item)
     include = fields.items(item, "include")
     if not all(isinstance(inside, bool) for inside in include) or len(include) != len(points):
         raise WorkerError(
             f"The message has {len(points)} points with {len(include)} flags, or flags that are not true or false."
         )
-    return PointsPrompt(index, tuple((x, y) for x, y in points), tuple(include))
+    return PointsPrompt(index, points, tuple(include))
 
 
 def _mask(item: Header, frame: Frame, shape: SliceShape) -> Mask:

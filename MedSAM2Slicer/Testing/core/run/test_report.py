@@ -22,15 +22,15 @@ from medsam2_core.io import Segment, Volume
 from medsam2_core.run import file as run_file
 from medsam2_core.run import report
 from medsam2_core.run.file_settings import place_rules
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, RunObject
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, RunObject, ScribblePrompt
 from medsam2_core.run.settings import FileSettings
 from medsam2_core.stopping import StopRules
 
 OBLIQUE = ((0.8, -0.6, 0.0), (0.6, 0.8, 0.0), (0.0, 0.0, -1.0))
 GRID = Geometry((6, 8, 9), (0.7, 1.3, 2.5), (-10.1, 20.2, 30.3), OBLIQUE)
 OBJECTS = [
-    RunObject(Segment("Leber 肝臓", 3, (0.9, 0.6, 0.0)), PROMPTS[:2]),
-    RunObject(Segment("[\n 1]", 7, (0.0, 0.5, 1.0)), PROMPTS[2:]),
+    RunObject(Segment("Leber 肝臓", 3, (0.9, 0.6, 0.0)), PROMPTS[:3]),
+    RunObject(Segment("[\n 1]", 7, (0.0, 0.5, 1.0)), PROMPTS[3:]),
 ]
 
 
@@ -94,16 +94,17 @@ def test_a_report_holds_what_was_done(tmp_path: Path) -> None:
 def test_prompts_come_back_exactly(tmp_path: Path, axis: int) -> None:
     slicing = Slicing(GRID, axis)
     mask = np.random.default_rng(2).random(slicing.shape) > 0.3
-    prompts = (OBJECTS[0].prompts[0], BoxPrompt(2, (0.1, 1.7, 5.35, 4.0)), MaskPrompt(3, mask))
+    stroke = ScribblePrompt(2, ((3.0, 4.125), (2.5, 4.0)), False)
+    prompts = (OBJECTS[0].prompts[0], BoxPrompt(2, (0.1, 1.7, 5.35, 4.0)), stroke, MaskPrompt(3, mask))
     raw = [report._prompt(prompt, slicing) for prompt in prompts]
     path = tmp_path / "r.json"
     report.write_report(path, {"objects": [{"name": "a", "prompts": raw}]})
     (item,) = run_file.read_run_file(path).objects
-    *points, box, masked = run_file.place_file_prompts(item, slicing, path)
+    *points, box, scribble, masked = run_file.place_file_prompts(item, slicing, path)
     assert [(p.slice_index, p.points_xy[0], p.include[0]) for p in points] == [
         (2, (1.125, 2.3), True), (2, (5.001, 3.0), False),
     ]  # fmt: skip
-    assert box == prompts[1]
+    assert (box, scribble) == (prompts[1], stroke)
     np.testing.assert_array_equal(masked.mask, mask)
 
 
@@ -181,8 +182,11 @@ BAD = [
     ({"objects": [{"name": "a", "label": 0, "prompts": []}]}, "whole number from 1 to 65535"),
     ({"objects": [{"name": "a", "color": [2, 0, 0], "prompts": []}]}, "from 0 to 1"),
     ({"objects": [{"name": "a", "prompts": []}] * 2}, "Two objects have the name 'a'"),
-    (with_prompt({"kind": "path", "file": "/etc/passwd"}), "kind is 'path': use points, box or mask"),
-    (with_prompt({"kind": ["box"]}), "use points, box or mask"),
+    (with_prompt({"kind": "path", "file": "/etc/passwd"}), "kind is 'path': use points, scribble, box or mask"),
+    (with_prompt({"kind": ["box"]}), "use points, scribble, box or mask"),
+    (with_prompt({"kind": "scribble", "points_ras": [], "include": True}), "a scribble without points"),
+    (with_prompt({"kind": "scribble", "points_ras": [[1, 2, 3]], "include": 1}), "include holds 1: give true or false"),
+    (with_prompt({"kind": "scribble", "points_ras": [[1, 2, 3]]}), "include holds None: give true or false"),
     (with_prompt({"kind": "points", "points_ras": [[1, 2]], "labels": [1]}), "not three numbers"),
     (with_prompt({"kind": "points", "points_ras": [[1, 2, "3"]], "labels": [1]}), "not a number"),
     (with_prompt({"kind": "points", "points_ras": [[1, 2, float("nan")]], "labels": [1]}), "not a number"),

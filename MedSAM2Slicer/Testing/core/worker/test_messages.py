@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from medsam2_core.errors import MedSAM2Error, PromptError, WorkerError
 from medsam2_core.image.segments import Segment
-from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, same_prompt
+from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject, ScribblePrompt, same_prompt
 from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.objects import objects_from_wire, objects_to_wire
 from medsam2_core.worker.results import (
@@ -70,6 +70,7 @@ def test_objects_arrive_as_they_were() -> None:
     mask = np.arange(77).reshape(SHAPE) % 3 == 0
     prompts = (
         PointsPrompt(3, ((1.25, 2.0), (0.0, 6.5)), (True, False)),
+        ScribblePrompt(3, ((2.5, 3.0), (4.0, 3.0)), False),
         BoxPrompt(3, (0.5, 1.0, 9.0, 6.0)),
         MaskPrompt(5, mask),
         MaskPrompt(6, mask & False),
@@ -79,7 +80,7 @@ def test_objects_arrive_as_they_were() -> None:
     found = objects_from_wire(sent({"objects": objects_to_wire(items, payloads)}, payloads), lambda _: SHAPE)
     assert [item.segment.label for item in found] == [7, 65535]
     assert all(map(same_prompt, found[0].prompts, prompts))
-    assert len(found[0].prompts) == 4
+    assert len(found[0].prompts) == 5
 
 
 @pytest.mark.parametrize("label", [0, -1, 65536])
@@ -93,7 +94,7 @@ def test_an_object_that_comes_twice() -> None:
         objects_from_wire(Frame({"objects": [{"id": 1, "prompts": []}] * 2}), lambda _: SHAPE)
 
 
-@given(json_values, json_values, json_values, st.sampled_from(["points", "box", "mask", "else"]))
+@given(json_values, json_values, json_values, st.sampled_from(["points", "scribble", "box", "mask", "else"]))
 def test_prompts_of_any_shape_are_taken_or_refused(first, second, third, kind: str) -> None:
     prompt = {"kind": kind, "slice_index": first, "points_xy": second, "include": third, "box": second, "mask": second}
     for objects in (first, [first], [{"id": 1, "prompts": first}], [{"id": 1, "prompts": [prompt]}]):

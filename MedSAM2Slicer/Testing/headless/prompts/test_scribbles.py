@@ -11,6 +11,7 @@ import slicer
 from controllerbench import ControllerBench, finish
 
 from medsam2_core.image.slicing import Slicing
+from medsam2_core.run.prompts import ScribblePrompt
 from MedSAM2SlicerLib.prompts.strokes import MOST, gridMm, spread, within
 from MedSAM2SlicerLib.record.runrecord import loadRun
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
@@ -60,11 +61,12 @@ def test_a_stroke_costs_one_request(bench: ControllerBench) -> None:
     bench.controller.prompting.addScribble(path(bench, (2, 2, 3), (7, 2, 3), (7, 6, 3)))
     bench.client.answer(3)
     assert len(bench.client.calls) == 1
-    (points,) = bench.client.objects[-1][0].prompts
-    assert 2 <= len(points.points_xy) <= MOST
-    assert set(points.include) == {True}
-    assert points.points_xy[0] == (2.0, 2.0)
-    assert points.points_xy[-1] == (7.0, 6.0)
+    (stroke,) = bench.client.objects[-1][0].prompts
+    assert isinstance(stroke, ScribblePrompt)
+    assert 2 <= len(stroke.points_xy) <= MOST
+    assert stroke.include
+    assert stroke.points_xy[0] == (2.0, 2.0)
+    assert stroke.points_xy[-1] == (7.0, 6.0)
     assert kinds(bench) == [("scribble", 3)]
 
 
@@ -73,8 +75,9 @@ def test_an_exclude_stroke_excludes(bench: ControllerBench) -> None:
     bench.client.answer(3)
     bench.controller.prompting.addScribble(path(bench, (2, 6, 3), (7, 6, 3)), include=False)
     bench.client.answer(3)
-    (points,) = bench.client.objects[-1][0].prompts
-    assert {y for (_x, y), include in zip(points.points_xy, points.include, strict=True) if not include} == {6.0}
+    given, left = bench.client.objects[-1][0].prompts
+    assert (given.include, left.include) == (True, False)
+    assert {y for _x, y in left.points_xy} == {6.0}
     assert kinds(bench) == [("scribble", 3), ("scribbleOut", 3)]
     assert not bench.said["failed"]
 
@@ -140,8 +143,21 @@ def test_it_is_in_the_record_and_comes_back_from_it(bench: ControllerBench) -> N
     finish(bench.propagate(0))
     (sent,) = bench.client.objects[-1][0].prompts
     record = loadRun(bench.controller.segmentationNode, bench.controller.segmentId)
+    (stored,) = record.report["objects"][0]["prompts"]
+    assert (stored["kind"], stored["include"]) == ("scribble", True)
     (run,) = record.runs(Slicing(volumeGeometry(bench.volume), 0))
     assert run.objects[0].prompts == (sent,)
+
+
+def test_clicks_and_strokes_of_a_slice_are_recorded_apart(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.click(7, 7, 3, "exclude")
+    for row in (2, 6):
+        bench.controller.prompting.addScribble(path(bench, (2, row, 3), (7, row, 3)), include=row == 2)
+    bench.preview()
+    finish(bench.propagate(0))
+    stored = bench.record()["objects"][0]["prompts"]
+    assert [one["kind"] for one in stored] == ["points", "scribble", "scribble"]
 
 
 def test_it_is_saved_with_the_scene(bench: ControllerBench, tmp_path: Path) -> None:

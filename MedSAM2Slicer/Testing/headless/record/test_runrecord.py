@@ -56,8 +56,8 @@ def prompts(record: Any, slicing: Slicing) -> Any:
 
 
 def assertPrompts(found: Any) -> None:
-    points, box, mask = found
-    assert (points, box) == PROMPTS[:2]
+    *others, mask = found
+    assert tuple(others) == PROMPTS[:-1]
     assert mask.slice_index == 4
     np.testing.assert_array_equal(mask.mask, MASK)
 
@@ -186,7 +186,10 @@ def test_no_record_and_damaged_records(nodes: Any) -> None:
         ("[]", "holds no run"),
         ("{}", "no list 'objects'"),
         (json.dumps({"format": "other/9", "objects": []}), "cannot read"),
-        (json.dumps({"objects": [{"name": "a", "prompts": [{"kind": "scribble"}]}]}), "use points, box or mask"),
+        (
+            json.dumps({"objects": [{"name": "a", "prompts": [{"kind": "sketch"}]}]}),
+            "use points, scribble, box",
+        ),
     ):
         segmentation.SetAttribute(attributeName(segmentId), text)
         with pytest.raises(PromptError, match=f"Run of segment .*{said}"):
@@ -212,7 +215,7 @@ def test_a_run_that_continues_is_added_to_those_before(nodes: Any, randomGrid: C
     assert [(run.first, run.last, run.stop.absent_slices) for run in (first, second)] == [(1, 6, 2), (2, 5, 3)]
     assert first.objects[0].segment.name == "renamed"
     (earlier,) = loadRun(segmentation, segmentId).report["earlier"]
-    assert earlier["objects"][0]["prompts"][1:] == [0, 1]
+    assert earlier["objects"][0]["prompts"][1:] == [0, 1, 2]
     assert "rounds" not in earlier["settings"]  # both were canceled in the same round
     writeRun(loadRun(segmentation, segmentId), tmp_path / "run.json")
     assert len(read_run_file(tmp_path / "run.json").earlier) == 1
