@@ -3,7 +3,7 @@
 Two volumes are measured. By the abdomen CT, which may be trained and tuned on, a default may be chosen. The chest CT of
 the demo, never trained or tuned on, shows whether the choice carries over.
 
-    python benchmarks/ablation.py              about 25 minutes of one core
+    python benchmarks/ablation.py              about half an hour of one core
     python benchmarks/ablation.py --quick      two structures and two boxes of each
 
 `letter.py` is its second part.
@@ -40,7 +40,7 @@ _INTRODUCTION = """Each bank is measured with one box on the largest slice, the 
 view the model was trained with; the box is drawn again, up to 3 % off on each edge, for every seed. The same structures
 and boxes are given to all banks, so that the differences to the default mean something where the means themselves,
 over few structures spread evenly in size, do not. The default is SAM 2's bank of the most recent slices. For the
-self-sorting bank, one setting at a time differs from those in the second line: bank size K, the predicted IoU under
+self-sorting bank, one setting at a time differs from those in the third line: bank size K, the predicted IoU under
 which a slice is not admitted, the time codes (see `memory_bank.SelfSorting`), and memories drawn by chance as in the
 paper instead of weighted.
 
@@ -117,6 +117,7 @@ def banks(seed: int) -> dict[str, MemoryRule]:
     sorting = SelfSorting()
     rules: dict[str, MemoryRule] = {
         "recency (6)": Recency(),
+        "pooled (6), a token for 2 x 2": Recency(pooled=True),
         f"self-sorting, K = {sorting.size}, IoU >= {sorting.min_confidence}, codes by {sorting.time_codes}": sorting,
     }
     sizes = {f"K = {size}": replace(sorting, size=size) for size in (4, 6, 8, 16)}

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
@@ -87,14 +87,19 @@ class MemoryRule(Protocol):
 
 @dataclass(frozen=True)
 class Recency:
-    """SAM 2's rule: all prompted slices, the most recent tracked ones and the pointers of a few more."""
+    """SAM 2's rule: all prompted slices, the most recent tracked ones and the pointers of a few more.
 
-    repeats_prompts = False
+    With `pooled` the mean of 2 x 2 tokens stands for the four of them, as in Efficient Track Anything (arXiv
+    2411.18933): a quarter of the memory to read, and less exact.
+    """
+
+    pooled: bool = False
+    repeats_prompts: ClassVar[bool] = False
 
     def bank(
         self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory], shelf: Shelf | None = None
     ) -> MemoryBank:
-        return _RecencyBank(config, timeline, prompted)
+        return _RecencyBank(config, timeline, prompted, self.pooled)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,11 @@ class SelfSorting:
         return _SelfSortingBank(self, config, timeline, prompted, Shelf() if shelf is None else shelf)
 
 
-MEMORY_RULES: dict[str, MemoryRule] = {"self-sorting": SelfSorting(), "recency": Recency()}
+MEMORY_RULES: dict[str, MemoryRule] = {
+    "self-sorting": SelfSorting(),
+    "recency": Recency(),
+    "pooled": Recency(pooled=True),
+}
 
 
 def memory_rule(rule: str | MemoryRule) -> MemoryRule:
@@ -145,8 +154,9 @@ def memory_rule(rule: str | MemoryRule) -> MemoryRule:
 
 
 class _RecencyBank:
-    def __init__(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory]) -> None:
+    def __init__(self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory], pooled: bool) -> None:
         self._config, self._timeline, self._prompted = config, timeline, list(prompted)
+        self._pooled = pooled
         self._recent: list[Memory] = []
 
     def likeness(self, features: Tensor) -> Tensor:
@@ -163,7 +173,8 @@ class _RecencyBank:
         maps = aged(self._config.recent_memories)
         ages = [self._timeline.age(memory, slice_index) - 1 for memory in maps]
         pointers = aged(_pointer_limit(self._config, self._timeline))
-        return _recall(self._config, self._timeline, slice_index, self._prompted, maps, ages, None, pointers)
+        recall = _recall(self._config, self._timeline, slice_index, self._prompted, maps, ages, None, pointers)
+        return replace(recall, memories=F.avg_pool2d(recall.memories.float(), 2)) if self._pooled else recall
 
 
 class Shelf:

@@ -1,4 +1,4 @@
-"""Names of memory banks, as sessions, command lines and runs write them: recency, self-sorting, self-sorting:8."""
+"""Names of memory banks, as sessions, command lines and runs write them: recency, pooled, self-sorting:8."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from medsam2_core.errors import PromptError
 
-MEMORIES = ("self-sorting", "recency")
+MEMORIES = ("self-sorting", "recency", "pooled")
 DEFAULT_MEMORY = "recency"
 """What measures best with the starter: in its version 3 from one box mean Dice 0.569, self-sorting 0.549, difference
 0.020 +- 0.005 (125 structures of its training volumes; `docs/memory-ablation.md` has more). Published models were
@@ -29,7 +29,8 @@ def parse_memory(text: str) -> MemoryName:
         return MemoryName(kind)
     if kind == "self-sorting" and size.isdecimal() and 1 <= int(size) <= LARGEST_BANK:
         return MemoryName(kind, int(size))
+    *others, last = MEMORIES
     raise PromptError(
-        f"No memory bank is called {text[:40]!r}: choose {' or '.join(MEMORIES)}, the first with a size from 1 to "
-        f"{LARGEST_BANK} if you like (self-sorting:8)."
+        f"No memory bank is called {text[:40]!r}: choose {', '.join(others)} or {last}, the first with a size from 1 "
+        f"to {LARGEST_BANK} if you like (self-sorting:8)."
     )

@@ -108,7 +108,11 @@ class OptionControls:
         )
         _fill(
             self.ui.memoryComboBox,
-            {"recency": _("Most recent (SAM 2)"), "self-sorting": _("Self-sorting (MedSAM-2)")},
+            {
+                "recency": _("Most recent (SAM 2)"),
+                "self-sorting": _("Self-sorting (MedSAM-2)"),
+                "pooled": _("Most recent, pooled (faster)"),
+            },
         )
         _fill(
             self.ui.largestComboBox,

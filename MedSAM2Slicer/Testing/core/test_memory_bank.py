@@ -68,6 +68,17 @@ def test_recency_hands_out_what_sam2_does(step: int, start: int, done: int) -> N
     assert recall.distances.tolist() == pytest.approx([age / 15 for age in ages])
 
 
+def test_pooled_hands_out_means_of_what_recency_does() -> None:
+    exact, pooled = (
+        filled(rule, Timeline(1, 40), [memory(0)], [memory(k) for k in range(1, 9)]).recall(9, EMBEDDING)
+        for rule in ("recency", "pooled")
+    )
+    assert pooled.memories.shape == (7, 3, 1, 1)
+    torch.testing.assert_close(pooled.memories[..., 0, 0], exact.memories.mean(dim=(2, 3)))
+    assert pooled.ages.tolist() == exact.ages.tolist()
+    assert torch.equal(pooled.pointers, exact.pointers)
+
+
 @pytest.mark.parametrize("step", [1, -1])
 def test_prompted_slices_ahead_are_seen_but_not_pointed_to(step: int) -> None:
     prompted = [memory(10 + step * ahead) for ahead in (-2, 3)]
@@ -292,5 +303,5 @@ def test_rules_go_by_name_or_as_they_are() -> None:
     assert memory_rule("self-sorting") == m2.SelfSorting()
     own = m2.SelfSorting(size=3, seed=1)
     assert memory_rule(own) is own
-    with pytest.raises(m2.PromptError, match="choose self-sorting or recency"):
+    with pytest.raises(m2.PromptError, match="choose self-sorting, recency or pooled"):
         memory_rule("newest")

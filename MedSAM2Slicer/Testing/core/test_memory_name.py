@@ -21,8 +21,9 @@ def test_a_self_sorting_bank_may_have_a_size() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fifo", "recency:6", "self-sorting:", "self-sorting:0", "self-sorting:65", "self-sorting:-1"]
+    "text",
+    ["", "fifo", "recency:6", "pooled:6", "self-sorting:", "self-sorting:0", "self-sorting:65", "self-sorting:-1"],
 )
 def test_other_names_are_refused_with_the_choices(text: str) -> None:
-    with pytest.raises(PromptError, match="self-sorting or recency"):
+    with pytest.raises(PromptError, match="self-sorting, recency or pooled"):
         memory_rule(text)

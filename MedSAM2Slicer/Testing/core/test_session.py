@@ -60,7 +60,7 @@ def test_objects_and_directions_share_one_batch(make: Make, discs: Any, fakes: M
     assert fakes.dice(labels == 7, discs.truth["dark"]) > 0.9
 
 
-@pytest.mark.parametrize("memory", ["self-sorting", "recency"])
+@pytest.mark.parametrize("memory", ["self-sorting", "recency", "pooled"])
 @pytest.mark.parametrize("view", ["whole", "zoom"])
 def test_several_objects_get_the_answers_they_get_one_by_one(
     tiny: m2.model.SAM2, discs: Any, memory: str, view: str

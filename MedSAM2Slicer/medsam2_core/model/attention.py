@@ -41,19 +41,27 @@ class Attention(nn.Module):
 
 
 class RotaryAttention(Attention):
-    """Single-head attention from a square map to one or several maps of the same size, then tokens without a place."""
+    """Single-head attention from a square map to one or several maps of the same place, then tokens without one."""
 
     def forward(  # type: ignore[override]  # tokens have places here
-        self, query: Tensor, key: Tensor, value: Tensor, turn: Tensor, placeless: int = 0, bias: Tensor | None = None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        turn: Tensor,
+        key_turn: Tensor,
+        placeless: int = 0,
+        bias: Tensor | None = None,
     ) -> Tensor:
-        """Attend from (B, side * side, dim) to (B, maps * side * side + placeless, key_dim).
+        """Attend from (B, tokens, dim) to (B, maps * key tokens + placeless, key_dim).
 
-        `turn` are the `rotations` of a map's tokens. The last `placeless` keys (object pointers) are not rotated.
-        `bias` (B, K) is added to the attention logits: minus infinity hides a key, log(n) counts it n times.
+        `turn` are the `rotations` of the queries' map, `key_turn` those of a map of keys. The last `placeless` keys
+        (object pointers) are not rotated. `bias` (B, K) is added to the attention logits: minus infinity hides a key,
+        log(n) counts it n times.
         """
         q, k = rotate(self.q_proj(query), turn), self.k_proj(key)
-        placed = k[:, : k.shape[1] - placeless].unflatten(1, (-1, len(turn)))
-        k = torch.cat([rotate(placed, turn).flatten(1, 2), k[:, k.shape[1] - placeless :]], dim=1)
+        placed = k[:, : k.shape[1] - placeless].unflatten(1, (-1, len(key_turn)))
+        k = torch.cat([rotate(placed, key_turn).flatten(1, 2), k[:, k.shape[1] - placeless :]], dim=1)
         # Weights sum to 1, so values can be mixed before they are projected: those of memories have a quarter of the
         # channels then, and are never projected.
         return self.out_proj(self.v_proj(mix(q, k, value.to(q.dtype), bias)))

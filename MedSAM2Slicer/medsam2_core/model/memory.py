@@ -94,13 +94,20 @@ class MemoryAttentionLayer(nn.Module):
         self.norm3 = nn.LayerNorm(dim)
 
     def forward(
-        self, x: Tensor, memory: Tensor, coded: Tensor, turn: Tensor, pointers: int, bias: Tensor | None
+        self,
+        x: Tensor,
+        memory: Tensor,
+        coded: Tensor,
+        turn: Tensor,
+        memory_turn: Tensor,
+        pointers: int,
+        bias: Tensor | None,
     ) -> Tensor:
-        """See `MemoryAttention.forward`; x is (B, tokens, dim), `turn` as of `RotaryAttention`."""
+        """See `MemoryAttention.forward`; x is (B, tokens, dim), turns as of `RotaryAttention`."""
         y = self.norm1(x)
-        x = x + self.self_attn(y, y, y, turn)
+        x = x + self.self_attn(y, y, y, turn, turn)
         y = self.norm2(x)
-        x = x + self.cross_attn_image(y, coded, memory, turn, pointers, bias)
+        x = x + self.cross_attn_image(y, coded, memory, turn, memory_turn, pointers, bias)
         return x + self.linear2(self.linear1(self.norm3(x)).relu())
 
 
@@ -120,15 +127,18 @@ class MemoryAttention(nn.Module):
         memory_code: Tensor,
         pointers: int,
         bias: Tensor | None = None,
+        pooled: int = 1,
     ) -> Tensor:
         """Read the memory.
 
         embedding (B, dim, g, g), grid_code (1, dim, g, g); memory and memory_code (B, K, memory_dim) hold whole maps
-        of g * g tokens, then `pointers` pointer tokens; bias (B, K) as in `RotaryAttention`. Returns (B, dim, g, g).
+        of g * g tokens, or of one for each `pooled` x `pooled` of them, then `pointers` pointer tokens; bias (B, K) as
+        in `RotaryAttention`. Returns (B, dim, g, g).
         """
         side = embedding.shape[-1]
         x = (embedding + 0.1 * grid_code).flatten(2).transpose(1, 2)
         turn, coded = rotations(x.shape[2], side, x.device), memory + memory_code
+        memory_turn = turn if pooled == 1 else rotations(x.shape[2], side, x.device, pooled)
         for layer in self.layers:
-            x = layer(x, memory, coded, turn, pointers, bias)
+            x = layer(x, memory, coded, turn, memory_turn, pointers, bias)
         return self.norm(x).transpose(1, 2).unflatten(2, (side, side))

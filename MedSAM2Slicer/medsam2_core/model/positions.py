@@ -57,11 +57,17 @@ class RandomFourierCode(nn.Module):
         return code.permute(2, 0, 1)[None]
 
 
-def rotations(dim: int, side: int, device: torch.device) -> Tensor:
-    """Return the 2D axial rotary rotations (side * side, dim / 2), complex: x first, then y (Heo et al. 2024)."""
+def rotations(dim: int, side: int, device: torch.device, pooled: int = 1) -> Tensor:
+    """Return the 2D axial rotary rotations (side * side, dim / 2), complex: x first, then y (Heo et al. 2024).
+
+    Those of the middles of `pooled` x `pooled` tokens each are (side * side / pooled ** 2, dim / 2).
+    """
     frequency = 1.0 / _TEMPERATURE ** (torch.arange(0, dim, 4, device=device, dtype=torch.float32) / dim)
-    token = torch.arange(side * side, device=device, dtype=torch.float32)
-    x, y = token % side, torch.div(token, side, rounding_mode="floor")
+    count = side // pooled
+    token = torch.arange(count * count, device=device, dtype=torch.float32)
+    x, y = (
+        place * pooled + (pooled - 1) / 2 for place in (token % count, torch.div(token, count, rounding_mode="floor"))
+    )
     angle = torch.cat([torch.outer(x, frequency), torch.outer(y, frequency)], dim=-1)
     return torch.polar(torch.ones_like(angle), angle)
 

@@ -6,6 +6,7 @@ published code. B below counts what is processed together: any mix of objects, d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -82,11 +83,12 @@ class Recall:
     """What one object's memory bank hands to one slice.
 
     `ages` index the learned time codes: 0 is the newest memory, the last one is kept for prompted slices.
+    Maps may be coarser than the embedding, m = g / n: a token of theirs then stands for n x n, whose mean it is.
     `distances` are slices between pointer and slice, positive in the past, divided by the longest distance known.
     `log_weights` are added to the attention logits of a memory's tokens: log(n) counts a memory n times.
     """
 
-    memories: Tensor  # (R, memory_dim, g, g)
+    memories: Tensor  # (R, memory_dim, m, m)
     ages: Tensor  # (R,), int64
     log_weights: Tensor | None  # (R,); None: all memories count once
     pointers: Tensor  # (P, hidden_dim)
@@ -139,13 +141,16 @@ class SAM2(nn.Module):
         return embedding + self.no_mem_embed.reshape(1, -1, 1, 1)
 
     def recall(self, embedding: Tensor, recalls: Sequence[Recall]) -> Tensor:
-        """Condition each embedding (B, hidden_dim, g, g) on its own recall. Recalls may differ in size."""
+        """Condition each embedding (B, hidden_dim, g, g) on its own recall. Recalls may differ in numbers, not in m."""
         side = embedding.shape[-1]
+        pooled = side // recalls[0].memories.shape[-1]
         maps = max(len(recall.memories) for recall in recalls)
         pointers = max(len(recall.pointers) for recall in recalls)
-        tokens, codes = zip(*(self._recall_tokens(r, maps, pointers) for r in recalls), strict=True)
+        tokens, codes = zip(*(self._recall_tokens(r, maps, pointers, pooled) for r in recalls), strict=True)
         equal = all(r.log_weights is None and (len(r.memories), len(r.pointers)) == (maps, pointers) for r in recalls)
-        bias = None if equal else torch.stack([self._recall_bias(r, maps, pointers) for r in recalls])
+        bias = None
+        if pooled > 1 or not equal:
+            bias = torch.stack([self._recall_bias(r, maps, pointers, pooled) for r in recalls])
         return self.memory_attention(
             embedding,
             self._map_code(self.config.hidden_dim, side),
@@ -153,6 +158,7 @@ class SAM2(nn.Module):
             torch.stack(codes),
             pointers * self._tokens_per_pointer,
             bias,
+            pooled,
         )
 
     def decode(self, fused: Tensor, features: ImageFeatures, prompts: SlicePrompts, ambiguous: bool) -> SliceOutput:
@@ -211,11 +217,12 @@ class SAM2(nn.Module):
     def _map_code(self, channels: int, side: int) -> Tensor:
         return sine_map_code(channels, side, side, self.device)
 
-    def _recall_tokens(self, recall: Recall, maps: int, pointers: int) -> tuple[Tensor, Tensor]:
+    def _recall_tokens(self, recall: Recall, maps: int, pointers: int, pooled: int) -> tuple[Tensor, Tensor]:
         """One recall as tokens and codes (K, memory_dim), padded to `maps` maps and `pointers` pointers."""
         memories = recall.memories.to(self.no_mem_embed.dtype)
         count, dim, side, _ = memories.shape
-        map_code = self._map_code(dim, side) + self.maskmem_tpos_enc[recall.ages].reshape(count, dim, 1, 1)
+        places = F.avg_pool2d(self._map_code(dim, side * pooled), pooled)
+        map_code = places + self.maskmem_tpos_enc[recall.ages].reshape(count, dim, 1, 1)
 
         def join(of_maps: Tensor, of_pointers: Tensor) -> Tensor:
             tokens = of_maps.flatten(2).transpose(1, 2).flatten(0, 1)
@@ -223,12 +230,13 @@ class SAM2(nn.Module):
 
         return join(memories, recall.pointers.reshape(-1, dim)), join(map_code, self._pointer_codes(recall))
 
-    def _recall_bias(self, recall: Recall, maps: int, pointers: int) -> Tensor:
+    def _recall_bias(self, recall: Recall, maps: int, pointers: int, pooled: int) -> Tensor:
         """How much more or less than once each of these tokens counts (K,), as a logarithm."""
         area, per_pointer = recall.memories[0, 0].numel(), self._tokens_per_pointer
         of_pointers = recall.pointers.new_zeros(len(recall.pointers) * per_pointer)
         weights = recall.log_weights
         of_maps = of_pointers.new_zeros(len(recall.memories)) if weights is None else weights
+        of_maps = of_maps + 2 * math.log(pooled)
         return _padded(of_maps.repeat_interleave(area), of_pointers, (maps * area, pointers * per_pointer), -torch.inf)
 
     def _pointer_codes(self, recall: Recall) -> Tensor:

@@ -65,7 +65,7 @@ class RunSettings:
     )  # fmt: skip
     memory: str = setting(
         Text(parse_memory), DEFAULT_MEMORY, part="session",
-        option=Option("--memory", "recency (default), self-sorting or self-sorting:SIZE", "BANK"),
+        option=Option("--memory", "recency (default), pooled, self-sorting or self-sorting:SIZE", "BANK"),
     )  # fmt: skip
     field_of_view: str = setting(
         Choice(("auto", "whole", "zoom")), "auto", part="session",

@@ -31,9 +31,9 @@ def model(request: pytest.FixtureRequest) -> SAM2:
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
-def recall_of(model: SAM2, memories: int, pointers: int, seed: int = 0) -> Recall:
+def recall_of(model: SAM2, memories: int, pointers: int, seed: int = 0, pooled: int = 1) -> Recall:
     random = torch.Generator().manual_seed(seed)
-    dim, memory_dim, side = model.config.hidden_dim, model.config.memory_dim, model.config.grid_size
+    dim, memory_dim, side = model.config.hidden_dim, model.config.memory_dim, model.config.grid_size // pooled
     return Recall(
         memories=torch.randn(memories, memory_dim, side, side, generator=random),
         ages=torch.randint(model.config.recent_memories + 1, (memories,), generator=random),
@@ -48,8 +48,9 @@ def embeddings(model: SAM2, batch: int) -> torch.Tensor:
     return torch.randn(batch, model.config.hidden_dim, side, side, generator=torch.Generator().manual_seed(1))
 
 
-def test_recalls_of_different_size_in_one_batch_equal_one_by_one(model: SAM2) -> None:
-    recalls = [recall_of(model, *sizes, seed) for seed, sizes in enumerate([(1, 1), (7, 16), (3, 2), (7, 1)])]
+@pytest.mark.parametrize("pooled", [1, 2])
+def test_recalls_of_different_size_in_one_batch_equal_one_by_one(model: SAM2, pooled: int) -> None:
+    recalls = [recall_of(model, *sizes, seed, pooled) for seed, sizes in enumerate([(1, 1), (7, 16), (3, 2), (7, 1)])]
     recalls[2] = replace(recalls[2], log_weights=torch.tensor([0.0, 1.0, -2.0]))
     image = embeddings(model, 4)
     together = model.recall(image, recalls)
@@ -70,6 +71,17 @@ def test_a_weight_of_log_n_counts_a_memory_n_times(model: SAM2, times: int) -> N
     image = embeddings(model, 1)
     torch.testing.assert_close(model.recall(image, [weighted]), model.recall(image, [repeated]), atol=2e-5, rtol=1e-4)
     assert not torch.allclose(model.recall(image, [weighted]), model.recall(image, [recall]), atol=1e-5)
+
+
+def test_a_token_of_a_coarser_memory_counts_as_the_four_it_stands_for(model: SAM2) -> None:
+    """But for their places, whose middle is its own: at most a fiftieth of what another memory changes."""
+    coarse, other = (recall_of(model, 3, 2, seed, pooled=2) for seed in (0, 1))
+    fine = replace(coarse, memories=coarse.memories.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    image = embeddings(model, 1)
+    exact, pooled, changed = (
+        model.recall(image, [one]) for one in (fine, coarse, replace(other, pointers=fine.pointers))
+    )
+    assert float((pooled - exact).abs().mean()) < float((changed - exact).abs().mean()) / 50
 
 
 def test_a_memory_of_no_weight_does_not_count(model: SAM2) -> None:
@@ -96,7 +108,8 @@ def test_every_step_runs_without_asking_the_device(weights: torch.Tensor | None)
         if weights is not None:
             full = replace(full, log_weights=weights.to("meta"))
         small = Recall(memory[:1], torch.tensor([6], device="meta"), None, *pointers_of(model, 1))
-        for recalls in ([full, full], [full, small]):
+        pooled = replace(full, memories=torch.nn.functional.avg_pool2d(full.memories, 2))
+        for recalls in ([full, full], [full, small], [pooled, pooled]):
             fused = model.recall(features.embedding, recalls)
             tracked = model.decode(fused, features, SlicePrompts.none(2, model.device), ambiguous=True)
             assert tracked.logits.shape == (2, mask_size, mask_size)
