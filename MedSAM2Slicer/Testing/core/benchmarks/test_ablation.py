@@ -26,10 +26,10 @@ DEFAULT = dice(0.5, 0.5, 0.6, 0.6, 0.2, 0.4)
 
 def test_every_self_sorting_bank_differs_from_the_first_in_one_thing() -> None:
     banks = ablation.banks(seed=7)
-    (name, default), (_, sorting), *others = banks.items()
-    assert (name, default, sorting) == ("recency (6)", Recency(), SelfSorting())
+    (name, default), (_, pooled), (_, sorting), *others = banks.items()
+    assert (name, default, pooled, sorting) == ("recency (6)", Recency(), Recency(pooled=True), SelfSorting())
     assert MEMORY_RULES[DEFAULT_MEMORY] == default
-    assert len({repr(rule) for rule in banks.values()}) == len(banks) == 11
+    assert len({repr(rule) for rule in banks.values()}) == len(banks) == 12
     for _, rule in others:
         changed = [key for key, value in vars(rule).items() if value != vars(sorting)[key]]
         assert len(changed) == 1
@@ -39,7 +39,7 @@ def test_every_self_sorting_bank_differs_from_the_first_in_one_thing() -> None:
 def test_banks_get_the_same_boxes_and_chance_another_seed_each_time() -> None:
     volume = Volume("v", Source("starter"), (Structure(1, "a", 9.0),))
     jobs = ablation.make_jobs(volume, range(3))
-    assert len(jobs) == 33
+    assert len(jobs) == 36
     assert [job.settings.seed for job in jobs[:6]] == [0, 1, 2, 0, 1, 2]
     assert [job.settings.memory.seed for job in jobs[-3:]] == [0, 1, 2]
     assert {job.structures for job in jobs} == {volume.structures}
