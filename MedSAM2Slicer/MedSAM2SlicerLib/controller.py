@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
+from MedSAM2SlicerLib.disagreement import Disagreement
 from MedSAM2SlicerLib.live import Live
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompting import Prompting
@@ -36,7 +37,7 @@ class Controller:
     What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings; `history` keeps
     its states for undo in place of one of the controller's own. It continues at the `workplace` of another one that
     was closed, if that is given. `review` answers questions, `prompting` makes and removes prompts, `live` propagates
-    by itself.
+    by itself, `disagreement` shows where three axes differ.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Controller:
         self.busyChanged, self.finished, self.failed = told.busyChanged, told.finished, told.failed
         self.noticed, self.starting = told.noticed, told.starting
         self._client, self._runner = client, Runner(client, self.workplace, told)
+        self.disagreement = Disagreement(client, self.workplace, self._runner, told)
         self.live = Live(self.workplace, self._runner, told)
         self.prompting = Prompting(self.workplace, self._runner, told, self.live.note)
         self.review = Review(self.workplace, self._runner)
@@ -152,6 +154,7 @@ class Controller:
         self._runner.abandon()
         self.setInUse(False)
         if isForGood:
+            self.disagreement.hide()
             self.workplace.closeSessions(self._client)
         self._client.noticed.disconnect(self.noticed.emit)
         self.workplace.moved.disconnect(self._onMoved)

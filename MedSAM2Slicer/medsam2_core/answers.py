@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Bytes, Mask
 from medsam2_core.image.region import Region
 from medsam2_core.propagation import DrawnSlice
 
@@ -84,6 +84,14 @@ class Answer:
     def disagreement(self) -> float | None:
         """How far the axes that gave the answer together disagree; None if it is that of one."""
         return self.drawn[0].disagreement if len(self.drawn) == 1 else None
+
+    def differing(self, rows: int, columns: int) -> Bytes:
+        """For each pixel (rows, columns) the percent of the axes that say otherwise; 0 if the answer is that of one."""
+        whole = np.zeros((rows, columns), np.uint8)
+        for one in self.drawn:
+            if one.differing is not None:
+                whole[one.region.window] = one.differing
+        return whole
 
     @property
     def direction(self) -> str:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+Bytes = npt.NDArray[np.uint8]
+
 Mask = npt.NDArray[np.bool_]
 """Pixels (rows, columns) or voxels (k, j, i) that belong to an object."""
 

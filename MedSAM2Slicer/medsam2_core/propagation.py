@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Bytes, Mask
 from medsam2_core.embeddings import EmbeddingCache, View
 from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
@@ -44,6 +44,7 @@ class DrawnSlice:
     evidence_mm2: float  # area that the prompt it comes from tells of
     given: Tensor | None = None  # bool (rows, columns): a mask prompt, which counts pixel for pixel
     disagreement: float | None = None  # of three axes, 0 to 1; see `votes.Votes`
+    differing: Bytes | None = None  # (h, w) of `region`: percent of the axes that say otherwise than the mask
     views: tuple[Region, ...] = ()  # that the slice was encoded in, if `region` is none of them
 
     @property

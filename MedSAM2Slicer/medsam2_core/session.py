@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.answers import Answer
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Bytes, Mask
 from medsam2_core.cleaning import Cleaning, CleanSlices
 from medsam2_core.crossing import Crossing, Found
 from medsam2_core.directions import AXES, ONE, STEPS, THREE
@@ -152,6 +152,18 @@ class VolumeSession(Session):
         for index, drawn in final.masks():
             mask[index] = drawn
         return np.moveaxis(mask, 0, self.axis)
+
+    def disagreement(self, object_id: int) -> Iterator[tuple[int, Bytes]]:
+        """Where three axes disagreed on an object: slice index, and percent of them for each pixel (rows, columns).
+
+        That is percent of the axes that said otherwise than all together, at a threshold of 0.5 and without smoothing,
+        whatever masks are drawn with. Slices that one axis alone drew are left out. Raises `PromptError` if all are.
+        """
+        answers = self._known(object_id).answers()
+        crossed = {index: answer for index, answer in answers.items() if answer.disagreement is not None}
+        if not crossed:
+            raise PromptError(f"Propagate object {object_id} along three axes first: only one was followed.")
+        return ((index, answer.differing(*self._stack.shape(index))) for index, answer in crossed.items())
 
     def _redrawn(self, object_id: int, masks: Iterator[tuple[int, Mask]]) -> Iterator[PropagationStep]:
         known = self._objects[object_id]

@@ -112,7 +112,7 @@ class Votes:
         differing = self.differing(index, mask)
         seen = (own > SURE) | (self._for[place] > 0) | mask
         disagreement = float(differing[seen].mean()) if seen.any() else 0.0
-        return Answer((self._drawn(mean, mask, alone, disagreement),))
+        return Answer((self._drawn(mean, mask, alone, disagreement, differing),))
 
     def differing(self, index: int, mask: Mask) -> Floats:
         """For each pixel of a slice's mask (rows, columns of the block), the share of axes that say otherwise."""
@@ -121,11 +121,12 @@ class Votes:
         differing: Floats = np.where(mask, self._axes - agreeing, agreeing) / np.float32(self._axes)
         return differing
 
-    def _drawn(self, mean: Floats, mask: Mask, alone: Answer, disagreement: float) -> DrawnSlice:
+    def _drawn(self, mean: Floats, mask: Mask, alone: Answer, disagreement: float, differing: Floats) -> DrawnSlice:
         """The mean as an answer, of the smallest region that holds all of it."""
         first, part = alone.drawn[0], self.block.part
         x0, y0, x1, y1 = (int(edge) for edge in mask_box(mean > _NOTHING) or (0, 0, 0, 0))
-        logits = torch.from_numpy(mean[y0 : y1 + 1, x0 : x1 + 1].copy()).logit().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        shown = slice(y0, y1 + 1), slice(x0, x1 + 1)
+        logits = torch.from_numpy(mean[shown].copy()).logit().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         return replace(
             first,
             logits=logits.to(first.logits.device),
@@ -136,6 +137,7 @@ class Votes:
             area_mm2=int(mask.sum()) * self._pixel_mm2,
             box=_moved(mask_box(mask), part),
             disagreement=disagreement,
+            differing=(100 * differing[shown]).round().astype(np.uint8),
             views=tuple(region for one in alone.drawn for region in one.encoded_in),
         )
 

@@ -16,6 +16,7 @@ from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.banner import Banner
 from MedSAM2SlicerLib.ui.choices import AUTO, Choices
+from MedSAM2SlicerLib.ui.disagreementcontrols import DisagreementControls
 from MedSAM2SlicerLib.ui.icons import icon
 from MedSAM2SlicerLib.ui.keyhints import hinted
 from MedSAM2SlicerLib.ui.later import Later
@@ -85,6 +86,7 @@ class Panel:
         self.live = LiveControls(ui, controller, services)
         self.review = ReviewControls(ui, controller)
         self.redrawing = Redrawing(ui, controller)
+        self.disagreement = DisagreementControls(ui, controller)
         self.replay = ReplayControls(ui, controller)
         self.support = SupportControls(ui, services)
         self._showIcons()
@@ -177,7 +179,7 @@ class Panel:
         self._timer.stop()
         self._timer.deleteLater()  # which keeps the panel alive, with its controller and the volume's copy
         parts: list[Closing] = [self.source, self.prompts, self.line, self.review, self.redrawing, self.replay]
-        for part in [*parts, self.live, self.models, self.support, self.inView]:
+        for part in [*parts, self.disagreement, self.live, self.models, self.support, self.inView]:
             part.close()
         for signal, slot in self._heard():
             signal.disconnect(slot)
@@ -214,6 +216,7 @@ class Panel:
         self.review.update()
         self._showState()
         self.redrawing.update()
+        self.disagreement.update()
         self.replay.update()
         self.support.update()
 

@@ -13,6 +13,7 @@ from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
+from MedSAM2SlicerLib.scene.overlay import Overlay
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.signal import Signal
@@ -28,13 +29,14 @@ _numbers = itertools.count()  # controllers share a worker, and have sessions of
 class Workplace:
     """The state of a controller, which outlives it: another one can continue here once that is closed.
 
-    `edits` tells what other tools do to the segmentation, as long as it is watched. moved(): it is another segment.
+    `edits` tells what other tools do to the segmentation, as long as it is watched; `overlay` is what the views show in
+    front. moved(): it is another segment.
     """
 
     def __init__(self, target: Target | None = None) -> None:
         self.moved = Signal()
         self.volume, self.target, self.options = VolumeInUse(None), target or Target(), RunOptions()
-        self.edits = EditWatch()
+        self.edits, self.overlay = EditWatch(), Overlay()
         self._number = next(_numbers)
 
     @property

@@ -12,6 +12,7 @@ from medsam2_core.errors import MedSAM2Error
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.settings import usual
 from medsam2_core.stopping import StopRules
+from medsam2_core.worker.disagreement import DisagreementMap
 from medsam2_core.worker.image_sets import SetAnswered, SetImage, SetStep, set_step_from_wire
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
 from medsam2_core.worker.wire import Frame, Header
@@ -195,6 +196,17 @@ class WorkerClient:
         """
         make = partial(self._sessions.redraw, sessionKey, objects, Look(objectId, drawing or usual("drawing"), near))
         return self._stepping(sessionKey, make, onStep, onDone, onError)
+
+    def disagreement(
+        self,
+        sessionKey: str,
+        objectId: int,
+        onDone: Callable[[DisagreementMap], None] = nothing,
+        onError: Callable[[MedSAM2Error], None] = nothing,
+    ) -> Call:
+        """Ask where three axes disagreed on an object; PromptError if the worker that had followed it is gone."""
+        make = partial(self._sessions.disagreement, sessionKey, objectId)
+        return self._enqueue(self._missing(sessionKey), make, onDone, onError)
 
     def segmentImages(
         self,

@@ -143,6 +143,11 @@ def redraw(
     return Request(header, payloads)
 
 
+def disagreement(key: str, objectId: int) -> Request:
+    """Where three axes disagreed on an object."""
+    return Request({"request": "disagreement", "session": key, "object": objectId})
+
+
 def openSet(key: str, images: Sequence[SetImage], settings: Mapping[str, Any]) -> Request:
     """A set of images; their pixels are not copied."""
     payloads: list[Buffer] = []

@@ -9,6 +9,7 @@ from typing import Any
 from medsam2_core.errors import PromptError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
+from medsam2_core.worker.disagreement import DisagreementMap
 from medsam2_core.worker.results import Propagated, Step, answers_from_wire, step_from_wire
 from medsam2_core.worker.wire import Frame
 from MedSAM2SlicerLib.worker import requests
@@ -78,18 +79,27 @@ class Sessions:
     def redraw(self, key: str, objects: Sequence[RunObject], look: Look) -> Request:
         """Masks from what the worker has kept. Raises PromptError if a worker that is gone had drawn some of them."""
         restored = self._restored(key, objects)
-        if self._drawnIn(key).isLost(look.objectId, self._openings.run):
-            raise PromptError(
-                "Propagate again first: the model process was restarted, and its results are no longer in memory."
-            )
+        self._requireKept(key, look.objectId)
         request = requests.redraw(key, restored, look.objectId, look.drawing, look.near)
         return self._noting(request, key, NOWHERE)
+
+    def disagreement(self, key: str, objectId: int) -> Request:
+        """Where three axes disagreed on an object. Raises PromptError if a worker that is gone had followed it."""
+        self._requireKept(key, objectId)
+        grid = self._openings.grid(key)
+        return replace(requests.disagreement(key, objectId), read=lambda frame: DisagreementMap.from_wire(frame, grid))
 
     def readStep(self, key: str, frame: Frame) -> Step:
         """A step of a propagation, or of drawing again. Raises WorkerError."""
         step = step_from_wire(frame, self._openings.grid(key))
         self._drawnIn(key).noteStep(step, self._openings.run)
         return step
+
+    def _requireKept(self, key: str, objectId: int) -> None:
+        if self._drawnIn(key).isLost(objectId, self._openings.run):
+            raise PromptError(
+                "Propagate again first: the model process was restarted, and its results are no longer in memory."
+            )
 
     def _noting(self, request: Request, key: str, reach: Reach) -> Request:
         slices, drawn, run = self._openings.grid(key)[0], self._drawnIn(key), self._openings.run

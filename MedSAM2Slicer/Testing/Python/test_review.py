@@ -7,10 +7,12 @@ import unittest
 from dataclasses import replace
 from unittest import mock
 
+import numpy as np
 import qt
 import slicer
 from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process, tip
 
+from medsam2_core.worker.disagreement import DisagreementMap
 from MedSAM2SlicerLib.scene.measures import Measures
 from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STATES, SliceReview
 from MedSAM2SlicerLib.ui import text
@@ -211,6 +213,25 @@ class ReviewTest(PanelTestCase):
             self.wait(lambda: measures.called)
             process()
             self.assertEqual(measures.call_count, 1, "However much changes, it measures a few times a second.")
+
+
+class DisagreementTest(PanelTestCase):
+    def test_the_map_is_shown_and_removed_by_the_button(self) -> None:
+        button = self.ui.disagreementButton
+        self.propagate()
+        self.assertFalse(button.enabled)
+        self.assertIn("three axes", tip(button))
+        self.client.differing = 0.1
+        self.propagate()
+        self.assertTrue(button.enabled)
+        self.assertIn("yellow for one", tip(button))
+        button.click()
+        self.client.calls[-1].onDone(DisagreementMap.of([(MIDDLE, np.full(SHAPE[1:], 33, np.uint8))]))
+        self.assertTrue(button.checked)
+        self.assertEqual(len(slicer.util.getNodes("Segment_1 disagreement")), 1)
+        button.click()
+        self.assertFalse(button.checked)
+        self.assertEqual(len(slicer.util.getNodes("Segment_1 disagreement")), 0)
 
 
 class TextTest(unittest.TestCase):

@@ -149,6 +149,15 @@ class FakeSession:
             mask[: np.flatnonzero(mask.any(axis=1))[0] + round(10 * (threshold - 0.5))] = False
             yield FakeStep(index, going, {object_id: mask}, {object_id: 0.9}, {object_id: 5.0})
 
+    def disagreement(self, object_id: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The upper left pixels of each mask."""
+        if not any(label == object_id for label, _ in self.tracked):
+            raise PromptError("Propagate along three axes first.")
+        for label, index in sorted(self.tracked):
+            if label == object_id:
+                mask = self.draw(label, index)
+                yield index, np.where(np.cumsum(mask).reshape(mask.shape) <= 3, 33 * mask, 0).astype(np.uint8)
+
     def results(self, object_id: int) -> dict[int, Facts]:
         return {
             index: Facts(going, float(self.draw(label, index).sum()))

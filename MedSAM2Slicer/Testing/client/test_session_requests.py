@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +98,26 @@ def stopped(client: WorkerClient, objects: list[RunObject], keep: bool) -> Propa
 def test_a_slice_can_be_seen_ahead(client: WorkerClient, block: RunObject) -> None:
     client.look("s", 3).wait()
     assert client.status().wait()["encoder_runs"] == 1
+
+
+def test_where_axes_disagree_is_told_on_stored_slices(client: WorkerClient, block: RunObject, volume: Any) -> None:
+    client.propagate("s", [block], 4, 7).wait()
+    found = client.disagreement("s", 1).wait()
+    assert set(found.slices) == {4, 5, 6}
+    for index, (box, percent) in found.slices.items():
+        rows, columns = np.nonzero(volume.grey[index] > 100)
+        assert box == (rows[-1], columns[-1] - 2, rows[-1] + 1, columns[-1] + 1)  # upright, these slices are turned
+        assert percent.tolist() == [[33, 33, 33]]
+    with pytest.raises(PromptError, match="three axes first"):
+        client.disagreement("s", 2).wait()
+
+
+@posix
+def test_where_axes_disagree_is_gone_with_the_worker(client: WorkerClient, block: RunObject) -> None:
+    client.propagate("s", [block], 4, 7).wait()
+    end_worker(client)
+    with pytest.raises(PromptError, match="Propagate again first"):
+        client.disagreement("s", 1).wait()
 
 
 # Stop rules

@@ -188,6 +188,31 @@ def test_masks_can_be_drawn_again_from_what_three_axes_said(make: Make, discs: A
     assert lower.sum() > session.mask(1).sum()
 
 
+def test_where_they_disagree_is_kept_pixel_by_pixel_however_masks_are_drawn(make: Make, discs: Any) -> None:
+    session = make()
+    discs.prompt(session, "box", "dark", 4)
+    three(session)
+    found = dict(session.disagreement(1))
+    results = session.results(1)
+    assert set(found) == {index for index, one in results.items() if one.direction == THREE}
+    assert any(percent.any() for percent in found.values())
+    for index, percent in found.items():
+        assert set(np.unique(percent)) <= {0, 33, 67}
+        assert percent.any() == ((results[index].disagreement or 0.0) > 0)
+    list(session.redraw(1, threshold=0.2, smoothing_mm=2.0))
+    for index, percent in session.disagreement(1):
+        np.testing.assert_array_equal(percent, found[index])
+
+
+def test_one_axis_cannot_disagree(make: Make, discs: Any) -> None:
+    session = make()
+    discs.prompt(session, "box", "dark", 4)
+    three(session)
+    list(session.propagate())
+    with pytest.raises(m2.PromptError, match="object 1 along three axes first"):
+        session.disagreement(1)
+
+
 def test_a_correction_later_needs_no_other_view_of_its_slice(make: Make, discs: Any) -> None:
     session = make(field_of_view="zoom")
     discs.prompt(session, "box", "dark", 4)

@@ -73,6 +73,9 @@ def test_two_sure_axes_outvote_one_and_their_disagreement_is_told() -> None:
     assert together.disagreement == pytest.approx(0.5 / 3)  # one of three, on half of the pixels that any of them drew
     differing = votes.differing(4, square(slice(10, 15))[place.window])
     assert sorted({round(float(one), 3) for one in differing.ravel()}) == [0.0, 0.333]
+    shown = together.differing(ROWS, COLUMNS)
+    np.testing.assert_array_equal(shown, 33 * square(slice(15, 20)))
+    assert not answers[4].differing(ROWS, COLUMNS).any()
 
 
 def test_between_two_planes_lies_what_is_between_and_beyond_them_nothing() -> None:

@@ -65,6 +65,7 @@ class FakeClient:
             "field_of_view": "whole",
         }
         self.stops: dict[str, str] = {}
+        self.differing: float | None = None  # of each propagated slice
         self.ticks = 0
         self.seen: list[int] = []
         self._drawn: dict[int, str] = {}
@@ -155,13 +156,27 @@ class FakeClient:
         if cancelled:  # what it did not come to is as it was
             self._drawn = {**self._before, **self._drawn}
         slices = tuple(
-            SliceRecord(index, self.answers(index)[0].confidence, 3.0, direction, float(self.mask(index).sum()))
+            SliceRecord(
+                index,
+                self.answers(index)[0].confidence,
+                3.0,
+                direction,
+                float(self.mask(index).sum()),
+                None if direction == "prompt" else self.differing,
+            )
             for index, direction in sorted(self._drawn.items())
         )
         stopped = {"forward": "reached the end", **self.stops}
         records = tuple(ObjectRecord(one, stopped, slices) for one in self.only)
         taken_back = cancelled and not keep and self.settings.get("tentative", False)
         return Propagated(cancelled, 0.5, records, taken_back=taken_back)
+
+    def disagreement(self, session: str, objectId: int, onDone: Any, onError: Any) -> FakeCall:
+        assert session in self.sessions
+        call = FakeCall(self, [])
+        call.onDone, call.onError = onDone, onError
+        self.calls.append(call)
+        return call
 
     def redraw(
         self, session: str, objects: Any, objectId: int, drawing: dict[str, Any],

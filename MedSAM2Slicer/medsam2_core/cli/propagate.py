@@ -66,7 +66,8 @@ def _tell(plan: Plan, outcome: Outcome, quiet: bool) -> None:
 
     if not quiet:
         print("\n".join(summary_lines(outcome.report)))
-        print("Written: " + " and ".join(str(path) for path in (plan.output, plan.report, plan.sheet) if path))
+        written = plan.output, plan.report, plan.sheet, plan.disagreement
+        print("Written: " + " and ".join(str(path) for path in written if path))
     if outcome.interrupted:
         kept = "1 slice is" if outcome.slices_done == 1 else f"{outcome.slices_done} slices are"
         print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)

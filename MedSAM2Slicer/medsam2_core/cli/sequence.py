@@ -35,7 +35,7 @@ def add_parser(subparsers: SubParsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(command=sequence, report=None, sheet=None, resample=False, prompts=None)
+    parser.set_defaults(command=sequence, report=None, sheet=None, disagreement=None, resample=False, prompts=None)
     parser.add_argument("volumes", type=Path, nargs="+", metavar="VOLUME", help="4D NIfTI, DICOM folder, or volumes")
     parser.add_argument("--series", metavar="N|UID", help="which DICOM series, if there are several; see medsam2 info")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")

@@ -73,7 +73,7 @@ class Case:
         """The same, read; `volume` is the image, and there is no output."""
         options = case_parser().parse_args(self.words[1:])
         options.volume = Path(self.image)
-        options.output = options.report = options.sheet = None
+        options.output = options.report = options.sheet = options.disagreement = None
         return options
 
     @property

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 import medsam2_core as m2
+from medsam2_core.arrays import Bytes
 from medsam2_core.directions import AXES
-from medsam2_core.errors import VolumeError
+from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.free_memory import cache_budget, free_bytes
 from medsam2_core.image.orientation import SliceOrientation
@@ -39,12 +40,16 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fm
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave: the label map (k, j, i), the report on it, and how many slices the model saw."""
+    """What a run gave: the label map (k, j, i), the report on it, and how many slices the model saw.
+
+    If the plan asks for it, where three axes disagree (k, j, i): percent of them, the most of any object.
+    """
 
     labelmap: npt.NDArray[np.integer[Any]]
     report: dict[str, Any]
     slices_done: int
     interrupted: bool
+    disagreement: Bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,11 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded:
         interrupted=done.interrupted,
     )
     report = with_earlier(report, [describe_earlier(run, slicing) for run in earlier])
-    return Outcome(labelmap, report, done.slices, done.interrupted)
+    return Outcome(labelmap, report, done.slices, done.interrupted, _disagreement(plan, session, orientation))
 
 
 def write(plan: Plan, outcome: Outcome, drafts: Drafts) -> None:
-    """Write the segmentation and, if asked for, the report.
+    """Write the segmentation and, if asked for, the report and where three axes disagree.
 
     Raises VolumeError; a segmentation that cannot be written where it should be is kept elsewhere, which it says.
     """
@@ -143,6 +148,8 @@ def write(plan: Plan, outcome: Outcome, drafts: Drafts) -> None:
         raise VolumeError(f"{str(error).rstrip('.')}; the result of this run is kept in {other}.") from error
     if plan.report is not None:
         write_report(plan.report, outcome.report, drafts.report)
+    if plan.disagreement is not None and outcome.disagreement is not None:
+        write_labelmap(plan.disagreement, outcome.disagreement, plan.volume.geometry, like=plan.volume)
 
 
 def write_segmentation(plan: Plan, outcome: Outcome, path: Path, draft: Draft | None = None) -> None:
@@ -169,6 +176,19 @@ def _on_slices(plan: Plan) -> tuple[npt.NDArray[Any], Window]:
     if oblique is None:
         return plan.volume.array, plan.settings.window
     return oblique.resample(plan.settings.window.to_uint8(plan.volume.array)), AS_GIVEN
+
+
+def _disagreement(plan: Plan, session: m2.VolumeSession, orientation: SliceOrientation) -> Bytes | None:
+    """Where three axes disagree on any object; 0 where one axis drew alone. None if the plan does not ask."""
+    if plan.disagreement is None:
+        return None
+    most = np.zeros(plan.slicing.geometry.shape_kji, np.uint8)
+    upright = orientation.turn(most)  # the same voxels
+    for item in plan.objects:
+        with suppress(PromptError):  # it was followed along one axis only, which may be all that Ctrl+C has left
+            for index, percent in session.disagreement(item.segment.label):
+                np.maximum(upright[index], percent, out=upright[index])
+    return _on_voxels(plan, most)
 
 
 def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:

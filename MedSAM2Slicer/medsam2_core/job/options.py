@@ -26,6 +26,12 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
         metavar="S.html",
         help="write a page with every slice and its outlines, doubtful ones first",
     )
+    parser.add_argument(
+        "--disagreement",
+        type=Path,
+        metavar="D.nii.gz",
+        help="write where the axes of --directions three disagree, as an image in percent of them",
+    )
     add_case_options(parser)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medsam2_core.directions import THREE
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
@@ -48,6 +49,7 @@ class Plan:
     output: Path
     report: Path | None
     sheet: Path | None = None
+    disagreement: Path | None = None
     earlier: tuple[PlacedRun, ...] = ()
 
     @property
@@ -99,6 +101,8 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
         last=last,
         stop=place_rules(stop_rules(options, saved.stop, volume), slicing.geometry.shape_kji),
     )
+    if options.disagreement is not None and settings.directions != THREE:
+        raise PromptError("One axis cannot disagree: give --directions three beside --disagreement.")
     return Plan(
         volume,
         objects,
@@ -108,6 +112,7 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
         options.output,
         options.report,
         options.sheet,
+        options.disagreement,
         tuple(runs[:-1]),
     )
 
@@ -118,11 +123,23 @@ def _check_paths(options: argparse.Namespace) -> None:
         check_report_path(options.report)
     if options.sheet is not None:
         Draft(options.sheet).discard()
+    images = [options.output]
+    if options.disagreement is not None:
+        _check_image_path(options.disagreement)
+        images.append(options.disagreement)
     masks = [value for option, value in options.typed or [] if option == "--mask"]
     region = [] if options.inside is None else [options.inside]
     for source in (options.volume, *(mask_source(text).path for text in (*masks, *region))):
-        if source.exists() and options.output.exists() and source.samefile(options.output):
-            raise VolumeError(f"{options.output}: The output would replace an input: give --output another name.")
+        for image in images:
+            if source.exists() and image.exists() and source.samefile(image):
+                raise VolumeError(f"{image}: The output would replace an input: give it another name.")
+
+
+def _check_image_path(path: Path) -> None:
+    """Raise VolumeError unless an image, which is no segmentation, can be written there."""
+    check_output_path(path)
+    if path.name.lower().endswith(".seg.nrrd"):
+        raise VolumeError(f"{path}: The disagreement is an image: end the name with .nrrd, .nii, .nii.gz or .mha.")
 
 
 def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | None]:

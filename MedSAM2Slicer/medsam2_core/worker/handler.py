@@ -44,6 +44,7 @@ class RequestHandler:
             "predict": self._predict,
             "propagate": self._propagate,
             "redraw": self._redraw,
+            "disagreement": self._disagreement,
             "open_set": self._open_set,
             "segment_set": self._segment_set,
             "close": self._close,
@@ -117,6 +118,12 @@ class RequestHandler:
             key, lambda opened: opened.redraw(objects, spec, cancel, _steps(send)), _notices(send)
         )
         return done.to_wire(), []
+
+    def _disagreement(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
+        key, object_id = fields.text(frame.header, "session"), fields.whole(frame.header, "object")
+        found = self._workspace.work(key, lambda opened: opened.disagreement(object_id), _notices(send))
+        payloads: list[Buffer] = []
+        return found.to_wire(payloads), payloads
 
     def _open_set(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         header = frame.header

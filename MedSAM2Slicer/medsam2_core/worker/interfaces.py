@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Bytes, Mask
 from medsam2_core.directions import ONE
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
@@ -161,6 +161,8 @@ class ModelSession(KeepsFeatures, Protocol):
         fill_holes: str = "off",
         near: int | None = None,
     ) -> Iterator[SessionStep]: ...
+
+    def disagreement(self, object_id: int) -> Iterator[tuple[int, Bytes]]: ...
 
     def results(self, object_id: int) -> Mapping[int, SliceFacts]: ...
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Array, Mask
 from medsam2_core.errors import DeviceError, WorkerError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.slicing import Slicing
@@ -18,6 +18,7 @@ from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import RoundLimit
 from medsam2_core.stopping import CancelToken
+from medsam2_core.worker.disagreement import DisagreementMap
 from medsam2_core.worker.interfaces import (
     Backend,
     ModelSession,
@@ -36,6 +37,7 @@ from medsam2_core.worker.wire import Header
 
 Value = TypeVar("Value")
 Item = TypeVar("Item")
+Pixels = TypeVar("Pixels", bound=Array)
 Notify = Callable[[str], None]
 
 _SMALL_CACHE = 64 << 20  # bytes, for all sessions together, once memory has run out
@@ -104,6 +106,10 @@ class OpenSession:
         record = replace(record, slices=slices)
         return Propagated(cancel.cancelled, time.perf_counter() - started, (record,))
 
+    def disagreement(self, object_id: int) -> DisagreementMap:
+        """Where three axes disagreed on an object. Raises PromptError if they were not asked."""
+        return DisagreementMap.of((index, self._stored(one)) for index, one in self.session.disagreement(object_id))
+
     def _encoder(self) -> dict[str, int]:
         return {"runs": self.session.encoder_runs, "hits": self.session.encoder_hits}
 
@@ -124,7 +130,12 @@ class OpenSession:
         return ObjectRecord(label, dict(self.session.stops(label)), slices)
 
     def _packed(self, mask: Mask) -> PackedMask:
-        return PackedMask.of(np.take(self._orientation.turn_back(mask[None]), 0, self.spec.axis))
+        return PackedMask.of(self._stored(mask))
+
+    def _stored(self, pixels: Pixels) -> Pixels:
+        """An upright slice (rows, columns) as it is stored."""
+        stored: Pixels = np.take(self._orientation.turn_back(pixels[None]), 0, self.spec.axis)
+        return stored
 
 
 class Workspace:
