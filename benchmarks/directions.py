@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ablation import DOCS, Volume, open_volumes
-from measuring import MIN_ML, Job, measure, run, single_thread, spread
+from direction_costs import Costs, measure_costs, told
+from measuring import MIN_ML, Job, measure
 from medsam2_core.directions import ONE, THREE
 from medsam2_core.training.evaluation import Row, Settings
 from medsam2_core.training.policies import Policy
@@ -35,7 +35,6 @@ WAYS = ONE, THREE
 _WRONG = 0.7 / (2 - 0.7)  # IoU of a slice whose Dice is 0.7
 _EXTREMES = 10
 _TOGETHER = 8  # structures measured one way, then the next way
-_TIMED = 3  # structures whose processor time is measured
 
 _INTRODUCTION = """An object gets one box, on its largest slice, and is followed through the whole volume: along the
 axis of its slices (*one*), or along all three (*three*), as MedSAM-2's paper has it: from the slices of the other two
@@ -67,7 +66,7 @@ def main() -> None:
     origin = f"Written by `make directions`; model `{model.name}`, sha256 `{model.sha256()[:16]}`."
     path = options.output / "directions.md"
     rows = {volume.title: by_way(volume, jobs, measured) for volume in volumes}
-    path.write_text(document(origin, volumes, rows, processor_times(volumes[-1])), encoding="utf-8")
+    path.write_text(document(origin, volumes, rows, measure_costs(volumes[-1])), encoding="utf-8")
     print(path)
 
 
@@ -95,24 +94,6 @@ def by_way(volume: Volume, jobs: Sequence[Job], measured: Sequence[Sequence[Row]
         if job.source == volume.source:
             found[job.settings.directions] += rows
     return found
-
-
-def processor_times(volume: Volume) -> list[dict[str, float]]:
-    """Seconds of processor time that some structures of a volume take each way, which others' work does not change."""
-    single_thread()
-    box, found = Settings(Policy.parse("box"), min_ml=MIN_ML), []
-    for structure in spread(volume.structures, _TIMED):
-        jobs = {way: Job(volume.source, replace(box, directions=way), (structure,)) for way in WAYS}
-        if not found:
-            run(jobs[ONE])  # the first time reads volume and model
-        found.append({way: _processor_time(job) for way, job in jobs.items()})
-    return found
-
-
-def _processor_time(job: Job) -> float:
-    started = time.process_time()
-    run(job)
-    return time.process_time() - started
 
 
 # What disagreement tells
@@ -182,10 +163,8 @@ def area_under_curve(doubt: npt.NDArray[np.float64], wrong: npt.NDArray[np.bool_
 # The document
 
 
-def document(
-    origin: str, volumes: Sequence[Volume], measured: Mapping[str, Ways], times: Sequence[Mapping[str, float]]
-) -> str:
-    """The whole text, from the rows of each volume by its title, and the times of some structures."""
+def document(origin: str, volumes: Sequence[Volume], measured: Mapping[str, Ways], costs: Sequence[Costs]) -> str:
+    """The whole text, from the rows of each volume by its title, and what some structures cost."""
     introduction = _INTRODUCTION.format(drop=CONFIDENCE_DROP, large=LARGE_DISAGREEMENT)
     parts = ["# One axis or three\n", origin + "\n", introduction]
     for volume in volumes:
@@ -193,7 +172,8 @@ def document(
         count = len(ways[ONE])
         parts += [f"## {volume.title}\n", f"{count} structures of {MIN_ML:g} mL and more.\n"]
         parts += [_ways(ways), _extremes(ways), _doubts(ways), _marks(marks(ways[THREE]))]
-    return "\n".join([*parts, "## What follows\n", conclusion(measured, times)])
+    cost = ["## What it costs\n", told(costs)]
+    return "\n".join([*parts, *cost, "## What follows\n", conclusion(measured, costs)])
 
 
 def _ways(ways: Ways) -> str:
@@ -219,10 +199,10 @@ def _extremes(ways: Ways) -> str:
     pairs = sorted(zip(ways[ONE], ways[THREE], strict=True), key=lambda pair: pair[1].dice - pair[0].dice)
     count = min(_EXTREMES, len(pairs) // 2)
 
-    def told(chosen: Sequence[tuple[Row, Row]]) -> str:
+    def named(chosen: Sequence[tuple[Row, Row]]) -> str:
         return ", ".join(f"{row.structure} ({row.dice:.2f} to {other.dice:.2f})" for row, other in chosen)
 
-    return f"Best {count} with three axes: {told(pairs[::-1][:count])}.\n\nWorst {count}: {told(pairs[:count])}.\n"
+    return f"Best {count} with three axes: {named(pairs[::-1][:count])}.\n\nWorst {count}: {named(pairs[:count])}.\n"
 
 
 def _doubts(ways: Ways) -> str:
@@ -240,18 +220,18 @@ def _marks(found: Marks) -> str:
     return table(("slices in the strip", "number", "wrong"), lines)
 
 
-def conclusion(measured: Mapping[str, Ways], times: Sequence[Mapping[str, float]]) -> str:
+def conclusion(measured: Mapping[str, Ways], costs: Sequence[Costs]) -> str:
     """Say what the figures come to: of Dice, of time, and of disagreement."""
     gains = {title: mean(_differences(ways[THREE], ways[ONE])) for title, ways in measured.items()}
-    told = ", ".join(f"{gain:+.3f} ({title.partition(',')[0]})" for title, gain in gains.items())
+    changes = ", ".join(f"{gain:+.3f} ({title.partition(',')[0]})" for title, gain in gains.items())
     worth = "Three axes are worth that." if min(gains.values()) > _CLEAR else "One axis stays the default."
     found = [one for one in (find_wrong(ways[THREE]) for ways in measured.values()) if one is not None]
     helps = bool(found) and all(max(one.disagreement, one.both) > one.confidence for one in found)
     doubt = "ranks wrong slices better" if helps else "does not rank wrong slices better on both volumes"
-    ratios = sorted(one[THREE] / one[ONE] for one in times)
+    ratios = sorted(one[THREE].seconds / one[ONE].seconds for one in costs)
     return (
-        f"Three axes change mean Dice by {told}, for {ratios[0]:.1f} to {ratios[-1]:.1f} times the processor time "
-        f"({len(times)} structures of the last volume). {worth} Disagreement, alone or beside confidence, {doubt} than "
+        f"Three axes change mean Dice by {changes}, for {ratios[0]:.1f} to {ratios[-1]:.1f} times the processor time "
+        f"({len(costs)} structures of the last volume). {worth} Disagreement, alone or beside confidence, {doubt} than "
         "confidence alone.\n"
     )
 

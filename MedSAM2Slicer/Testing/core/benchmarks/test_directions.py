@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import directions
 from ablation import Volume
+from direction_costs import STEPS, Cost
 from measuring import Source
 from medsam2_core.directions import ONE, THREE
 from medsam2_core.training.cases import Structure
@@ -20,7 +21,11 @@ from medsam2_core.training.evaluation import Row, SliceScore
 VOLUME = Volume("Chest CT, never trained on", Source("starter"), tuple(Structure(n, str(n), n) for n in range(1, 19)))
 
 
-TIMES = [{ONE: 2.0, THREE: 6.0}, {ONE: 1.0, THREE: 2.0}]
+def cost(slices: int, seconds: float) -> Cost:
+    return Cost(dict.fromkeys(STEPS, slices), seconds)
+
+
+COSTS = [{ONE: cost(10, 2.0), THREE: cost(28, 6.0)}, {ONE: cost(20, 1.0), THREE: cost(50, 2.0)}]
 
 
 def told(row: Row, seconds: float, *slices: SliceScore) -> Row:
@@ -77,13 +82,14 @@ def test_the_document(row: Callable[..., Row]) -> None:
     three = [
         told(row(name, dice), 2.5, right, wrong) for name, dice in (("a", 0.6), ("b", 0.6), ("c", 0.66), ("d", 0.9))
     ]
-    text = directions.document("origin", [VOLUME], {VOLUME.title: {ONE: one, THREE: three}}, TIMES)
+    text = directions.document("origin", [VOLUME], {VOLUME.title: {ONE: one, THREE: three}}, COSTS)
     assert "| one | 0.650 | 0.650 |  |  |  |" in text
     assert "| three | 0.690 | 0.690 | +0.040 | 2 | 1 |" in text
     assert "Best 2 with three axes: d (0.80 to 0.90), a (0.50 to 0.60)." in text
     assert "Worst 2: c (0.70 to 0.66), b (0.60 to 0.60)." in text
     assert "| three axes | 0.500 | 1.000 | 1.000 | 4 | 4 |" in text
     assert "+0.040 (Chest CT), for 2.0 to 3.0 times the processor time (2 structures of the last volume)." in text
+    assert "| processor time | 2.00 | 2.50 | 3.00 |" in text
     assert "Three axes are worth that." in text
     assert "ranks wrong slices better than confidence alone" in text
     assert "| further ones by disagreement | 4 | 100% |" in text
@@ -93,6 +99,6 @@ def test_the_document(row: Callable[..., Row]) -> None:
 def test_what_does_not_help_is_said_not_to(row: Callable[..., Row]) -> None:
     one = [told(row("a", 0.5), 1.0)]
     slices = SliceScore(0, 0.9, 0.9, 0.3), SliceScore(1, 0.1, 0.1, 0.2)
-    text = directions.conclusion({"V, x": {ONE: one, THREE: [told(row("a", 0.5), 3.0, *slices)]}}, TIMES)
+    text = directions.conclusion({"V, x": {ONE: one, THREE: [told(row("a", 0.5), 3.0, *slices)]}}, COSTS)
     assert "One axis stays the default." in text
     assert "does not rank wrong slices better on both volumes than confidence alone" in text
