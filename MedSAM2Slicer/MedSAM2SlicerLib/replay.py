@@ -64,7 +64,7 @@ def replay(
         driveToEnd(again, client, partial(_tell, progress))
         _noteOtherModel(record.run.settings, client.modelFacts or {})
     finally:
-        client.closeVolume(key)
+        client.closeVolume(key, {key})
     return next(iter(segments.values())).target.segmentation
 
 

@@ -101,13 +101,14 @@ class WorkerClient:
         self._sessions.forget(key)
         self._close("session", key)
 
-    def closeVolume(self, key: str) -> None:
-        """Forget a volume and its sessions, here and in the worker."""
+    def closeVolume(self, key: str, sessions: Collection[str]) -> None:
+        """Forget these sessions on a volume, here and in the worker, and the volume unless it has others."""
         for name in self._openings.sessionsOf(key):
-            self._openings.sessions.pop(name)
-            self._sessions.forget(name)
-        self._openings.volumes.pop(key, None)
-        self._close("volume", key)
+            if name in sessions:
+                self.closeSession(name)
+        if not self._openings.sessionsOf(key):
+            self._openings.volumes.pop(key, None)
+            self._close("volume", key)
 
     def setImages(
         self,

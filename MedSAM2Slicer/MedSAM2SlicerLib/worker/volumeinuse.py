@@ -91,7 +91,7 @@ class VolumeInUse:
         prepared = self._along(stack, whole)
         ready = {whole.key, *(one.key for one in self._resampled.values())}
         for key in self._opened - ready:
-            client.closeVolume(key)
+            client.closeVolume(key, self._sessionKeys())
         self._opened = (self._opened & ready) | {prepared.key}
         self._closeSessions(client, owner, {stack, *inUse})
         self._sessions[owner] = self._sessions.get(owner, set()) | {stack}
@@ -112,9 +112,9 @@ class VolumeInUse:
         self._closeSessions(client, owner, set())
 
     def close(self, client: WorkerClient) -> None:
-        """Have the client forget the volume and all sessions on it."""
+        """Have the client forget the sessions that were opened here, and the volume unless others work on it."""
         for key in self._opened:
-            client.closeVolume(key)
+            client.closeVolume(key, self._sessionKeys())
         self._opened.clear()
         self._sessions.clear()
 
@@ -168,6 +168,9 @@ class VolumeInUse:
         if self._window is None or self._window[0] != state:
             self._window = state, windowOf(node, window)
         return self._window[1]
+
+    def _sessionKeys(self) -> set[str]:
+        return {_sessionKey(owner, stack) for owner, stacks in self._sessions.items() for stack in stacks}
 
     def _closeSessions(self, client: WorkerClient, owner: str, but: set[SliceStack]) -> None:
         stacks = self._sessions.pop(owner, set())

@@ -57,9 +57,12 @@ def test_the_worker_keeps_what_is_open(make_client, block) -> None:
     client.predict("s", 6, [block]).wait()
     status = client.status().wait()
     assert (status["volumes"], status["sessions"], status["encoder_runs"]) == (["ct"], ["other", "s"], 3)
-    client.closeSession("s")
-    assert client.status().wait()["sessions"] == ["other"]
-    client.closeVolume("ct")
+    client.closeVolume("ct", {"s", "none"})
+    status = client.status().wait()
+    assert (status["volumes"], status["sessions"]) == (["ct"], ["other"])  # somebody else's
+    client.closeSession("other")
+    assert client.status().wait()["sessions"] == []
+    client.closeVolume("ct", set())
     status = client.status().wait()
     assert (status["volumes"], status["sessions"]) == ([], [])
 

@@ -183,11 +183,15 @@ def test_strokes_are_repeated_as_strokes(patient: Patient, monkeypatch: pytest.M
     assert "excludeScribbles=[[(" in text
 
 
-def test_a_correction_after_strokes_is_repeated(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_correction_goes_on_where_it_was_though_a_script_ran_meanwhile(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script works on the same volume and closes what it opened."""
     scribbled(patient)
+    patient.byScript(monkeypatch)
     patient.draw(patient.slice(0.8), np.roll(patient.truth[patient.slice(0.8)], 2, axis=0))
     patient.propagate()
-    assert patient.record.report["earlier"][0]["objects"][0]["prompts"][-2:] == [2, 3]
+    assert patient.record.report["earlier"][0]["objects"][0]["prompts"] == [1, 2, 3]
     assertAllEqual(patient, monkeypatch)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,9 +83,11 @@ class FakeClient:
     def closeSession(self, key: str) -> None:
         self.sessions.pop(key, None)
 
-    def closeVolume(self, key: str) -> None:
-        self.volumes.remove(key)
-        self.sessions = {name: settings for name, settings in self.sessions.items() if settings[0] != key}
+    def closeVolume(self, key: str, sessions: Collection[str]) -> None:
+        for name in [one for one in self.sessions if one in sessions and self.sessions[one][0] == key]:
+            self.closeSession(name)
+        if not any(settings[0] == key for settings in self.sessions.values()):
+            self.volumes.remove(key)
 
     def tick(self) -> None:
         self.ticks += 1

@@ -7,7 +7,7 @@ request leaves out nothing is known any more. Answers come when the test calls `
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -133,9 +133,11 @@ class KnowingClient:
     def closeSession(self, key: str) -> None:
         self.sessions.pop(key, None)
 
-    def closeVolume(self, key: str) -> None:
-        del self.volumes[key]
-        self.sessions = {name: one for name, one in self.sessions.items() if one.volume != key}
+    def closeVolume(self, key: str, sessions: Collection[str]) -> None:
+        left = {name: one for name, one in self.sessions.items() if one.volume != key or name not in sessions}
+        self.sessions = left
+        if not any(one.volume == key for one in left.values()):
+            del self.volumes[key]
 
     def tick(self) -> None: ...
 
