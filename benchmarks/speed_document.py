@@ -118,7 +118,8 @@ def document(outcome: Outcome, picture: str) -> str:
 def _origin(outcome: Outcome) -> str:
     quick = " A quick look, not the whole measurement." if outcome.quick else ""
     day = datetime.datetime.now(datetime.timezone.utc).date()
-    return f"Written by `make benchmark` on {day}; torch {torch.__version__}.{quick}\n"
+    load = f" Load in the last 15 minutes: {os.getloadavg()[2]:.1f}." if hasattr(os, "getloadavg") else ""
+    return f"Written by `make benchmark` on {day}; torch {torch.__version__}.{load}{quick}\n"
 
 
 def _introduction(outcome: Outcome) -> str:

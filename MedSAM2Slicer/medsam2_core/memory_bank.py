@@ -90,7 +90,8 @@ class Recency:
     """SAM 2's rule: all prompted slices, the most recent tracked ones and the pointers of a few more.
 
     With `pooled` the mean of 2 x 2 tokens stands for the four of them, as in Efficient Track Anything (arXiv
-    2411.18933): a quarter of the memory to read, and less exact.
+    2411.18933): less exact, but with sam2.1_hiera_tiny a slice takes 0.7 times as long at 512 pixels and 0.6 times at
+    1024 (processor time, one object, its memory full).
     """
 
     pooled: bool = False
