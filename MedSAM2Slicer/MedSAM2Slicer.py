@@ -127,7 +127,7 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget):
 
         self.cleanup()
         self._services = services
-        self.tabs = Tabs({_("Volume"): self._makeVolumeTab})
+        self.tabs = Tabs({_("Volume"): self._makeVolumeTab, _("Cohort"): self._makeCohortTab})
         self.layout.addWidget(self.tabs.widget)
 
     def cleanup(self) -> None:
@@ -153,6 +153,14 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget):
 
         uiFile = self.resourcePath("UI/MedSAM2Slicer.ui")
         return VolumeTab(uiFile, self._services, self.logic.getParameterNode)
+
+    def _makeCohortTab(self) -> Tab:
+        from MedSAM2SlicerLib.ui.cohorttab import CohortTab
+
+        def showVolume() -> None:
+            self.tabs.bring(_("Volume"))
+
+        return CohortTab(self.resourcePath("UI/Cohort.ui"), self.tabs.widget, self.tabs.tab(_("Volume")), showVolume)
 
 
 class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):

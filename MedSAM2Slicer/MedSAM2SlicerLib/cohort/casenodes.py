@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.prompts.promptnodes import promptNodes
+from MedSAM2SlicerLib.scene.fitting import whyNoFit
 
 if TYPE_CHECKING:
     from medsam2_core.io import Volume  # brings SimpleITK, which is only needed when a case is loaded
@@ -49,12 +50,9 @@ class CaseNodes:
 
 def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> CaseNodes:
     """Put a case into the scene, its volume shown in `window`. Raises VolumeError; then the scene is as before."""
-    scene = slicer.mrmlScene
-    nodes = CaseNodes(
-        name,
-        scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name),
-        scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name),
-    )
+    scene, kind = slicer.mrmlScene, "vtkMRMLVectorVolumeNode" if volume.in_color else "vtkMRMLScalarVolumeNode"
+    segmentationNode = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    nodes = CaseNodes(name, scene.AddNewNodeByClass(kind, name), segmentationNode)
     _fill(nodes.volumeNode, volume, window)
     storage = slicer.vtkMRMLSegmentationStorageNode()  # of no node: saving a scene must not write into the results
     storage.SetFileName(str(segmentation))
@@ -62,18 +60,23 @@ def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> Ca
         nodes.remove()
         text = _("{path} is missing or damaged: run medsam2 batch with this case again.")
         raise VolumeError(text.format(path=segmentation))
+    if whyNoFit(nodes.volumeNode, nodes.segmentationNode):
+        nodes.remove()
+        text = _("{name}: The segmentation lies on other slices than the image, so it cannot be corrected here.")
+        raise VolumeError(text.format(name=name))
     nodes.segmentationNode.CreateDefaultDisplayNodes()
     nodes.segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(nodes.volumeNode)
     return nodes
 
 
 def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: Volume, window: Window) -> None:
-    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(volume.array))
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.geometry.affine_ijk_to_ras))
     node.CreateDefaultDisplayNodes()
-    display = node.GetScalarVolumeDisplayNode()
-    display.AutoWindowLevelOff()
-    display.SetWindowLevel(window.upper - window.lower, (window.upper + window.lower) / 2)
+    if not volume.in_color:  # before there are voxels: of these the display would find a window of its own, in 0.6 s
+        display = node.GetScalarVolumeDisplayNode()
+        display.AutoWindowLevelOff()
+        display.SetWindowLevel(window.upper - window.lower, (window.upper + window.lower) / 2)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.geometry.affine_ijk_to_ras))
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(volume.array))
 
 
 def _displays(node: slicer.vtkMRMLDisplayableNode) -> list[slicer.vtkMRMLNode]:

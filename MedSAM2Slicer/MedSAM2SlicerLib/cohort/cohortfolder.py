@@ -54,15 +54,16 @@ class CohortFolder:
 
     def __init__(self, path: Path) -> None:
         from medsam2_core.cohort.results import Results
-        from medsam2_core.cohort.telling import tell_folder
 
         self.path = path
         self._results: Results = Results(path)
-        self._told = {one["name"]: one for one in tell_folder(self._results)} if path.is_dir() else {}
+        self._told: dict[str, dict[str, Any]] = {}
+        self._order: list[str] = []
+        if path.is_dir():
+            self._look()
         if not self._told:
             text = _("{path} holds no cohort: choose the folder that medsam2 batch wrote with --output.")
             raise VolumeError(text.format(path=path))
-        self._order = sorted(self._told, key=lambda name: (-self._told[name]["doubt"], self._told[name]["row"]))
 
     def lines(self) -> list[CaseLine]:
         """Return all cases, the most doubtful first; an acceptance changes nothing of the order."""
@@ -100,10 +101,18 @@ class CohortFolder:
         self._told[name] = retell(self._results, self._told[name])
 
     def writeReport(self) -> None:
-        """Have the report tell what is known now, in the order of the table. Raises VolumeError."""
+        """Have the report tell what is known now, in the order of the table: a run may go on. Raises VolumeError."""
         from medsam2_core.cohort.report import write_told
 
+        self._look()
         write_told(self.path, sorted(self._told.values(), key=lambda one: one["row"]))
+
+    def _look(self) -> None:
+        """Look at all cases, and bring them in their order."""
+        from medsam2_core.cohort.telling import tell_folder
+
+        self._told = {one["name"]: one for one in tell_folder(self._results)}
+        self._order = sorted(self._told, key=lambda name: (-self._told[name]["doubt"], self._told[name]["row"]))
 
 
 def _line(told: Mapping[str, Any]) -> CaseLine:

@@ -1,7 +1,7 @@
 """What the report of a run says of a case, put into the scene as if the run had been made there.
 
-Its points and boxes become markups, its slices get their states and confidences, and each segment its record: so a
-click corrects it, and a propagation goes on from it. Slices that the run got as masks are taken for edited ones.
+Its points, strokes and boxes become markups, its slices get their states and confidences, and each segment its record:
+so a click corrects it, and a propagation goes on from it. Slices that the run got as masks are taken for edited ones.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def _placePrompts(nodes: CaseNodes, segmentId: str, item: FileObject, volume: Sl
         if prompt["kind"] == "points":
             for point, label in zip(prompt["points_ras"], prompt["labels"], strict=True):
                 prompts.addPoint(point, include=label == 1)
+        elif prompt["kind"] == "scribble":
+            prompts.addScribble(prompt["points_ras"], prompt["include"])
         elif prompt["kind"] == "box":
             prompts.addBox(prompt["corners_ras"], axes)
 

@@ -25,18 +25,21 @@ class CohortReview:
     """The cohort that is open, and its case in the scene: one at a time.
 
     `whyBusy` returns why a case cannot be left now, nothing if it can. changed(): the list or a case in it is another;
-    loaded(LoadedCase): a case is in the scene; noticed(str) and failed(str) have a sentence.
+    loaded(LoadedCase): a case is in the scene; reportDue(): the report can be written, for which 1000 cases take 0.4 s;
+    noticed(str) and failed(str) have a sentence.
 
     Work that is not accepted is kept as a draft in the case's folder whenever the case is left: for another one, or
     because the scene is closed or a node removed.
     """
 
     def __init__(self, whyBusy: Callable[[], str]) -> None:
-        self.changed, self.loaded, self.noticed, self.failed = Signal(), Signal(), Signal(), Signal()
+        self.changed, self.loaded, self.reportDue = Signal(), Signal(), Signal()
+        self.noticed, self.failed = Signal(), Signal()
         self.filter = TO_REVIEW
         self.cohort: CohortFolder | None = None
         self.case: LoadedCase | None = None
         self._whyBusy = whyBusy
+        self._isReportDue = False
         self._mark: dict[str, Any] = {}  # of the case as its folder has it
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
 
@@ -65,6 +68,7 @@ class CohortReview:
         with self._telling():
             cohort = CohortFolder(path)
             self._leave()
+            self.writeReport()
             self.cohort = cohort
             self.changed.emit()
 
@@ -72,7 +76,16 @@ class CohortReview:
         """Leave the case, which stays in the scene, and stop watching that."""
         with self._telling():
             self._keepDraft()
+        self.writeReport()
         self._scene.stop()
+
+    def writeReport(self) -> None:
+        """Write the report if it is due."""
+        if self.cohort is not None and self._isReportDue:
+            with self._telling():
+                self.cohort.writeReport()
+                self._isReportDue = False
+                self.changed.emit()
 
     def load(self, name: str) -> None:
         """Load a case; the one before is left, and taken out of the scene."""
@@ -99,7 +112,7 @@ class CohortReview:
             self.load(found.name)
 
     def accept(self) -> None:
-        """Accept the case as it is in the scene; the report follows."""
+        """Accept the case as it is in the scene."""
         self._settle(self._accept, _("{name} is accepted."))
 
     def takeBack(self) -> None:
@@ -141,7 +154,8 @@ class CohortReview:
     def _tellOf(self, name: str) -> None:
         if self.cohort is not None:
             self.cohort.retell(name)
-            self.cohort.writeReport()
+            self._isReportDue = True
+            self.reportDue.emit()
 
     def _keepDraft(self, isSilent: bool = False) -> None:
         """Keep what was changed since. Raises VolumeError if it cannot be: then the case must not be left."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from medsam2_core.image.slicing import SliceStack
-from medsam2_core.run.settings import RunSettings, rows_of
+from medsam2_core.memory_name import parse_memory
+from medsam2_core.run.settings import FileSettings, RunSettings, rows_of
 from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
+from medsam2_core.weights.catalogue import load_catalogue
 from MedSAM2SlicerLib.options import RunOptions, optionName
 
 AUTO = "auto"
@@ -72,6 +74,26 @@ class Choices:
             "maxAreaChange": self.maxAreaChange / 100 or None,
         }
         return RunOptions(**{**same, **rules, **special}, stack=stack)
+
+
+def choicesOf(settings: FileSettings, now: Choices) -> Choices:
+    """Return the choices that go on with a run: its model, if that is in the catalog, and its memory.
+
+    Axis and window stand with the segments, and what was chosen of the volume before means nothing here.
+    """
+    memory = parse_memory(settings.memory or RunSettings.memory)
+    return replace(
+        now,
+        model=settings.model if settings.model in load_catalogue() else now.model,
+        memory=memory.kind,
+        bankSize=memory.size or now.bankSize,
+        axis=AUTO,
+        window=AUTO,
+        first=END,
+        last=END,
+        inside="",
+        rangeOf="",
+    )
 
 
 WIDGETS = {one.name: one.metadata[Widget] for one in fields(Choices) if Widget in one.metadata}

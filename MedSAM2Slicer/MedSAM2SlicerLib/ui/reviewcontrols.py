@@ -52,6 +52,14 @@ class ReviewControls(Part):
         views.showSlice(self.controller, index)
         self.follow()
 
+    def goToFirst(self) -> None:
+        """Go to the most doubtful slice, else to the first that is prompted or drawn."""
+        review = self.controller.review
+        anchors = [index for index, one in review.slices().items() if one.isAnchor]
+        first = next(iter([*review.doubtful(), *sorted(anchors), *sorted(review.slices())]), None)
+        if first is not None:
+            self.goTo(first)
+
     def nextDoubtful(self) -> None:
         """Go to the slice that most deserves a look, or from one of these to the next."""
         index = self.controller.review.nextDoubtful(self.shown)

@@ -29,7 +29,7 @@ class Tabs:
     """Tabs by their titles. One is made when it is first in front: what it needs is not imported before."""
 
     def __init__(self, makers: Mapping[str, Callable[[], Tab]]) -> None:
-        self._makers = list(makers.values())
+        self._titles, self._makers = list(makers), list(makers.values())
         self._made: dict[int, Tab] = {}
         self._isOpen = False
         self._entered: Tab | None = None
@@ -44,11 +44,15 @@ class Tabs:
     @property
     def front(self) -> Tab:
         """The tab that is shown."""
-        index = self.widget.currentIndex
-        if index not in self._made:
-            self._made[index] = self._makers[index]()
-            self.widget.widget(index).layout().addWidget(self._made[index].widget)
-        return self._made[index]
+        return self._at(self.widget.currentIndex)
+
+    def tab(self, title: str) -> Tab:
+        """The tab of a title, which is made if it was never in front."""
+        return self._at(self._titles.index(title))
+
+    def bring(self, title: str) -> None:
+        """Bring a tab to the front."""
+        self.widget.currentIndex = self._titles.index(title)
 
     def enter(self) -> None:
         """Be in use: the module was opened."""
@@ -68,6 +72,12 @@ class Tabs:
         self._made.clear()
         self.widget.hide()
         self.widget.deleteLater()
+
+    def _at(self, index: int) -> Tab:
+        if index not in self._made:
+            self._made[index] = self._makers[index]()
+            self.widget.widget(index).layout().addWidget(self._made[index].widget)
+        return self._made[index]
 
     def _follow(self) -> None:
         self._leave()

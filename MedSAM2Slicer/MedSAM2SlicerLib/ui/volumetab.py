@@ -69,6 +69,11 @@ class VolumeTab:
         self.panel.close()
         self.panel.controller.close()
 
+    def use(self, source: Source, choices: Choices) -> None:
+        """Work on these nodes, with these choices."""
+        self.initializeParameterNode()
+        self._write(source, choices)
+
     def initializeParameterNode(self) -> None:
         """Use the scene's parameter node; the first volume is chosen if none is."""
         # Always the one found: one held while a scene was loading goes on to say that the scene's nodes are missing.
@@ -114,10 +119,11 @@ class VolumeTab:
             self._showing = False
 
     def _onPanelChanged(self) -> None:
+        if self._parameterNode and not self._showing and not slicer.mrmlScene.IsBatchProcessing():
+            self._write(self.panel.source.source(), self.panel.choices())
+
+    def _write(self, source: Source, choices: Choices) -> None:
         node = self._parameterNode
-        if not node or self._showing or slicer.mrmlScene.IsBatchProcessing():
-            return
-        source, choices = self.panel.source.source(), self.panel.choices()
         with slicer.util.NodeModify(node):
             node.volume, node.segmentation, node.segmentId = source.volume, source.segmentation, source.segmentId
             for field in fields(Choices):

@@ -100,7 +100,7 @@ LIB = House(
         "control": {"basics", "prompts", "record", "scene", "work", "worker"},
         "mouse": {"basics"},
         "setup": {"worker"},
-        "ui": {"basics", "control", "mouse", "prompts", "scene", "setup", "work", "worker"},
+        "ui": {"basics", "cohort", "control", "mouse", "prompts", "scene", "setup", "work", "worker"},
     },
     named(basics="__init__ faults options segmentnames signal"),
     rest="control",

@@ -19,7 +19,7 @@ def read_image(noted: Mapping[str, Any], results: Path) -> Volume:
     """
     image, *words = noted["command"][2:]
     options = case_parser().parse_args(words)
-    return read_volume(_found(noted, Path(image), results), options.series, options.resample)
+    return read_volume(_found(noted, Path(image), results), options.series, options.resample, colors=True)
 
 
 def _found(noted: Mapping[str, Any], image: Path, results: Path) -> Path:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from medsam2_core.cohort.acceptance import CaseFolder
+from medsam2_core.cohort.cases import checked_case_name
 from medsam2_core.cohort.results import Results
+from medsam2_core.errors import PromptError
 from medsam2_core.files.text import TextError, read_json
 
 Told = dict[str, Any]
@@ -27,7 +29,7 @@ def tell(
     """
     first = {"name": name, "row": row, "objects": [], "notices": [], "doubt": 1.0, "range": [0, 1]}
     if noted is not None:
-        return {**first, **_done(results, noted)}
+        return {**first, **_done(results, name, noted)}
     if failure is None:
         return {**first, "state": OPEN, "doubt": 0.0}
     return {**first, "state": FAILED, "failed": failure["failed"]}
@@ -46,11 +48,14 @@ def retell(results: Results, told: Mapping[str, Any]) -> Told:
     if noted is None and failure is None and told["state"] in (DONE, ACCEPTED):
         failure = {"failed": _BROKEN}
     row = (noted or failure or {}).get("row", told["row"])
-    return tell(results, told["name"], row, noted, failure)
+    try:
+        return tell(results, told["name"], row, noted, failure)
+    except (KeyError, TypeError):  # a note that lacks something
+        return tell(results, told["name"], row, None, {"failed": _BROKEN})
 
 
-def _done(results: Results, noted: Mapping[str, Any]) -> Told:
-    name, shown = noted["case"], {key: noted[key] for key in ("doubt", "objects", "notices", "range", "thumbnail")}
+def _done(results: Results, name: str, noted: Mapping[str, Any]) -> Told:
+    shown = {key: noted[key] for key in ("doubt", "objects", "notices", "range", "thumbnail")}
     folder = CaseFolder(results.folder / name)
     accepted = folder.accepted or {}
     told = {
@@ -80,6 +85,8 @@ def _listed(results: Results) -> dict[str, Told]:
     """The cases of the last report by their names; those that are not done are known by it alone."""
     try:
         content = read_json(results.folder / SUMMARY)
-        return {str(one["name"]): one for one in content["cases"] if content["format"] == SUMMARY_FORMAT}
-    except (OSError, TextError, KeyError, TypeError):
+        if content["format"] != SUMMARY_FORMAT:
+            return {}
+        return {checked_case_name(one["name"]): one for one in content["cases"]}
+    except (OSError, TextError, KeyError, TypeError, AttributeError, PromptError):
         return {}

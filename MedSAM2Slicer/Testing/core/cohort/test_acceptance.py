@@ -197,6 +197,17 @@ def test_a_folder_tells_of_its_cases_without_the_table(results: Results, cases: 
     assert retell(results, told[0])["state"] == "accepted"
 
 
+def test_notes_of_others_are_not_trusted(results: Results, cases: list[Case]) -> None:
+    write_report(results, cases)
+    noted = json.loads((results.folder / "p1" / "done.json").read_text(encoding="utf-8"))
+    del noted["objects"]
+    (results.folder / "p1" / "done.json").write_text(json.dumps(noted), encoding="utf-8")
+    assert [one["state"] for one in tell_folder(results)] == ["failed", "done"]
+    summary = (results.folder / "summary.json").read_text(encoding="utf-8")
+    (results.folder / "summary.json").write_text(summary.replace('"p2"', '"../p2"'), encoding="utf-8")
+    assert [one["name"] for one in tell_folder(results)] == ["p1", "p2"]
+
+
 def test_what_is_accepted_is_not_run_again_unless_its_row_or_image_changed(
     results: Results, folder: CaseFolder, cases: list[Case], made: Made, images: Path
 ) -> None:

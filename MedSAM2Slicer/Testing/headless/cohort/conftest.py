@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,12 @@ two,two.nrrd,block,,"38,30,2",
 turned,turned.nii.gz,ball,,,given.nrrd
 dicom,dicom,ball,,"18,17,3 18,20,3",
 broken,broken,ball,,"18,17,3",
+"""
+# Kept apart: these take another way through reading.
+SPECIAL = """case,image,object,point,resample,window,prompts
+color,color.mha,ball,"18,17,3",,,
+uneven,broken,ball,"18,17,3",yes,40/400,
+stroke,two.nrrd,,,,,stroke.json
 """
 
 
@@ -58,6 +65,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "table.csv").write_text(TABLE, encoding="utf-8")
     assert commandLine(["batch", str(folder / "table.csv"), "--output", str(folder / "out"), "--quiet"]) == 3
     return folder
+
+
+@pytest.fixture
+def special(made: Path, tmp_path: Path) -> Path:
+    """Results of a volume in color, of a series that was put on a regular grid, and of a stroke."""
+    voxels = np.clip(phantom(0)[..., None] + np.array((40, 60, 80)), 0, 255).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels, isVector=True), str(made / "color.mha"))
+    ras = [[-5 - 0.8 * i, 20 - 1.25 * 17, 31 + 2.5 * 3] for i in (14, 18, 22)]
+    prompts = [{"kind": "scribble", "points_ras": ras, "include": True}]
+    content = {"objects": [{"name": "ball", "prompts": prompts}]}
+    (made / "stroke.json").write_text(json.dumps(content), encoding="utf-8")
+    (made / "special.csv").write_text(SPECIAL, encoding="utf-8")
+    assert commandLine(["batch", str(made / "special.csv"), "--output", str(tmp_path / "special"), "--quiet"]) == 0
+    return tmp_path / "special"
 
 
 @pytest.fixture

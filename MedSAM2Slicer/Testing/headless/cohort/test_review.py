@@ -62,19 +62,21 @@ def test_a_case_is_loaded_as_its_run_left_it(reviewed: Any, made: Path, name: st
     assert not reviewed.review.isChanged
 
 
-def test_prompts_are_markups_at_the_very_same_pixels(reviewed: Any, made: Path) -> None:
-    for name in ("two", "dicom"):
-        reviewed.load(name)
-        report = json.loads((made / "out" / name / "report.json").read_text(encoding="utf-8"))
-        for item in report["objects"]:
-            reviewed.choose(item["name"])
-            work = reviewed.controller.workplace.work()
-            from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+def samePrompts(reviewed: Any, name: str) -> bool:
+    """Whether the markups of an object say to the model the very same as its run did."""
+    from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 
-            sent = work.runObject(PromptPlacer(reviewed.controller.workplace.sliced()))
-            record = loadRun(reviewed.case.nodes.segmentationNode, reviewed.segment(item["name"]))
-            wanted = record.runs(reviewed.controller.workplace.sliced().slicing)[-1].objects[0]
-            assert sent.prompts == wanted.prompts
+    reviewed.choose(name)
+    volume = reviewed.controller.workplace.sliced()
+    sent = reviewed.controller.workplace.work().runObject(PromptPlacer(volume))
+    record = loadRun(reviewed.case.nodes.segmentationNode, reviewed.segment(name))
+    return bool(sent.prompts == record.runs(volume.slicing)[-1].objects[0].prompts)
+
+
+@pytest.mark.parametrize(("case", "name"), [("two", "ball"), ("two", "block"), ("dicom", "ball")])
+def test_prompts_are_markups_at_the_very_same_pixels(reviewed: Any, case: str, name: str) -> None:
+    reviewed.load(case)
+    assert samePrompts(reviewed, name)
 
 
 def test_a_click_and_propagate_work_at_once(reviewed: Any) -> None:
@@ -131,6 +133,7 @@ def test_an_acceptance_is_a_note_and_the_report_follows(reviewed: Any) -> None:
     assert reviewed.said[-1] == "two is accepted."
     assert file.read_bytes() == before
     assert not (reviewed.folder / "two" / "segmentation.model.seg.nrrd").exists()
+    reviewed.review.writeReport()
     summary = json.loads((reviewed.folder / "summary.json").read_text(encoding="utf-8"))
     assert [one["state"] for one in summary["cases"]] == ["accepted", "done", "done", "failed"]
     assert "two" in [line.name for line in reviewed.review.lines()]  # as long as it is in the scene
@@ -156,6 +159,7 @@ def test_corrected_work_is_written_back_and_reopened(reviewed: Any, tmp_path: Pa
     for name, mask in masks.items():
         written = io.read_mask(reviewed.folder / "two" / "segmentation.seg.nrrd", grid, name)
         np.testing.assert_array_equal(written, mask)
+    reviewed.review.writeReport()
     summary = json.loads((reviewed.folder / "summary.json").read_text(encoding="utf-8"))
     two = next(one for one in summary["cases"] if one["name"] == "two")
     volumes = {one["name"]: one["volume_ml"] for one in two["objects"]}
@@ -285,6 +289,22 @@ def test_a_damaged_draft_is_told_and_can_be_put_aside(reviewed: Any) -> None:
     reviewed.review.startOver("two")
     reviewed.load("two")
     assert not reviewed.mask("ball")[0].all()
+
+
+def test_special_cases(reviewed: Any, special: Path) -> None:
+    reviewed.review.open(special)
+    reviewed.load("stroke")
+    assert [item.kind for item in reviewed.controller.review.prompts()] == ["scribble"]
+    assert samePrompts(reviewed, "ball")
+    reviewed.load("color")
+    assert reviewed.controller.review.whyNot() == ""
+    reviewed.click(18, 17, 1)
+    reviewed.propagate()
+    reviewed.review.accept()
+    assert reviewed.review.cohort.line("color").state == "accepted"
+    reviewed.review.load("uneven")
+    assert "other slices than the image" in reviewed.failures.pop()
+    assert reviewed.review.name == "color"
 
 
 def test_no_cohort_is_told(reviewed: Any, tmp_path: Path) -> None:
