@@ -21,9 +21,13 @@ class Disagreement:
 
     def __init__(self, client: WorkerClient, workplace: Workplace, runner: Runner, signals: ControllerSignals) -> None:
         self._client, self._workplace, self._runner, self._signals = client, workplace, runner, signals
-        signals.starting.connect(self.hide)
-        signals.segmentChanged.connect(self.hide)
-        signals.reviewed.connect(self._follow)
+        self._ends = (
+            (signals.starting, self.hide),
+            (signals.segmentChanged, self.hide),
+            (signals.reviewed, self._follow),
+        )
+        if self.isShown:  # by the controller before, at the same workplace
+            self._listen()
 
     @property
     def isShown(self) -> bool:
@@ -47,21 +51,30 @@ class Disagreement:
     def hide(self) -> None:
         """Remove it from the views."""
         self._workplace.overlay.hide()
+        for signal, slot in self._ends:
+            signal.disconnect(slot)
 
     def _onMap(self, work: SegmentWork, found: DisagreementMap) -> None:
         with self._signals.telling():
             if work is self._workplace.work() and not self.whyNot():
                 name = _("{segment} disagreement").format(segment=work.prompts.name)
                 self._workplace.overlay.show(found, self._workplace.volume.sliced(work.stack), name)
+                self._listen()
             self._signals.reviewed.emit()
 
     def _onError(self, error: MedSAM2Error) -> None:
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
 
+    def _listen(self) -> None:
+        """Hear of what ends it, for as long as it is shown: each click would pay for that."""
+        for signal, slot in self._ends:
+            signal.disconnect(slot)
+            signal.connect(slot)
+
     def _follow(self) -> None:
         """A redrawing changes nothing of it, an undo does."""
-        if self.isShown and self._whyNone():
+        if self._whyNone():
             self.hide()
 
     def _whyNone(self) -> str:

@@ -11,6 +11,7 @@ from controllerbench import ControllerBench, finish
 
 from medsam2_core.errors import Cancelled, PromptError
 from medsam2_core.worker.disagreement import DisagreementMap
+from MedSAM2SlicerLib.controller import Controller
 
 MAP = DisagreementMap.of([(4, np.full((8, 9), 33, np.uint8))])
 
@@ -84,6 +85,10 @@ def test_it_goes_with_what_it_tells_of(shown: ControllerBench, act: str) -> None
 def test_it_stays_for_a_controller_that_goes_on(shown: ControllerBench) -> None:
     shown.controller.close(isForGood=False)
     assert len(maps(shown)) == 1
+    following = Controller(shown.client, workplace=shown.controller.workplace)
+    assert following.disagreement.isShown
+    following.propagate()
+    assert maps(shown) == []
 
 
 @pytest.mark.parametrize("act", ["propagate", "segment"])
