@@ -89,6 +89,7 @@ def test_it_stays_for_a_controller_that_goes_on(shown: ControllerBench) -> None:
     assert following.disagreement.isShown
     following.propagate()
     assert maps(shown) == []
+    following.close()
 
 
 @pytest.mark.parametrize("act", ["propagate", "segment"])
