@@ -176,7 +176,6 @@ def rows(measured: Measured) -> Iterator[tuple[str, str, str]]:
     for label in measured.labels:
         if label != "main":
             yield "first propagation", label, "first"
-    yield "correction", "large", "correction"
     longest = [label for label in measured.labels if label.startswith("long")][-1]
     yield "peak memory", longest, "peak"
 
@@ -338,10 +337,14 @@ def _draw_device(axis: plt.Axes, measured: Measured) -> None:
     height = 0.8 / len(others)
     for place, other in enumerate(others):
         ratios = (measured.ratios((label, other, name), (label, "ours", name)) for _, (_, label, name) in shown)
-        values = [median(one) if one else 0.0 for one in ratios]
-        bars = axis.barh([row + place * height for row in range(len(shown))], values, height, label=other)
-        axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+        values = [median(one) if one else 1.0 for one in ratios]
+        places = [row + place * height for row in range(len(shown))]
+        bars = axis.barh(places, [value - 1 for value in values], height, left=1, label=other)
+        axis.bar_label(bars, [f"{value:.2f}" for value in values], fontsize=8, padding=2)
     axis.axvline(1, color="black", linewidth=1)
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.margins(x=0.1)
     axis.set_yticks(range(len(shown)), [name for name, _ in shown], fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel("time, ours being 1")
@@ -354,4 +357,6 @@ def _bar_name(measured: Measured, what: str, label: str) -> str:
         return what
     if label == "large":
         return f"{what}, {trial.image_size} pixels"
-    return f"{trial.objects} objects" if label.startswith("objects") else f"{trial.slices} slices"
+    if label.startswith("objects"):
+        return "1 object" if trial.objects == 1 else f"{trial.objects} objects"
+    return f"{trial.slices} slices"

@@ -164,7 +164,6 @@ def test_the_document(outcome: Outcome) -> None:
         "![Times of the others, ours being 1](a picture.svg)",
         "| first propagation | 96 | 8 | 1 | 4.0 s (4.0 s to 4.0 s) | 2.0 s (2.0 s to 2.0 s) | 8.0 s (8.0 s to 8.0 s) |",
         "| 2.00 (2.00 to 2.00) | 4.00 (4.00 to 4.00) |",
-        "| correction | 128 | 2 | 1 | 1.5 s | 750 ms | 3.0 s | 2.00 | 4.00 |",
         "| click, seen slice | 96 | 8 | 1 | 50 ms (50 ms to 50 ms) | 50 ms (50 ms to 50 ms) |",
         "| peak memory | 96 | 16 | 1 | 1.00 GB (1.00 GB to 1.00 GB) |",
         "| 8 objects, of one | 8.00 (8.00 to 8.00) | 8.00 (8.00 to 8.00) | 8.00 (8.00 to 8.00) |",
