@@ -12,7 +12,10 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import VolumeError
 
 if TYPE_CHECKING:
-    from medsam2_core.cohort.acceptance import CaseFolder  # the core's cohorts bring SimpleITK: when they are needed
+    from medsam2_core.cohort.acceptance import (  # the core's cohorts bring SimpleITK: when they are needed
+        CaseFolder,
+        Work,
+    )
     from medsam2_core.cohort.results import Results
 
 TO_REVIEW, DOUBTFUL, ALL = "review", "doubtful", "all"
@@ -93,6 +96,19 @@ class CohortFolder:
     def startOver(self, name: str) -> None:
         """Put aside what a person made of a case. Raises VolumeError."""
         self.case(name).start_over(self._results.aside(name))
+
+    def putAside(self, name: str, work: Work) -> Path:
+        """Keep work on a case where it takes no part; returns the folder. Raises VolumeError."""
+        from medsam2_core.cohort.acceptance import CaseFolder
+
+        aside = self._results.aside(name)
+        try:
+            aside.mkdir(parents=True)
+        except OSError as error:
+            text = _("{path} cannot be created ({reason}): change the permissions of the cohort's folder.")
+            raise VolumeError(text.format(path=aside, reason=error.strerror)) from error
+        CaseFolder(aside).keep_draft(work)
+        return aside
 
     def retell(self, name: str) -> None:
         """Look at a case again."""

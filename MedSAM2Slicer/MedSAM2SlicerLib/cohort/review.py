@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import MedSAM2Error
-from MedSAM2SlicerLib.cohort.caseloading import LoadedCase, loadCase
-from MedSAM2SlicerLib.cohort.casework import fingerprint, makeWork
+from medsam2_core.cohort.acceptance import CaseFolder
+from medsam2_core.errors import MedSAM2Error, VolumeError
+from MedSAM2SlicerLib.cohort.caseatwork import CaseAtWork
+from MedSAM2SlicerLib.cohort.caseloading import LoadedCase
 from MedSAM2SlicerLib.cohort.cohortfolder import TO_REVIEW, CaseLine, CohortFolder
 from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
 from MedSAM2SlicerLib.signal import Signal
@@ -37,21 +37,25 @@ class CohortReview:
         self.noticed, self.failed = Signal(), Signal()
         self.filter = TO_REVIEW
         self.cohort: CohortFolder | None = None
-        self.case: LoadedCase | None = None
         self._whyBusy = whyBusy
+        self._work: CaseAtWork | None = None
         self._isReportDue = False
-        self._mark: dict[str, Any] = {}  # of the case as its folder has it
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
 
     @property
+    def case(self) -> LoadedCase | None:
+        """The case in the scene."""
+        return None if self._work is None else self._work.case
+
+    @property
     def name(self) -> str:
-        """The case in the scene; empty if there is none."""
-        return "" if self.case is None else self.case.nodes.name
+        """Its name; empty if there is none."""
+        return "" if self._work is None else self._work.name
 
     @property
     def isChanged(self) -> bool:
-        """Whether the case was changed since its folder has it."""
-        return self.case is not None and fingerprint(self.case.nodes) != self._mark
+        """Whether it is another than its folder has it."""
+        return self._work is not None and self._work.isChanged
 
     def lines(self) -> list[CaseLine]:
         """List the cases that fit the filter, the one in the scene with them, the most doubtful first."""
@@ -75,7 +79,7 @@ class CohortReview:
     def close(self) -> None:
         """Leave the case, which stays in the scene, and stop watching that."""
         with self._telling():
-            self._keepDraft()
+            self._say(self._kept())
         self.writeReport()
         self._scene.stop()
 
@@ -95,8 +99,11 @@ class CohortReview:
             self.failed.emit(whyNot)
             return
         with self._telling():
-            self._keepDraft()
-            self._show(loadCase(self.cohort, name))
+            said = self._kept()
+            try:
+                self._show(CaseAtWork(self.cohort, name))
+            finally:
+                self._say(said)
 
     def step(self, by: int) -> None:
         """Load the next case of the list that has results (`by` 1), or the one before (-1)."""
@@ -104,7 +111,7 @@ class CohortReview:
             return
         cases = self.cohort.lines()[::by]
         names = [one.name for one in cases]
-        behind = cases[names.index(self.name) + 1 :] if self.name else cases
+        behind = cases[names.index(self.name) + 1 :] if self.name in names else cases
         found = next((one for one in behind if one.canBeLoaded and one.isListed(self.filter)), None)
         if found is None:
             self.noticed.emit(self._whyNoMore(by))
@@ -113,43 +120,50 @@ class CohortReview:
 
     def accept(self) -> None:
         """Accept the case as it is in the scene."""
-        self._settle(self._accept, _("{name} is accepted."))
+        self._settle(CaseFolder.accept, _("{name} is accepted."))
 
     def takeBack(self) -> None:
         """Take an acceptance back; corrected work is a draft again."""
-        self._settle(lambda cohort: cohort.case(self.name).withdraw(), _("{name} is not accepted any more."))
+        self._settle(CaseFolder.withdraw, _("{name} is not accepted any more."))
 
     def startOver(self, name: str) -> None:
         """Put aside all work on a case, and show the model's own segmentation if it is in the scene."""
-        if self.cohort is None:
-            return
-        if whyNot := self._whyBusy():
-            self.failed.emit(whyNot)
+        cohort = self._atRest()
+        if cohort is None:
             return
         with self._telling():
             if name == self.name:
-                self._keepDraft()
-            self.cohort.startOver(name)
+                self._kept()
+            cohort.startOver(name)
             self._tellOf(name)
             if name == self.name:
-                self._show(loadCase(self.cohort, name))
+                self._show(CaseAtWork(cohort, name))
             self.changed.emit()
 
-    def _settle(self, act: Callable[[CohortFolder], None], said: str) -> None:
-        if self.cohort is None or self.case is None:
-            return
-        if whyNot := self._whyBusy():
-            self.failed.emit(whyNot)
+    def _settle(self, act: Callable[[CaseFolder], None], said: str) -> None:
+        """Keep the case as it is, and have its folder say so; not if somebody else has changed that."""
+        cohort, work = self._atRest(), self._work
+        if cohort is None or work is None:
             return
         with self._telling():
-            act(self.cohort)
-            self._tellOf(self.name)
+            if work.isOvertaken:
+                said = work.keep()
+                self._show(CaseAtWork(cohort, work.name))
+                text = _("{name} is loaded as somebody else has left it meanwhile: look at it once more.")
+                raise VolumeError(" ".join([said, text.format(name=work.name)]).strip())
+            work.keep()
+            act(cohort.case(work.name))
+            work.note()
+            self._tellOf(work.name)
             self.changed.emit()
-            self.noticed.emit(said.format(name=self.name))
+            self.noticed.emit(said.format(name=work.name))
 
-    def _accept(self, cohort: CohortFolder) -> None:
-        self._keepDraft(isSilent=True)
-        cohort.case(self.name).accept()
+    def _atRest(self) -> CohortFolder | None:
+        """The cohort; None, which is told, while a propagation runs."""
+        whyNot = self._whyBusy()
+        if whyNot and self.cohort is not None:
+            self.failed.emit(whyNot)
+        return None if whyNot else self.cohort
 
     def _tellOf(self, name: str) -> None:
         if self.cohort is not None:
@@ -157,34 +171,32 @@ class CohortReview:
             self._isReportDue = True
             self.reportDue.emit()
 
-    def _keepDraft(self, isSilent: bool = False) -> None:
-        """Keep what was changed since. Raises VolumeError if it cannot be: then the case must not be left."""
-        if self.cohort is None or self.case is None:
-            return
-        now = fingerprint(self.case.nodes)
-        if now == self._mark:
-            return
-        self.cohort.case(self.name).keep_draft(makeWork(self.case.nodes, self.case.window))
-        self._mark = now
-        self.cohort.retell(self.name)
-        if not isSilent:
-            self.noticed.emit(_("Your work on {name} is kept as a draft.").format(name=self.name))
+    def _kept(self) -> str:
+        """Keep what was changed; returns what came of it, which is heard if it is said once the case is left.
 
-    def _show(self, case: LoadedCase) -> None:
+        Raises VolumeError if it cannot be kept: then the case must not be left.
+        """
+        return "" if self._work is None else self._work.keep()
+
+    def _say(self, said: str) -> None:
+        if said:
+            self.noticed.emit(said)
+
+    def _show(self, work: CaseAtWork) -> None:
         """Have another case in the scene, in place of that before."""
-        before, self.case = self.case, case
-        self._mark = fingerprint(case.nodes)
-        self.loaded.emit(case)
+        before, self._work = self.case, work
+        self.loaded.emit(work.case)
         if before is not None:
             before.nodes.remove()
         self.changed.emit()
 
     def _leave(self) -> None:
-        """Take the case out of the scene. Raises VolumeError if a draft of it cannot be kept."""
-        self._keepDraft()
-        before, self.case = self.case, None
+        """Take the case out of the scene. Raises VolumeError if what was changed cannot be kept."""
+        said = self._kept()
+        before, self._work = self.case, None
         if before is not None:
             before.nodes.remove()
+        self._say(said)
 
     def _whyNoMore(self, by: int) -> str:
         if by > 0:
@@ -208,6 +220,6 @@ class CohortReview:
     def _lose(self) -> None:
         """Somebody takes the case out of the scene."""
         with self._telling():
-            self._keepDraft()
-        self.case = None
+            self._say(self._kept())
+        self._work = None
         self.changed.emit()

@@ -13,6 +13,8 @@ from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.scene.measures import milliliters
 from MedSAM2SlicerLib.signal import Signal
 
+_ROW = 22  # pixels: height
+
 
 class CaseTable:
     """Shows cases in their order. chosen(name): a row was double-clicked; selected(): another row is selected.
@@ -29,6 +31,7 @@ class CaseTable:
         for column in range(1, table.columnCount):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(_ROW)
         table.connect("cellDoubleClicked(int,int)", guarded(self._onDoubleClicked))
         table.connect("itemSelectionChanged()", guarded(self.selected.emit))
 

@@ -124,6 +124,7 @@ class CohortTest(PanelTestCase):
         self.choose(1)
         self.assertEqual(self.column(1)[0], "draft")
         self.assertIn("kept as a draft", self.cohort.ui.messageLabel.text)
+        self.assertIn("kept as a draft", self.said())
         self.cohort.ui.caseTable.setCurrentCell(0, 0)
         process()
         self.cohort.ui.startOverButton.click()

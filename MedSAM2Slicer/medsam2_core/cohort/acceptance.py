@@ -59,6 +59,11 @@ class CaseFolder:
         """Whether a person has left anything here."""
         return any((self.path / name).is_file() for name in (_ACCEPTED, _DRAFT))
 
+    def signature(self) -> tuple[tuple[str, int, int], ...]:
+        """Another one whenever a run or a person has changed the folder: names, dates and sizes of its notes."""
+        notes = [(path.name, path.stat()) for path in sorted(self.path.glob("*.json"))]
+        return tuple((name, facts.st_mtime_ns, facts.st_size) for name, facts in notes)
+
     def latest(self) -> tuple[Path, Mapping[str, Any] | None]:
         """The segmentation to go on with, and the "review" that belongs to it; None where it is the model's own."""
         if (draft := self.draft) is not None:

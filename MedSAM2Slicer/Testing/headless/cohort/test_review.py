@@ -248,6 +248,33 @@ def test_taking_an_acceptance_back_makes_a_draft_of_it(reviewed: Any) -> None:
     assert reviewed.mask("ball")[0].all()
 
 
+@pytest.mark.parametrize("way", ["accept", "leave"])
+def test_two_who_review_the_same_case_lose_nothing(reviewed: Any, way: str) -> None:
+    from MedSAM2SlicerLib.cohort.review import CohortReview
+
+    reviewed.load("two")
+    reviewed.paint("ball", 0, np.ones((40, 48), bool))
+    other = CohortReview(lambda: "")
+    other.open(reviewed.folder)
+    other.load("two")
+    other.accept()
+    other.close()
+    if way == "accept":
+        reviewed.review.accept()
+        said = reviewed.failures.pop()
+        assert "look at it once more" in said
+        assert not reviewed.mask("ball")[0].any()
+        assert reviewed.review.name == "two"
+    else:
+        reviewed.load("dicom")
+        said = reviewed.said[-1]
+    assert "your work is in" in said
+    (kept,) = (reviewed.folder / "replaced" / "two").iterdir()
+    grid = io.read_volume(reviewed.folder.parent / "two.nrrd").geometry
+    assert io.read_mask(kept / "draft.seg.nrrd", grid, "ball")[0].all()
+    assert not (reviewed.folder / "two" / "draft.json").exists()
+
+
 def test_a_case_whose_files_are_gone_is_told_and_the_one_before_stays(reviewed: Any) -> None:
     reviewed.load("two")
     (reviewed.folder / "dicom" / "segmentation.seg.nrrd").unlink()

@@ -1,0 +1,54 @@
+"""A loaded case while somebody works on it: what was changed, and whether anybody else has changed its folder."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from MedSAM2SlicerLib.cohort.caseloading import LoadedCase, loadCase
+from MedSAM2SlicerLib.cohort.casework import fingerprint, makeWork
+from MedSAM2SlicerLib.cohort.cohortfolder import CohortFolder
+
+
+class CaseAtWork:
+    """A case of a cohort, which is loaded. Raises MedSAM2Error if it cannot be."""
+
+    def __init__(self, cohort: CohortFolder, name: str) -> None:
+        self._cohort, self.name = cohort, name
+        self.note()
+        self.case: LoadedCase = loadCase(cohort, name)
+        self._mark = fingerprint(self.case.nodes)
+
+    @property
+    def isChanged(self) -> bool:
+        """Whether the case is another than its folder has it."""
+        return fingerprint(self.case.nodes) != self._mark
+
+    @property
+    def isOvertaken(self) -> bool:
+        """Whether another person, or another run, has changed the folder since."""
+        return self._cohort.case(self.name).signature() != self._seen
+
+    def note(self) -> None:
+        """Note that the folder is as this program left it."""
+        self._seen = self._cohort.case(self.name).signature()
+
+    def keep(self) -> str:
+        """Keep what was changed: as a draft, or aside where the folder is not as it was. Returns what came of it.
+
+        Raises VolumeError if it cannot be kept: then the case must not be left.
+        """
+        now = fingerprint(self.case.nodes)
+        if now == self._mark:
+            return ""
+        work = makeWork(self.case.nodes, self.case.window)
+        if self.isOvertaken:
+            path = self._cohort.putAside(self.name, work)
+            text = _("{name} was changed by somebody else meanwhile: your work is in {path}.")
+            said = text.format(name=self.name, path=path)
+        else:
+            self._cohort.case(self.name).keep_draft(work)
+            self.note()
+            said = _("Your work on {name} is kept as a draft.").format(name=self.name)
+        self._mark = now
+        self._cohort.retell(self.name)
+        return said
