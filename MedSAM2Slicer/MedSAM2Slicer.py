@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 import slicer.util
-from slicer import vtkMRMLMarkupsLineNode, vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import (
+    vtkMRMLMarkupsLineNode,
+    vtkMRMLMarkupsROINode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLSequenceBrowserNode,
+    vtkMRMLTableNode,
+)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -127,7 +134,8 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget):
 
         self.cleanup()
         self._services = services
-        self.tabs = Tabs({_("Volume"): self._makeVolumeTab, _("Cohort"): self._makeCohortTab})
+        makers = {_("Volume"): self._makeVolumeTab, _("Images"): self._makeImagesTab, _("Cohort"): self._makeCohortTab}
+        self.tabs = Tabs(makers)
         self.layout.addWidget(self.tabs.widget)
 
     def cleanup(self) -> None:
@@ -161,6 +169,12 @@ class MedSAM2SlicerWidget(ScriptedLoadableModuleWidget):
             self.tabs.bring(_("Volume"))
 
         return CohortTab(self.resourcePath("UI/Cohort.ui"), self.tabs.widget, self.tabs.tab(_("Volume")), showVolume)
+
+    def _makeImagesTab(self) -> Tab:
+        from MedSAM2SlicerLib.ui.imagestab import ImagesTab
+
+        uiFile = self.resourcePath("UI/Images.ui")
+        return ImagesTab(uiFile, self._services, lambda: str(self.logic.getParameterNode().model))
 
 
 class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
@@ -255,6 +269,71 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
             fieldOfView=fieldOfView,
             directions=directions,
             stop=stop,
+        )
+
+    def processImages(
+        self,
+        images: Sequence[vtkMRMLScalarVolumeNode] | vtkMRMLSequenceBrowserNode,
+        prompts: Sequence[Mapping[str, Any]],
+        order: str | None = None,
+        memory: str | None = None,
+        seed: int | None = None,
+        model: str | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[vtkMRMLSegmentationNode]:
+        """Segment a set of images from prompts on some of them, and return their segmentations::
+
+            logic = slicer.util.getModuleLogic("MedSAM2Slicer")
+            photos = [slicer.util.getNode(name) for name in ("a", "b", "c")]
+            box = [(-190, -545, 0), (-318, -758, 0)]
+            segmentations = logic.processImages(photos, [{"image": 0, "object": "disc", "box": box}])
+
+        images: volumes of one slice, gray or in color, of any sizes; or the browser of a sequence of such, whose
+        segmentations then are a sequence in the same browser. prompts: for each image that is prompted, by its place
+        in the list or its node, and each object in it: points, exclude and box as in `process`, or absent=True, which
+        says that the object is not in the image. order: free (the order of the images makes no difference, the
+        default) or arrival, with its memory (self-sorting or recency) and seed. model, progress: as in `process`.
+
+        Waits for it; Slicer stays responsive meanwhile. Raises MedSAM2Error, whose text says what to do.
+        """
+        from MedSAM2SlicerLib.images.console import processImages
+
+        return processImages(
+            self._worker(), images, prompts, progress, order=order, memory=memory, seed=seed, model=model
+        )
+
+    def throughTime(
+        self,
+        volumeNode: vtkMRMLScalarVolumeNode,
+        segmentationNode: vtkMRMLSegmentationNode,
+        segmentName: str,
+        progress: Callable[[int, int], object] | None = None,
+        model: str | None = None,
+        window: str | None = None,
+        memory: str | None = None,
+    ) -> tuple[vtkMRMLSegmentationNode, vtkMRMLTableNode]:
+        """Carry a segment from the current frame of a sequence to all others::
+
+            segmentation = logic.process(heart, segmentName="ventricle", points=[(10, 20, 30)])
+            overTime, volumes = logic.throughTime(heart, segmentation, "ventricle")
+
+        volumeNode: the volume that a sequence browser shows. The segment's mask there is taken as true. Returns the
+        segmentation that steps with the browser, and a table of the segment's volume in mL and confidence by frame.
+        progress: called with frames done and planned; the others as in `process`.
+
+        Waits for it; Slicer stays responsive meanwhile. Raises MedSAM2Error, whose text says what to do.
+        """
+        from MedSAM2SlicerLib.moments.console import throughTime
+
+        return throughTime(
+            self._worker(),
+            volumeNode,
+            segmentationNode,
+            segmentName,
+            progress,
+            model=model,
+            window=window,
+            memory=memory,
         )
 
     def replay(

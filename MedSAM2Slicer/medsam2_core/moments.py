@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Array, Mask
+from medsam2_core.image.window import Window
+from medsam2_core.model import SAM2
 from medsam2_core.session import VolumeSession
 from medsam2_core.stopping import CancelToken
 
@@ -32,6 +34,19 @@ class Moment:
     index: int
     masks: Mapping[int, Mask]
     confidence: Mapping[int, float]
+
+
+def stack_opener(
+    model: SAM2, volumes: Sequence[Array], spacing: tuple[float, float, float], window: Window, **settings: Any
+) -> OpenStack:
+    """Open stacks of volumes (slices, rows, columns) on one grid; `settings` are arguments of `VolumeSession`."""
+
+    def open_stack(parts: Sequence[tuple[int, int | None]]) -> VolumeSession:
+        whole = [volumes[moment] for moment, place in parts if place is None]
+        slices = whole[0] if whole else np.stack([volumes[moment][place] for moment, place in parts])
+        return VolumeSession(model, slices, spacing, 0, window, **settings)
+
+    return open_stack
 
 
 def follow(
@@ -52,9 +67,23 @@ def follow(
     hand, which is left out unless it is the prompted one. Raises PromptError if nothing is prompted.
     """
     cancel = cancel or CancelToken()
-    carry = partial(_carried, cancel=cancel, course=course, drawing=drawing)
-    first = carry(prompted, start, objects)
+    first = _carried(prompted, start, objects, cancel, course, drawing)
     yield first
+    yield from onward(open_stack, first, count, cancel, course, drawing)
+
+
+def onward(
+    open_stack: OpenStack,
+    first: Moment,
+    count: int,
+    cancel: CancelToken | None = None,
+    course: Mapping[str, Any] = MappingProxyType({}),
+    drawing: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[Moment]:
+    """As `follow`, from the masks of objects in a moment, which are taken as true; gives all moments but that one."""
+    cancel = cancel or CancelToken()
+    start, objects = first.index, list(first.masks)
+    carry = partial(_carried, cancel=cancel, course=course, drawing=drawing)
     for indexes in (range(start + 1, count), range(start - 1, -1, -1)):
         seen = {number: _Seen(start, first.masks[number]) for number in objects}
         for index in indexes:

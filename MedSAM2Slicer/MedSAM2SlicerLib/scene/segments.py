@@ -287,15 +287,21 @@ def ensureSegmentation(
     Raises VolumeError for a segmentation that holds something elsewhere, PromptError if several have that name.
     """
     checkedGeometry(volumeNode)
-    if segmentationNode is None:
-        segmentationNode = volumeNode.GetScene().AddNewNodeByClass(
-            "vtkMRMLSegmentationNode", f"{volumeNode.GetName()} segmentation"
-        )
-        _placeBeside(segmentationNode, volumeNode)
+    segmentationNode = segmentationNode or makeSegmentation(volumeNode)
     fitSegmentation(volumeNode, segmentationNode)
     segmentation = segmentationNode.GetSegmentation()
     segmentId = segmentCalled(segmentationNode, name) if name else None
     return segmentationNode, segmentId or segmentation.AddEmptySegment("", name or "")
+
+
+def makeSegmentation(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:
+    """Add an empty segmentation that fits a usable volume, beside it in the subject hierarchy."""
+    name = f"{volumeNode.GetName()} segmentation"
+    segmentationNode = volumeNode.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    _placeBeside(segmentationNode, volumeNode)
+    fitSegmentation(volumeNode, segmentationNode)
+    made: slicer.vtkMRMLSegmentationNode = segmentationNode
+    return made
 
 
 def segmentMask(

@@ -31,6 +31,7 @@ from MedSAM2SlicerLib.ui.replaycontrols import ReplayControls
 from MedSAM2SlicerLib.ui.reviewcontrols import ReviewControls
 from MedSAM2SlicerLib.ui.runcontrols import RunControls
 from MedSAM2SlicerLib.ui.support import SupportControls
+from MedSAM2SlicerLib.ui.timecontrols import TimeControls
 from MedSAM2SlicerLib.ui.viewmessage import ViewMessage
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Panel:
         self.range = RangePopup(ui)
         self.run = RunControls(ui, controller)
         self.live = LiveControls(ui, controller, services)
+        self.time = TimeControls(ui, controller, services)
         self.review = ReviewControls(ui, controller)
         self.redrawing = Redrawing(ui, controller)
         self.disagreement = DisagreementControls(ui, controller)
@@ -179,7 +181,7 @@ class Panel:
         self._timer.stop()
         self._timer.deleteLater()  # which keeps the panel alive, with its controller and the volume's copy
         parts: list[Closing] = [self.source, self.prompts, self.line, self.review, self.redrawing, self.replay]
-        for part in [*parts, self.disagreement, self.live, self.models, self.support, self.inView]:
+        for part in [*parts, self.disagreement, self.live, self.time, self.models, self.support, self.inView]:
             part.close()
         for signal, slot in self._heard():
             signal.disconnect(slot)
@@ -212,6 +214,7 @@ class Panel:
         self._offerRegions()
         self.prompts.update(whyNoPrompt)
         self.run.update(whyNoPrompt or self._whyNotPropagate())
+        self.time.update(whyNoPrompt)
         self.range.update(self.choices())
         self.review.update()
         self._showState()
@@ -234,12 +237,13 @@ class Panel:
         self.run.stopping.connect(self.line.showStopping)
         self.review.measured.connect(self._showState)
         self.replay.said.connect(self.line.say)
+        self.time.said.connect(self.line.say)
         self.line.said.connect(lambda message: self.inView.show(message, self.prompts.view))
         self.banner.changed.connect(self.update)
         self.banner.changed.connect(self._warm)
         self.banner.otherPython.connect(self.support.askForPython)
         self.support.changed.connect(self._onWorker)
-        for part in (self.banner, self.support, self.source, self.prompts, self.replay):
+        for part in (self.banner, self.support, self.source, self.prompts, self.replay, self.time):
             part.failed.connect(self.line.warn)
         for signal, slot in self._heard():
             signal.connect(slot)

@@ -15,13 +15,14 @@ from medsam2_core.stopping import StopRules
 from medsam2_core.worker.disagreement import DisagreementMap
 from medsam2_core.worker.image_sets import SetAnswered, SetImage, SetStep, set_step_from_wire
 from medsam2_core.worker.results import ObjectAnswer, Propagated, Step
+from medsam2_core.worker.time_steps import TimeStep, time_step_from_wire
 from medsam2_core.worker.wire import Frame, Header
 from MedSAM2SlicerLib.worker import requests
 from MedSAM2SlicerLib.worker.callqueue import CallQueue, State
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.connection import Timeouts
 from MedSAM2SlicerLib.worker.opening import Opening, Openings, SessionWish, SetWish
-from MedSAM2SlicerLib.worker.requests import ModelWish, Request, Volume
+from MedSAM2SlicerLib.worker.requests import ModelWish, Request, TimeWish, Volume
 from MedSAM2SlicerLib.worker.sessions import Course, Look, Sessions
 from MedSAM2SlicerLib.worker.transports import Transport, nothing
 from MedSAM2SlicerLib.worker.workerlog import WorkerLog
@@ -226,6 +227,24 @@ class WorkerClient:
         wish = self._openings.sets.get(setKey)  # now: answers may still come when the set was closed
         readStep = partial(set_step_from_wire, shapes=wish.shapes if wish else [])
         return self._enqueue(lambda: self._openings.nextForSet(setKey), make, onDone, onError, readStep, onStep)
+
+    def throughTime(
+        self,
+        wish: TimeWish,
+        objects: Sequence[RunObject],
+        onStep: Callable[[TimeStep], None] = nothing,
+        onDone: Callable[[bool], None] = nothing,
+        onError: Callable[[MedSAM2Error], None] = nothing,
+    ) -> Call:
+        """Carry objects from the masks that they have in a moment, as mask prompts, to all others.
+
+        The volumes are set before. After a cancel it is done too, without the moment at hand; the result is whether.
+        """
+        openings = self._openings
+        grid = requests.grid(openings.volumes[wish.volumeKeys[wish.start]], wish.axis)
+        readStep = partial(time_step_from_wire, moments=len(wish.volumeKeys), grid=grid)
+        make = partial(requests.throughTime, wish, objects)
+        return self._enqueue(lambda: openings.nextForVolumes(wish.volumeKeys), make, onDone, onError, readStep, onStep)
 
     def status(
         self, onDone: Callable[[Header], None] = nothing, onError: Callable[[MedSAM2Error], None] = nothing

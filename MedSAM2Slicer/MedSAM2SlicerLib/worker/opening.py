@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,13 @@ class Openings:
         if missing is not None or self._openSets.get(key) == wish:
             return missing
         return Opening(requests.openSet(key, wish.images, wish.settings), lambda _: self._openSets.update({key: wish}))
+
+    def nextForVolumes(self, keys: Sequence[str]) -> Opening | None:
+        """As `next`, for volumes that no session is needed on."""
+        missing = self.next(None)
+        wanted = (key for key in keys if self._openVolumes.get(key) != self.volumes[key])
+        key = next(wanted, None)
+        return missing if missing is not None or key is None else self._volumeOpening(key)
 
     def closing(self, kind: str, key: str) -> Opening | None:
         """What closes a "session", "volume" or "set" in the worker; None if it is not open there."""

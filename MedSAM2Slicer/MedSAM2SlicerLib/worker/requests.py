@@ -15,6 +15,7 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.stopping import StopRules
+from medsam2_core.worker import fields
 from medsam2_core.worker.image_sets import SetAnswered, SetImage, images_to_wire
 from medsam2_core.worker.objects import objects_to_wire
 from medsam2_core.worker.results import Grid
@@ -160,6 +161,35 @@ def segmentSet(key: str, objects: Sequence[RunObject]) -> Request:
     payloads: list[Buffer] = []
     header = {"request": "segment_set", "set": key, "objects": objects_to_wire(objects, payloads)}
     return Request(header, payloads, lambda frame: SetAnswered.from_wire(frame.header))
+
+
+@dataclass(frozen=True)
+class TimeWish:
+    """How objects are carried through time: the volumes' keys, the moment they are known in, and the array axis.
+
+    `settings` are those of the parts "session", "run" and "drawing" that are numbers or text.
+    """
+
+    volumeKeys: Sequence[str]
+    start: int
+    axis: int
+    stop: StopRules
+    settings: Mapping[str, Any]
+
+
+def throughTime(wish: TimeWish, objects: Sequence[RunObject]) -> Request:
+    """Masks in all other moments; the result says whether it was canceled."""
+    payloads: list[Buffer] = []
+    header = {
+        "request": "through_time",
+        "volumes": list(wish.volumeKeys),
+        "start": wish.start,
+        "axis": wish.axis,
+        "objects": objects_to_wire(objects, payloads),
+        "stop": rules_to_wire(wish.stop, payloads),
+        **wish.settings,
+    }
+    return Request(header, payloads, lambda frame: fields.flag(frame.header, "cancelled"))
 
 
 def grid(volume: Volume, axis: int) -> Grid:

@@ -39,6 +39,7 @@ from MedSAM2SlicerLib.scene.segments import SegmentWriter  # noqa: E402
 
 SHAPE = (20, 40, 44)  # slices, rows, columns of the volume, in voxels of 1 mm
 MIDDLE = 10
+_CONTROLS = ("Button", "ComboBox", "SpinBox", "Slider", "Edit", "elector", "rangeWidget", "Table")
 TURNS = 15_000  # of the event loop, 30 s at least, before a test gives up
 
 
@@ -190,7 +191,7 @@ class PanelTestCase(unittest.TestCase):
 
     def tearDown(self) -> None:
         if self.widget.tabs:  # where a test failed between cleaning up and building again, there are none
-            self.panel.prompts.stopPlacing()
+            self.widget.exit()
         slicer.mrmlScene.Clear()
         process()
 
@@ -311,6 +312,12 @@ class PanelTestCase(unittest.TestCase):
 
     def said(self) -> str:
         return str(self.ui.messageLabel.text)
+
+
+def controls(uiFile: str) -> list[str]:
+    """The controls that a .ui file of ours names; the widgets made of it have some more inside."""
+    text = (MODULE_FOLDER / "Resources/UI" / uiFile).read_text(encoding="utf-8")
+    return [name for name in re.findall(r'<widget class="\w+" name="(\w+)"', text) if name.endswith(_CONTROLS)]
 
 
 def tip(widget: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import sys
 import unittest
 import weakref
@@ -12,17 +11,9 @@ from unittest import mock
 
 import numpy as np
 import slicer
-from medsam2selftest import MIDDLE, MODULE_FOLDER, SHAPE, PanelTestCase, process, tip
+from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, controls, process, tip
 
-_CONTROLS = ("Button", "ComboBox", "SpinBox", "Slider", "Edit", "elector", "rangeWidget", "Table")
 KEYS = {"a", "x", "d", "m", "s", "p", "u", "return", "enter", "n", "k", "l", "esc"}
-
-
-def controls() -> list[str]:
-    """The controls that our .ui file names; the widgets made of it have some more inside."""
-    file = MODULE_FOLDER / "Resources/UI/MedSAM2Slicer.ui"
-    names = re.findall(r'<widget class="\w+" name="(\w+)"', file.read_text(encoding="utf-8"))
-    return [name for name in names if name.endswith(_CONTROLS)]
 
 
 def shortcuts(widget: object) -> set[str]:
@@ -49,7 +40,7 @@ class ModuleTest(PanelTestCase):
         self.assertEqual(shortcuts(self.tab.widget), KEYS)
 
     def test_every_control_explains_itself(self) -> None:
-        for name in controls():
+        for name in controls("MedSAM2Slicer.ui"):
             control = getattr(self.ui, name)
             self.assertTrue(control.toolTip, name)
             self.assertTrue(control.accessibleName, name)
@@ -68,7 +59,7 @@ class ModuleTest(PanelTestCase):
     def test_works_without_a_volume(self) -> None:
         self.ui.volumeSelector.setCurrentNode(None)
         with mock.patch("qt.QFileDialog.getOpenFileName", return_value=""):
-            for control in (getattr(self.ui, name) for name in controls() if name.endswith("Button")):
+            for control in (getattr(self.ui, name) for name in controls("MedSAM2Slicer.ui") if name.endswith("Button")):
                 if hasattr(control, "click") and control.enabled:
                     control.click()
                     process()

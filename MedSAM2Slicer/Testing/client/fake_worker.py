@@ -21,7 +21,7 @@ from medsam2_core.errors import PromptError, WeightsError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.stopping import CancelToken, StopRules
 from medsam2_core.worker.image_sets import SetImage
-from medsam2_core.worker.interfaces import SeenVolume, SessionSpec, SetSpec
+from medsam2_core.worker.interfaces import MomentsSpec, SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.server import serve
 
 
@@ -237,6 +237,13 @@ class FakeSet:
         return bright & ((label, index) not in self.absent)
 
 
+@dataclass(frozen=True)
+class FakeMoment:
+    index: int
+    masks: Mapping[int, np.ndarray]
+    confidence: Mapping[int, float]
+
+
 @dataclass
 class FakeBackend:
     """Models by their name: "missing" is none, "broken" fails as nobody expects; "slow" loads for 0.3 s."""
@@ -267,6 +274,18 @@ class FakeBackend:
         if spec.settings["order"] not in ("free", "arrival"):
             raise PromptError("Choose free or arrival.")
         return FakeSet(spec.images, self.seconds)
+
+    def onward(
+        self, spec: MomentsSpec, volumes: Sequence[SeenVolume], orientation: SliceOrientation, known: Any, cancel: Any
+    ) -> Iterator[Any]:
+        """What is brighter than 100 in each other moment."""
+        for moment, volume in enumerate(volumes):
+            if moment != spec.start:
+                time.sleep(self.seconds)
+                if cancel.cancelled:
+                    return
+                masks = {label: orientation.turn(volume.voxels) > 100 for label in known}
+                yield FakeMoment(moment, masks, dict.fromkeys(known, 0.75))
 
     def cache_budget(self) -> int:
         return 1 << 30

@@ -22,6 +22,7 @@ else:
 
 HERE = Path(__file__).parent
 MODULE_LOGICS = {
+    "sequences": "vtkSlicerSequencesLogic",
     "segmentations": "vtkSlicerSegmentationsModuleLogic",
     "volumes": "vtkSlicerVolumesLogic",
 }
@@ -106,6 +107,18 @@ class Nodes:
         if parent is not None:
             node.SetAndObserveTransformNodeID(parent.GetID())
         return node
+
+    def sequence(self, arrays: Any, kind: str = "vtkMRMLScalarVolumeNode", name: str = "cine") -> Any:
+        """A browser of a sequence of volumes, one for each array (k, j, i)."""
+        sequence = self.scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+        for frame, array in enumerate(arrays):
+            node = getattr(slicer, kind)()
+            slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
+            sequence.SetDataNodeAtValue(node, str(frame))
+        browser = self.scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
+        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        return browser
 
     def transform(self, matrix: Any, parent: Any = None) -> Any:
         """A linear transform (4x4), itself under `parent`."""

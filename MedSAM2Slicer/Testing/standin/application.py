@@ -23,7 +23,11 @@ from standin.sliceviews import LayoutManager
 MODULE_FILE = Path(__file__).resolve().parents[2] / "MedSAM2Slicer.py"
 _FOCUS = "focusChanged(QWidget*,QWidget*)"
 _SIGNALS = ("startupCompleted()", _FOCUS)
-_LOGICS = {"segmentations": "vtkSlicerSegmentationsModuleLogic", "volumes": "vtkSlicerVolumesLogic"}
+_LOGICS = {
+    "segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "sequences": "vtkSlicerSequencesLogic",
+    "volumes": "vtkSlicerVolumesLogic",
+}
 
 
 class Application:

@@ -31,6 +31,11 @@ class SliceWidget:
         self._node.SetOrientation(_LAYOUTS[name])
         self._node.SetMappedInLayout(1)
         self._node.SetDimensions(_SIZE, _SIZE, 1)
+        composite = scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")
+        composite.UnRegister(None)
+        composite.SetLayoutName(name)
+        composite.SetSingletonTag(name)
+        self._composite = scene.AddNode(composite)
         self._interactor = vtk.vtkGenericRenderWindowInteractor()
         self._interactor.Enable()
         self.renderer = vtk.vtkRenderer()
@@ -72,6 +77,16 @@ class SliceWidget:
         self._node.SetFieldOfView(_SIZE / 4, _SIZE / 4, 1)
         center = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
         self._node.JumpSliceByCentering(*center)
+
+    def fit(self) -> None:
+        """Put all of the background volume into the view."""
+        volumeNode = self._scene.GetNodeByID(self._composite.GetBackgroundVolumeID() or "")
+        if volumeNode is not None:
+            self.show(volumeNode)
+            bounds = [0.0] * 6
+            volumeNode.GetRASBounds(bounds)
+            side = max(bounds[2 * axis + 1] - bounds[2 * axis] for axis in range(3))
+            self._node.SetFieldOfView(side, side, 1)
 
     def _observe(self, event: str, slot: Callable[[], bool]) -> None:
         """Call `slot` at an event that no effect has used; where it returns True, who comes later does not see it."""
@@ -134,6 +149,10 @@ class LayoutManager(QtCore.QObject):
 
     def sliceViewNames(self) -> list[str]:
         return list(self._widgets)
+
+    def resetSliceViews(self) -> None:
+        for widget in self._widgets.values():
+            widget.fit()
 
     def sliceWidget(self, name: str) -> SliceWidget:
         return self._widgets[name]

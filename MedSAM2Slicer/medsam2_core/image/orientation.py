@@ -7,7 +7,7 @@ slices of a stored volume are turned first, and what comes of them is turned bac
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from medsam2_core.image.geometry import Geometry
 
 if TYPE_CHECKING:
     from medsam2_core.image.region import Region  # brings torch
+
+Pixels = TypeVar("Pixels", bound=Array)
 
 # By plane: the planes along whose slices rows and columns count, so axial rows count coronal slices.
 _ROWS_AND_COLUMNS = {
@@ -92,6 +94,11 @@ class SliceOrientation:
         flipped = self._flip(slices)
         stored = np.moveaxis(flipped.swapaxes(1, 2) if self.swap else flipped, 0, self.axis)
         return np.ascontiguousarray(stored)
+
+    def turn_slice_back(self, pixels: Pixels) -> Pixels:
+        """Undo `turn` for one slice (rows, columns)."""
+        stored: Pixels = np.take(self.turn_back(pixels[None]), 0, self.axis)
+        return stored
 
     def turn_spacing(self, spacing_kji: tuple[float, float, float]) -> tuple[float, float, float]:
         """Spacing (mm) of the stored axes k, j, i as that of slices, rows, columns."""

@@ -20,7 +20,7 @@ from medsam2_core.io import Volume, write_labelmap
 from medsam2_core.io.moments import read_moments
 from medsam2_core.job.execute import Unfailing, load
 from medsam2_core.job.plan import Plan, make_plan
-from medsam2_core.moments import Moment, follow
+from medsam2_core.moments import Moment, follow, stack_opener
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.curve import curve_csv, curve_svg, ejection_fraction
 from medsam2_core.run.report import volume_ml
@@ -73,13 +73,8 @@ def run_moments(moments: MomentsPlan, quiet: bool, stop: m2.CancelToken) -> tupl
     orientation = SliceOrientation.upright(plan.slicing.geometry, axis)
     spacing = orientation.turn_spacing(plan.slicing.geometry.spacing_kji)
     turned = [orientation.turn(volume.array) for volume in moments.volumes]
-
-    def open_stack(parts: Sequence[tuple[int, int | None]]) -> m2.VolumeSession:
-        whole = [turned[moment] for moment, place in parts if place is None]
-        slices = whole[0] if whole else np.stack([turned[moment][place] for moment, place in parts])
-        own = settings.of("session")
-        return m2.VolumeSession(model, slices, spacing, 0, settings.window, across=orientation.across, **own)
-
+    own = settings.of("session")
+    open_stack = stack_opener(model, turned, spacing, settings.window, across=orientation.across, **own)
     session = open_stack([(moments.start, None)])
     AppliedPrompts(session, orientation).change_to(plan.objects)
     labels = [segment.label for segment in moments.segments]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import torch
 
 from medsam2_core import free_memory
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import WorkerError
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.pixels import ImageFacts
@@ -12,10 +15,12 @@ from medsam2_core.image.window import AS_GIVEN
 from medsam2_core.image_set import ImageSetSession
 from medsam2_core.model import SAM2
 from medsam2_core.model.precision import precision_name
+from medsam2_core.moments import Moment, onward, stack_opener
 from medsam2_core.session import VolumeSession
+from medsam2_core.stopping import CancelToken
 from medsam2_core.weights.loading import load_model
 from medsam2_core.weights.model_file import find_model
-from medsam2_core.worker.interfaces import SeenVolume, SessionSpec, SetSpec
+from medsam2_core.worker.interfaces import MomentsSpec, SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.wire import Header
 
 
@@ -55,6 +60,20 @@ class TorchBackend:
     def open_set(self, spec: SetSpec) -> ImageSetSession:
         facts = [ImageFacts.of(image.pixels, AS_GIVEN, image.spacing) for image in spec.images]
         return ImageSetSession(self._opened(), [image.pixels for image in spec.images], facts=facts, **spec.settings)
+
+    def onward(
+        self,
+        spec: MomentsSpec,
+        volumes: Sequence[SeenVolume],
+        orientation: SliceOrientation,
+        known: Mapping[int, Mask],
+        cancel: CancelToken,
+    ) -> Iterator[Moment]:
+        turned = [orientation.turn(volume.voxels) for volume in volumes]
+        spacing = orientation.turn_spacing(volumes[spec.start].geometry.spacing_kji)
+        stacks = stack_opener(self._opened(), turned, spacing, AS_GIVEN, across=orientation.across, **spec.session)
+        first = Moment(spec.start, known, dict.fromkeys(known, 1.0))
+        return onward(stacks, first, len(turned), cancel, spec.course, spec.drawing)
 
     def cache_budget(self) -> int:
         return free_memory.cache_budget(self._opened().device)

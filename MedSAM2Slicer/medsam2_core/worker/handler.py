@@ -10,15 +10,18 @@ import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry, Triple
+from medsam2_core.image.orientation import SliceOrientation
+from medsam2_core.image.slicing import Slicing
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.settings import rows_of
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
 from medsam2_core.worker.image_sets import SetStep, images_from_wire, set_step_to_wire
-from medsam2_core.worker.interfaces import PropagationSpec, RedrawSpec, SeenVolume, SessionSpec, SetSpec
+from medsam2_core.worker.interfaces import MomentsSpec, PropagationSpec, RedrawSpec, SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.objects import objects_from_wire
 from medsam2_core.worker.results import Step, answers_to_wire, step_to_wire
 from medsam2_core.worker.rules import rules_from_wire
+from medsam2_core.worker.time_steps import TimeStep, time_step_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 from medsam2_core.worker.workspace import Notify, Workspace
 
@@ -47,6 +50,7 @@ class RequestHandler:
             "disagreement": self._disagreement,
             "open_set": self._open_set,
             "segment_set": self._segment_set,
+            "through_time": self._through_time,
             "close": self._close,
             "status": self._status,
         }
@@ -73,10 +77,7 @@ class RequestHandler:
 
     def _open_session(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
         header = frame.header
-        axis = fields.whole(header, "axis")
-        if axis not in (0, 1, 2):
-            raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
-        spec = SessionSpec(fields.text(header, "volume"), axis, _settings(header, "session"))
+        spec = SessionSpec(fields.text(header, "volume"), _axis(header), _settings(header, "session"))
         return self._workspace.open_session(fields.text(header, "session"), spec, _notices(send)), []
 
     def _look(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
@@ -141,6 +142,21 @@ class RequestHandler:
         )
         return done.to_wire(), []
 
+    def _through_time(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
+        header, axis = frame.header, _axis(frame.header)
+        keys = [fields.text({"volumes": key}, "volumes") for key in fields.items(header, "volumes")]
+        start = fields.whole(header, "start")
+        if not 0 <= start < len(keys):
+            raise WorkerError(f"The message starts in moment {start} of {len(keys)}.")
+        geometry = self._workspace.volume_geometry(keys[start])
+        stop = rules_from_wire(fields.mapping(header, "stop"), frame, geometry.shape_kji)
+        course = {**_settings(header, "run"), "stop": stop.turned(SliceOrientation.upright(geometry, axis).turn)}
+        del course["rounds"]  # of a run that somebody stopped
+        spec = MomentsSpec(keys, start, axis, _settings(header, "session"), course, _settings(header, "drawing"))
+        objects = objects_from_wire(frame, lambda _: Slicing(geometry, axis).shape)
+        self._workspace.through_time(spec, objects, cancel, _time_steps(send), _notices(send))
+        return {"cancelled": cancel.cancelled}, []
+
     def _close(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
         if "session" in frame.header:
             self._workspace.close_session(fields.text(frame.header, "session"))
@@ -171,12 +187,27 @@ def _steps(send: Send) -> Callable[[Step], None]:
     return send_step
 
 
+def _time_steps(send: Send) -> Callable[[TimeStep], None]:
+    def send_step(step: TimeStep) -> None:
+        payloads: list[Buffer] = []
+        send("step", time_step_to_wire(step, payloads), payloads)
+
+    return send_step
+
+
 def _set_steps(send: Send) -> Callable[[SetStep], None]:
     def send_step(step: SetStep) -> None:
         payloads: list[Buffer] = []
         send("step", set_step_to_wire(step, payloads), payloads)
 
     return send_step
+
+
+def _axis(header: Header) -> int:
+    axis = fields.whole(header, "axis")
+    if axis not in (0, 1, 2):
+        raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
+    return axis
 
 
 def _settings(header: Header, part: str) -> Header:

@@ -70,6 +70,22 @@ class RedrawSpec:
 
 
 @dataclass(frozen=True)
+class MomentsSpec:
+    """Volumes of several moments by their keys, and the moment `start` in which objects are known.
+
+    `axis` is the array axis that slices are stacked along; the others are settings of the parts "session", "run" (with
+    the stop rules) and "drawing".
+    """
+
+    volumes: Sequence[str]
+    start: int
+    axis: int
+    session: Mapping[str, Any]
+    course: Mapping[str, Any]
+    drawing: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class SetSpec:
     """What a set is opened with: its images, and the arguments `order`, `memory` and `seed` of `ImageSetSession`."""
 
@@ -101,6 +117,17 @@ class SessionStep(Protocol):
     def confidence(self) -> Mapping[int, float]: ...
     @property
     def object_score(self) -> Mapping[int, float]: ...
+
+
+class FoundMoment(Protocol):
+    """The objects in a moment; see `moments.Moment`."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def masks(self) -> Mapping[int, Mask]: ...
+    @property
+    def confidence(self) -> Mapping[int, float]: ...
 
 
 class KeepsFeatures(ChangesPrompts, Protocol):
@@ -180,6 +207,16 @@ class Backend(Protocol):
 
     def open_set(self, spec: SetSpec) -> SetSession:
         """A `SetSession` on the images."""
+
+    def onward(
+        self,
+        spec: MomentsSpec,
+        volumes: Sequence[SeenVolume],
+        orientation: SliceOrientation,
+        known: Mapping[int, Mask],
+        cancel: CancelToken,
+    ) -> Iterator[FoundMoment]:
+        """Carry objects from their masks on turned slices in one moment to all others; see `moments.onward`."""
 
     def cache_budget(self) -> int:
         """Bytes that the image features of all sessions together may take."""

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
-
-from medsam2_core.arrays import Array, Mask
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import DeviceError, WorkerError
+from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.slicing import Slicing
 from medsam2_core.run.applied import AppliedPrompts
@@ -22,6 +21,7 @@ from medsam2_core.worker.disagreement import DisagreementMap
 from medsam2_core.worker.interfaces import (
     Backend,
     ModelSession,
+    MomentsSpec,
     PropagationSpec,
     RedrawSpec,
     SeenVolume,
@@ -33,11 +33,12 @@ from medsam2_core.worker.interfaces import (
 from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.open_set import OpenSet
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
+from medsam2_core.worker.through_time import through_time
+from medsam2_core.worker.time_steps import TimeStep
 from medsam2_core.worker.wire import Header
 
 Value = TypeVar("Value")
 Item = TypeVar("Item")
-Pixels = TypeVar("Pixels", bound=Array)
 Notify = Callable[[str], None]
 
 _SMALL_CACHE = 64 << 20  # bytes, for all sessions together, once memory has run out
@@ -59,7 +60,12 @@ class OpenSession:
         self._applied.change_to(objects)
         found = self.session.predict_slice(slice_index)
         return [
-            ObjectAnswer(label, self._packed(found[label].mask), found[label].confidence, found[label].object_score)
+            ObjectAnswer(
+                label,
+                self._packed(found[label].mask),
+                found[label].confidence,
+                found[label].object_score,
+            )
             for label in (item.segment.label for item in objects)
             if label in found
         ]
@@ -108,7 +114,9 @@ class OpenSession:
 
     def disagreement(self, object_id: int) -> DisagreementMap:
         """Where three axes disagreed on an object. Raises PromptError if they were not asked."""
-        return DisagreementMap.of((index, self._stored(one)) for index, one in self.session.disagreement(object_id))
+        return DisagreementMap.of(
+            (index, self._orientation.turn_slice_back(one)) for index, one in self.session.disagreement(object_id)
+        )
 
     def _encoder(self) -> dict[str, int]:
         return {"runs": self.session.encoder_runs, "hits": self.session.encoder_hits}
@@ -130,12 +138,7 @@ class OpenSession:
         return ObjectRecord(label, dict(self.session.stops(label)), slices)
 
     def _packed(self, mask: Mask) -> PackedMask:
-        return PackedMask.of(self._stored(mask))
-
-    def _stored(self, pixels: Pixels) -> Pixels:
-        """An upright slice (rows, columns) as it is stored."""
-        stored: Pixels = np.take(self._orientation.turn_back(pixels[None]), 0, self.spec.axis)
-        return stored
+        return PackedMask.of(self._orientation.turn_slice_back(mask))
 
 
 class Workspace:
@@ -188,6 +191,18 @@ class Workspace:
         """Do a task with a set, as `work` with a session."""
         return self._with_room(lambda: task(_known(self._sets, key, "set")), notify)
 
+    def through_time(
+        self,
+        spec: MomentsSpec,
+        objects: Sequence[RunObject],
+        cancel: CancelToken,
+        send: Callable[[TimeStep], None],
+        notify: Notify,
+    ) -> None:
+        """Carry objects through volumes of several moments, see `through_time.through_time`."""
+        volumes = [_known(self._volumes, key, "volume") for key in spec.volumes]
+        self._with_room(lambda: through_time(self._backend, spec, volumes, objects, cancel, send), notify)
+
     def close_set(self, key: str) -> None:
         """Forget a set."""
         self._sets.pop(key, None)
@@ -196,6 +211,10 @@ class Workspace:
     def slice_shape(self, key: str) -> tuple[int, int]:
         """Rows and columns of a session's stored slices."""
         return _known(self._sessions, key, "session").shape
+
+    def volume_geometry(self, key: str) -> Geometry:
+        """The grid of a volume."""
+        return _known(self._volumes, key, "volume").geometry
 
     def volume_shape(self, key: str) -> tuple[int, int, int]:
         """Voxels along k, j, i of a session's volume."""

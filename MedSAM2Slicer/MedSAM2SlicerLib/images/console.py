@@ -1,0 +1,94 @@
+"""Segmenting a set of images from Slicer's Python console: one call, RAS coordinates in, segmentations out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import slicer
+
+from medsam2_core.errors import MedSAM2Error, PromptError
+from medsam2_core.run.prompts import MaskPrompt, Prompt
+from medsam2_core.worker.image_sets import SetStep
+from MedSAM2SlicerLib.images.frameimages import FrameImages
+from MedSAM2SlicerLib.images.imageset import Images
+from MedSAM2SlicerLib.images.setrun import SetOptions, ask, objectsOf, write
+from MedSAM2SlicerLib.images.volumeimages import VolumeImages
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+from MedSAM2SlicerLib.worker.client import WorkerClient
+
+_KEY = "console/images"
+_OBJECT = "object"
+_WORDS = ("image", "object", "points", "exclude", "box", "absent")
+Progress = Callable[[int, int], object]
+
+
+def processImages(
+    client: WorkerClient,
+    images: Sequence[slicer.vtkMRMLScalarVolumeNode] | slicer.vtkMRMLSequenceBrowserNode,
+    prompts: Sequence[Mapping[str, Any]],
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[slicer.vtkMRMLSegmentationNode]:
+    """Segment all images from prompts on some; see `MedSAM2SlicerLogic.processImages` for the arguments.
+
+    `options` are those of `SetOptions`; None for the default. Raises MedSAM2Error; what was done until then stays.
+    """
+    if isinstance(images, slicer.vtkMRMLSequenceBrowserNode):
+        found: Images = FrameImages(images)
+        nodes: list[Any] = []
+    else:
+        nodes = list(images)
+        found = VolumeImages(nodes)
+    given: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        given.setdefault(prompt.get("object", _OBJECT), []).extend(_placed(found, nodes, prompt))
+    objects = objectsOf(given)
+    written: dict[int, slicer.vtkMRMLSegmentationNode] = {}
+    failed: list[MedSAM2Error] = []
+
+    def onStep(step: SetStep) -> None:
+        if step.image_index is None:
+            if progress is not None:
+                progress(step.done, step.planned)
+        elif not failed:
+            try:
+                written[step.image_index] = write(found, objects, step.image_index, step.answers)
+            except MedSAM2Error as error:
+                failed.append(error)
+                call.cancel()
+
+    chosen = SetOptions(**{name: value for name, value in options.items() if value is not None})
+    try:
+        call = ask(client, _KEY, found, objects, chosen, onStep)
+        call.wait()
+    finally:
+        client.closeImages(_KEY)
+    if failed:
+        raise failed[0]
+    return list(dict.fromkeys(written[index] for index in sorted(written)))
+
+
+def _placed(images: Images, nodes: Sequence[Any], prompt: Mapping[str, Any]) -> list[Prompt]:
+    """The prompts of one entry. Raises PromptError for words that mean nothing and images that are not there."""
+    unknown = sorted(prompt.keys() - set(_WORDS))
+    if unknown:
+        raise PromptError(f"A prompt has no {unknown[0]!r}: use {', '.join(_WORDS)}.")
+    index = _index(images, nodes, prompt.get("image", 0))
+    placer, points, exclude = PromptPlacer(images.sliced(index)), prompt.get("points"), prompt.get("exclude")
+    placed = placer.points(points, [True] * len(points)) if points else []
+    placed += placer.points(exclude, [False] * len(exclude)) if exclude else []
+    placed += [placer.box(prompt["box"])] if prompt.get("box") else []
+    absent = [MaskPrompt(index, np.zeros(images.seen(index).shape, np.bool_))] if prompt.get("absent") else []
+    return [*absent, *(replace(one.prompt, slice_index=index) for one in placed)]
+
+
+def _index(images: Images, nodes: Sequence[Any], image: Any) -> int:
+    """An image given by its place in the list or its node."""
+    if image in nodes:
+        return nodes.index(image)
+    if not isinstance(image, int) or not 0 <= image < len(images.names):
+        raise PromptError(f"There is no image {image!r}: give one from 0 to {len(images.names) - 1}, or its node.")
+    return image

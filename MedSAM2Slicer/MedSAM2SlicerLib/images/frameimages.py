@@ -1,0 +1,66 @@
+"""Images that are the frames of a sequence, with segmentations that step with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import slicer
+from slicer.i18n import tr as _
+
+from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import SliceStack
+from medsam2_core.worker.image_sets import SetImage
+from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, showVolume
+from MedSAM2SlicerLib.scene.frames import SegmentationFrames, volumeSequence
+from MedSAM2SlicerLib.scene.geometry import geometryOf
+from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
+
+_FRAME = "MedSAM2.Frame"  # on a node that belongs to a frame: the value of its index in the sequence
+
+
+class FrameImages:
+    """See `imageset.Images`. Raises VolumeError for a browser without images."""
+
+    def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode) -> None:
+        self._browserNode, self._sequence = browserNode, volumeSequence(browserNode)
+        frames = range(self._sequence.GetNumberOfDataNodes())
+        self._values = [self._sequence.GetNthIndexValue(frame) for frame in frames]
+        self.names = [_("frame {index}").format(index=frame) for frame in frames]
+        self._seen = SeenImages([self._sequence.GetNthDataNode(frame) for frame in frames])
+        self._masks = SegmentationFrames(browserNode, self._sequence)
+
+    @property
+    def shown(self) -> int | None:
+        """See `imageset.Images`."""
+        selected = int(self._browserNode.GetSelectedItemNumber())
+        return selected if 0 <= selected < len(self._values) else None
+
+    def seen(self, index: int) -> SetImage:
+        """See `imageset.Images`."""
+        return self._seen[index]
+
+    def sliced(self, index: int) -> SlicedVolume:
+        """See `imageset.Images`."""
+        geometry = geometryOf(self._sequence.GetNthDataNode(index))
+        return SlicedVolume(self._browserNode.GetProxyNode(self._sequence), SliceStack(), geometry)
+
+    def show(self, index: int) -> None:
+        """See `imageset.Images`."""
+        self._browserNode.SetSelectedItemNumber(index)
+        showVolume(self._browserNode.GetProxyNode(self._sequence))
+
+    def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
+        """See `imageset.Images`."""
+        node.SetNodeReferenceID(OF_IMAGE, self._sequence.GetID())
+        node.SetAttribute(_FRAME, self._values[index])
+
+    def tiedTo(self, node: slicer.vtkMRMLNode) -> int | None:
+        """See `imageset.Images`."""
+        value = node.GetAttribute(_FRAME)
+        isOurs = node.GetNodeReferenceID(OF_IMAGE) == self._sequence.GetID() and value in self._values
+        return self._values.index(value) if isOurs else None
+
+    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
+        """See `imageset.Images`."""
+        return self._masks.write(index, {segment: mask[None] for segment, mask in masks.items()})

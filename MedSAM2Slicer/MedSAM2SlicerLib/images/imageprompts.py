@@ -1,0 +1,126 @@
+"""The prompts of a set: markups in the scene, each tied to an image and an object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import slicer
+import slicer.util
+
+from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, palette_color
+from MedSAM2SlicerLib.images.imageset import Images
+from MedSAM2SlicerLib.images.setrun import objectsOf
+from MedSAM2SlicerLib.prompts import promptlooks
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+
+_CLASSES = {
+    "include": "vtkMRMLMarkupsFiducialNode",
+    "exclude": "vtkMRMLMarkupsFiducialNode",
+    "box": "vtkMRMLMarkupsROINode",
+    "absent": "vtkMRMLMarkupsFiducialNode",  # of no points: it says that the object is not in the image
+}
+_KIND, _OBJECT = "MedSAM2.ImageKind", "MedSAM2.ImageObject"
+
+
+class ImagePrompts:
+    """Finds and makes the markups of a set; they are saved with the scene."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def nodeToPlace(self, index: int, name: str, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        """Return the markup that the next prompt goes into; a new box takes the place of the one before."""
+        found = next(self._nodes(index, name, kind), None)
+        if found is not None and kind == "box":
+            slicer.mrmlScene.RemoveNode(found)
+            found = None
+        self.setAbsent(index, name, isAbsent=False)
+        return found or self._make(index, name, kind)
+
+    def setAbsent(self, index: int, name: str, isAbsent: bool) -> None:
+        """Say that an object is not in an image, in place of other prompts there; or no longer."""
+        if isAbsent:
+            self.clear(index, name)
+            self._make(index, name, "absent")
+            return
+        for node in list(self._nodes(index, name, "absent")):
+            slicer.mrmlScene.RemoveNode(node)
+
+    def isAbsent(self, index: int, name: str) -> bool:
+        """Whether somebody said that an object is not in an image."""
+        return any(True for _node in self._nodes(index, name, "absent"))
+
+    def clear(self, index: int, name: str) -> None:
+        """Remove an object's prompts in an image."""
+        for kind in _CLASSES:
+            for node in list(self._nodes(index, name, kind)):
+                slicer.mrmlScene.RemoveNode(node)
+
+    def names(self) -> list[str]:
+        """Return the names of the objects, sorted."""
+        return sorted({node.GetAttribute(_OBJECT) for _index, node in self._tied()})
+
+    def prompted(self) -> set[int]:
+        """Return the images that have prompts."""
+        return {index for index, node in self._tied() if _says(node)}
+
+    def showOnly(self, index: int | None) -> None:
+        """Let the markups of one image be seen and grabbed, and those of no other."""
+        for place, node in self._tied():
+            (promptlooks.show if place == index else promptlooks.hide)(node)
+            (promptlooks.unlock if place == index else promptlooks.lock)(node)
+
+    def objects(self) -> list[RunObject]:
+        """Return all objects with their prompts; a prompt's slice is the image.
+
+        Raises PromptError, naming the markup, for one that is outside its image, and for an object that is shown in no
+        image; VolumeError for an image that cannot be used.
+        """
+        return objectsOf({name: self._prompts(name) for name in self.names()})
+
+    def _prompts(self, name: str) -> list[Prompt]:
+        return [
+            replace(prompt, slice_index=index)
+            for index, node in self._tied(name)
+            if _says(node)
+            for prompt in self._placed(index, node)
+        ]
+
+    def _placed(self, index: int, node: slicer.vtkMRMLMarkupsNode) -> list[Prompt]:
+        kind = node.GetAttribute(_KIND)
+        if kind == "absent":
+            return [MaskPrompt(index, np.zeros(self._images.seen(index).shape, np.bool_))]
+        placer = PromptPlacer(self._images.sliced(index))
+        if kind == "box":
+            return [placer.roi(node).prompt]
+        return [one.prompt for one in placer.pointList(node, include=kind == "include")]
+
+    def _nodes(self, index: int, name: str, kind: str) -> Iterator[slicer.vtkMRMLMarkupsNode]:
+        return (node for place, node in self._tied(name) if place == index and node.GetAttribute(_KIND) == kind)
+
+    def _tied(self, name: str | None = None) -> list[tuple[int, slicer.vtkMRMLMarkupsNode]]:
+        """The set's markups, of one object or all, with their images."""
+        found = [
+            (self._images.tiedTo(node), node)
+            for kind in sorted(set(_CLASSES.values()))
+            for node in slicer.util.getNodesByClass(kind)
+            if node.GetAttribute(_KIND) and name in (None, node.GetAttribute(_OBJECT))
+        ]
+        return [(index, node) for index, node in found if index is not None]
+
+    def _make(self, index: int, name: str, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        node = slicer.mrmlScene.AddNewNodeByClass(_CLASSES[kind], f"{name} {self._images.names[index]}")
+        node.CreateDefaultDisplayNodes()
+        promptlooks.style(node, "include" if kind == "absent" else kind)
+        node.SetAttribute(_KIND, kind)
+        node.SetAttribute(_OBJECT, name)
+        self._images.tie(node, index)
+        promptlooks.paint(node, palette_color(self.names().index(name)))
+        return node
+
+
+def _says(node: slicer.vtkMRMLMarkupsNode) -> bool:
+    """Whether a markup is a prompt already, and not just being placed."""
+    return bool(node.GetNumberOfDefinedControlPoints()) or node.GetAttribute(_KIND) == "absent"

@@ -1,0 +1,80 @@
+"""The images of a set, wherever in the scene they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import slicer
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import SliceStack
+from medsam2_core.worker.image_sets import SetImage
+from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
+from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
+
+OF_IMAGE = "MedSAM2.Image"  # what refers from a markup or a segmentation to the image it belongs to
+
+
+class Images(Protocol):
+    """Images by their index. Raises VolumeError, which says what to do, for one that cannot be used."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each is called."""
+
+    @property
+    def shown(self) -> int | None:
+        """The one that the slice views show."""
+
+    def seen(self, index: int) -> SetImage:
+        """Return an image as the model sees it; the same object as long as the image is the same."""
+
+    def sliced(self, index: int) -> SlicedVolume:
+        """Return where an image lies, as a volume of one slice."""
+
+    def show(self, index: int) -> None:
+        """Bring an image into the slice views, with what is segmented in it."""
+
+    def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
+        """Note on a node of the scene that it belongs to an image."""
+
+    def tiedTo(self, node: slicer.vtkMRMLNode) -> int | None:
+        """Return the image that a node belongs to."""
+
+    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
+        """Replace segments of an image by masks (rows, columns); returns the segmentation they are in."""
+
+
+class SeenImages:
+    """Volumes of one slice as the model sees them, made again only when they change."""
+
+    def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
+        self._volumes = [VolumeInUse(node) for node in volumeNodes]
+        self._seen: dict[int, tuple[str, SetImage]] = {}
+
+    def __getitem__(self, index: int) -> SetImage:
+        """See `Images.seen`. VolumeError if the volume has several slices."""
+        prepared = self._volumes[index].prepared("auto", SliceStack())
+        slices = prepared.geometry.shape_kji[0]
+        if slices != 1:
+            text = _("{name} has {count} slices: choose images of one slice, or segment it in the tab Volume.")
+            raise VolumeError(text.format(name=repr(self._volumes[index].usable.GetName()), count=slices))
+        if self._seen.get(index, ("",))[0] != prepared.key:
+            x, y, _z = prepared.geometry.spacing_ijk
+            self._seen[index] = prepared.key, SetImage(prepared.grey[0], (y, x))
+        return self._seen[index][1]
+
+
+def showVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Bring a volume into all slice views, in the middle of each."""
+    scene = volumeNode.GetScene()
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene):
+        composite.SetBackgroundVolumeID(volumeNode.GetID())
+    bounds = [0.0] * 6
+    volumeNode.GetRASBounds(bounds)
+    for view in slicer.util.getNodesByClass("vtkMRMLSliceNode", scene):
+        view.JumpSliceByOffsetting(*((bounds[axis] + bounds[axis + 1]) / 2 for axis in (0, 2, 4)))

@@ -1,0 +1,160 @@
+"""What a person can do with a set of images: prompt some, segment all, walk through the answers by doubt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import MedSAM2Error
+from medsam2_core.run.prompts import RunObject
+from medsam2_core.worker.image_sets import SetAnswered, SetStep
+from MedSAM2SlicerLib.images.imageprompts import ImagePrompts
+from MedSAM2SlicerLib.images.imageset import Images
+from MedSAM2SlicerLib.images.setrun import SetOptions, ask, write
+from MedSAM2SlicerLib.images.volumeimages import VolumeImages
+from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.worker.conversation import Conversation
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.worker.client import WorkerClient
+
+_KEY = "images"  # of the set in the worker
+
+
+@dataclass(frozen=True)
+class ImageAnswer:
+    """What is known of an image: the doubt about the least sure object, 0 to 1, and the area of all of them."""
+
+    doubt: float
+    areaMm2: float
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image in a list; `answer` is None before there is one."""
+
+    index: int
+    name: str
+    isPrompted: bool
+    answer: ImageAnswer | None
+
+
+class SetController:
+    """Joins the images of the scene, their prompts and the worker; knows no Qt.
+
+    changed: images, prompts or answers are others. progressed(done, planned): how far a run is. busyChanged(bool).
+    failed(text), finished(text): one sentence each.
+    """
+
+    def __init__(self, client: WorkerClient) -> None:
+        self._client, self._talk = client, Conversation()
+        self.changed, self.progressed, self.busyChanged = Signal(), Signal(), Signal()
+        self.failed, self.finished = Signal(), Signal()
+        self.options = SetOptions()
+        self.images: Images = VolumeImages([])
+        self.prompts = ImagePrompts(self.images)
+        self._objects: list[RunObject] = []
+        self._answers: dict[int, ImageAnswer] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether the images are being segmented."""
+        return self._talk.waits
+
+    def setImages(self, images: Images) -> None:
+        """Work on other images; a run on those before ends."""
+        self._leave()
+        self.images, self.prompts = images, ImagePrompts(images)
+        self._answers = {}
+        self.changed.emit()
+
+    def show(self, index: int) -> None:
+        """Bring an image into view, with its prompts and masks."""
+        try:
+            self.images.show(index)
+            self.prompts.showOnly(index)
+        except MedSAM2Error as error:
+            self.failed.emit(str(error))
+
+    def rows(self) -> list[ImageRow]:
+        """Return all images, the most doubtful answers first, those without an answer behind, in their order."""
+        prompted = self.prompts.prompted()
+        rows = [
+            ImageRow(index, name, index in prompted, self._answers.get(index))
+            for index, name in enumerate(self.images.names)
+        ]
+        return sorted(rows, key=lambda row: 1.0 if row.answer is None else -row.answer.doubt)
+
+    def nextInDoubt(self) -> int | None:
+        """Return the image to look at next: after the one in view that with the most doubt left, else the worst."""
+        order = [row.index for row in self.rows() if row.answer is not None]
+        shown = self.images.shown
+        if shown in order:
+            return order[(order.index(shown) + 1) % len(order)]
+        return order[0] if order else None
+
+    def whyNot(self) -> str:
+        """Return why the images cannot be segmented, nothing if they can."""
+        if not self.images.names:
+            return _("Choose images first.")
+        return "" if self.prompts.prompted() else _("Add a point or a box to one of the images first.")
+
+    def run(self) -> None:
+        """Segment all images from the prompts there are; masks appear as they come."""
+        if self.busy:
+            return
+        current = self._talk.current
+        slots = current(self._onStep, last=False), current(self._onDone), current(self._onError)
+        try:
+            self._objects = self.prompts.objects()
+            self._talk.ask(lambda: ask(self._client, _KEY, self.images, self._objects, self.options, *slots))
+        except MedSAM2Error as error:
+            self.failed.emit(str(error))
+            return
+        self.busyChanged.emit(True)
+
+    def stop(self) -> None:
+        """End a run after the image at hand; what is done stays."""
+        self._talk.cancel(keep=True)
+
+    def tick(self) -> None:
+        """Watch the worker's time-outs; from a timer."""
+        self._client.tick()
+
+    def close(self) -> None:
+        """Have the worker forget the images."""
+        self._leave()
+        self._client.closeImages(_KEY)
+
+    def _leave(self) -> None:
+        wasBusy = self.busy
+        self._talk.leave()
+        if wasBusy:
+            self.busyChanged.emit(False)
+
+    def _onStep(self, step: SetStep) -> None:
+        index = step.image_index
+        if index is None:
+            self.progressed.emit(step.done, step.planned)
+            return
+        try:
+            write(self.images, self._objects, index, step.answers)
+            pixels = sum(int(answer.mask.crop.sum()) for answer in step.answers)
+            self._answers[index] = ImageAnswer(step.doubt, pixels * math.prod(self.images.seen(index).spacing))
+        except MedSAM2Error as error:
+            self._talk.leave()
+            self._onError(error)
+
+    def _onDone(self, result: SetAnswered) -> None:
+        self.busyChanged.emit(False)
+        text = _("Stopped: {count} images are segmented.") if result.cancelled else _("{count} images are segmented.")
+        self.finished.emit(text.format(count=len(self._answers)))
+        self.changed.emit()
+
+    def _onError(self, error: MedSAM2Error) -> None:
+        self.busyChanged.emit(False)
+        self.failed.emit(str(error))
+        self.changed.emit()

@@ -1,0 +1,116 @@
+"""Images that are volumes of one slice, each with a segmentation of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import slicer
+import slicer.util
+import vtk
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.segments import Segment
+from medsam2_core.worker.image_sets import SetImage
+from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, showVolume
+from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, makeSegmentation
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
+from MedSAM2SlicerLib.segmentnames import segmentCalled
+
+_ALONG = 0  # the array axis that has the one slice
+
+
+def imageVolumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """List the volumes of one slice that the scene shows, but for label maps and what a sequence shows."""
+    proxies = {
+        node.GetID()
+        for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", scene)
+        for node in _proxies(browser)
+    }
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)
+    return [node for node in nodes if _isImage(node) and node.GetID() not in proxies]
+
+
+class VolumeImages:
+    """See `imageset.Images`. Of the segmentations only that of the image in view is seen, as they lie in one plane."""
+
+    def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
+        self.nodes = list(volumeNodes)
+        self.names = [node.GetName() for node in self.nodes]
+        self.shown: int | None = None
+        self._indexes = {node.GetID(): index for index, node in enumerate(self.nodes)}
+        self._seen = SeenImages(self.nodes)
+
+    def seen(self, index: int) -> SetImage:
+        """See `imageset.Images`."""
+        self._node(index)
+        return self._seen[index]
+
+    def sliced(self, index: int) -> SlicedVolume:
+        """See `imageset.Images`."""
+        return slicedVolume(self._node(index))
+
+    def show(self, index: int) -> None:
+        """See `imageset.Images`."""
+        self.shown = index
+        showVolume(self._node(index))
+        for place, segmentationNode in self._segmentations().items():
+            segmentationNode.SetDisplayVisibility(place == index)
+
+    def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
+        """See `imageset.Images`."""
+        node.SetNodeReferenceID(OF_IMAGE, self._node(index).GetID())
+
+    def tiedTo(self, node: slicer.vtkMRMLNode) -> int | None:
+        """See `imageset.Images`."""
+        return self._indexes.get(node.GetNodeReferenceID(OF_IMAGE) or "")
+
+    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
+        """See `imageset.Images`."""
+        segmentationNode = self._segmentations().get(index) or self._make(index)
+        for segment, mask in masks.items():
+            self._write(index, segmentationNode, segment, mask)
+        return segmentationNode
+
+    def _make(self, index: int) -> slicer.vtkMRMLSegmentationNode:
+        segmentationNode = makeSegmentation(self._node(index))
+        self.tie(segmentationNode, index)
+        segmentationNode.SetDisplayVisibility(index == self.shown)
+        return segmentationNode
+
+    def _write(
+        self, index: int, segmentationNode: slicer.vtkMRMLSegmentationNode, segment: Segment, mask: Bools
+    ) -> None:
+        isNew = segmentCalled(segmentationNode, segment.name) is None
+        _node, segmentId = ensureSegmentation(self._node(index), segmentationNode, segment.name)
+        if isNew:
+            segmentationNode.GetSegmentation().GetSegment(segmentId).SetColor(*segment.color)
+        writer = SegmentWriter(segmentationNode, segmentId, self._node(index))
+        writer.begin()
+        writer.writeSlices({0: mask}, _ALONG)
+        writer.end()
+
+    def _segmentations(self) -> dict[int, slicer.vtkMRMLSegmentationNode]:
+        """The segmentations that are in the scene, by image."""
+        found = {self.tiedTo(node): node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")}
+        return {index: node for index, node in found.items() if index is not None}
+
+    def _node(self, index: int) -> slicer.vtkMRMLScalarVolumeNode:
+        node = self.nodes[index]
+        if node.GetScene() is None:
+            text = _("{name} was removed from the scene: choose the images again.")
+            raise VolumeError(text.format(name=repr(self.names[index])))
+        return node
+
+
+def _isImage(node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    image = node.GetImageData()
+    isShown = not (node.IsA("vtkMRMLLabelMapVolumeNode") or node.GetHideFromEditors())
+    return isShown and image is not None and image.GetDimensions()[2] == 1
+
+
+def _proxies(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> list[slicer.vtkMRMLNode]:
+    found = vtk.vtkCollection()
+    browserNode.GetAllProxyNodes(found)
+    return [found.GetItemAsObject(place) for place in range(found.GetNumberOfItems())]

@@ -1,0 +1,113 @@
+"""The list of the tab Images: which images are a set, and what is known of each, the most doubtful first."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+
+from medsam2_core.errors import MedSAM2Error
+from MedSAM2SlicerLib.faults import guarded
+from MedSAM2SlicerLib.images.frameimages import FrameImages
+from MedSAM2SlicerLib.images.volumeimages import VolumeImages, imageVolumes
+from MedSAM2SlicerLib.signal import Signal
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.images.setcontroller import ImageRow, SetController
+
+_CHECK, _NAME, _CONFIDENCE, _DOUBT, _AREA = range(5)
+_ROW = 22  # pixels
+
+
+class ImageList:
+    """Volumes of one slice with check marks, or the frames of the sequence that is chosen.
+
+    failed(text): why a sequence cannot be used. chosen(index): a person clicked on an image.
+    """
+
+    def __init__(self, ui: Any, controller: SetController) -> None:
+        self.ui, self.controller = ui, controller
+        self.failed, self.chosen = Signal(), Signal()
+        self._unchecked: set[str] = set()  # IDs of nodes
+        self._set: object = None
+        self._checked: list[Any] = []  # the volumes that are the set; none where it is of frames
+        self._others: list[Any] = []
+        self._shown: list[int] = []  # the images of the rows
+        _layOut(ui.imageTable)
+        ui.sequenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self.refresh))
+        ui.imageTable.connect("cellClicked(int,int)", guarded(self._onClicked))
+
+    def refresh(self) -> None:
+        """Take up the images of the scene as they are now; what is known of a set stays if it is still the same."""
+        browser = self.ui.sequenceSelector.currentNode()
+        nodes = [] if browser else imageVolumes(slicer.mrmlScene)
+        self._checked = [node for node in nodes if node.GetID() not in self._unchecked]
+        self._others = [node for node in nodes if node.GetID() in self._unchecked]
+        chosen = (browser and browser.GetID(), [node.GetID() for node in self._checked])
+        if chosen == self._set:
+            self.show()
+            return
+        self._set = chosen
+        try:
+            self.controller.setImages(FrameImages(browser) if browser else VolumeImages(self._checked))
+        except MedSAM2Error as error:
+            self.controller.setImages(VolumeImages([]))
+            self.failed.emit(str(error))
+
+    def show(self) -> None:
+        """Show what is known of the images; behind them are the volumes that are not checked."""
+        rows, table = self.controller.rows(), self.ui.imageTable
+        self._shown = [row.index for row in rows]
+        table.setRowCount(len(rows) + len(self._others))
+        for place, row in enumerate(rows):
+            node = self._checked[row.index] if self._checked else None
+            self._fill(place, node, isChecked=True, texts=_texts(row))
+        for place, node in enumerate(self._others, len(rows)):
+            self._fill(place, node, isChecked=False, texts=[node.GetName(), "", "", ""])
+        shown = self.controller.images.shown
+        if shown in self._shown:
+            table.selectRow(self._shown.index(shown))
+
+    def _fill(self, place: int, node: Any, isChecked: bool, texts: list[str]) -> None:
+        table = self.ui.imageTable
+        table.setCellWidget(place, _CHECK, None if node is None else self._box(node, isChecked, texts[0]))
+        for column, text in enumerate(texts, _NAME):
+            table.setItem(place, column, qt.QTableWidgetItem(text))
+
+    def _box(self, node: Any, isChecked: bool, name: str) -> Any:
+        box = qt.QCheckBox()
+        box.checked = isChecked
+        box.setAccessibleName(_("Segment {name}").format(name=name))
+        box.connect("toggled(bool)", guarded(partial(self._onChecked, node.GetID())))
+        return box
+
+    def _onChecked(self, nodeId: str, isChecked: bool) -> None:
+        (self._unchecked.discard if isChecked else self._unchecked.add)(nodeId)
+        qt.QTimer.singleShot(0, guarded(self.refresh))  # later, since the box itself goes with its row
+
+    def _onClicked(self, place: int, _column: int) -> None:
+        if place < len(self._shown):
+            self.chosen.emit(self._shown[place])
+
+
+def _texts(row: ImageRow) -> list[str]:
+    name = f"● {row.name}" if row.isPrompted else row.name
+    if row.answer is None:
+        return [name, "", "", ""]
+    doubt, area = row.answer.doubt, row.answer.areaMm2
+    return [name, f"{1 - doubt:.2f}", f"{doubt:.2f}", _("{area:.0f} mm²").format(area=area)]
+
+
+def _layOut(table: Any) -> None:
+    table.setColumnCount(5)
+    table.setHorizontalHeaderLabels(["", _("Image"), _("Confidence"), _("Doubt"), _("Area")])
+    header = table.horizontalHeader()
+    for column in (_CHECK, _CONFIDENCE, _DOUBT, _AREA):
+        header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+    header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
+    table.verticalHeader().setVisible(False)
+    table.verticalHeader().setDefaultSectionSize(_ROW)

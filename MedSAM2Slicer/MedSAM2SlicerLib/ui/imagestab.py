@@ -1,0 +1,225 @@
+"""The tab Images: a set of images, prompted on some, segmented all at once, and walked through by doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from MedSAM2SlicerLib.faults import guarded
+from MedSAM2SlicerLib.images.setcontroller import SetController
+from MedSAM2SlicerLib.ui import views
+from MedSAM2SlicerLib.ui.imagelist import ImageList
+from MedSAM2SlicerLib.ui.later import Later
+from MedSAM2SlicerLib.ui.part import explain
+from MedSAM2SlicerLib.ui.placing import Placer
+from MedSAM2SlicerLib.ui.shortcuts import Shortcuts
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.ui.services import Services
+
+_TICK_MILLISECONDS = 50
+_REFRESH_MILLISECONDS = 200  # after nodes came or went, of which there may be hundreds
+_OBJECT = "object"
+_ORDERS = ("free", "arrival")  # in the order of the combo box
+
+
+class ImagesTab:
+    """Joins the widgets of Images.ui to a `SetController`. `chosenModel` returns the name of the model to use."""
+
+    def __init__(self, uiFile: str, services: Services, chosenModel: Callable[[], str]) -> None:
+        self._services, self._chosenModel = services, chosenModel
+        self.widget = slicer.util.loadUI(uiFile)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.controller = SetController(services.client())
+        self.list = ImageList(self.ui, self.controller)
+        self.placer = Placer(self._onPlaced, self.update)
+        self.shortcuts = Shortcuts(self.widget, self.actions())
+        self._message, self._isInFront = "", False
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_TICK_MILLISECONDS)
+        self._timer.connect("timeout()", guarded(self.controller.tick))
+        self._refreshing = Later(self.list.refresh, _REFRESH_MILLISECONDS)
+        self._observed = VTKObservationMixin()
+        self._join()
+
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """Return what each key does."""
+        return {
+            "a": lambda: self.place("include"),
+            "x": lambda: self.place("exclude"),
+            "d": lambda: self.place("box"),
+            "p": self.run,
+            "n": self.showNext,
+            "Esc": self.escape,
+        }
+
+    def enter(self) -> None:
+        """Come to the front."""
+        self._isInFront = True
+        self.list.refresh()
+        self.shortcuts.install()
+        self._timer.start()
+        if not self._services.missingText():
+            self._services.warm(self._chosenModel())
+        self.update()
+
+    def exit(self) -> None:
+        """Be hidden; a run goes on, and with it the timer."""
+        self._isInFront = False
+        self.placer.stop()
+        self.shortcuts.remove()
+        if not self.controller.busy:
+            self._timer.stop()
+
+    def close(self) -> None:
+        """Release everything but the widget."""
+        self._observed.removeObservers()
+        self._refreshing.cancel()
+        self._timer.stop()
+        self._timer.deleteLater()
+        self.shortcuts.remove()
+        self.placer.close()
+        self.controller.close()
+
+    def place(self, kind: str) -> None:
+        """Start placing prompts of a kind in the image in view, or end it."""
+        isEnding = kind == self.placer.kind
+        self.placer.stop()
+        if not isEnding and self.ui.includeButton.enabled:
+            self.placer.start(kind, self.controller.prompts.nodeToPlace(self._inView(), self._object, kind))
+        self.update()
+
+    def run(self) -> None:
+        """Segment all images, unless something is missing (the button says what)."""
+        if self.ui.runButton.enabled:
+            self.placer.stop()
+            order = _ORDERS[self.ui.orderComboBox.currentIndex]
+            self.controller.options = replace(self.controller.options, model=self._chosenModel(), order=order)
+            self._message = ""
+            self.controller.run()
+
+    def showNext(self) -> None:
+        """Show the image with the most doubt left."""
+        index = self.controller.nextInDoubt()
+        if index is not None:
+            self.show(index)
+
+    def show(self, index: int) -> None:
+        """Show an image, fitted into the slice views."""
+        self.placer.stop()
+        self.controller.show(index)
+        slicer.util.resetSliceViews()
+        self.shortcuts.claim()
+        self.update()
+
+    def escape(self) -> None:
+        """Stop what is running, else leave place mode."""
+        if self.controller.busy:
+            self.controller.stop()
+        else:
+            self.placer.stop()
+
+    def update(self) -> None:
+        """Enable what can be used, say of the rest why not, and show what is known."""
+        ui, controller = self.ui, self.controller
+        missing = self._services.missingText() and _("Set up MedSAM-2 first, in the tab Volume.")
+        noImage = "" if controller.images.names else _("Choose images first.")
+        busy = _("The images are being segmented.") if controller.busy else ""
+        for button in (ui.includeButton, ui.excludeButton, ui.boxButton, ui.absentButton, ui.clearButton):
+            explain(button, busy or noImage)
+        explain(ui.runButton, busy or missing or controller.whyNot())
+        explain(ui.stopButton, "" if busy else _("Nothing is running."))
+        explain(ui.nextButton, "" if controller.nextInDoubt() is not None else _("Segment the images first."))
+        for kind, button in (("include", ui.includeButton), ("exclude", ui.excludeButton), ("box", ui.boxButton)):
+            button.checked = kind == self.placer.kind
+        shown = controller.images.shown
+        ui.absentButton.checked = shown is not None and controller.prompts.isAbsent(shown, self._object)
+        ui.progressBar.visible = controller.busy
+        self.list.show()
+        self._say(self._message or missing or controller.whyNot())
+
+    @property
+    def _object(self) -> str:
+        return str(self.ui.objectEdit.text).strip() or _OBJECT
+
+    def _join(self) -> None:
+        ui, controller = self.ui, self.controller
+        for kind, button in (("include", ui.includeButton), ("exclude", ui.excludeButton), ("box", ui.boxButton)):
+            button.connect("clicked()", guarded(lambda kind=kind: self.place(kind)))
+        ui.absentButton.connect("clicked()", guarded(self._onAbsent))
+        ui.clearButton.connect("clicked()", guarded(self._onClear))
+        ui.runButton.connect("clicked()", guarded(self.run))
+        ui.stopButton.connect("clicked()", guarded(controller.stop))
+        ui.nextButton.connect("clicked()", guarded(self.showNext))
+        ui.objectEdit.connect("editingFinished()", guarded(self._onObject))
+        controller.changed.connect(self.update)
+        controller.busyChanged.connect(self._onBusy)
+        controller.progressed.connect(self._onProgress)
+        controller.failed.connect(lambda text: self._tell(f"⚠ {text}"))
+        controller.finished.connect(self._tell)
+        self.list.failed.connect(lambda text: self._tell(f"⚠ {text}"))
+        self.list.chosen.connect(self.show)
+        scene = slicer.mrmlScene
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
+            self._observed.addObserver(scene, event, self._onScene)
+
+    def _inView(self) -> int:
+        """The image that prompts go to; where none was shown yet, the first one is."""
+        if self.controller.images.shown is None:
+            self.show(0)
+        return self.controller.images.shown or 0
+
+    def _onPlaced(self, node: Any, _pointId: str, view: Any, isNewBox: bool) -> None:
+        shown = self.controller.images.shown
+        if view and isNewBox and shown is not None:
+            views.flatten(node, view, self.controller.images.sliced(shown).node)
+        self._message = ""
+        self.shortcuts.claim()
+        self.update()
+
+    def _onAbsent(self) -> None:
+        isAbsent = bool(self.ui.absentButton.checked)  # before anything shows the state as it is
+        self.placer.stop()
+        self.controller.prompts.setAbsent(self._inView(), self._object, isAbsent)
+        self.update()
+
+    def _onClear(self) -> None:
+        self.placer.stop()
+        self.controller.prompts.clear(self._inView(), self._object)
+        self.update()
+
+    def _onObject(self) -> None:
+        self.placer.stop()  # what comes next is of another object
+        self.update()
+
+    def _onProgress(self, done: int, planned: int) -> None:
+        self.ui.progressBar.setRange(0, planned)
+        self.ui.progressBar.value = done
+        self._say(_("{done} of {planned} looks at an image").format(done=done, planned=planned))
+
+    def _onBusy(self, busy: bool) -> None:
+        if busy:
+            self.ui.progressBar.setRange(0, 0)  # it moves, until it gets to know how far it is
+        elif not self._isInFront:
+            self._timer.stop()
+        self.update()
+
+    def _tell(self, message: str) -> None:
+        self._message = message
+        self.update()
+
+    def _say(self, text: str) -> None:
+        if self.ui.messageLabel.text != text:
+            self.ui.messageLabel.text = text
+
+    @guarded
+    def _onScene(self, _caller: Any, _event: Any) -> None:
+        self._refreshing.soon()

@@ -1,0 +1,225 @@
+"""The tab Images, with a worker that finds what is bright."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+import numpy as np
+import slicer
+from medsam2selftest import InstantClient, PanelTestCase, controls, process, tip
+
+from medsam2_core.worker.image_sets import SetAnswered, SetStep
+from medsam2_core.worker.masks import PackedMask
+from medsam2_core.worker.results import ObjectAnswer
+from MedSAM2SlicerLib.scene.segments import segmentMask
+from MedSAM2SlicerLib.ui.shortcuts import Shortcuts
+
+SIDE = 40
+
+
+class SetCall:
+    """Gives the answer to an image at each tick; a cancel ends it with what there is."""
+
+    def __init__(self, images: list[Any], objects: Any, slots: Any) -> None:
+        self.left, self.count = list(enumerate(images)), len(images)
+        self.objects, (self.onStep, self.onDone, self.onError) = objects, slots
+
+    def cancel(self, keep: bool = False) -> None:
+        self.left.clear()
+        self.onDone(SetAnswered(True, 1.0))
+
+    def tick(self) -> None:
+        if not self.left:
+            return
+        index, image = self.left.pop(0)
+        self.onStep(SetStep(None, index + 1, self.count))
+        mask = PackedMask.of(image.pixels > 100)
+        answers = tuple(ObjectAnswer(one.segment.label, mask, 0.9 - 0.1 * index, 3.0) for one in self.objects)
+        self.onStep(SetStep(index, index + 1, self.count, answers))
+        if not self.left:
+            self.onDone(SetAnswered(False, 1.0))
+
+
+class SetClient(InstantClient):
+    """The client as far as the tab Images asks it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[Any] = []
+        self.settings: tuple[Any, ...] = ()
+        self.call: SetCall | None = None
+
+    def setImages(self, _key: str, images: list[Any], *settings: Any) -> None:
+        self.images, self.settings = list(images), settings
+
+    def closeImages(self, _key: str) -> None:
+        self.images = []
+
+    def segmentImages(self, _key: str, objects: Any, *slots: Any) -> SetCall:
+        self.call = SetCall(self.images, objects, slots)
+        return self.call
+
+    def tick(self) -> None:
+        super().tick()
+        if self.call is not None and not self.paused:
+            self.call.tick()
+
+
+class ImagesTest(PanelTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = SetClient()
+        self.services.worker = self.client
+        self.use(self.services)
+        self.images = [self.addImage(f"image {place}", place) for place in range(3)]
+        self.widget.tabs.widget.currentIndex = 1
+        process()
+
+    def addImage(self, name: str, place: int) -> Any:
+        pixels = np.full((1, SIDE, SIDE), 50, np.uint8)
+        pixels[0, 10 : 20 + place, 12:22] = 220
+        node = slicer.util.addVolumeFromArray(pixels, name=name)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+        node.GetDisplayNode().SetWindowLevel(255, 127.5)
+        return node
+
+    def rows(self) -> list[str]:
+        table = self.ui.imageTable
+        return [table.item(row, 1).text() for row in range(table.rowCount)]
+
+    def clickOn(self, x: int, y: int) -> None:
+        """Click on a pixel of the image in view."""
+        self.volume = self.images[self.tab.controller.images.shown]
+        self.click(x, y, 0)
+
+    def segment(self) -> None:
+        self.ui.boxButton.click()
+        self.clickOn(11, 9)
+        self.clickOn(23, 22)
+        self.wait(lambda: self.ui.runButton.enabled)
+        self.ui.runButton.click()
+        self.wait(lambda: not self.tab.controller.busy)
+
+    def masks(self) -> list[int]:
+        found = []
+        for volume in self.images:
+            for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+                if node.GetNodeReferenceID("MedSAM2.Image") == volume.GetID():
+                    segmentId = node.GetSegmentation().GetNthSegmentID(0)
+                    found.append(int(segmentMask(node, segmentId, volume).sum()))
+        return found
+
+    def test_controls_explain_themselves(self) -> None:
+        for name in controls("Images.ui"):
+            self.assertTrue(getattr(self.ui, name).toolTip, name)
+            self.assertTrue(getattr(self.ui, name).accessibleName, name)
+
+    def test_volumes_of_one_slice_are_listed_and_can_be_left_out(self) -> None:
+        self.assertEqual(self.rows(), ["image 0", "image 1", "image 2"])
+        self.ui.imageTable.cellWidget(1, 0).click()
+        self.wait(lambda: self.rows() == ["image 0", "image 2", "image 1"])
+        self.assertEqual(list(self.tab.controller.images.names), ["image 0", "image 2"])
+        self.images.append(self.addImage("image 3", 0))
+        self.wait(lambda: "image 3" in self.rows())
+        slicer.mrmlScene.RemoveNode(self.images.pop())
+        self.wait(lambda: "image 3" not in self.rows())
+
+    def test_a_box_on_one_image_and_the_others_by_doubt(self) -> None:
+        self.assertEqual(tip(self.ui.runButton), "Add a point or a box to one of the images first.")
+        self.segment()
+        self.assertEqual(self.said(), "3 images are segmented.")
+        self.assertEqual(self.rows(), ["image 2", "image 1", "● image 0"])
+        self.assertEqual(
+            [self.ui.imageTable.item(0, column).text() for column in (2, 3, 4)], ["0.70", "0.30", "120 mm²"]
+        )
+        self.assertEqual(self.masks(), [100, 110, 120])
+        self.ui.nextButton.click()
+        self.assertEqual(self.tab.controller.images.shown, 2)
+        self.tab.list.chosen.emit(1)
+        self.assertEqual(self.tab.controller.images.shown, 1)
+
+    def test_a_second_prompt_and_not_here(self) -> None:
+        self.segment()
+        self.tab.show(2)
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.tab.placer.stop()
+        self.wait(lambda: self.tab.controller.prompts.prompted() == {0, 2})
+        self.tab.show(1)
+        self.ui.absentButton.click()
+        self.ui.runButton.click()
+        self.wait(lambda: not self.tab.controller.busy)
+        (item,) = self.client.call.objects
+        kinds = {(type(one).__name__, one.slice_index) for one in item.prompts}
+        self.assertEqual(kinds, {("BoxPrompt", 0), ("PointsPrompt", 2), ("MaskPrompt", 1)})
+        self.ui.clearButton.click()
+        self.assertFalse(self.ui.absentButton.checked)
+        self.assertEqual(self.tab.controller.prompts.prompted(), {0, 2})
+
+    def test_stop(self) -> None:
+        self.client.paused = True
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.tab.placer.stop()
+        self.wait(lambda: self.ui.runButton.enabled)
+        self.ui.orderComboBox.currentIndex = 1
+        self.tab.actions()["p"]()
+        self.assertEqual(self.client.settings, ("arrival", "self-sorting", 0))
+        self.assertTrue(self.ui.stopButton.enabled)
+        self.assertFalse(self.ui.includeButton.enabled)
+        self.client.call.tick()
+        self.assertIn("1 of 3", self.said())
+        self.tab.actions()["Esc"]()
+        self.assertEqual(self.said(), "Stopped: 1 images are segmented.")
+        self.assertFalse(self.ui.progressBar.visible)
+
+    def test_frames_of_a_sequence(self) -> None:
+        sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "cine")
+        for frame, node in enumerate(self.images):
+            sequence.SetDataNodeAtValue(node, str(frame))
+        browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        self.ui.sequenceSelector.setCurrentNode(browser)
+        self.assertEqual(self.rows(), ["frame 0", "frame 1", "frame 2"])
+        proxy = browser.GetProxyNode(sequence)
+        self.images = [proxy] * 3
+        self.segment()
+        self.assertEqual(self.said(), "3 images are segmented.")
+        (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        for frame, voxels in ((2, 120), (1, 110)):
+            self.tab.show(frame)
+            segmentId = segmentation.GetSegmentation().GetNthSegmentID(0)
+            self.assertEqual(segmentMask(segmentation, segmentId, proxy).sum(), voxels)
+        self.ui.sequenceSelector.setCurrentNode(None)
+        self.assertEqual(self.rows(), ["image 0", "image 1", "image 2"])
+
+    def test_keys_act_in_the_tab_in_front_only(self) -> None:
+        def keys(tab: Any) -> set[str]:
+            found = slicer.util.findChildren(tab.widget, className="QShortcut")
+            return {key.key.toString().lower() for key in found}
+
+        images = self.tab
+        self.assertIsInstance(images.shortcuts, Shortcuts)
+        self.assertEqual(keys(images), {"a", "x", "d", "p", "n", "esc"})
+        self.widget.tabs.widget.currentIndex = 0
+        process()
+        self.assertEqual(keys(images), set())
+        self.assertIn("k", keys(self.tab))
+
+    def test_closing_the_scene_while_running(self) -> None:
+        self.client.paused = True
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.tab.placer.stop()
+        self.wait(lambda: self.ui.runButton.enabled)
+        self.ui.runButton.click()
+        slicer.mrmlScene.Clear()
+        self.wait(lambda: self.rows() == [])
+        self.assertFalse(self.tab.controller.busy)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,109 @@
+"""Segmentations that step with the frames of a sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer.util
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.segments import Segment
+from MedSAM2SlicerLib.scene.frames import SegmentationFrames, volumeSequence
+from MedSAM2SlicerLib.scene.segments import segmentMask
+
+DISC, CUP = Segment("disc", 1, (1.0, 0.5, 0.0)), Segment("cup", 2, (0.0, 0.5, 1.0))
+SHAPE = (2, 8, 9)
+
+
+def square(side: int) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[:, 1 : 1 + side, 2 : 2 + side] = True
+    return mask
+
+
+@pytest.fixture
+def browser(nodes: Any) -> Any:
+    return nodes.sequence([np.full(SHAPE, frame, np.int16) for frame in range(4)])
+
+
+def shown(frames: SegmentationFrames, browser: Any, name: str = "disc") -> int:
+    """Voxels of a segment in the frame that the browser is at."""
+    node = frames.node
+    assert node is not None
+    segmentId = node.GetSegmentation().GetSegmentIdBySegmentName(name)
+    volume = browser.GetProxyNode(volumeSequence(browser))
+    return int(segmentMask(node, segmentId, volume).sum()) if segmentId else 0
+
+
+def test_they_step_with_the_images(browser: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    assert frames.node is None
+    for frame in (2, 0, 1):
+        frames.write(frame, {DISC: square(frame + 1), CUP: square(1)})
+    volume = browser.GetProxyNode(volumeSequence(browser))
+    for frame, voxels in ((0, 2), (1, 8), (2, 18), (3, 0), (1, 8)):
+        browser.SetSelectedItemNumber(frame)
+        assert slicer.util.arrayFromVolume(volume).max() == frame
+        assert shown(frames, browser) == voxels
+        assert shown(frames, browser, "cup") == (2 if frame < 3 else 0)
+    assert frames.node.GetSegmentation().GetSegment("disc").GetColor() == (1.0, 0.5, 0.0)
+
+
+def test_what_is_written_into_the_current_frame_is_seen_at_once(browser: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    browser.SetSelectedItemNumber(1)
+    frames.write(1, {DISC: square(2)})
+    assert shown(frames, browser) == 8
+    volume = browser.GetProxyNode(volumeSequence(browser))
+    before = volume.GetImageData().GetMTime()
+    frames.write(1, {DISC: square(3)})
+    assert shown(frames, browser) == 18
+    assert volume.GetImageData().GetMTime() == before, "The volume has no new voxels."
+
+
+def test_the_first_write_leaves_the_volume_alone(browser: Any) -> None:
+    volume = browser.GetProxyNode(volumeSequence(browser))
+    before = volume.GetImageData().GetMTime()
+    SegmentationFrames(browser, volumeSequence(browser)).write(0, {DISC: square(2)})
+    assert volume.GetImageData().GetMTime() == before
+
+
+def test_segments_of_other_names_stay(browser: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    frames.write(0, {DISC: square(2), CUP: square(1)})
+    frames.write(0, {DISC: square(3)})
+    assert (shown(frames, browser), shown(frames, browser, "cup")) == (18, 2)
+
+
+def test_a_later_one_goes_on_with_the_same_sequence(browser: Any, scene: Any) -> None:
+    first = SegmentationFrames(browser, volumeSequence(browser))
+    first.write(0, {DISC: square(1)})
+    other = SegmentationFrames(browser, volumeSequence(browser))
+    assert other.node is first.node
+    other.write(1, {DISC: square(2)})
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 2
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+    browser.SetSelectedItemNumber(0)
+    assert shown(other, browser) == 2
+
+
+def test_it_lies_where_the_volume_does(nodes: Any, browser: Any) -> None:
+    matrix = np.eye(4)
+    matrix[:3, 3] = (5, 6, 7)
+    volume = browser.GetProxyNode(volumeSequence(browser))
+    volume.SetAndObserveTransformNodeID(nodes.transform(matrix).GetID())
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    frames.write(0, {DISC: square(2)})
+    browser.SetSelectedItemNumber(1)
+    browser.SetSelectedItemNumber(0)
+    assert frames.node is not None
+    assert frames.node.GetTransformNodeID() == volume.GetTransformNodeID()
+    assert shown(frames, browser) == 8
+
+
+def test_a_browser_without_images_is_refused(nodes: Any) -> None:
+    browser = nodes.scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "B")
+    with pytest.raises(VolumeError, match="'B' holds no images"):
+        volumeSequence(browser)
