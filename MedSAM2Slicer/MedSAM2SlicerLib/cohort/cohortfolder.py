@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from medsam2_core.cohort.states import ACCEPTED, DONE, OPEN
 from medsam2_core.errors import VolumeError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _IN_DOUBT = 0.3  # from which the report colors a case
 
 @dataclass(frozen=True)
 class CaseLine:
-    """A case in a list. `state` is open, failed, done or accepted; `sentence` says what is wrong with it.
+    """A case in a list. `state` is one of `medsam2_core.cohort.states`; `sentence` says what is wrong with it.
 
     `hasDraft`: work on it is not accepted yet. `confidence` is the lowest of a slice, None where nothing was found.
     """
@@ -42,13 +43,13 @@ class CaseLine:
     @property
     def canBeLoaded(self) -> bool:
         """Whether there are results."""
-        return self.state in ("done", "accepted")
+        return self.state in (DONE, ACCEPTED)
 
     def isListed(self, chosen: str) -> bool:
         """Whether it belongs to a filter: one that is failed or open waits for a run, not for a person."""
         if chosen == ALL:
             return True
-        waits = self.hasDraft or self.state == "done"
+        waits = self.hasDraft or self.state == DONE
         return waits and (chosen == TO_REVIEW or self.doubt >= _IN_DOUBT)
 
 
@@ -134,7 +135,7 @@ class CohortFolder:
 def _line(told: Mapping[str, Any]) -> CaseLine:
     objects = told["objects"]
     lowest = [one["lowest"][0] for one in objects if one["lowest"]]
-    unfinished = _("Not done yet: run medsam2 batch again.") if told["state"] == "open" else ""
+    unfinished = _("Not done yet: run medsam2 batch again.") if told["state"] == OPEN else ""
     return CaseLine(
         told["name"],
         told["state"],

@@ -39,6 +39,7 @@ class CohortReview:
         self.cohort: CohortFolder | None = None
         self._whyBusy = whyBusy
         self._work: CaseAtWork | None = None
+        self._tried = ""  # the case that was to be loaded last: one that cannot be must not stop the way
         self._isReportDue = False
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
 
@@ -73,7 +74,7 @@ class CohortReview:
             cohort = CohortFolder(path)
             self._leave()
             self.writeReport()
-            self.cohort = cohort
+            self.cohort, self._tried = cohort, ""
             self.changed.emit()
 
     def close(self) -> None:
@@ -98,6 +99,7 @@ class CohortReview:
         if whyNot := self._whyBusy() or self.cohort.line(name).sentence:
             self.failed.emit(whyNot)
             return
+        self._tried = name
         with self._telling():
             said = self._kept()
             try:
@@ -111,7 +113,7 @@ class CohortReview:
             return
         cases = self.cohort.lines()[::by]
         names = [one.name for one in cases]
-        behind = cases[names.index(self.name) + 1 :] if self.name in names else cases
+        behind = cases[names.index(self._tried) + 1 :] if self._tried in names else cases
         found = next((one for one in behind if one.canBeLoaded and one.isListed(self.filter)), None)
         if found is None:
             self.noticed.emit(self._whyNoMore(by))

@@ -8,6 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from medsam2_core.cohort.states import ACCEPTED, DONE, FAILED, OPEN
 from MedSAM2SlicerLib.cohort.cohortfolder import CaseLine
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.scene.measures import milliliters
@@ -77,11 +78,11 @@ class CaseTable:
 def stateText(line: CaseLine) -> str:
     """Return the state of a case in a word or two."""
     texts = {
-        "open": _("not done"),
-        "failed": _("failed"),
-        "done": _("to review"),
-        "accepted": _("accepted"),
+        OPEN: _("not done"),
+        FAILED: _("failed"),
+        DONE: _("to review"),
+        ACCEPTED: _("accepted"),
     }
     if line.hasDraft:
-        return _("accepted, draft") if line.state == "accepted" else _("draft")
+        return _("accepted, draft") if line.state == ACCEPTED else _("draft")
     return texts[line.state]

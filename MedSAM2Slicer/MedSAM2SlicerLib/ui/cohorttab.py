@@ -11,6 +11,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from medsam2_core.cohort.states import ACCEPTED
 from MedSAM2SlicerLib.cohort.cohortfolder import ALL, DOUBTFUL, TO_REVIEW
 from MedSAM2SlicerLib.cohort.review import CohortReview
 from MedSAM2SlicerLib.faults import guarded
@@ -114,9 +115,9 @@ class CohortTab:
         line, loaded = self.table.line(), self.review.name
         isLoaded = line is not None and line.name == loaded
         self.ui.sentenceLabel.text = "" if line is None else line.sentence
-        isAccepted = isLoaded and line is not None and line.state == "accepted"
+        isAccepted = isLoaded and line is not None and line.state == ACCEPTED
         explain(self.ui.takeBackButton, "" if isAccepted else _("The case that is loaded is not accepted."))
-        hasWork = line is not None and (isLoaded or line.hasDraft or line.state == "accepted")
+        hasWork = line is not None and (isLoaded or line.hasDraft or line.state == ACCEPTED)
         explain(self.ui.startOverButton, "" if hasWork else _("Nobody has worked on the selected case."))
 
     def _onFilter(self) -> None:
@@ -137,6 +138,10 @@ class CohortTab:
             editor.SetAndObserveSourceVolumeNode(nodes.volumeNode)
         self._showVolume()
         panel.review.goToFirst()
+        used = case.settings.model
+        if used not in (None, Path(panel.models.model()).name):
+            text = _("{name} was made with the model {model}: choose that one to go on from its result.")
+            self._say(text.format(name=nodes.name, model=used))
 
     def _startOver(self) -> None:
         line = self.table.line()

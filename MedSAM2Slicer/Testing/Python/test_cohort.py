@@ -117,6 +117,15 @@ class CohortTest(PanelTestCase):
         self.bar.actions()["<"]()
         self.assertIn("first case", self.said())
 
+    def test_another_model_than_that_of_the_case_is_told(self) -> None:
+        report = self.results / "p1" / "report.json"
+        text = report.read_text(encoding="utf-8").replace('"model": "starter"', '"model": "own.pt"')
+        report.write_text(text, encoding="utf-8")
+        self.choose(0)
+        self.assertIn("made with the model own.pt", self.said())
+        self.choose(1)
+        self.assertNotIn("own.pt", self.said())
+
     def test_a_draft_is_kept_and_can_be_put_aside(self) -> None:
         self.choose(0)
         nodes = self.cohort.review.case.nodes

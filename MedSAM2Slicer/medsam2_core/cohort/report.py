@@ -16,8 +16,9 @@ from typing import Any
 from medsam2_core.cohort.cases import Case
 from medsam2_core.cohort.facts import TOLERANCE_MM, compared_ml
 from medsam2_core.cohort.results import Results
+from medsam2_core.cohort.states import ACCEPTED, DONE, FAILED
 from medsam2_core.cohort.statistics import object_statistics
-from medsam2_core.cohort.telling import ACCEPTED, DONE, FAILED, SUMMARY, SUMMARY_FORMAT, Told, tell
+from medsam2_core.cohort.telling import SUMMARY, SUMMARY_FORMAT, Told, tell
 from medsam2_core.files.draft import Draft
 from medsam2_core.files.text import harmless_cell
 

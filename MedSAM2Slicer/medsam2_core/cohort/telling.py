@@ -8,12 +8,12 @@ from typing import Any
 from medsam2_core.cohort.acceptance import CaseFolder
 from medsam2_core.cohort.cases import checked_case_name
 from medsam2_core.cohort.results import Results
+from medsam2_core.cohort.states import ACCEPTED, DONE, FAILED, OPEN
 from medsam2_core.errors import PromptError
 from medsam2_core.files.text import TextError, read_json
 
 Told = dict[str, Any]
 
-OPEN, FAILED, DONE, ACCEPTED = "open", "failed", "done", "accepted"
 SUMMARY = "summary.json"
 SUMMARY_FORMAT = "medsam2-cohort/1"
 _BROKEN = "Its done.json is damaged or gone: run medsam2 batch again."

@@ -125,6 +125,20 @@ def test_next_and_previous_go_through_the_list_and_leave_nothing_behind(reviewed
     assert not list(reviewed.folder.rglob("draft*"))
 
 
+def test_a_case_that_cannot_be_loaded_does_not_stop_the_way(reviewed: Any) -> None:
+    first, second, third = (line.name for line in reviewed.review.lines())
+    for name in (first, second):
+        (reviewed.folder / name / "segmentation.seg.nrrd").unlink()
+    for name in (first, second):
+        reviewed.review.step(1)
+        assert name in reviewed.failures.pop()
+    reviewed.review.step(1)
+    assert reviewed.review.name == third
+    reviewed.review.step(-1)
+    assert second in reviewed.failures.pop()
+    assert reviewed.review.name == third
+
+
 def test_an_acceptance_is_a_note_and_the_report_follows(reviewed: Any) -> None:
     reviewed.load("two")
     file = reviewed.folder / "two" / "segmentation.seg.nrrd"
