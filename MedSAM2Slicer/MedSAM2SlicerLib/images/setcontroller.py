@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import MedSAM2Error
+from medsam2_core.errors import MedSAM2Error, VolumeError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from MedSAM2SlicerLib.images.imageprompts import ImagePrompts
@@ -58,6 +60,7 @@ class SetController:
         self.prompts = ImagePrompts(self.images)
         self._objects: list[RunObject] = []
         self._answers: dict[int, ImageAnswer] = {}
+        self._unseen: Iterator[int] = iter(())
 
     @property
     def busy(self) -> bool:
@@ -68,7 +71,7 @@ class SetController:
         """Work on other images; a run on those before ends."""
         self._leave()
         self.images, self.prompts = images, ImagePrompts(images)
-        self._answers = {}
+        self._answers, self._unseen = {}, iter(range(len(images.names)))
         self.changed.emit()
 
     def show(self, index: int) -> None:
@@ -121,8 +124,12 @@ class SetController:
         self._talk.cancel(keep=True)
 
     def tick(self) -> None:
-        """Watch the worker's time-outs; from a timer."""
+        """Watch the worker's time-outs, and look at an image ahead of the run; from a timer."""
         self._client.tick()
+        index = next(self._unseen, None)
+        if index is not None:
+            with suppress(VolumeError):  # the run says so
+                self.images.seen(index)
 
     def close(self) -> None:
         """Have the worker forget the images."""
@@ -150,7 +157,7 @@ class SetController:
 
     def _onDone(self, result: SetAnswered) -> None:
         self.busyChanged.emit(False)
-        text = _("Stopped: {count} images are segmented.") if result.cancelled else _("{count} images are segmented.")
+        text = _("Stopped. Images segmented: {count}.") if result.cancelled else _("Images segmented: {count}.")
         self.finished.emit(text.format(count=len(self._answers)))
         self.changed.emit()
 

@@ -37,6 +37,7 @@ class ImageList:
         self._checked: list[Any] = []  # the volumes that are the set; none where it is of frames
         self._others: list[Any] = []
         self._shown: list[int] = []  # the images of the rows
+        self._filled: list[tuple[Any, list[str]]] = []  # node and texts of each row
         _layOut(ui.imageTable)
         ui.sequenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self.refresh))
         ui.imageTable.connect("cellClicked(int,int)", guarded(self._onClicked))
@@ -60,17 +61,18 @@ class ImageList:
 
     def show(self) -> None:
         """Show what is known of the images; behind them are the volumes that are not checked."""
-        rows, table = self.controller.rows(), self.ui.imageTable
+        rows = self.controller.rows()
         self._shown = [row.index for row in rows]
-        table.setRowCount(len(rows) + len(self._others))
-        for place, row in enumerate(rows):
-            node = self._checked[row.index] if self._checked else None
-            self._fill(place, node, isChecked=True, texts=_texts(row))
-        for place, node in enumerate(self._others, len(rows)):
-            self._fill(place, node, isChecked=False, texts=[node.GetName(), "", "", ""])
+        filled = [(self._checked[row.index] if self._checked else None, _texts(row)) for row in rows]
+        filled += [(node, [node.GetName(), "", "", ""]) for node in self._others]
+        if filled != self._filled:  # of hundreds of rows, a click changes one
+            self._filled = filled
+            self.ui.imageTable.setRowCount(len(filled))
+            for place, (node, texts) in enumerate(filled):
+                self._fill(place, node, place < len(rows), texts)
         shown = self.controller.images.shown
         if shown in self._shown:
-            table.selectRow(self._shown.index(shown))
+            self.ui.imageTable.selectRow(self._shown.index(shown))
 
     def _fill(self, place: int, node: Any, isChecked: bool, texts: list[str]) -> None:
         table = self.ui.imageTable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -153,7 +154,7 @@ class ImagesTab:
     def _join(self) -> None:
         ui, controller = self.ui, self.controller
         for kind, button in (("include", ui.includeButton), ("exclude", ui.excludeButton), ("box", ui.boxButton)):
-            button.connect("clicked()", guarded(lambda kind=kind: self.place(kind)))
+            button.connect("clicked()", guarded(partial(self.place, kind)))
         ui.absentButton.connect("clicked()", guarded(self._onAbsent))
         ui.clearButton.connect("clicked()", guarded(self._onClear))
         ui.runButton.connect("clicked()", guarded(self.run))

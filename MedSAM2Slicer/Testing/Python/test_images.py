@@ -129,7 +129,7 @@ class ImagesTest(PanelTestCase):
     def test_a_box_on_one_image_and_the_others_by_doubt(self) -> None:
         self.assertEqual(tip(self.ui.runButton), "Add a point or a box to one of the images first.")
         self.segment()
-        self.assertEqual(self.said(), "3 images are segmented.")
+        self.assertEqual(self.said(), "Images segmented: 3.")
         self.assertEqual(self.rows(), ["image 2", "image 1", "● image 0"])
         self.assertEqual(
             [self.ui.imageTable.item(0, column).text() for column in (2, 3, 4)], ["0.70", "0.30", "120 mm²"]
@@ -172,7 +172,7 @@ class ImagesTest(PanelTestCase):
         self.client.call.tick()
         self.assertIn("1 of 3", self.said())
         self.tab.actions()["Esc"]()
-        self.assertEqual(self.said(), "Stopped: 1 images are segmented.")
+        self.assertEqual(self.said(), "Stopped. Images segmented: 1.")
         self.assertFalse(self.ui.progressBar.visible)
 
     def test_frames_of_a_sequence(self) -> None:
@@ -187,7 +187,7 @@ class ImagesTest(PanelTestCase):
         proxy = browser.GetProxyNode(sequence)
         self.images = [proxy] * 3
         self.segment()
-        self.assertEqual(self.said(), "3 images are segmented.")
+        self.assertEqual(self.said(), "Images segmented: 3.")
         (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
         for frame, voxels in ((2, 120), (1, 110)):
             self.tab.show(frame)

@@ -110,7 +110,7 @@ def test_a_box_on_one_image_segments_all(bench: Bench, volumes: list[Any]) -> No
     bench.box(0)
     assert bench.controller.whyNot() == ""
     bench.run()
-    assert bench.said == ["4 images are segmented."]
+    assert bench.said == ["Images segmented: 4."]
     for index, mask in enumerate(masks(volumes)):
         assert mask.shape == volumes[index].GetImageData().GetDimensions()[1::-1]
         assert dice(mask, truth(index, mask.shape)) > 0.7
@@ -134,7 +134,7 @@ def test_a_second_prompt_on_the_worst_image(bench: Bench, volumes: list[Any]) ->
     bench.box(worst)
     bench.run()
     assert dice(masks(volumes)[worst], truth(worst, masks(volumes)[worst].shape)) > 0.8
-    assert bench.said == ["4 images are segmented."] * 2
+    assert bench.said == ["Images segmented: 4."] * 2
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 4, "Those that are there are written into."
 
 
@@ -198,7 +198,7 @@ def test_stop_keeps_what_is_done(bench: Bench, nodes: Any) -> None:
     other.controller.stop()
     while other.controller.busy:
         bench.client.pump(0.05)
-    assert other.said[0].startswith("Stopped: ")
+    assert other.said[0].startswith("Stopped. ")
     answered = [row for row in other.controller.rows() if row.answer is not None]
     assert 0 < len(answered) < 40
     assert other.controller.rows()[: len(answered)] == answered
@@ -213,7 +213,7 @@ def test_frames_of_a_sequence_get_segmentations_that_step_with_them(client: Any,
     bench.box(1)
     assert bench.controller.prompts.prompted() == {1}
     bench.run()
-    assert bench.said == ["4 images are segmented."]
+    assert bench.said == ["Images segmented: 4."]
     (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     volume = images.sliced(0).node
     for index in (3, 0, 2):
@@ -229,7 +229,7 @@ def test_frames_in_color(client: Any, nodes: Any) -> None:
     bench = Bench(client, FrameImages(nodes.sequence(arrays, "vtkMRMLVectorVolumeNode")))
     bench.box(0)
     bench.run()
-    assert bench.said == ["4 images are segmented."]
+    assert bench.said == ["Images segmented: 4."]
     bench.controller.close()
 
 
