@@ -10,9 +10,11 @@ import slicer.util
 
 from medsam2_core.errors import MedSAM2Error, PromptError, VolumeError
 from medsam2_core.image.slicing import SliceStack
+from MedSAM2SlicerLib.console import process
 from MedSAM2SlicerLib.moments.console import throughTime
 from MedSAM2SlicerLib.moments.throughtime import ThroughTime
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, segmentMask
 
 SHAPE = (14, 96, 96)
@@ -146,3 +148,16 @@ def test_from_the_console(bench: Bench) -> None:
     assert seen == [(2, 4), (3, 4), (4, 4)]
     assert bench.shown(node, 3).any()
     assert table.GetNumberOfRows() == FRAMES
+
+
+def test_segmenting_works_on_the_frame_in_view(bench: Bench) -> None:
+    for frame in (0, 2):
+        bench.browser.SetSelectedItemNumber(frame)
+        truth = sphere(frame)
+        rows, columns = np.nonzero(truth[6])
+        box = [[columns.min(), rows.min(), 6], [columns.max(), rows.max(), 6]]
+        corners = ijkToWorld(bench.volume, box).tolist()
+        process(bench.client, bench.volume, bench.segmentation, f"frame {frame}", box=corners, window="130/160")
+        segmentId = bench.segmentation.GetSegmentation().GetSegmentIdBySegmentName(f"frame {frame}")
+        found = segmentMask(bench.segmentation, segmentId, bench.volume)
+        assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.9, frame
