@@ -44,9 +44,10 @@ class ImagesTab:
         self.placer = Placer(self._onPlaced, self.update)
         self.shortcuts = Shortcuts(self.widget, self.actions())
         self._message, self._isInFront = "", False
+        self._inViewBefore: int | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MILLISECONDS)
-        self._timer.connect("timeout()", guarded(self.controller.tick))
+        self._timer.connect("timeout()", guarded(self.tick))
         self._refreshing = Later(self.list.refresh, _REFRESH_MILLISECONDS)
         self._observed = VTKObservationMixin()
         self._join()
@@ -66,6 +67,7 @@ class ImagesTab:
         """Come to the front."""
         self._isInFront = True
         self.list.refresh()
+        self.controller.prompts.showOnly(self.controller.images.shown)
         self.shortcuts.install()
         self._timer.start()
         if not self._services.missingText():
@@ -76,6 +78,7 @@ class ImagesTab:
         """Be hidden; a run goes on, and with it the timer."""
         self._isInFront = False
         self.placer.stop()
+        self.controller.prompts.showOnly(None)
         self.shortcuts.remove()
         if not self.controller.busy:
             self._timer.stop()
@@ -89,6 +92,16 @@ class ImagesTab:
         self.shortcuts.remove()
         self.placer.close()
         self.controller.close()
+
+    def tick(self) -> None:
+        """Deliver what the worker sent, and follow a sequence that somebody steps through (20 times a second)."""
+        self.controller.tick()
+        shown = self.controller.images.shown
+        if self._isInFront and shown != self._inViewBefore:
+            self._inViewBefore = shown
+            self.placer.stop()  # it would go on in the image of before
+            self.controller.prompts.showOnly(shown)
+            self.update()
 
     def place(self, kind: str) -> None:
         """Start placing prompts of a kind in the image in view, or end it."""
@@ -117,6 +130,7 @@ class ImagesTab:
         """Show an image, fitted into the slice views."""
         self.placer.stop()
         self.controller.show(index)
+        self._inViewBefore = self.controller.images.shown
         slicer.util.resetSliceViews()
         self.shortcuts.claim()
         self.update()
@@ -176,7 +190,8 @@ class ImagesTab:
         """The image that prompts go to; where none was shown yet, the first one is."""
         if self.controller.images.shown is None:
             self.show(0)
-        return self.controller.images.shown or 0
+        self._inViewBefore = self.controller.images.shown
+        return self._inViewBefore or 0
 
     def _onPlaced(self, node: Any, _pointId: str, view: Any, isNewBox: bool) -> None:
         shown = self.controller.images.shown

@@ -189,12 +189,27 @@ class ImagesTest(PanelTestCase):
         self.segment()
         self.assertEqual(self.said(), "Images segmented: 3.")
         (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        (box,) = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
+        browser.SetSelectedItemNumber(2)  # as the buttons of Slicer's tool bar do
+        self.wait(lambda: not box.GetDisplayVisibility())
         for frame, voxels in ((2, 120), (1, 110)):
             self.tab.show(frame)
             segmentId = segmentation.GetSegmentation().GetNthSegmentID(0)
             self.assertEqual(segmentMask(segmentation, segmentId, proxy).sum(), voxels)
         self.ui.sequenceSelector.setCurrentNode(None)
         self.assertEqual(self.rows(), ["image 0", "image 1", "image 2"])
+
+    def test_prompts_are_seen_with_their_image_and_in_this_tab_only(self) -> None:
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.tab.placer.stop()
+        (node,) = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+        seen: list[int] = []
+        for step in (lambda: self.tab.show(1), lambda: self.tab.show(0), lambda: self.widget.exit(), self.widget.enter):
+            step()
+            process()
+            seen.append(node.GetDisplayVisibility())
+        self.assertEqual(seen, [0, 1, 0, 1])
 
     def test_keys_act_in_the_tab_in_front_only(self) -> None:
         def keys(tab: Any) -> set[str]:

@@ -56,6 +56,20 @@ class StarterTest(PanelTestCase):
         self.assertGreater(2 * (mask & ball()).sum() / (mask.sum() + ball().sum()), 0.7)
         self.assertTrue(seen)
 
+    def test_a_set_of_images_from_the_console(self) -> None:
+        noise = np.random.default_rng(0).normal(0, 10, (3, 1, *SHAPE[1:]))
+        images = [
+            slicer.util.addVolumeFromArray((one + 200 * ball()[MIDDLE + place] - 100).astype(np.int16), name=f"{place}")
+            for place, one in enumerate(noise)
+        ]
+        box = [self.world(13, 11, 0), self.world(31, 29, 0)]
+        found = self.widget.logic.processImages(images, [{"image": 0, "object": "ball", "box": box}])
+        self.assertEqual(len(found), 3)
+        for place, (image, segmentation) in enumerate(zip(images, found, strict=True)):
+            segments, truth = segmentation.GetSegmentation(), ball()[MIDDLE + place]
+            mask = segmentMask(segmentation, segments.GetSegmentIdBySegmentName("ball"), image)[0]
+            self.assertGreater(2 * (mask & truth).sum() / (mask.sum() + truth.sum()), 0.7, place)
+
 
 if __name__ == "__main__":
     unittest.main()
