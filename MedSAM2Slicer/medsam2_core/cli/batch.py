@@ -67,6 +67,11 @@ def add_parser(subparsers: SubParsers) -> None:
         metavar="ADDRESS|FILE.json",
         help="run the cases on a Dask scheduler's workers",
     )
+    parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help="write the segmentations of DICOM series as DICOM too (CASE/segmentation.dcm), as drawn or accepted",
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing of each case")
     add_shared_options(parser)
 
@@ -115,9 +120,12 @@ def _checked_cases(arguments: argparse.Namespace) -> list[Case] | None:
 def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
     from medsam2_core.cli.signals import stopping
     from medsam2_core.cohort.cohort import finish, start
+    from medsam2_core.io.dicom.segmentation import require_highdicom
     from medsam2_core.stopping import CancelToken
 
     stop = CancelToken()
+    if arguments.dicom:
+        require_highdicom()
     results = start(arguments.output, cases, retry=arguments.retry_failed)
     told = _Progress(results, cases, arguments.quiet)
     engine = _engine(arguments, results, stop, told.case)
@@ -127,12 +135,20 @@ def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
     if stop.cancelled:
         print(f"Interrupted: {done} of {len(cases)} cases are done; the same command goes on.", file=sys.stderr)
         return INTERRUPTED
+    uncopied = _write_dicom(results, cases) if arguments.dicom else 0
     if not arguments.quiet:
         failures = f", {failed} failed (try them again with --retry-failed)" if failed else ""
         loads = f"; models were loaded {engine.loads} times" if engine.loads else ""
         print(f"{done} of {len(cases)} cases done{failures}{loads}.")
         print(f"Written: {results.folder / 'index.html'}")
-    return INCOMPLETE if failed else 0
+    return INCOMPLETE if failed or uncopied else 0
+
+
+def _write_dicom(results: Results, cases: list[Case]) -> int:
+    """Write segmentations as DICOM, saying which cannot be; returns how many."""
+    from medsam2_core.cohort.dicom import write_copies
+
+    return write_copies(results, cases, lambda case, why: print(f"{case.name}: {why}", file=sys.stderr))
 
 
 def _engine(

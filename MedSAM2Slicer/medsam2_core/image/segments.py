@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float
+from medsam2_core.image.terminology import Terminology, terminology_of
 
 Labels = npt.NDArray[np.integer[Any]]
 
@@ -22,12 +23,14 @@ _GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a color
 class Segment:
     """One structure of a label map: its name, its voxel value (1 to 65535) and its color (red, green, blue; 0 to 1).
 
+    `terminology` is what it is in codes, where that is known.
     Raises VolumeError for a label or color outside those ranges.
     """
 
     name: str
     label: int
     color: tuple[float, float, float]
+    terminology: Terminology | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.label <= MAX_LABEL:
@@ -92,7 +95,7 @@ def _segment_metadata(segment: Segment, shape_kji: Sequence[int]) -> dict[str, s
         "Layer": "0",
         # Slicer crops the whole layer to the extent of its first segment, so each names the full extent.
         "Extent": " ".join(_extent(shape_kji)),
-        "Tags": "Segmentation.Status:inprogress|",
+        "Tags": "Segmentation.Status:inprogress|" + (f"{segment.terminology.tag}|" if segment.terminology else ""),
     }
 
 
@@ -129,7 +132,8 @@ def _layered_segment(metadata: Mapping[str, str], index: int) -> LayeredSegment:
     except ValueError as error:
         raise VolumeError(f"Segment {name!r} has a damaged entry ({error}): save the segmentation again.") from error
     color = (parts[0], parts[1], parts[2]) if len(parts) == 3 else _GREY
-    return LayeredSegment(Segment(name, label, color), layer)
+    known = terminology_of(metadata.get(f"{prefix}Tags", ""))
+    return LayeredSegment(Segment(name, label, color, known), layer)
 
 
 def merge_layers(layers: Labels, found: Sequence[LayeredSegment]) -> tuple[Labels, tuple[Segment, ...]]:

@@ -9,15 +9,16 @@ from __future__ import annotations
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.io.dicom.series import Series
-from medsam2_core.io.labels import read_labelmap, read_mask, read_segments
-from medsam2_core.io.volume import Volume, list_series, read_grid, read_series, read_volume
-from medsam2_core.io.writing import check_output_path, open_draft, write_labelmap
+from medsam2_core.io.labels import read_labelmap, read_mask, read_segments, read_terminology
+from medsam2_core.io.volume import Volume, list_series, read_grid, read_series, read_slices, read_volume
+from medsam2_core.io.writing import check_fits, check_output_path, open_draft, write_dicom, write_labelmap
 
 __all__ = [
     "Geometry",
     "Segment",
     "Series",
     "Volume",
+    "check_fits",
     "check_output_path",
     "list_series",
     "open_draft",
@@ -26,6 +27,9 @@ __all__ = [
     "read_mask",
     "read_segments",
     "read_series",
+    "read_slices",
+    "read_terminology",
     "read_volume",
+    "write_dicom",
     "write_labelmap",
 ]

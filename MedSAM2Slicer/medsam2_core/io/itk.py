@@ -77,6 +77,13 @@ def read_grid(path: Path) -> Geometry:
         return _grid(reader)
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The entries of an image file's header. Raises VolumeError as `read_image` does."""
+    _require_utf8(path)
+    with _refusing(), _guarded():
+        return dict(_metadata(_opened(path)))
+
+
 def decompress(path: Path) -> Array:
     """The pixels (frame, row, column), of colors with a fourth axis, of a DICOM file. Raises VolumeError."""
     with _refusing(), _guarded():
@@ -114,7 +121,7 @@ def _read(path: Path) -> sitk.Image:
     return image[:, :, :, 0] if one_step else image
 
 
-def _metadata(image: sitk.Image) -> Iterator[tuple[str, str]]:
+def _metadata(image: sitk.Image | sitk.ImageFileReader) -> Iterator[tuple[str, str]]:
     """The entries of the header; those that are not text are left out."""
     for key in image.GetMetaDataKeys():
         with suppress(TypeError, UnicodeError):  # of bytes that are not UTF-8, SimpleITK makes no valid text

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from medsam2_core.arrays import Array
+from medsam2_core.arrays import Array, Mask
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Labels, LayeredSegment, Segment, from_metadata, merge_layers
+from medsam2_core.image.terminology import Terminology
 from medsam2_core.io import itk
+from medsam2_core.io.dicom.objects import DicomObjects
+from medsam2_core.io.dicom.scan import is_dicom
 from medsam2_core.io.volume import naming, read_scalar, require_readable
 
 _SHOWN = 8
 
 
-def read_mask(path: str | Path, geometry: Geometry, name: str | None = None) -> npt.NDArray[np.bool_]:
+def read_mask(path: str | Path, geometry: Geometry, name: str | None = None) -> Mask:
     """Read a mask (k, j, i) of one object: true wherever the file is not 0 (or NaN).
 
-    Of a segmentation, or a label map of several labels, `name` is the exact name, or the label, of the one that is
-    meant; layers are read. Raises VolumeError if the file cannot be read; PromptError if it is empty, not on the grid
-    of `geometry`, holds several objects and no name says which, or none of that name.
+    Of a segmentation (Slicer's, or DICOM's SEG and RTSTRUCT), or a label map of several labels, `name` is the exact
+    name, or the label, of the one that is meant; layers are read. Raises VolumeError if the file cannot be read;
+    PromptError if it is empty, not on the grid of `geometry`, holds several objects and no name says which, or none of
+    that name.
     """
     path = Path(path)
     with naming(path):
         require_readable(path)
-        mask = _segment_mask(path, geometry, name) if _is_segmentation(path) else _label_mask(path, geometry, name)
+        mask = _reader(path)(path, geometry, name)
         if not mask.any():
             raise PromptError("The mask marks no voxel: paint the object on at least one slice.")
     return mask
@@ -49,7 +53,8 @@ def read_labelmap(path: str | Path, geometry: Geometry | None = None) -> Labels:
 def read_segments(path: str | Path, geometry: Geometry | None = None) -> tuple[Labels, tuple[Segment, ...]]:
     """Read a Slicer segmentation (`.seg.nrrd`): its label map (k, j, i) as uint16 and its segments in file order.
 
-    Layers are merged into one label map; a segment whose label another layer has already used gets a new one.
+    Layers are merged into one label map; a segment whose label another layer has already used gets a new one. What
+    Slicer cropped is put in its place on the grid of `geometry` (if given).
     Raises VolumeError if it cannot be read, names no segment, has segments that overlap, or is not on the grid of
     `geometry` (if given).
     """
@@ -57,12 +62,53 @@ def read_segments(path: str | Path, geometry: Geometry | None = None) -> tuple[L
     with naming(path):
         require_readable(path)
         layers, found, grid = _layers(path)
-        _require_grid(grid, geometry, VolumeError)
-        return merge_layers(layers, found)
+        merged, segments = merge_layers(layers, found)
+        return (merged if geometry is None else _on_grid(merged, grid, geometry, VolumeError)), segments
+
+
+def read_terminology(path: str | Path, name: str | None = None) -> Terminology | None:
+    """What a segmentation (Slicer's or DICOM's) says that its segment of that name, or its only one, is.
+
+    None where nothing is said. Raises VolumeError if the file cannot be read.
+    """
+    path = Path(path)
+    with naming(path):
+        require_readable(path)
+        said = [known for named, known in _terminologies(path) if name in (None, named)]
+        return said[0] if len(said) == 1 else None
+
+
+def _terminologies(path: Path) -> list[tuple[str, Terminology | None]]:
+    """The names of segments, and what they are."""
+    if _is_segmentation(path):
+        segments = (item.segment for item in from_metadata(itk.read_metadata(path)))
+        return [(segment.name, segment.terminology) for segment in segments]
+    if _is_dicom_file(path):
+        objects = DicomObjects(path)
+        return [(named, objects.terminology(number)) for number, named in objects.names.items()]
+    return []
+
+
+def _is_dicom_file(path: Path) -> bool:
+    return path.is_file() and is_dicom(path)
+
+
+def _reader(path: Path) -> Callable[[Path, Geometry, str | None], Mask]:
+    if _is_segmentation(path):
+        return _segment_mask
+    return _dicom_mask if _is_dicom_file(path) else _label_mask
 
 
 def _is_segmentation(path: Path) -> bool:
     return path.name.lower().endswith(".seg.nrrd")
+
+
+def _dicom_mask(path: Path, geometry: Geometry, name: str | None) -> Mask:
+    objects = DicomObjects(path)
+    chosen = [number for number, one in objects.names.items() if name in (None, one)]
+    if len(chosen) != 1:
+        _refuse_choice(path, name, len(chosen), list(objects.names.values()))
+    return objects.mask(chosen[0], geometry)
 
 
 def _layers(path: Path) -> tuple[Array, list[LayeredSegment], Geometry]:
@@ -76,7 +122,7 @@ def _layers(path: Path) -> tuple[Array, list[LayeredSegment], Geometry]:
     return layers, found, grid
 
 
-def _segment_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArray[np.bool_]:
+def _segment_mask(path: Path, geometry: Geometry, name: str | None) -> Mask:
     layers, found, grid = _layers(path)
     names = [item.segment.name for item in found]
     chosen = [item for item in found if name is None or item.segment.name == name]
@@ -85,23 +131,23 @@ def _segment_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArr
     layer = chosen[0].layer
     if not 0 <= layer < len(layers):
         raise VolumeError(f"Segment {chosen[0].segment.name!r} has no image data: save the segmentation again.")
-    return _on_grid(layers[layer] == chosen[0].segment.label, grid, geometry)
+    return _on_grid(layers[layer] == chosen[0].segment.label, grid, geometry, PromptError)
 
 
-def _on_grid(mask: npt.NDArray[np.bool_], grid: Geometry, wanted: Geometry) -> npt.NDArray[np.bool_]:
-    """The mask on the volume's grid, of which Slicer may have written a part. Raises PromptError for another grid."""
+def _on_grid(part: Array, grid: Geometry, wanted: Geometry, error: type[VolumeError] | type[PromptError]) -> Array:
+    """Voxels on the volume's grid, of which Slicer may have written a part. Raises `error` for another grid."""
     first = np.rint(wanted.lps_to_ijk([grid.origin_lps])[0])[::-1]  # it may be too far off for an integer
     is_within = ((first >= 0) & (first + grid.shape_kji <= wanted.shape_kji)).all()
     if not is_within or not wanted.part(first.astype(int), grid.shape_kji).same_grid(grid):
-        _require_grid(grid, wanted, PromptError)
+        _require_grid(grid, wanted, error)
     start = first.astype(int)
     stop = start + grid.shape_kji
-    whole = np.zeros(wanted.shape_kji, dtype=bool)
-    whole[tuple(slice(first, last) for first, last in zip(start, stop, strict=True))] = mask
+    whole = np.zeros(wanted.shape_kji, part.dtype)
+    whole[tuple(slice(first, last) for first, last in zip(start, stop, strict=True))] = part
     return whole
 
 
-def _label_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArray[np.bool_]:
+def _label_mask(path: Path, geometry: Geometry, name: str | None) -> Mask:
     array, grid, _ = read_scalar(path)
     _require_grid(grid, geometry, PromptError)
     labels = _as_labels(np.nan_to_num(array) if array.dtype.kind == "f" else array)
@@ -110,7 +156,7 @@ def _label_mask(path: Path, geometry: Geometry, name: str | None) -> npt.NDArray
         _refuse_choice(path, name, 0, there)
     if name is None and len(there) > 1:
         _refuse_choice(path, name, len(there), there)
-    mask: npt.NDArray[np.bool_] = labels == int(name) if name is not None else labels != 0
+    mask: Mask = labels == int(name) if name is not None else labels != 0
     return mask
 
 

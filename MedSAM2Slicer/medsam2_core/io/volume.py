@@ -14,7 +14,7 @@ from medsam2_core.arrays import Array
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.io import itk
-from medsam2_core.io.dicom.grid import arrange, regular_geometry
+from medsam2_core.io.dicom.grid import Slices, arrange, regular_geometry
 from medsam2_core.io.dicom.picture import is_cine, read_frames
 from medsam2_core.io.dicom.pixels import read_values
 from medsam2_core.io.dicom.regular import StoredSlices, put_on_grid
@@ -29,14 +29,15 @@ class Volume:
     """A 3D volume as its file holds it: `array` (k, j, i) in HU or the scanner's unit, and its grid.
 
     Of a volume in color `array` is (k, j, i, 3), RGB as uint8. Of a cine, k counts moments, which are put 1 mm apart.
-    `forms` is what a NIfTI header says of its place, `stored` the slices of a series that was put on a regular grid;
-    `write_labelmap(..., like=volume)` writes by them.
+    `forms` is what a NIfTI header says of its place, `slices` are those of a DICOM series, in order, and `stored` says
+    where they lie if they were put on a regular grid; `write_labelmap(..., like=volume)` writes by them.
     """
 
     array: Array
     geometry: Geometry
     path: Path
     forms: Forms | None = None
+    slices: Slices | None = None
     stored: StoredSlices | None = None
 
     @property
@@ -74,6 +75,15 @@ def read_series(
     """As `read_volume`, of the series that `list_series` found there, whose headers are not read again."""
     with naming(Path(path)):
         return _chosen_series(Path(path), found, series, resample)
+
+
+def read_slices(path: str | Path, series: str | int | None = None) -> Slices:
+    """The slices of a DICOM series in order, by their headers alone; chosen as by `read_volume`. Raises VolumeError."""
+    path = Path(path)
+    with naming(path):
+        if not is_dicom_path(path):
+            raise VolumeError("This is no DICOM series: give the folder of one.")
+        return _arranged(find_series(path), series)
 
 
 def list_series(path: str | Path) -> list[Series]:
@@ -162,12 +172,16 @@ def _cine(path: Path) -> Volume:
 
 
 def _chosen_series(path: Path, found: Sequence[Series], series: str | int | None, resample: bool) -> Volume:
-    slices = arrange(choose(found, None if series is None else str(series)).frames)
+    slices = _arranged(found, series)
     if not resample:
         grid = regular_geometry(slices)  # before the pixels, which take longer
-        return _with_finite_voxel(Volume(read_values(slices.frames), grid, path))
+        return _with_finite_voxel(Volume(read_values(slices.frames), grid, path, slices=slices))
     array, grid, stored = put_on_grid(slices, read_values(slices.frames))
-    return _with_finite_voxel(Volume(array, grid, path, stored=stored))
+    return _with_finite_voxel(Volume(array, grid, path, slices=slices, stored=stored))
+
+
+def _arranged(found: Sequence[Series], series: str | int | None) -> Slices:
+    return arrange(choose(found, None if series is None else str(series)).frames)
 
 
 def _with_finite_voxel(volume: Volume) -> Volume:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import MAX_LABEL, Segment, check_all_named, check_segments, to_metadata
 from medsam2_core.io import formats
+from medsam2_core.io.dicom.grid import Slices
+from medsam2_core.io.dicom.segmentation import check_slices, require_highdicom, write_segmentation
 from medsam2_core.io.nifti import Place
 from medsam2_core.io.volume import Volume, naming
 
-_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")  # the longer ones first
+_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")  # the longer ones first
+_NAMING = (".seg.nrrd", ".dcm")  # which hold segments
 
 
 def check_output_path(path: str | Path) -> None:
@@ -30,6 +34,14 @@ def check_output_path(path: str | Path) -> None:
         pass
 
 
+def check_fits(path: str | Path, volume: Volume) -> None:
+    """Raise VolumeError unless a label map of this volume can have the format of `path`: DICOM needs DICOM slices."""
+    path = Path(path)
+    if _suffix(path) == ".dcm":
+        with naming(path):
+            check_slices(_dicom_slices(volume))
+
+
 def open_draft(path: str | Path, voxels: int = 0, highest: int = 255) -> Draft:
     """A place for a label map of `voxels` voxels and labels up to `highest`, with its disk space reserved.
 
@@ -38,6 +50,8 @@ def open_draft(path: str | Path, voxels: int = 0, highest: int = 255) -> Draft:
     path = Path(path)
     with naming(path):
         suffix = _suffix(path)
+        if suffix == ".dcm":
+            require_highdicom()
         if path.is_dir():
             raise VolumeError("This is a folder: give the name of a file in it.")
         if not path.parent.is_dir():
@@ -53,42 +67,83 @@ def write_labelmap(
     segments: Sequence[Segment] = (),
     like: Volume | None = None,
     draft: Draft | None = None,
+    model: str = "",
 ) -> None:
     """Write a label map (k, j, i; 0 is background) on the grid of `geometry`, compressed where the format can.
 
     `.nii`, `.nii.gz`, `.nrrd` and `.mha` hold the labels alone; `.seg.nrrd` is a Slicer segmentation that also holds
-    `segments`. Voxels are uint8 if every label fits, else uint16. `like` is the volume the labels were drawn on: NIfTI
-    files say their place in its words, and labels of a resampled series are brought back to its stored slices. An
-    existing file is replaced only by a complete new one; after any failure the folder is as before. `draft` is a place
-    that `open_draft` gave for `path`.
+    `segments`, and `.dcm` a DICOM one, which says what `model` drew them. Voxels are uint8 if every label fits, else
+    uint16. `like` is the volume the labels were drawn on: NIfTI files say their place in its words, labels of a
+    resampled series are brought back to its stored slices, and DICOM refers to these. An existing file is replaced only
+    by a complete new one; after any failure the folder is as before. `draft` is a place that `open_draft` gave for
+    `path`.
     Raises VolumeError for an output that cannot be written, labels outside 0 to 65535 or an array of another shape.
     """
     path = Path(path)
     with draft or open_draft(path) as place, naming(path):
         labelmap = _compact_labels(labelmap_kji, geometry)
         check_segments(segments)
-        entries: dict[str, str] = {}
-        if _suffix(path) == ".seg.nrrd":
+        if _suffix(path) in _NAMING:
             check_all_named(labelmap, segments)
-        where, labelmap = _placed(labelmap, geometry, like)
-        if _suffix(path) == ".seg.nrrd":
-            entries = to_metadata(segments, labelmap.shape, where.affine_ijk_to_ras)
-        try:
-            formats.write(place.file, _suffix(path), labelmap, where, entries)
-            place.keep()
-        except OSError as error:
-            refusal = str(place.refusal(error)).removeprefix(f"{path}: ")
-            raise VolumeError(f"{refusal}") from error
+        where, labelmap = _placed(labelmap, geometry, like, says_each_slice=_suffix(path) == ".dcm")
+        with _kept(place, path):
+            if _suffix(path) == ".dcm":
+                write_segmentation(place.file, labelmap, segments, _dicom_slices(like), model)
+            else:
+                named = _suffix(path) == ".seg.nrrd"
+                entries = to_metadata(segments, labelmap.shape, where.affine_ijk_to_ras) if named else {}
+                formats.write(place.file, _suffix(path), labelmap, where, entries)
 
 
-def _placed(labelmap: Array, geometry: Geometry, like: Volume | None) -> tuple[Place, Array]:
-    """Where the label map is written to lie, and what of it is."""
+def write_dicom(
+    path: str | Path, labelmap_kji: Array, segments: Sequence[Segment], slices: Slices, model: str = ""
+) -> None:
+    """Write a label map (k, j, i) as a DICOM segmentation of `slices`, which its own lie on, as `write_labelmap` does.
+
+    Raises VolumeError.
+    """
+    path = Path(path)
+    with open_draft(path) as place, naming(path):
+        if labelmap_kji.shape != (len(slices.frames), *slices.shape):
+            raise VolumeError(
+                f"The label map has shape {labelmap_kji.shape}, and the series {len(slices.frames)} slices of "
+                f"{slices.shape}: give the series that it was drawn on."
+            )
+        check_segments(segments)
+        check_all_named(labelmap_kji, segments)
+        with _kept(place, path):
+            write_segmentation(place.file, labelmap_kji, segments, slices, model)
+
+
+@contextmanager
+def _kept(place: Draft, path: Path) -> Iterator[None]:
+    """Put what the statements inside write in its place. Raises VolumeError for what the disk refuses."""
+    try:
+        yield
+        place.keep()
+    except OSError as error:
+        refusal = str(place.refusal(error)).removeprefix(f"{path}: ")
+        raise VolumeError(refusal) from error
+
+
+def _placed(labelmap: Array, geometry: Geometry, like: Volume | None, says_each_slice: bool) -> tuple[Place, Array]:
+    """Where the label map is written to lie, and what of it is; tells of slices that lie elsewhere."""
     if like is None or not like.geometry.same_grid(geometry):
         return Place(geometry.columns_lps, np.array(geometry.origin_lps)), labelmap
     if like.stored is not None:
-        like.stored.tell_deviation()
+        if not says_each_slice:
+            like.stored.tell_deviation()
         return like.stored.place, like.stored.labels(labelmap)
     return Place(geometry.columns_lps, np.array(geometry.origin_lps), like.forms), labelmap
+
+
+def _dicom_slices(volume: Volume | None) -> Slices:
+    if volume is None or volume.slices is None:
+        raise VolumeError(
+            "A DICOM segmentation refers to the slices that it was drawn on, and these are no DICOM series: give the "
+            "folder of the series, or another extension."
+        )
+    return volume.slices
 
 
 def _suffix(path: Path) -> str:

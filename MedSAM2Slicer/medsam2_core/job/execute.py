@@ -155,7 +155,7 @@ def write(plan: Plan, outcome: Outcome, drafts: Drafts) -> None:
 def write_segmentation(plan: Plan, outcome: Outcome, path: Path, draft: Draft | None = None) -> None:
     """Write the segmentation alone, to any place. Raises VolumeError."""
     segments = [item.segment for item in plan.objects]
-    write_labelmap(path, outcome.labelmap, plan.volume.geometry, segments, plan.volume, draft=draft)
+    write_labelmap(path, outcome.labelmap, plan.volume.geometry, segments, plan.volume, draft, plan.model.name)
 
 
 def _spare_memory(plan: Plan) -> npt.NDArray[np.uint8]:

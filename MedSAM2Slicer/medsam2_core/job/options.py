@@ -17,7 +17,11 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
         "volume", type=Path, metavar="CT", help="image file, DICOM cine, or folder or DICOMDIR of DICOM slices"
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="OUT.seg.nrrd", help=".seg.nrrd, .nrrd, .nii, .nii.gz or .mha"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT.seg.nrrd",
+        help=".seg.nrrd, .nrrd, .nii, .nii.gz, .mha, or for a DICOM series .dcm (DICOM SEG)",
     )
     parser.add_argument("--report", type=Path, metavar="R.json", help="write what was done, slice by slice")
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medsam2_core.directions import THREE
@@ -12,9 +12,16 @@ from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
 from medsam2_core.image.window import AS_GIVEN, Window
-from medsam2_core.io import Volume, check_output_path, read_volume
+from medsam2_core.io import Volume, check_fits, check_output_path, read_terminology, read_volume
 from medsam2_core.job.place_options import check_range_holds_prompts, place_options, stop_rules
-from medsam2_core.job.prompt_options import checked_range, mask_source, parse_prompts, parse_range
+from medsam2_core.job.prompt_options import (
+    MaskOption,
+    PromptOption,
+    checked_range,
+    mask_source,
+    parse_prompts,
+    parse_range,
+)
 from medsam2_core.job.setting_options import given_settings
 from medsam2_core.run.file import read_run_file
 from medsam2_core.run.file_settings import place_rules
@@ -78,6 +85,7 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
     saved = FileSettings() if run is None else run.settings
     model, expected_sha256 = _model(options.model, saved)
     volume = volume or read_volume(options.volume, options.series, options.resample, colors=True)
+    check_fits(options.output, volume)
     stack = _stack(options.axis, saved, volume)
     if volume.in_color and stack.plane is not None:
         raise PromptError("The run file's slices are oblique, which those of colors cannot be: give prompts anew.")
@@ -176,7 +184,14 @@ def _objects(
         prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored, options.every))
     labels = {item.segment.name: item.segment.label for item in saved}
     colors = {item.segment.name: item.segment.color for item in saved}
-    return make_objects(prompts, labels, colors)
+    return [_with_terminology(item, typed.get(item.segment.name, ())) for item in make_objects(prompts, labels, colors)]
+
+
+def _with_terminology(item: RunObject, typed: Sequence[PromptOption]) -> RunObject:
+    """The object, which is what the segmentation that it was shown in says that it is."""
+    found = (read_terminology(one.path, one.name) for one in typed if isinstance(one, MaskOption))
+    known = next((one for one in found if one is not None), None)
+    return item if known is None else replace(item, segment=replace(item.segment, terminology=known))
 
 
 def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Volume) -> tuple[int, int]:

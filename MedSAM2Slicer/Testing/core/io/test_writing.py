@@ -203,10 +203,17 @@ def test_a_label_map_is_no_segmentation(tmp_path: Path) -> None:
         io.read_segments(tmp_path / "a.nrrd")
 
 
+def test_a_segmentation_that_slicer_cropped_is_put_in_its_place(tmp_path: Path) -> None:
+    io.write_labelmap(tmp_path / "a.seg.nrrd", LABELS, GRID, SEGMENTS)
+    larger = GRID.part((-1, 0, -2), (5, 4, 8))
+    found, _ = io.read_segments(tmp_path / "a.seg.nrrd", larger)
+    np.testing.assert_array_equal(found, np.pad(LABELS, ((1, 1), (0, 0), (2, 1))))
+
+
 def test_a_segmentation_of_another_grid_is_refused(tmp_path: Path) -> None:
     io.write_labelmap(tmp_path / "a.seg.nrrd", LABELS, GRID, SEGMENTS)
-    other = Geometry((3, 4, 6), GRID.spacing_ijk, GRID.origin_lps, IDENTITY)
-    with pytest.raises(VolumeError, match=r"5 x 4 x 3 voxels .* the volume has 6 x 4 x 3 voxels"):
+    other = Geometry((3, 4, 4), GRID.spacing_ijk, GRID.origin_lps, IDENTITY)
+    with pytest.raises(VolumeError, match=r"5 x 4 x 3 voxels .* the volume has 4 x 4 x 3 voxels"):
         io.read_segments(tmp_path / "a.seg.nrrd", other)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pydicom
 
-from medsam2_core.errors import VolumeError
+from medsam2_core.errors import MedSAM2Error, VolumeError
 from medsam2_core.image.geometry import Triple
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a CD's index, whatever its name
@@ -76,7 +76,7 @@ def parsing(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pydicom")
             yield
-    except (VolumeError, MemoryError):
+    except (MedSAM2Error, MemoryError):
         raise
     except Exception as error:
         raise _damaged(path, "it cannot be parsed") from error
