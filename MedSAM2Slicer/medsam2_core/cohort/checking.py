@@ -23,7 +23,6 @@ from medsam2_core.job.prompt_options import MaskOption, PromptOption, mask_sourc
 from medsam2_core.notices import told
 from medsam2_core.run.file import RunFile, read_run_file
 from medsam2_core.run.prompts import Prompt, make_objects
-from medsam2_core.weights.loading import find_device
 from medsam2_core.weights.model_file import find_model
 
 
@@ -120,6 +119,8 @@ def _require_model(name: str) -> None:
 
 @lru_cache(maxsize=16)
 def _require_device(name: str) -> None:
+    from medsam2_core.weights.loading import find_device  # PyTorch, which takes longer than all else here
+
     find_device(name)
 
 

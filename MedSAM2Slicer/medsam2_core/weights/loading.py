@@ -10,9 +10,8 @@ from medsam2_core.config import get_config
 from medsam2_core.errors import DeviceError
 from medsam2_core.model import SAM2
 from medsam2_core.model.precision import PRECISIONS, set_precision
-from medsam2_core.weights.catalogue import load_catalogue
 from medsam2_core.weights.checkpoint import load_state, read_checkpoint
-from medsam2_core.weights.store import WeightsStore
+from medsam2_core.weights.finding import find_weights
 
 
 def build_model(config_name: str, image_size: int | None = None) -> SAM2:
@@ -35,21 +34,6 @@ def load_model(
     target = find_device(device)
     path, size = find_weights(name_or_path)
     return set_precision(load_state(read_checkpoint(path, image_size or size)).to(target), precision)
-
-
-def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
-    """Return the file of a catalog model or the given file, and the image size the catalog wants, if any.
-
-    A text is a path if it names an existing file or looks like one (has a folder or a suffix such as .pt).
-    """
-    path = Path(name_or_path)
-    catalogue = load_catalogue()
-    store = WeightsStore(catalogue=catalogue)
-    if str(name_or_path) in catalogue:
-        return store.path(str(name_or_path)), catalogue[str(name_or_path)].image_size
-    if path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth"):
-        return path, None
-    return store.path(str(name_or_path)), None  # raises, naming what there is
 
 
 def find_device(name: str) -> torch.device:

@@ -8,7 +8,7 @@ from pathlib import Path
 from medsam2_core.errors import WeightsError
 from medsam2_core.weights.catalogue import ModelEntry, load_catalogue
 from medsam2_core.weights.checksum import file_sha256
-from medsam2_core.weights.loading import find_weights
+from medsam2_core.weights.finding import find_weights
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch
 
 import medsam2_core as m2
 from medsam2_core.weights.checkpoint import save_checkpoint
-from medsam2_core.weights.loading import find_device, find_weights
+from medsam2_core.weights.finding import find_weights
+from medsam2_core.weights.loading import find_device
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,23 @@
+"""Which file a model's name means; without PyTorch, which takes longer to load than to find any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.store import WeightsStore
+
+
+def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
+    """Return the file of a catalog model or the given file, and the image size the catalog wants, if any.
+
+    A text is a path if it names an existing file or looks like one (has a folder or a suffix such as .pt).
+    """
+    path = Path(name_or_path)
+    catalogue = load_catalogue()
+    store = WeightsStore(catalogue=catalogue)
+    if str(name_or_path) in catalogue:
+        return store.path(str(name_or_path)), catalogue[str(name_or_path)].image_size
+    if path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth"):
+        return path, None
+    return store.path(str(name_or_path)), None  # raises, naming what there is
