@@ -34,7 +34,7 @@ _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("
 class CaseObject:
     """What a row says of an object: its prompts as (option, value), and FILE[:NAME] of a mask to compare it with.
 
-    `name` is empty in a row that has only a run file, which names its objects itself.
+    `name` is empty in a row that has only a file which names its objects itself.
     """
 
     row: int
@@ -178,7 +178,7 @@ def _missing_image(row: Row, folder: Path) -> Iterator[Problem]:
 
 
 def _is_shown_by(name: str) -> bool:
-    return name == "prompts" or (name in columns() and columns()[name].prompts)
+    return name in ("prompts", "from-segmentation", "boxes") or (name in columns() and columns()[name].prompts)
 
 
 def _wrong_cell(row: Row, column: Column, cell: str) -> Iterator[Problem]:

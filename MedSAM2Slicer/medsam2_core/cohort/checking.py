@@ -18,6 +18,8 @@ from medsam2_core.image.slicing import Slicing, choose_axis
 from medsam2_core.image.window import Window
 from medsam2_core.io import read_grid
 from medsam2_core.io.volume import naming, require_readable
+from medsam2_core.job.detections import place_detections, read_detections
+from medsam2_core.job.objects import shows_objects
 from medsam2_core.job.place_options import check_range_holds_prompts, place_options
 from medsam2_core.job.prompt_options import MaskOption, PromptOption, mask_source, parse_prompts, parse_range
 from medsam2_core.notices import told
@@ -52,7 +54,9 @@ class _Check:
             saved = None if options.prompts is None else read_run_file(options.prompts)
         slicing = self._slicing(grid, saved)
         placed = {item.name: self._place(item, slicing) for item in case.objects if item.prompts}
-        if slicing is not None and saved is None:
+        with self._at(case.row, "boxes"):
+            _check_boxes(options, slicing)
+        if slicing is not None and not any((options.prompts, options.prior, options.boxes)):  # of which more come
             self._check_together(slicing, {name: prompts for name, prompts in placed.items() if prompts is not None})
 
     def _slicing(self, grid: Geometry | None, saved: RunFile | None) -> Slicing | None:
@@ -104,6 +108,16 @@ def _placed(given: list[PromptOption], frame: str, slicing: Slicing | None) -> l
     return None if masks or slicing is None else place_options(given, frame, slicing)
 
 
+def _check_boxes(options: Namespace, slicing: Slicing | None) -> None:
+    """Read a detector's file, and place its boxes where the slices are known."""
+    if options.boxes is None:
+        return
+    if slicing is None:
+        read_detections(options.boxes, options.least_score)
+    else:
+        place_detections(options.boxes, options.least_score, options.frame, slicing)
+
+
 @lru_cache(maxsize=1 << 14)
 def _grid(path: Path) -> Geometry | None:
     grid = read_grid(path)
@@ -134,14 +148,22 @@ def _check_window(options: Namespace) -> None:
         Window.parse(options.window, np.empty(0))
 
 
-def _check_region(options: Namespace) -> None:
-    if options.inside is not None:
-        _require_file(mask_source(options.inside).path)
+def _check_source(text: str | None) -> None:
+    if text is not None:
+        _require_file(mask_source(text).path)
+
+
+def _check_transform(options: Namespace) -> None:
+    shows_objects(options)  # refuses one without a segmentation
+    if options.transform is not None:
+        _require_file(options.transform)
 
 
 _SETTINGS: dict[str, Callable[[Namespace], None]] = {
     "model": lambda options: None if options.model is None else _require_model(options.model),
     "device": lambda options: None if options.device is None else _require_device(options.device),
     "window": _check_window,
-    "stop-outside": _check_region,
+    "stop-outside": lambda options: _check_source(options.inside),
+    "from-segmentation": lambda options: _check_source(options.prior),
+    "transform": _check_transform,
 }

@@ -19,10 +19,11 @@ Inputs = dict[str, dict[str, Any]]
 def input_paths(case: Case) -> list[Path]:
     """The files and folders that a case names, but for its model."""
     options = case.options
-    named = [options.prompts, *(mask_source(text).path for text in case.references.values())]
+    named = [options.prompts, options.transform, options.boxes]
+    named += [mask_source(text).path for text in case.references.values()]
     named += [mask_source(text).path for option, text in options.typed or [] if option == "--mask"]
     named += [Path(text) for option, text in options.typed or [] if option == "--markups"]
-    named += [None if options.inside is None else mask_source(options.inside).path]
+    named += [None if text is None else mask_source(text).path for text in (options.inside, options.prior)]
     return list(dict.fromkeys([options.volume, *(path for path in named if path is not None)]))
 
 

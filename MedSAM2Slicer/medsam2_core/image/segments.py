@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.arrays import Mask
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float
 from medsam2_core.image.terminology import Terminology, terminology_of
@@ -145,14 +146,20 @@ def merge_layers(layers: Labels, found: Sequence[LayeredSegment]) -> tuple[Label
     segments: list[Segment] = []
     taken = {item.segment.label for item in found}
     for item in found:
-        if not 0 <= item.layer < len(layers):
-            raise VolumeError(f"Segment {item.segment.name!r} has no image data: save the segmentation again.")
+        mask = layer_mask(layers, item)
         segment = _with_free_label(item.segment, segments, taken)
-        mask = layers[item.layer] == item.segment.label
         _refuse_overlap(merged[mask], segment, segments)
         merged[mask] = segment.label
         segments.append(segment)
     return merged, tuple(segments)
+
+
+def layer_mask(layers: Labels, item: LayeredSegment) -> Mask:
+    """The voxels (k, j, i) of a segment in its layer. Raises VolumeError if that is not there."""
+    if not 0 <= item.layer < len(layers):
+        raise VolumeError(f"Segment {item.segment.name!r} has no image data: save the segmentation again.")
+    mask: Mask = layers[item.layer] == item.segment.label
+    return mask
 
 
 def _with_free_label(segment: Segment, earlier: Sequence[Segment], taken: set[int]) -> Segment:

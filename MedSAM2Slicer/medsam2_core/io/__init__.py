@@ -10,6 +10,7 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.io.dicom.series import Series
 from medsam2_core.io.labels import read_labelmap, read_mask, read_segments, read_terminology
+from medsam2_core.io.priors import read_prior
 from medsam2_core.io.volume import Volume, list_series, read_grid, read_series, read_slices, read_volume
 from medsam2_core.io.writing import check_fits, check_output_path, open_draft, write_dicom, write_labelmap
 
@@ -25,6 +26,7 @@ __all__ = [
     "read_grid",
     "read_labelmap",
     "read_mask",
+    "read_prior",
     "read_segments",
     "read_series",
     "read_slices",

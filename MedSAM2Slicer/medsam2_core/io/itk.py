@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from medsam2_core.arrays import Array
+from medsam2_core.arrays import Array, Mask
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import SHEARED, Geometry
 
@@ -82,6 +82,38 @@ def read_metadata(path: Path) -> dict[str, str]:
     _require_utf8(path)
     with _refusing(), _guarded():
         return dict(_metadata(_opened(path)))
+
+
+def resampled(mask: Mask, grid: Geometry, wanted: Geometry, transform: Path | None) -> Mask:
+    """A mask (k, j, i) of `grid` on the voxels of another one, each of which has what is nearest to its center.
+
+    A `transform` file says where in the mask a point of the other grid lies, in LPS mm, as ITK's registration has it.
+    Raises VolumeError for one that cannot be read, or is not of three dimensions.
+    """
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetOrigin(grid.origin_lps)
+    image.SetSpacing(grid.spacing_ijk)
+    image.SetDirection(np.ravel(grid.direction_lps).tolist())
+    place = wanted.origin_lps, wanted.spacing_ijk, np.ravel(wanted.direction_lps).tolist()
+    nearest, size = sitk.sitkNearestNeighbor, wanted.shape_kji[::-1]
+    found = sitk.Resample(image, size, _transform(transform), nearest, *place, 0)
+    return sitk.GetArrayFromImage(found) > 0
+
+
+def _transform(path: Path | None) -> sitk.Transform:
+    if path is None:
+        return sitk.Transform(3, sitk.sitkIdentity)
+    _require_utf8(path)
+    try:
+        with _guarded():
+            transform = sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise VolumeError(
+            "Cannot be read as a transform: give an .h5, .tfm, .txt or .mat file as 3D Slicer or ITK writes it."
+        ) from error
+    if transform.GetDimension() != 3:
+        raise VolumeError(f"The transform is of {transform.GetDimension()} dimensions: give one of a volume.")
+    return transform
 
 
 def decompress(path: Path) -> Array:

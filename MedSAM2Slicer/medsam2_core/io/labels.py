@@ -10,7 +10,7 @@ import numpy as np
 from medsam2_core.arrays import Array, Mask
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.segments import Labels, LayeredSegment, Segment, from_metadata, merge_layers
+from medsam2_core.image.segments import Labels, LayeredSegment, Segment, from_metadata, layer_mask, merge_layers
 from medsam2_core.image.terminology import Terminology
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.objects import DicomObjects
@@ -47,7 +47,7 @@ def read_labelmap(path: str | Path, geometry: Geometry | None = None) -> Labels:
         require_readable(path)
         array, grid, _ = read_scalar(path)
         _require_grid(grid, geometry, VolumeError)
-        return _as_labels(array)
+        return as_labels(array)
 
 
 def read_segments(path: str | Path, geometry: Geometry | None = None) -> tuple[Labels, tuple[Segment, ...]]:
@@ -61,9 +61,9 @@ def read_segments(path: str | Path, geometry: Geometry | None = None) -> tuple[L
     path = Path(path)
     with naming(path):
         require_readable(path)
-        layers, found, grid = _layers(path)
+        layers, found, grid = read_layers(path)
         merged, segments = merge_layers(layers, found)
-        return (merged if geometry is None else _on_grid(merged, grid, geometry, VolumeError)), segments
+        return (merged if geometry is None else on_grid(merged, grid, geometry, VolumeError)), segments
 
 
 def read_terminology(path: str | Path, name: str | None = None) -> Terminology | None:
@@ -80,26 +80,26 @@ def read_terminology(path: str | Path, name: str | None = None) -> Terminology |
 
 def _terminologies(path: Path) -> list[tuple[str, Terminology | None]]:
     """The names of segments, and what they are."""
-    if _is_segmentation(path):
+    if is_segmentation(path):
         segments = (item.segment for item in from_metadata(itk.read_metadata(path)))
         return [(segment.name, segment.terminology) for segment in segments]
-    if _is_dicom_file(path):
+    if is_dicom_file(path):
         objects = DicomObjects(path)
         return [(named, objects.terminology(number)) for number, named in objects.names.items()]
     return []
 
 
-def _is_dicom_file(path: Path) -> bool:
+def is_dicom_file(path: Path) -> bool:
     return path.is_file() and is_dicom(path)
 
 
 def _reader(path: Path) -> Callable[[Path, Geometry, str | None], Mask]:
-    if _is_segmentation(path):
+    if is_segmentation(path):
         return _segment_mask
-    return _dicom_mask if _is_dicom_file(path) else _label_mask
+    return _dicom_mask if is_dicom_file(path) else _label_mask
 
 
-def _is_segmentation(path: Path) -> bool:
+def is_segmentation(path: Path) -> bool:
     return path.name.lower().endswith(".seg.nrrd")
 
 
@@ -107,12 +107,12 @@ def _dicom_mask(path: Path, geometry: Geometry, name: str | None) -> Mask:
     objects = DicomObjects(path)
     chosen = [number for number, one in objects.names.items() if name in (None, one)]
     if len(chosen) != 1:
-        _refuse_choice(path, name, len(chosen), list(objects.names.values()))
+        refuse_choice(path, name, len(chosen), list(objects.names.values()))
     return objects.mask(chosen[0], geometry)
 
 
-def _layers(path: Path) -> tuple[Array, list[LayeredSegment], Geometry]:
-    """The layers (layer, k, j, i) of a segmentation, its segments, and its grid."""
+def read_layers(path: Path) -> tuple[Array, list[LayeredSegment], Geometry]:
+    """The layers (layer, k, j, i) of a segmentation, its segments, and its grid. Raises VolumeError."""
     image = itk.read_image(path)
     found = from_metadata(image.metadata)
     if not found:
@@ -123,18 +123,15 @@ def _layers(path: Path) -> tuple[Array, list[LayeredSegment], Geometry]:
 
 
 def _segment_mask(path: Path, geometry: Geometry, name: str | None) -> Mask:
-    layers, found, grid = _layers(path)
+    layers, found, grid = read_layers(path)
     names = [item.segment.name for item in found]
     chosen = [item for item in found if name is None or item.segment.name == name]
     if len(chosen) != 1:
-        _refuse_choice(path, name, len(chosen), names)
-    layer = chosen[0].layer
-    if not 0 <= layer < len(layers):
-        raise VolumeError(f"Segment {chosen[0].segment.name!r} has no image data: save the segmentation again.")
-    return _on_grid(layers[layer] == chosen[0].segment.label, grid, geometry, PromptError)
+        refuse_choice(path, name, len(chosen), names)
+    return on_grid(layer_mask(layers, chosen[0]), grid, geometry, PromptError)
 
 
-def _on_grid(part: Array, grid: Geometry, wanted: Geometry, error: type[VolumeError] | type[PromptError]) -> Array:
+def on_grid(part: Array, grid: Geometry, wanted: Geometry, error: type[VolumeError] | type[PromptError]) -> Array:
     """Voxels on the volume's grid, of which Slicer may have written a part. Raises `error` for another grid."""
     first = np.rint(wanted.lps_to_ijk([grid.origin_lps])[0])[::-1]  # it may be too far off for an integer
     is_within = ((first >= 0) & (first + grid.shape_kji <= wanted.shape_kji)).all()
@@ -150,17 +147,17 @@ def _on_grid(part: Array, grid: Geometry, wanted: Geometry, error: type[VolumeEr
 def _label_mask(path: Path, geometry: Geometry, name: str | None) -> Mask:
     array, grid, _ = read_scalar(path)
     _require_grid(grid, geometry, PromptError)
-    labels = _as_labels(np.nan_to_num(array) if array.dtype.kind == "f" else array)
+    labels = as_labels(np.nan_to_num(array) if array.dtype.kind == "f" else array)
     there = [str(label) for label in np.unique(labels).tolist() if label != 0]
     if name is not None and name not in there:
-        _refuse_choice(path, name, 0, there)
+        refuse_choice(path, name, 0, there)
     if name is None and len(there) > 1:
-        _refuse_choice(path, name, len(there), there)
+        refuse_choice(path, name, len(there), there)
     mask: Mask = labels == int(name) if name is not None else labels != 0
     return mask
 
 
-def _refuse_choice(path: Path, name: str | None, fitting: int, names: list[str]) -> None:
+def refuse_choice(path: Path, name: str | None, fitting: int, names: list[str]) -> None:
     """Raise PromptError for a name that no object has or several have, or for several objects without a name."""
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     if name is None:
@@ -180,7 +177,7 @@ def _require_grid(found: Geometry, wanted: Geometry | None, error: type[VolumeEr
         )
 
 
-def _as_labels(array: Array) -> Labels:
+def as_labels(array: Array) -> Labels:
     if array.dtype.kind in "iu":
         return array
     if not np.isfinite(array).all() or np.abs(array).max() > np.iinfo(np.int32).max:

@@ -5,7 +5,7 @@ The file is not trusted: it is read as JSON and nothing else, and each value is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,17 +66,17 @@ def place_markups(path: Path, slicing: Slicing) -> list[Prompt]:
     placed: list[Prompt] = []
     for item in read_markups(path):
         if isinstance(item, MarkedBox):
-            placed += _place_roi(item, slicing, f"{path}: The ROI")
+            placed += place_roi(item.corners, item.frame, slicing, f"{path}: The ROI")
         else:
             placed += place_points([item.position], [item.include], item.frame, slicing, f"{path}: {item.name!r}")
     return placed
 
 
-def _place_roi(box: MarkedBox, slicing: Slicing, where: str) -> list[Prompt]:
-    """A box on the middle slice of an ROI, which may go through several."""
-    corners = np.array(box.corners)
-    to_voxels = slicing.geometry.ras_to_ijk if box.frame == "ras" else slicing.geometry.lps_to_ijk
-    voxels = to_voxels(corners)
+def place_roi(corners: Sequence[Sequence[float]], frame: str, slicing: Slicing, where: str) -> list[Prompt]:
+    """A box on the middle slice of one with eight corners in `frame`, which may go through several slices."""
+    voxels = np.array(corners)
+    if frame != "ijk":
+        voxels = (slicing.geometry.ras_to_ijk if frame == "ras" else slicing.geometry.lps_to_ijk)(voxels)
     through = 2 - slicing.axis
     voxels[:, through] = np.round(voxels[:, through].mean())
     prompt: BoxPrompt = place_box(voxels.tolist(), "ijk", slicing, where)

@@ -60,7 +60,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         type=_step,
         default=1,
         metavar="N",
-        help="of a --mask take one slice in N, such as of an earlier segmentation that is to be drawn anew",
+        help="of a --mask or --from-segmentation take one slice in N, so that those between are drawn anew",
     )
     add_setting_options(parser)
 

@@ -28,7 +28,7 @@ def place_options(
     """The prompts of one object in the volume; `frame` is that of the coordinates: "ijk", "ras" or "lps".
 
     Voxels are those of the `stored` slices, if the volume was made from such. Of the slices of a mask one in `every` is
-    taken, the middle one among them.
+    taken.
     Raises PromptError for a prompt outside the volume, an empty box or mask, or a mask on another grid, and
     VolumeError for a mask file that cannot be read.
     """
@@ -36,8 +36,7 @@ def place_options(
     for option in options:
         if isinstance(option, MaskOption):
             _require_grid(stored, "--mask")
-            slices = place_mask(read_mask(option.path, slicing.geometry, option.name), slicing)
-            placed += slices[len(slices) // 2 % every :: every]
+            placed += every_nth(place_mask(read_mask(option.path, slicing.geometry, option.name), slicing), every)
         elif isinstance(option, MarkupsOption):
             placed += place_markups(option.path, slicing)
         elif isinstance(option, BoxOption):
@@ -46,6 +45,11 @@ def place_options(
             points, frame_there = _from_stored([option.position], frame, stored)
             placed += place_points(points, [option.include], frame_there, slicing, option.text)
     return placed
+
+
+def every_nth(slices: list[Prompt], every: int) -> list[Prompt]:
+    """One in `every` of the prompts of a mask, the middle one among them."""
+    return slices[len(slices) // 2 % every :: every]
 
 
 def check_range_holds_prompts(objects: Iterable[RunObject], first: int, last: int) -> None:

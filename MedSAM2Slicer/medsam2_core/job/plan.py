@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from medsam2_core.directions import THREE
@@ -12,20 +11,18 @@ from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
 from medsam2_core.image.window import AS_GIVEN, Window
-from medsam2_core.io import Volume, check_fits, check_output_path, read_terminology, read_volume
-from medsam2_core.job.place_options import check_range_holds_prompts, place_options, stop_rules
+from medsam2_core.io import Volume, check_fits, check_output_path, read_volume
+from medsam2_core.job.objects import run_objects, shows_objects
+from medsam2_core.job.place_options import check_range_holds_prompts, stop_rules
 from medsam2_core.job.prompt_options import (
-    MaskOption,
-    PromptOption,
     checked_range,
     mask_source,
-    parse_prompts,
     parse_range,
 )
 from medsam2_core.job.setting_options import given_settings
 from medsam2_core.run.file import read_run_file
 from medsam2_core.run.file_settings import place_rules
-from medsam2_core.run.prompts import Prompt, RunObject, make_objects
+from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.report import check_report_path
 from medsam2_core.run.sequence import PlacedRun, place_runs
 from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
@@ -33,7 +30,8 @@ from medsam2_core.weights.catalogue import load_catalogue
 from medsam2_core.weights.model_file import ModelFile, catalogue_match, find_model
 
 _NO_PROMPTS = (
-    "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE or --prompts RUN."
+    "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE, "
+    "--from-segmentation FILE, --boxes FILE or --prompts RUN."
 )
 _OBLIQUE = (
     "The run file's slices are oblique, and prompts of the command line are on stored ones: give only one of the two."
@@ -77,8 +75,8 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
 
     Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do.
     """
-    typed = parse_prompts(options.typed or [])
-    if not typed and options.prompts is None:
+    shown = shows_objects(options)
+    if not shown and options.prompts is None:
         raise PromptError(_NO_PROMPTS)
     _check_paths(options)
     run = None if options.prompts is None else read_run_file(options.prompts)
@@ -91,9 +89,9 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
         raise PromptError("The run file's slices are oblique, which those of colors cannot be: give prompts anew.")
     slicing = stack.slicing(volume.geometry)
     runs = [] if run is None else place_runs(run, slicing)
-    if typed and stack.plane is not None:
+    if shown and stack.plane is not None:
         raise PromptError(_OBLIQUE)
-    objects = _objects(options, runs[-1].objects if runs else (), slicing, volume)
+    objects = run_objects(options, runs[-1].objects if runs else (), slicing, volume)
     first, last = _range(options.range, saved, slicing, volume)
     check_range_holds_prompts(objects, first, last)
     own = {
@@ -137,7 +135,8 @@ def _check_paths(options: argparse.Namespace) -> None:
         images.append(options.disagreement)
     masks = [value for option, value in options.typed or [] if option == "--mask"]
     region = [] if options.inside is None else [options.inside]
-    for source in (options.volume, *(mask_source(text).path for text in (*masks, *region))):
+    prior = [] if options.prior is None else [options.prior]
+    for source in (options.volume, *(mask_source(text).path for text in (*masks, *region, *prior))):
         for image in images:
             if source.exists() and image.exists() and source.samefile(image):
                 raise VolumeError(f"{image}: The output would replace an input: give it another name.")
@@ -146,7 +145,7 @@ def _check_paths(options: argparse.Namespace) -> None:
 def _check_image_path(path: Path) -> None:
     """Raise VolumeError unless an image, which is no segmentation, can be written there."""
     check_output_path(path)
-    if path.name.lower().endswith(".seg.nrrd"):
+    if path.name.lower().endswith((".seg.nrrd", ".dcm")):
         raise VolumeError(f"{path}: The disagreement is an image: end the name with .nrrd, .nii, .nii.gz or .mha.")
 
 
@@ -170,28 +169,6 @@ def _stack(chosen: str | None, saved: FileSettings, volume: Volume) -> SliceStac
     if chosen is None and saved.stack is not None:
         return saved.stack
     return SliceStack(choose_axis(chosen or "0", volume.geometry))
-
-
-def _objects(
-    options: argparse.Namespace, saved: Sequence[RunObject], slicing: Slicing, volume: Volume
-) -> list[RunObject]:
-    """Objects of the run file, then those of the command line; one that both name gets the prompts of both."""
-    typed = parse_prompts(options.typed or [])
-    if not typed:
-        return list(saved)
-    prompts: dict[str, list[Prompt]] = {item.segment.name: list(item.prompts) for item in saved}
-    for name, given in typed.items():
-        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored, options.every))
-    labels = {item.segment.name: item.segment.label for item in saved}
-    colors = {item.segment.name: item.segment.color for item in saved}
-    return [_with_terminology(item, typed.get(item.segment.name, ())) for item in make_objects(prompts, labels, colors)]
-
-
-def _with_terminology(item: RunObject, typed: Sequence[PromptOption]) -> RunObject:
-    """The object, which is what the segmentation that it was shown in says that it is."""
-    found = (read_terminology(one.path, one.name) for one in typed if isinstance(one, MaskOption))
-    known = next((one for one in found if one is not None), None)
-    return item if known is None else replace(item, segment=replace(item.segment, terminology=known))
 
 
 def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Volume) -> tuple[int, int]:

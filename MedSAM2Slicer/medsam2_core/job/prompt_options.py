@@ -74,7 +74,7 @@ class InOrder(argparse.Action):
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
-    """Add --object, --point, --exclude, --box, --mask and --markups; all of them end up in `namespace.typed`."""
+    """Add --object, --point, --exclude, --box, --mask and --markups, which end up in `namespace.typed`; and rules."""
     group = parser.add_argument_group(
         "prompts", "Each belongs to the --object before it. Coordinates are voxels i,j,k unless --frame says mm."
     )
@@ -99,6 +99,40 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
         ),
     ):
         group.add_argument(option, action=InOrder, dest="typed", metavar=metavar, help=summary)
+    _add_rules(parser)
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    """Add what shows several objects at once, by their own names."""
+    group = parser.add_argument_group("prompts from a rule", "Objects have the names that these files give them.")
+    group.add_argument(
+        "--from-segmentation",
+        dest="prior",
+        metavar="FILE[:NAME]",
+        help="all objects (or that one) of a segmentation on any grid, such as of an earlier study; see --every",
+    )
+    group.add_argument(
+        "--transform",
+        type=Path,
+        metavar="FILE",
+        help="for --from-segmentation: what registers the earlier image to this one (.h5, .tfm, .mat of ITK or Slicer)",
+    )
+    group.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help="boxes of a detector: a .csv with x0,y0,z0,x1,y1,z1 and perhaps object and score, or .json; see --frame",
+    )
+    group.add_argument(
+        "--least-score", type=_score, default=0.0, metavar="S", help="take boxes with this score or more (default: 0)"
+    )
+
+
+def _score(text: str) -> float:
+    with suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number: give the least score of a box")
 
 
 def join_negative_values(arguments: Sequence[str]) -> list[str]:

@@ -1,0 +1,64 @@
+"""The objects of a run: those of a run file, of an earlier segmentation, of a detector, and of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+from medsam2_core.errors import PromptError
+from medsam2_core.image.segments import Segment
+from medsam2_core.image.slicing import Slicing
+from medsam2_core.io import Volume, read_prior, read_terminology
+from medsam2_core.job.detections import place_detections
+from medsam2_core.job.place_options import every_nth, place_options
+from medsam2_core.job.prompt_options import MaskOption, PromptOption, mask_source, parse_prompts
+from medsam2_core.run.prompts import Prompt, RunObject, make_objects, place_mask
+
+
+def shows_objects(options: argparse.Namespace) -> bool:
+    """Whether any object is shown otherwise than by a run file. Raises PromptError for a lonely --transform."""
+    if options.transform is not None and options.prior is None:
+        raise PromptError("--transform carries an earlier segmentation here: give that too, as --from-segmentation.")
+    return bool(options.typed) or options.prior is not None or options.boxes is not None
+
+
+def run_objects(
+    options: argparse.Namespace, saved: Sequence[RunObject], slicing: Slicing, volume: Volume
+) -> list[RunObject]:
+    """Objects in that order; one that several name gets the prompts of all. Raises PromptError, VolumeError."""
+    if not shows_objects(options):
+        return list(saved)
+    prompts: dict[str, list[Prompt]] = {item.segment.name: list(item.prompts) for item in saved}
+    known = {item.segment.name: item.segment for item in saved}
+    labels = {name: segment.label for name, segment in known.items()}
+    for name, placed, segment in _from_segmentation(options, slicing):
+        prompts.setdefault(name, []).extend(placed)
+        if segment is not None:
+            known.setdefault(name, segment)
+    if options.boxes is not None:
+        for name, placed in place_detections(options.boxes, options.least_score, options.frame, slicing).items():
+            prompts.setdefault(name, []).extend(placed)
+    typed = parse_prompts(options.typed or [])
+    for name, given in typed.items():
+        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored, options.every))
+    colors = {name: segment.color for name, segment in known.items()}
+    made = make_objects(prompts, labels, colors)
+    return [_with_terminology(item, known.get(item.segment.name), typed.get(item.segment.name, ())) for item in made]
+
+
+def _from_segmentation(options: argparse.Namespace, slicing: Slicing) -> list[tuple[str, list[Prompt], Segment | None]]:
+    """Every n-th slice of an earlier segmentation's objects, carried onto this image."""
+    if options.prior is None:
+        return []
+    source = mask_source(options.prior)
+    objects = read_prior(source.path, slicing.geometry, source.name, options.transform)
+    return [(one.name, every_nth(place_mask(one.mask, slicing), options.every), one.segment) for one in objects]
+
+
+def _with_terminology(item: RunObject, known: Segment | None, typed: Sequence[PromptOption]) -> RunObject:
+    """The object, which is what the segmentation that it was shown in says that it is."""
+    said = [known.terminology] if known is not None else []
+    said += [read_terminology(one.path, one.name) for one in typed if isinstance(one, MaskOption)]
+    first = next((one for one in said if one is not None), None)
+    return item if first is None else replace(item, segment=replace(item.segment, terminology=first))
