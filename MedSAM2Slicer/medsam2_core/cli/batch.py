@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED, REFUSED
 from medsam2_core.cli.room import require_address_space
@@ -62,11 +64,13 @@ def add_parser(subparsers: SubParsers) -> None:
         "--workers", type=_count, metavar="N", help="processes on this machine (default: one per GPU, or 1)"
     )
     parser.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="begin with the I-th of N parts")
+    parser.add_argument("--scheduler", metavar="ADDRESS|FILE.json", help="run the cases on a Dask scheduler's workers")
     parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS|FILE.json",
-        help="run the cases on a Dask scheduler's workers",
+        "--cluster",
+        choices=("local", "ssh", "slurm"),
+        help="start Dask's workers for this: --workers processes here, one on each of --hosts, or --workers jobs",
     )
+    parser.add_argument("--hosts", type=_hosts, metavar="A,B", help="of --cluster ssh; the first has the scheduler too")
     parser.add_argument(
         "--dicom",
         action="store_true",
@@ -82,6 +86,7 @@ def batch(arguments: argparse.Namespace) -> int:
         return _write_table(arguments)
     if arguments.cohort is None or (arguments.output is None and not arguments.check):
         raise PromptError("Give a table and --output DIR, or --init FOLDER to write a table.")
+    _check_engine(arguments)
     require_address_space()
     cases = _checked_cases(arguments)
     if cases is None:
@@ -90,6 +95,14 @@ def batch(arguments: argparse.Namespace) -> int:
         print(f"{arguments.cohort}: {len(cases)} cases, and nothing is wrong with them.")
         return 0
     return _run(arguments, cases)
+
+
+def _check_engine(arguments: argparse.Namespace) -> None:
+    """Raise PromptError for options of which one leaves the other without a meaning."""
+    if arguments.cluster is not None and arguments.scheduler is not None:
+        raise PromptError("--cluster starts a scheduler of its own: give it or --scheduler.")
+    if (arguments.cluster == "ssh") != (arguments.hosts is not None):
+        raise PromptError("--cluster ssh needs --hosts A,B, which no other way to run needs: give both or neither.")
 
 
 def _write_table(arguments: argparse.Namespace) -> int:
@@ -158,9 +171,23 @@ def _engine(
     from medsam2_core.cohort.cluster import Scheduler
     from medsam2_core.cohort.machine import Machine, Share
 
-    if arguments.scheduler is not None:
-        return Scheduler(results, arguments.scheduler, stop, say)
+    connect = _connection(arguments)
+    if connect is not None:
+        return Scheduler(results, connect, stop, say)
     return Machine(results, _environments(arguments), Share(*arguments.part), stop, say)
+
+
+def _connection(arguments: argparse.Namespace) -> Callable[[], AbstractContextManager[Any]] | None:
+    """How Dask is reached, if it is to run the cases."""
+    from medsam2_core.cohort import clients
+
+    if arguments.scheduler is not None:
+        return partial(clients.scheduler_client, arguments.scheduler)
+    if arguments.cluster == "local":
+        return partial(clients.local_client, arguments.workers or 1)
+    if arguments.cluster == "ssh":
+        return partial(clients.ssh_client, arguments.hosts)
+    return None if arguments.cluster is None else partial(clients.slurm_client, arguments.workers or 1)
 
 
 class _Progress:
@@ -198,6 +225,13 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes: give 1 to 256")
     return int(text)
+
+
+def _hosts(text: str) -> list[str]:
+    hosts = [name.strip() for name in text.split(",")]
+    if not all(hosts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of hosts: write names with commas between them")
+    return hosts
 
 
 def _part(text: str) -> tuple[int, int]:

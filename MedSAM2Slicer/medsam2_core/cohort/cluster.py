@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medsam2_core.cohort import clients
 from medsam2_core.cohort.cases import Case
 from medsam2_core.cohort.claims import Claims
 from medsam2_core.cohort.results import Results
-from medsam2_core.cohort.running import Models
 from medsam2_core.cohort.worker import Worker
 from medsam2_core.errors import WorkerError
 from medsam2_core.job.sentences import EXPECTED, sentence_of
 from medsam2_core.stopping import CancelToken
 
 _LOOK_SECONDS = 0.5
-_CONNECT_SECONDS = 30
 _GPU = {"GPU": 1}
 
 
 @dataclass
 class Scheduler:
-    """Runs cases as tasks of the scheduler at `address`, which may be the file that it wrote. See `Machine`.
+    """Runs cases as tasks of the scheduler that `connect` makes a client of. See `Machine`.
 
     Dask's workers and this process see the results and images under the same paths. A worker runs one case at a time.
     """
 
     results: Results
-    address: str
+    connect: Callable[[], AbstractContextManager[Any]]
     stop: CancelToken
     say: Callable[[Case, str | None], None]
     loads: int = 0
@@ -42,9 +39,10 @@ class Scheduler:
 
         Raises WorkerError where there is no scheduler, or where a worker cannot write results.
         """
-        distributed = _distributed()
         folder = self.results.folder.resolve()
-        with self._client(distributed) as client:
+        with self.connect() as client:
+            distributed = clients.distributed()
+            client.register_plugin(_plugin())
             resources = _GPU if _has_gpus(client) else None
             tasks = {
                 client.submit(run_case, folder, case, key=f"{case.name}-{case.digest[:16]}", resources=resources): case
@@ -56,19 +54,6 @@ class Scheduler:
                 for task in [one for one in tasks if one.done()]:
                     self._note(distributed, task, tasks.pop(task))
             client.cancel(list(tasks))
-
-    def _client(self, distributed: Any) -> Any:
-        is_file = self.address.endswith(".json")
-        where = {"scheduler_file": self.address} if is_file else {"address": self.address}
-        try:
-            if is_file:  # which Dask waits for, however long
-                Path(self.address).stat()
-            return distributed.Client(**where, timeout=_CONNECT_SECONDS)
-        except (OSError, ValueError) as error:
-            raise WorkerError(
-                f"No Dask scheduler answers at {self.address}: start one with `dask scheduler`, and give its address "
-                "or its --scheduler-file."
-            ) from error
 
     def _note(self, distributed: Any, task: Any, case: Case) -> None:
         """Hear how a task ended. Raises WorkerError where it could not do its work."""
@@ -85,24 +70,18 @@ class Scheduler:
             raise WorkerError(sentence_of(error) or f"A task of Dask ended unexpectedly: {error!r}.") from error
 
 
-@dataclass
-class _Kept:
-    """What a worker of Dask keeps from case to case."""
+def _plugin() -> Any:
+    from medsam2_core.cohort.keeping import KeptModels  # needs Dask
 
-    models: Models = field(default_factory=Models)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@cache
-def _kept() -> _Kept:
-    """That of this process."""
-    return _Kept()
+    return KeptModels()
 
 
 def run_case(folder: Path, case: Case) -> tuple[str | None, int]:
     """Run a case, in a worker of Dask; why it failed, and how often a model was loaded for it."""
+    from medsam2_core.cohort.keeping import kept_models
+
     results, ends = Results(folder), list[str | None]()
-    kept = _kept()
+    kept = kept_models()
     with kept.lock:
         before = kept.models.loads
         worker = Worker(results, Claims(results.claims_folder), CancelToken(), lambda _, failed: ends.append(failed))
@@ -116,15 +95,6 @@ def run_case(folder: Path, case: Case) -> tuple[str | None, int]:
         return ends[0], loads
     failure = results.failure(case)  # another process was faster
     return None if failure is None else str(failure["failed"]), loads
-
-
-def _distributed() -> Any:
-    """The package of Dask that has its scheduler. Raises WorkerError where it is not installed."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise WorkerError("Dask is not installed here: run `pip install 'medsam2slicer[cluster]'`.") from error
-    return distributed
 
 
 def _has_gpus(client: Any) -> bool:
