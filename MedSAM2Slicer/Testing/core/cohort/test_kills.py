@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from medsam2_core.cohort import machine
 from medsam2_core.cohort.cases import Case
 from medsam2_core.cohort.claims import Claims
 from medsam2_core.cohort.cohort import finish, start
@@ -49,39 +51,43 @@ def run(output: Path, cases: list[Case], models: Models) -> list[str]:
     return told
 
 
-def forked(output: Path, cases: list[Case], models: Models, before: Callable[[], None] = lambda: None) -> int:
-    """A whole run in a process of its own."""
+def forked(work: Callable[[], object]) -> int:
+    """Do work in a process of its own."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            before()
-            run(output, cases, models)
+            work()
             code = 0
         finally:
             os._exit(code)
     return pid
 
 
-def killed_at_change(number: int, output: Path) -> Callable[[], None]:
-    """What has a process kill itself before it changes the folder for the n-th time: by rename, link or removal, or
-    by opening a file to write.
+def kill_at_change(number: int, output: Path) -> None:
+    """Have this process kill itself before it changes the folder for the n-th time: by rename, link or removal, or by
+    opening a file to write.
     """
+    count = 0
 
-    def install() -> None:
-        count = 0
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (event in CHANGES or writes) and str(output) in str(arguments[0]):
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-        def hook(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal count
-            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-            if (event in CHANGES or writes) and str(output) in str(arguments[0]):
-                count += 1
-                if count == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
 
-        sys.addaudithook(hook)
 
-    return install
+def killed_after(seconds: float, work: Callable[[], object]) -> bool:
+    """Do work in a process that is killed after a time; whether it was still at it."""
+    pid = forked(work)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    return status != 0
 
 
 def content(output: Path) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def test_killed_at_every_change_of_the_disk(cases: list[Case], tmp_path: Path, u
     while True:
         number += 1
         shutil.rmtree(output, ignore_errors=True)
-        _, status = os.waitpid(forked(output, cases, models, killed_at_change(number, output)), 0)
+        _, status = os.waitpid(forked(lambda at=number: (kill_at_change(at, output), run(output, cases, models))), 0)
         if status == 0:
             break
         assert os.WTERMSIG(status) == signal.SIGKILL
@@ -135,16 +141,51 @@ def test_killed_at_random_moments_and_started_again(cases: list[Case], tmp_path:
     wanted, models, seconds = undisturbed
     output, chance, kills = tmp_path / "out", random.Random(7), 0
     while kills < RANDOM_KILLS:
-        pid = forked(output, cases, models)
-        time.sleep(chance.uniform(0, seconds))
-        os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        kills += status != 0
+        kills += killed_after(chance.uniform(0, seconds), lambda: run(output, cases, models))
         if len(list(output.glob("*/done.json"))) == len(cases):
             run(output, cases, models)
             assert content(output) == wanted
             shutil.rmtree(output)
     run(output, cases, models)
+    assert content(output) == wanted
+
+
+def coordinate(output: Path, cases: list[Case], told: Path) -> None:
+    """What `medsam2 batch` does between its table and its exit code; which cases ran is told in a file."""
+    results = start(output, cases, retry=False)
+
+    def say(case: Case, failed: str | None) -> None:
+        with told.open("a", encoding="utf-8") as file:
+            file.write(f"{case.name}{failed or ''}\n")
+
+    machine.Machine(results, [{}], machine.Share(), CancelToken(), say).run(
+        [case for case in cases if not results.is_settled(case)]
+    )
+    finish(results, cases)
+
+
+def test_the_coordinator_killed_at_random_moments_and_started_again(
+    cases: list[Case], tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker process ends by itself then. Both are forked here, so as not to load torch for each run."""
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(machine.multiprocessing, "get_context", lambda _: context)
+    wanted, _, _ = undisturbed
+    output, told = tmp_path / "out", tmp_path / "told"
+    started = time.monotonic()
+    coordinate(output, cases, told)
+    seconds, chance, kills = time.monotonic() - started, random.Random(11), 0
+    while kills < RANDOM_KILLS:
+        done = {path.parent.name for path in output.glob("*/done.json")}
+        if len(done) == len(cases):
+            coordinate(output, cases, told)  # which tidies up
+            assert content(output) == wanted
+            shutil.rmtree(output)
+            done.clear()
+        told.write_text("", encoding="utf-8")
+        kills += killed_after(chance.uniform(0, seconds), lambda: coordinate(output, cases, told))
+        assert done.isdisjoint(told.read_text(encoding="utf-8").split())
+    coordinate(output, cases, told)
     assert content(output) == wanted
 
 
