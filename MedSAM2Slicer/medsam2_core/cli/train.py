@@ -22,6 +22,7 @@ _EXAMPLE = """a configuration that fine-tunes a checkpoint on your own volumes:
     "learning_rate": 2e-5
   }
 my-data holds NAME/image.nii.gz and NAME/labels.nii.gz for each volume; folders are relative to where you are.
+On several GPUs: torchrun --nproc-per-node 4 --no-python medsam2 train CONFIG --output FOLDER
 Ctrl+C is safe: the same command resumes from the last saved state. The result is FOLDER/model.pt.
 """
 
@@ -49,6 +50,7 @@ def train(arguments: argparse.Namespace) -> int:
     require_address_space()
     from medsam2_core.training.config import load_config
     from medsam2_core.training.loop import train as run_training
+    from medsam2_core.training.ranks import joined
     from medsam2_core.weights.loading import find_device
 
     config, device = load_config(arguments.config), find_device(arguments.device)
@@ -58,5 +60,8 @@ def train(arguments: argparse.Namespace) -> int:
         raise WeightsError(
             f"{arguments.output} cannot be created ({error.strerror}): choose another --output."
         ) from error
-    print(run_training(config, arguments.output, device))
+    with joined(device) as ranks:
+        path = run_training(config, arguments.output, ranks)
+    if ranks.is_first:
+        print(path)
     return 0

@@ -12,7 +12,7 @@ from medsam2_core.files.text import read_json
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training: `steps` steps of `clips` clips of `length` slices."""
+    """A stretch of the training: `steps` steps of `clips` clips of `length` slices, in all processes together."""
 
     steps: int
     length: int
@@ -35,6 +35,7 @@ class TrainingConfig:
     seed: int = 0
     loader_workers: int = 1
     save_every: int = 100
+    accumulate: int = 1  # batches that a process's clips of a step go through one after the other
     compile_encoder: bool = True  # 2.2 s to 0.4 s per 32 slices on 2 CPU cores in the pilot
     bfloat16: bool = True
     prompts: dict[str, float] = field(default_factory=lambda: {"box": 0.65, "click": 0.2, "mask": 0.15})

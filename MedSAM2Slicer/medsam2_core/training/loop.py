@@ -6,39 +6,43 @@ import csv
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from medsam2_core.config import get_config
+from medsam2_core.errors import WeightsError
 from medsam2_core.memory_bank import MEMORY_RULES
 from medsam2_core.model import SAM2
 from medsam2_core.training.clips import Clip, ClipDataset
 from medsam2_core.training.config import Phase, TrainingConfig
-from medsam2_core.training.losses import slice_loss
-from medsam2_core.training.unroll import Task, unroll
+from medsam2_core.training.ranks import Ranks
+from medsam2_core.training.step import ClipsLoss
+from medsam2_core.training.unroll import Task
 from medsam2_core.training.volumes import open_folder
 from medsam2_core.weights.checkpoint import load_state, read_checkpoint, save_checkpoint
 
 _LOG_EVERY = 20
 
 
-def train(config: TrainingConfig, folder: Path, device: torch.device) -> Path:
-    """Train, or resume training, in `folder`; returns the checkpoint of the averaged weights.
+def train(config: TrainingConfig, folder: Path, ranks: Ranks) -> Path:
+    """Train, or resume training, in `folder`, as one of `ranks`; returns the checkpoint of the averaged weights.
 
     Writes `state.pt` (to resume), `log.csv` and `model.pt`. A run that was interrupted loses at most `save_every`
-    steps and continues with the clips it would have seen.
+    steps and continues with the clips it would have seen, also by another number of processes.
+    Raises WeightsError where the processes cannot share the clips of a step equally.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, folder, device)
-    with tqdm(total=config.steps, initial=run.step, desc="training") as bar:
+    _check_shares(config, ranks)
+    run = _Run(config, folder, ranks)
+    with tqdm(total=config.steps, initial=run.step, desc="training", disable=not ranks.is_first) as bar:
         while run.step < config.steps:
             run.phase(bar)
     run.save()
@@ -46,11 +50,11 @@ def train(config: TrainingConfig, folder: Path, device: torch.device) -> Path:
 
 
 class _Run:
-    def __init__(self, config: TrainingConfig, folder: Path, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(self, config: TrainingConfig, folder: Path, ranks: Ranks) -> None:
+        self.config, self._ranks, self.device = config, ranks, ranks.device
         self.model_path, self._state_path = folder / "model.pt", folder / "state.pt"
         self._log = _Log(folder / "log.csv")
-        self.model = _build(config).to(device).train()
+        self.model = _build(config).to(self.device).train()
         self._average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self._optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), betas=(0.9, 0.98))
         self._sources = [(share, open_folder(Path(path))) for path, share in config.data.items()]
@@ -59,6 +63,9 @@ class _Run:
             self._resume()
         if config.compile_encoder:
             self.model.image_encoder.compile()
+        self._loss: nn.Module = ClipsLoss(self.model, config.bfloat16)
+        if ranks.count > 1:  # a step goes through some of the parameters, its task says which
+            self._loss = DistributedDataParallel(self._loss, broadcast_buffers=False, find_unused_parameters=True)
 
     def _resume(self) -> None:
         state = torch.load(self._state_path, map_location=self.device, weights_only=True)
@@ -68,7 +75,9 @@ class _Run:
         self.step = state["step"]
 
     def save(self) -> None:
-        """Write the averaged weights and all that resuming needs, each file whole or not at all."""
+        """Write the averaged weights and all that resuming needs, each file whole or not at all; once for all ranks."""
+        if not self._ranks.is_first:
+            return
         save_checkpoint(self.model_path, self._average, self.model.config)
         part = self._state_path.with_suffix(".part")
         state = {"model": self.model.state_dict(), "average": self._average, "step": self.step}
@@ -78,31 +87,50 @@ class _Run:
     def phase(self, bar: tqdm[Any]) -> None:
         """Run the rest of the current phase."""
         phase, steps, used = self.config.phase_at(self.step)
-        for clips in itertools.islice(self._loader(phase, used), steps):
+        batches = self._loader(phase, used)
+        for _ in range(steps):
             started = time.perf_counter()
-            parts = self._one_step(clips)
+            parts = self._one_step(list(itertools.islice(batches, self.config.accumulate)))
             self.step += 1
             bar.update()
-            self._log.add(self.step, parts, clips.images.shape[0] * clips.images.shape[1], started)
+            if self._ranks.is_first:
+                self._log.add(self.step, parts, phase.clips * phase.length, started)
             if self.step % self.config.save_every == 0:
                 self.save()
 
     def _loader(self, phase: Phase, used: int) -> Iterator[Clip]:
+        """The batches of this process, `accumulate` of them for a step."""
         dataset = ClipDataset(self._sources, phase.length, self.model.config.image_size, self.config.seed)
-        workers = self.config.loader_workers
-        return iter(DataLoader(dataset, phase.clips, sampler=_From(used), num_workers=workers, drop_last=True))
+        size = phase.clips // (self._ranks.count * self.config.accumulate)
+        sampler, workers = _Own(used, size, self._ranks), self.config.loader_workers
+        return iter(DataLoader(dataset, size, sampler=sampler, num_workers=workers, drop_last=True))
 
-    def _one_step(self, clips: Clip) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        clips = Clip(*(part.to(self.device) for part in clips))
-        task = self._task(clips.images.shape[1], generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16), _attention(self.device):
-            decoded = unroll(self.model, clips, task, generator)
-        losses = [slice_loss(one.decoded, one.truth, one.ambiguous) for one in decoded]
-        loss = torch.stack([total for total, _ in losses]).mean()
-        self._descend(loss)
-        names = losses[0][1]
-        return {"loss": loss.item()} | {n: sum(p[n].item() for _, p in losses) / len(losses) for n in names}
+    def _one_step(self, batches: Sequence[Clip]) -> dict[str, float]:
+        """Learn from the batches of a step, of which other processes have others; the parts of the loss, of these."""
+        first = self._generator(0)
+        task = self._task(batches[0].images.shape[1], first)
+        self._optimizer.zero_grad(set_to_none=True)
+        found = []
+        for place, clips in enumerate(batches):
+            share = place * self._ranks.count + self._ranks.rank
+            generator = first if share == 0 else self._generator(share)
+            with self._summing(is_last=place == len(batches) - 1):
+                moved = Clip(*(part.to(self.device) for part in clips))
+                loss, parts = self._loss(moved, task, generator)
+                (loss / len(batches)).backward()
+            found.append({name: part.item() for name, part in parts.items()})
+        self._descend()
+        return {name: sum(parts[name] for parts in found) / len(found) for name in found[0]}
+
+    def _summing(self, *, is_last: bool) -> AbstractContextManager[Any]:
+        """Gradients of all batches but the last one of a step stay in their process."""
+        alone = is_last or not isinstance(self._loss, DistributedDataParallel)
+        return nullcontext() if alone else self._loss.no_sync()  # type: ignore[operator]
+
+    def _generator(self, share: int) -> torch.Generator:
+        """What draws for a batch of this step; each batch has its own, whatever process it is in."""
+        seed = self.config.seed * 1_000_003 + self.step
+        return torch.Generator().manual_seed(seed if share == 0 else seed * 4099 + share)
 
     def _task(self, length: int, generator: torch.Generator) -> Task:
         prompt = _draw(self.config.prompts, generator)
@@ -118,11 +146,9 @@ class _Run:
             teacher=max(0.0, 1 - self.step / max(self.config.teacher_share * self.config.steps, 1)),
         )
 
-    def _descend(self, loss: Tensor) -> None:
+    def _descend(self) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = _learning_rate(self.config, self.step)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
         # The average follows closely at first, when old weights are worth little.
@@ -131,14 +157,29 @@ class _Run:
             self._average[name].lerp_(value.detach(), 1 - keep)
 
 
-class _From(Sampler[int]):
-    """Count up from a number, so that every clip of a run is new and a resumed run goes on counting."""
+def _check_shares(config: TrainingConfig, ranks: Ranks) -> None:
+    """Raise WeightsError unless each batch of a step has as many clips."""
+    batches = ranks.count * config.accumulate
+    for phase in config.phases:
+        if phase.clips % batches:
+            raise WeightsError(
+                f"A step of {phase.clips} clips cannot be shared equally by {ranks.count} processes of "
+                f"{config.accumulate} batches each: make clips a multiple of {batches}."
+            )
 
-    def __init__(self, start: int) -> None:
-        self._start = start
+
+class _Own(Sampler[int]):
+    """The clips of one process: batches of `size` count up from a number, and each process takes those of its rank.
+
+    So every clip of a run is new, and a resumed run goes on counting.
+    """
+
+    def __init__(self, start: int, size: int, ranks: Ranks) -> None:
+        self._start, self._size, self._ranks = start, size, ranks
 
     def __iter__(self) -> Iterator[int]:
-        return itertools.count(self._start)
+        for batch in itertools.count(self._ranks.rank, self._ranks.count):
+            yield from range(self._start + batch * self._size, self._start + (batch + 1) * self._size)
 
 
 class _Log:
@@ -180,14 +221,6 @@ def _learning_rate(config: TrainingConfig, step: int) -> float:
     """Linear warm-up, then half a cosine down to a hundredth."""
     warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     return config.learning_rate * warm * (0.505 + 0.495 * math.cos(math.pi * step / config.steps))
-
-
-def _attention(device: torch.device) -> AbstractContextManager[Any]:
-    """Plain matrix products for attention on a CPU: its fused kernel's gradient took 30 % of a step.
-
-    1.22 s to 1.04 s for 32 slices of 128 pixels on one core.
-    """
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _draw(shares: dict[str, float], generator: torch.Generator) -> str:

@@ -23,6 +23,7 @@ from medsam2_core.training.clips import ClipDataset
 from medsam2_core.training.config import Phase, TrainingConfig, load_config
 from medsam2_core.training.loop import train
 from medsam2_core.training.losses import slice_loss
+from medsam2_core.training.ranks import Ranks
 from medsam2_core.training.synthesis import make_corpus
 from medsam2_core.training.unroll import (
     DecodedSlice,
@@ -85,7 +86,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
     """Stopped within the first phase, between the two, and within the second."""
     from medsam2_core.training import loop
 
-    train(config, tmp_path / "whole", CPU)
+    train(config, tmp_path / "whole", Ranks(CPU))
     learn = loop._Run._one_step
 
     def stopping(run: Any, clips: Any) -> Any:
@@ -96,10 +97,10 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
     saving = replace(config, save_every=1)
     monkeypatch.setattr(loop._Run, "_one_step", stopping)
     with pytest.raises(StopError):
-        train(saving, tmp_path / "parts", CPU)
+        train(saving, tmp_path / "parts", Ranks(CPU))
     assert weights(tmp_path / "parts")["step"] == stop_after
     monkeypatch.setattr(loop._Run, "_one_step", learn)
-    train(saving, tmp_path / "parts", CPU)
+    train(saving, tmp_path / "parts", Ranks(CPU))
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert whole["step"] == parts["step"] == config.steps
     for kind in ("model", "average"):
@@ -108,19 +109,19 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
 
 
 def test_a_run_leaves_a_checkpoint_that_loads_and_a_finished_run_stays(config: TrainingConfig, tmp_path: Path) -> None:
-    path = train(config, tmp_path, CPU)
+    path = train(config, tmp_path, Ranks(CPU))
     found = read_checkpoint(path)
     assert found.config == m2.CONFIGS["starter"].at_size(SIZE)
     torch.manual_seed(config.seed)
     start = m2.build_model("starter", SIZE).state_dict()
     changed = [key for key, value in start.items() if not torch.equal(found.state[key], value)]
     assert len(changed) > 0.8 * len(start)
-    train(config, tmp_path, CPU)
+    train(config, tmp_path, Ranks(CPU))
     again = read_checkpoint(path).state
     assert all(torch.equal(again[key], value) for key, value in found.state.items())
     assert not list(tmp_path.glob("*.part"))
     continued = replace(config, start_from=str(path), phases=(Phase(1, 1, 2),))
-    assert read_checkpoint(train(continued, tmp_path / "tuned", CPU)).config == found.config
+    assert read_checkpoint(train(continued, tmp_path / "tuned", Ranks(CPU))).config == found.config
 
 
 def test_a_repeated_batch_is_learned(corpus: Path) -> None:
