@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from medsam2_core.image.terminology import Terminology, terminology_of
 Labels = npt.NDArray[np.integer[Any]]
 
 MAX_LABEL = 65535
-_GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a color
+GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a color
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _layered_segment(metadata: Mapping[str, str], index: int) -> LayeredSegment:
         parts = [float(part) for part in metadata.get(f"{prefix}Color", "").split()]
     except ValueError as error:
         raise VolumeError(f"Segment {name!r} has a damaged entry ({error}): save the segmentation again.") from error
-    color = (parts[0], parts[1], parts[2]) if len(parts) == 3 else _GREY
+    color = (parts[0], parts[1], parts[2]) if len(parts) == 3 else GREY
     known = terminology_of(metadata.get(f"{prefix}Tags", ""))
     return LayeredSegment(Segment(name, label, color, known), layer)
 
@@ -142,12 +142,19 @@ def merge_layers(layers: Labels, found: Sequence[LayeredSegment]) -> tuple[Label
 
     Raises VolumeError if two segments overlap, since a label map cannot hold that, or if a named layer is missing.
     """
-    merged = np.zeros(layers.shape[1:], dtype=np.uint16)
+    masks = (layer_mask(layers, item) for item in found)
+    return merge_masks(layers.shape[1:], [item.segment for item in found], masks)
+
+
+def merge_masks(
+    shape: tuple[int, ...], found: Sequence[Segment], masks: Iterable[Mask]
+) -> tuple[Labels, tuple[Segment, ...]]:
+    """One label map (k, j, i) from the masks of segments. Raises VolumeError, as `merge_layers` does."""
+    merged = np.zeros(shape, dtype=np.uint16)
     segments: list[Segment] = []
-    taken = {item.segment.label for item in found}
-    for item in found:
-        mask = layer_mask(layers, item)
-        segment = _with_free_label(item.segment, segments, taken)
+    taken = {segment.label for segment in found}
+    for one, mask in zip(found, masks, strict=True):
+        segment = _with_free_label(one, segments, taken)
         _refuse_overlap(merged[mask], segment, segments)
         merged[mask] = segment.label
         segments.append(segment)

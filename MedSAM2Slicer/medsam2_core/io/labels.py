@@ -10,7 +10,16 @@ import numpy as np
 from medsam2_core.arrays import Array, Mask
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.segments import Labels, LayeredSegment, Segment, from_metadata, layer_mask, merge_layers
+from medsam2_core.image.segments import (
+    GREY,
+    Labels,
+    LayeredSegment,
+    Segment,
+    from_metadata,
+    layer_mask,
+    merge_layers,
+    merge_masks,
+)
 from medsam2_core.image.terminology import Terminology
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.objects import DicomObjects
@@ -51,19 +60,26 @@ def read_labelmap(path: str | Path, geometry: Geometry | None = None) -> Labels:
 
 
 def read_segments(path: str | Path, geometry: Geometry | None = None) -> tuple[Labels, tuple[Segment, ...]]:
-    """Read a Slicer segmentation (`.seg.nrrd`): its label map (k, j, i) as uint16 and its segments in file order.
+    """Read a segmentation (Slicer's, or DICOM SEG or RTSTRUCT): its label map (k, j, i) as uint16 and its segments.
 
-    Layers are merged into one label map; a segment whose label another layer has already used gets a new one. What
-    Slicer cropped is put in its place on the grid of `geometry` (if given).
+    DICOM needs the `geometry` of the volume. Layers are merged into one label map; a segment whose label another layer
+    has already used gets a new one. What Slicer cropped is put in its place on the grid of `geometry` (if given).
     Raises VolumeError if it cannot be read, names no segment, has segments that overlap, or is not on the grid of
     `geometry` (if given).
     """
     path = Path(path)
     with naming(path):
         require_readable(path)
+        if is_dicom_file(path):
+            return _dicom_segments(path, geometry)
         layers, found, grid = read_layers(path)
         merged, segments = merge_layers(layers, found)
         return (merged if geometry is None else on_grid(merged, grid, geometry, VolumeError)), segments
+
+
+def holds_segments(path: Path) -> bool:
+    """Whether `read_segments` reads a file, by its name and first bytes. Raises OSError if it cannot be read."""
+    return is_segmentation(path) or is_dicom_file(path)
 
 
 def read_terminology(path: str | Path, name: str | None = None) -> Terminology | None:
@@ -101,6 +117,14 @@ def _reader(path: Path) -> Callable[[Path, Geometry, str | None], Mask]:
 
 def is_segmentation(path: Path) -> bool:
     return path.name.lower().endswith(".seg.nrrd")
+
+
+def _dicom_segments(path: Path, geometry: Geometry | None) -> tuple[Labels, tuple[Segment, ...]]:
+    if geometry is None:
+        raise VolumeError("A DICOM segmentation says its place frame by frame: give it together with its volume.")
+    objects = DicomObjects(path)
+    found = [Segment(name, number, GREY, objects.terminology(number)) for number, name in objects.names.items()]
+    return merge_masks(geometry.shape_kji, found, (objects.mask(number, geometry) for number in objects.names))
 
 
 def _dicom_mask(path: Path, geometry: Geometry, name: str | None) -> Mask:

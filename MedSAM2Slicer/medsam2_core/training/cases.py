@@ -17,7 +17,7 @@ from medsam2_core.files.text import TextError, read_json, read_rows
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import Hanging, SliceOrientation
 from medsam2_core.image.slicing import choose_axis
-from medsam2_core.io import read_labelmap, read_segments, read_volume
+from medsam2_core.io import holds_segments, read_labelmap, read_segments, read_volume
 
 _NAME_FILES = (".json", ".csv")
 _ADVICE = 'write {"1": "liver"} as JSON or lines such as 1,liver as CSV'
@@ -64,11 +64,12 @@ def read_case(folder: Path, axis: str = "axial") -> Case:
     """Read `image.*` and `labels.*` of a folder, with names from `labels.json` or `labels.csv` if it has one.
 
     `axis` is axial, coronal or sagittal, or 0, 1, 2 for k, j, i. The JSON file maps label numbers to names; the CSV
-    file has the number and the name in its first two columns. Labels in a `.seg.nrrd` bring their own names.
+    file has the number and the name in its first two columns. Labels in a `.seg.nrrd`, DICOM SEG or RTSTRUCT bring
+    their own names.
     Raises VolumeError for files that are missing, doubled, damaged or on different grids.
     """
     image, labels = _only(folder, "image"), _only(folder, "labels")
-    if labels.name.endswith(".seg.nrrd"):
+    if holds_segments(labels):
         grid = read_volume(image).geometry
         named = {segment.label: segment.name for segment in read_segments(labels, grid)[1]}
     else:
@@ -91,7 +92,7 @@ def make_case(name: str, image: Path, labels: Path, names: Mapping[int, str], ax
 
 
 def _read_labels(path: Path, geometry: Geometry) -> npt.NDArray[np.integer[Any]]:
-    if path.name.endswith(".seg.nrrd"):
+    if holds_segments(path):
         return read_segments(path, geometry)[0]
     return read_labelmap(path, geometry)
 

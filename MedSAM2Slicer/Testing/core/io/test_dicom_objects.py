@@ -15,6 +15,7 @@ from medsam2_core import io
 from medsam2_core.errors import MedSAM2Error, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.polygon import filled
+from medsam2_core.training.cases import read_case
 
 GRID = Geometry((4, 10, 12), (0.7, 0.8, 2.5), (-5, 6, 7), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 SEG, LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
@@ -127,6 +128,27 @@ def test_what_holds_no_objects(tmp_path: Path) -> None:
     damaged = segmentation(np.zeros((2, 10, 12), np.uint8), (0,), "BINARY", (1,))
     with pytest.raises(VolumeError, match="is damaged or cut short"):
         io.read_mask(save(damaged, tmp_path / "bad.dcm"), GRID, "object 1")
+
+
+def test_all_objects_of_a_file_as_a_label_map(tmp_path: Path) -> None:
+    path = save(structures(organ=[square(1, 1.5, 5.5)], other=[square(2, 2, 4)]), tmp_path / "a.dcm")
+    labels, segments = io.read_segments(path, GRID)
+    assert {segment.label: segment.name for segment in segments} == {1: "organ", 2: "other"}
+    for segment in segments:
+        np.testing.assert_array_equal(labels == segment.label, io.read_mask(path, GRID, segment.name))
+    with pytest.raises(VolumeError, match="give it together with its volume"):
+        io.read_segments(path)
+    overlap = save(structures(organ=[square(1, 1.5, 5.5)], other=[square(1, 2, 4)]), tmp_path / "b.dcm")
+    with pytest.raises(VolumeError, match="'organ' and 'other' overlap"):
+        io.read_segments(overlap, GRID)
+
+
+def test_labels_to_measure_with(tmp_path: Path) -> None:
+    io.write_labelmap(tmp_path / "image.nii.gz", np.zeros(GRID.shape_kji, np.uint8), GRID)
+    path = save(structures(organ=[square(1, 1.5, 5.5)]), tmp_path / "labels.dcm")
+    case = read_case(tmp_path)
+    assert case.names == {1: "organ"}
+    assert (case.labels > 0).sum() == io.read_mask(path, GRID).sum() == 16
 
 
 def test_polygons_side_by_side_share_no_pixel_and_leave_none_out() -> None:
