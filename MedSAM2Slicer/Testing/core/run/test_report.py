@@ -199,7 +199,7 @@ BAD = [
     (with_prompt({"kind": "mask", "slice_index": -1, "shape": [2, 2], "runs": [4]}), "whole number from 0"),
     (with_settings(axis=3), "whole number from 0 to 2"),
     (with_settings(range=[1]), "give two slice numbers"),
-    (with_settings(memory="all"), "choose self-sorting or recency"),
+    (with_settings(memory="all"), "choose self-sorting, recency or pooled"),
     (with_settings(window={"lower": 5, "upper": 5}), "lower limit first"),
     (with_settings(stop={"absent": 3}), "settings.stop.absent is not a rule"),
     (with_settings(stop={"absent_slices": 0}), "whole number from 1"),
