@@ -53,6 +53,16 @@ class TabsTest(unittest.TestCase):
         self.tabs.close()
         self.assertEqual(self.heard(), ["one left", "one closed", "two closed"])
 
+    def test_a_tab_is_asked_for_and_brought_forward_by_its_title(self) -> None:
+        self.tabs.enter()
+        self.heard()
+        two = self.tabs.tab("two")
+        self.assertEqual(self.heard(), ["two made"], "It is not in front yet.")
+        self.tabs.bring("two")
+        self.assertEqual(self.heard(), ["one left", "two entered"])
+        self.assertIs(self.tabs.front, two)
+        self.tabs.close()
+
     def test_only_the_tab_in_front_hears_of_the_module(self) -> None:
         self.tabs.enter()
         self.tabs.widget.currentIndex = 1
