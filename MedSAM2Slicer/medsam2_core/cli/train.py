@@ -51,16 +51,15 @@ def train(arguments: argparse.Namespace) -> int:
     from medsam2_core.training.config import load_config
     from medsam2_core.training.loop import train as run_training
     from medsam2_core.training.ranks import joined
-    from medsam2_core.weights.loading import find_device
 
-    config, device = load_config(arguments.config), find_device(arguments.device)
+    config = load_config(arguments.config)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WeightsError(
             f"{arguments.output} cannot be created ({error.strerror}): choose another --output."
         ) from error
-    with joined(device) as ranks:
+    with joined(arguments.device) as ranks:
         path = run_training(config, arguments.output, ranks)
     if ranks.is_first:
         print(path)

@@ -13,6 +13,7 @@ from medsam2_core.io import Volume, read_prior, read_terminology
 from medsam2_core.job.detections import place_detections
 from medsam2_core.job.place_options import every_nth, place_options
 from medsam2_core.job.prompt_options import MaskOption, PromptOption, mask_source, parse_prompts
+from medsam2_core.notices import tell
 from medsam2_core.run.prompts import Prompt, RunObject, make_objects, place_mask
 
 
@@ -51,6 +52,8 @@ def _from_segmentation(options: argparse.Namespace, slicing: Slicing) -> list[tu
     """Every n-th slice of an earlier segmentation's objects, carried onto this image."""
     if options.prior is None:
         return []
+    if options.every == 1:
+        tell("Each slice of the earlier segmentation is a prompt, so none of them is drawn anew: see --every.")
     source = mask_source(options.prior)
     objects = read_prior(source.path, slicing.geometry, source.name, options.transform)
     return [(one.name, every_nth(place_mask(one.mask, slicing), options.every), one.segment) for one in objects]

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
+from medsam2_core.errors import DeviceError
+from medsam2_core.weights.loading import find_device
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -26,17 +29,27 @@ class Ranks:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the processes that torchrun has started, each with a GPU of its machine, or on CPUs; else this one alone."""
+def joined(name: str) -> Iterator[Ranks]:
+    """Join the processes that torchrun has started, each on a GPU of its machine, or on CPUs; else this one alone.
+
+    `name` is a device as `find_device` knows it. Raises DeviceError where there are fewer GPUs than processes.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Ranks(device)
+        yield Ranks(find_device(name))
         return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
+    device = _own_gpu() if name in ("auto", "cuda") and torch.cuda.is_available() else find_device(name)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(device, distributed.get_rank(), count)
     finally:
         distributed.destroy_process_group()
+
+
+def _own_gpu() -> torch.device:
+    """The GPU of this process, and no other one touched. Raises DeviceError."""
+    place, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if place >= there:
+        raise DeviceError(f"torchrun started a process for each of more GPUs than the {there} here: lower its number.")
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)

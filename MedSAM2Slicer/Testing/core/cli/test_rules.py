@@ -69,13 +69,14 @@ def test_without_a_transform_it_stays_where_it_is(run, ct: Path, checkpoint: Pat
     assert (columns.min(), columns.max()) == (14 - 8, 29 - 8)  # i runs to the right
 
 
-def test_a_label_map_names_its_labels(run, ct: Path, checkpoint: Path) -> None:
+def test_a_label_map_names_its_labels(run, capsys, ct: Path, checkpoint: Path) -> None:
     labels = np.zeros(SHAPE, np.uint8)
     labels[3:5, 8:20, 8:20] = 7
     io.write_labelmap("prior.nii.gz", labels, io.read_volume(ct).geometry)
     common = ("--model", checkpoint, "--output", "a.seg.nrrd", "--report", "r.json", "--quiet")
     assert run("propagate", ct, "--from-segmentation", "prior.nii.gz", *common) == 0
     assert list(prompted()) == ["7"]
+    assert "so none of them is drawn anew: see --every" in capsys.readouterr().err
 
 
 def write_boxes(rows: Sequence[Sequence[object]], columns: str = "x0,y0,z0,x1,y1,z1,object,score") -> None:

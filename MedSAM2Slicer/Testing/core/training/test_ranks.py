@@ -13,7 +13,7 @@ import pytest
 import torch
 from patience import CEILING
 
-from medsam2_core.errors import WeightsError
+from medsam2_core.errors import DeviceError, WeightsError
 from medsam2_core.training import loop
 from medsam2_core.training.config import load_config
 from medsam2_core.training.loop import _Own, train
@@ -112,6 +112,15 @@ def test_clips_that_cannot_be_shared(tmp_path: Path) -> None:
 
 def test_a_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with joined(CPU) as ranks:
+    with joined("cpu") as ranks:
         assert ranks == Ranks(CPU)
         assert ranks.is_first
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match="more GPUs than the 1 here: lower its number"), joined("auto"):
+        pass
