@@ -29,7 +29,7 @@ class CohortReview:
     noticed(str) and failed(str) have a sentence.
 
     Work that is not accepted is kept as a draft in the case's folder whenever the case is left: for another one, or
-    because the scene is closed or a node removed.
+    because the scene is closed or a node removed; and by `keep`.
     """
 
     def __init__(self, whyBusy: Callable[[], str]) -> None:
@@ -83,6 +83,15 @@ class CohortReview:
             self._say(self._kept())
         self.writeReport()
         self._scene.stop()
+
+    def keep(self) -> None:
+        """Keep what was changed as a draft, without a word: Slicer may crash. Not while a propagation runs."""
+        work = self._work
+        if work is None or self._whyBusy() or work.isOvertaken or not work.isChanged:
+            return
+        with self._telling():
+            work.keep()
+            self.changed.emit()
 
     def writeReport(self) -> None:
         """Write the report if it is due."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.ui.volumetab import VolumeTab
 
 _REPORT_AFTER = 2000  # ms after the last acceptance
+_KEEP_EVERY = 120_000  # ms: of a chest CT that was changed it takes a second
 
 
 class CohortTab:
@@ -46,6 +47,9 @@ class CohortTab:
         self.shortcuts = Shortcuts(tabBar, self.bar.actions())
         tabBar.setCornerWidget(self.bar.widget)
         self._report = Later(self.review.writeReport, _REPORT_AFTER)
+        self._keeping = qt.QTimer()
+        self._keeping.setInterval(_KEEP_EVERY)
+        self._keeping.connect("timeout()", guarded(self.review.keep))
         self._fillFilters()
         self._join()
         self.update()
@@ -61,6 +65,8 @@ class CohortTab:
         """Release everything but the widget; work on the case is kept as a draft."""
         self.shortcuts.remove()
         self._report.cancel()
+        self._keeping.stop()
+        self._keeping.deleteLater()
         self.review.close()
         self._tabBar.setCornerWidget(None)
         self.bar.widget.deleteLater()
@@ -71,6 +77,7 @@ class CohortTab:
         self.review.open(folder)
         if self.review.cohort is not None:
             self.shortcuts.install()
+            self._keeping.start()
 
     def update(self) -> None:
         """Show the cases, and enable what can be used."""

@@ -140,6 +140,16 @@ class CohortTest(PanelTestCase):
         self.assertEqual(self.column(1)[0], "to review")
         self.assertTrue(list((self.results / "replaced" / "p1").rglob("draft.seg.nrrd")))
 
+    def test_a_draft_is_kept_now_and_then(self) -> None:
+        self.choose(0)
+        nodes = self.cohort.review.case.nodes
+        paintSlice(nodes.segmentationNode, nodes.segmentIds[0], nodes.volumeNode, 2)
+        timer = self.cohort._keeping
+        self.assertTrue(timer.active)
+        timer.setInterval(1)
+        self.wait(lambda: (self.results / "p1" / "draft.json").is_file())
+        self.assertEqual(self.column(1)[0], "draft")
+
     def test_an_acceptance_can_be_taken_back(self) -> None:
         self.choose(0)
         self.assertFalse(self.cohort.ui.takeBackButton.enabled)

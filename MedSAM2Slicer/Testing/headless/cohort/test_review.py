@@ -215,6 +215,21 @@ def test_work_that_is_left_becomes_a_draft(reviewed: Any) -> None:
     assert io.read_mask(kept / "draft.seg.nrrd", grid, "ball")[0].any()
 
 
+def test_work_is_kept_now_and_then_unless_a_propagation_runs(reviewed: Any) -> None:
+    reviewed.load("two")
+    reviewed.review.keep()
+    assert not reviewed.review.cohort.line("two").hasDraft
+    reviewed.choose("block")
+    reviewed.click(38, 30, 4)
+    reviewed.controller.propagate()
+    reviewed.review.keep()
+    assert not reviewed.review.cohort.line("two").hasDraft
+    reviewed.wait(lambda: not reviewed.controller.busy)
+    reviewed.review.keep()
+    assert reviewed.review.cohort.line("two").hasDraft
+    assert not reviewed.review.isChanged
+
+
 @pytest.mark.parametrize("how", ["close", "volume", "segmentation"])
 def test_a_scene_that_is_closed_or_a_node_that_is_removed_loses_no_work(reviewed: Any, how: str) -> None:
     reviewed.load("two")
