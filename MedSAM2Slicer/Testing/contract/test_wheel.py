@@ -25,9 +25,10 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         return set(wheel.namelist())
 
 
-def test_wheel_holds_every_module(members: set[str]) -> None:
-    wanted = {path.relative_to(SOURCES).as_posix() for path in (SOURCES / "medsam2_core").rglob("*.py")}
-    assert wanted <= members
+def test_wheel_holds_every_module_and_what_lies_beside_them(members: set[str]) -> None:
+    files = [path for path in (SOURCES / "medsam2_core").rglob("*.*") if "__pycache__" not in path.parts]
+    assert {".py", ".csv", ".html"} <= {path.suffix for path in files}
+    assert {path.relative_to(SOURCES).as_posix() for path in files} <= members
 
 
 def test_wheel_holds_the_models_folder(members: set[str]) -> None:

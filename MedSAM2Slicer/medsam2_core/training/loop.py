@@ -159,6 +159,8 @@ class _Run:
 
 def _check_shares(config: TrainingConfig, ranks: Ranks) -> None:
     """Raise WeightsError unless each batch of a step has as many clips."""
+    if config.accumulate < 1:
+        raise WeightsError(f"accumulate is {config.accumulate}: give a number of batches from 1.")
     batches = ranks.count * config.accumulate
     for phase in config.phases:
         if phase.clips % batches:

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ def test_clips_that_cannot_be_shared(tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path, STEPS, accumulate=3))
     with pytest.raises(WeightsError, match="4 clips cannot be shared equally by 2 processes of 3 batches each: make"):
         train(config, tmp_path / "run", Ranks(CPU, 0, 2))
+    with pytest.raises(WeightsError, match="accumulate is 0: give a number"):
+        train(replace(config, accumulate=0), tmp_path / "run", Ranks(CPU))
 
 
 def test_a_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:

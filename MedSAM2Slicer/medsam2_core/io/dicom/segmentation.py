@@ -110,7 +110,8 @@ class _Identifiers:
     """UIDs that are the same for the same content."""
 
     def __init__(self, labelmap: Array, segments: Sequence[Segment], sources: Sequence[str], model: str) -> None:
-        self._facts = [*sources, model, package_version(), repr(tuple(segments)), *map(_digest, labelmap)]
+        told = [f"{one.name} {one.label} {one.hex_color} {one.terminology}" for one in segments]
+        self._facts = [*sources, model, package_version(), *told, *map(_digest, labelmap)]
 
     def __call__(self, what: str) -> str:
         """The UID of a part of the content."""
@@ -118,7 +119,7 @@ class _Identifiers:
 
 
 def _digest(part: Array) -> str:
-    return hashlib.sha256(part.tobytes()).hexdigest()
+    return hashlib.sha256(part.astype("<u2").tobytes()).hexdigest()
 
 
 def _sources(slices: Slices) -> list[Any]:
