@@ -53,8 +53,11 @@ class SegmentationFrames:
     def write(self, frame: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
         """Replace segments of a frame by masks (k, j, i) on the grid of its volume; returns `node`.
 
-        Segments of other names stay.
+        Segments of other names stay. Raises VolumeError if the sequence is gone.
         """
+        if self._browserNode.GetScene() is None or self._volumes.GetScene() is None:
+            text = _("{name} was removed from the scene: choose another sequence.")
+            raise VolumeError(text.format(name=repr(self._volumes.GetName())))
         with _quiet(self._browserNode):
             sequence = self._found() or self._make()
             self._put(sequence, frame, masks)

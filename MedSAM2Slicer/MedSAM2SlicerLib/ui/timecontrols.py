@@ -64,7 +64,8 @@ class TimeControls(Part):
         except MedSAM2Error as error:
             self._onError(error)
             return
-        node.GetDisplayNode().SetSegmentVisibility(segmentId, False)  # in other frames it would be wrong
+        if node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetSegmentVisibility(segmentId, False)  # in other frames it would be wrong
         self.said.emit(_("Through time: the other frames are being segmented…"))
         self.update("")
 

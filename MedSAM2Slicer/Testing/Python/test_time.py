@@ -122,6 +122,18 @@ class TimeTest(PanelTestCase):
         self.assertIn("Stopped: the frames that are done are in", self.said())
         self.assertEqual(self.ui.throughTimeButton.text, "Through time")
 
+    def test_closing_the_scene_while_running(self) -> None:
+        self.choose()
+        self.paint()
+        self.client.paused = True
+        self.ui.throughTimeButton.click()
+        time = self.client.time
+        slicer.mrmlScene.Clear()
+        process()
+        time.tick()
+        self.assertIn("'heart' was removed from the scene", self.said())
+        self.assertFalse(self.ui.throughTimeButton.visible)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -107,3 +107,10 @@ def test_a_browser_without_images_is_refused(nodes: Any) -> None:
     browser = nodes.scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "B")
     with pytest.raises(VolumeError, match="'B' holds no images"):
         volumeSequence(browser)
+
+
+def test_a_sequence_that_is_gone_is_told(browser: Any, scene: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    scene.RemoveNode(browser)
+    with pytest.raises(VolumeError, match="'cine' was removed"):
+        frames.write(0, {DISC: square(1)})
