@@ -69,6 +69,7 @@ mainthread: $(VENV)/ready-dev
 
 pictures: $(VENV)/ready-dev $(VIEWS)/ready
 	$(VIEWS)/bin/python benchmarks/pictures.py --worker $(BIN)
+	QT_QPA_PLATFORM=offscreen $(BIN) benchmarks/picture_images.py
 
 map: $(VENV)/ready-dev
 	$(BIN) benchmarks/draw_map.py

@@ -60,16 +60,16 @@ def panesPage(rows: Sequence[Sequence[Pane]], caption: str) -> Figure:
     return figure
 
 
-def panelPage(panel: Any, caption: str) -> Figure:
-    """Put the panel's widget on a page."""
+def panelPage(panel: Any, caption: str, note: str = _NOTE) -> Figure:
+    """Put the panel's widget on a page; `note` says what it shows."""
     image = _grabbed(panel)
     height, width = image.shape[:2]
     page_width, page_height = width + 2 * _MARGIN, height + _TITLE + 2 * _LINE + _GAP
     figure = plt.figure(figsize=(page_width / _DPI, page_height / _DPI), dpi=_DPI, facecolor=image[0, 0] / 255)
     _text(figure, _MARGIN, page_height - _TITLE / 2, caption, size=11, color="black", ha="left")
     figure.figimage(image, _MARGIN, 2 * _LINE + _GAP)
-    for line, note in enumerate((_NOTE, _PANEL_NOTE)):
-        _text(figure, _MARGIN, _LINE * (line + 0.5), note, size=7.5, color="0.35", ha="left")
+    for line, words in enumerate((note, _PANEL_NOTE)):
+        _text(figure, _MARGIN, _LINE * (line + 0.5), words, size=7.5, color="0.35", ha="left")
     return figure
 
 
@@ -104,13 +104,13 @@ def stripPage(controller: Any, current: int, caption: str) -> Figure:
     return figure
 
 
-def writePage(figure: Figure, path: Path) -> None:
+def writePage(figure: Figure, path: Path, source: str = SOURCE) -> None:
     """Write a page as PNG with its source in the metadata. Raises ValueError if the file is too large for a README."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=_DPI)
     plt.close(figure)
     facts = PngImagePlugin.PngInfo()
-    facts.add_text("Source", SOURCE)
+    facts.add_text("Source", source)
     facts.add_text("Software", "MedSAM2Slicer benchmarks/pictures.py, Slicer's displayable managers (slicer-core)")
     _reduced(Pillow.open(drawn).convert("RGB")).save(path, optimize=True, pnginfo=facts)
     if path.stat().st_size > _MOST_BYTES:

@@ -29,7 +29,7 @@ from medsam2_core.io.pictures import read_pictures
 from sets import make_set
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
-_DISC = (190.0, 545.0, 318.0, 758.0)  # the optic disc in the photograph
+DISC = (190.0, 545.0, 318.0, 758.0)  # the optic disc in the photograph
 _VENTRICLE = (308.0, 150.0, 392.0, 262.0)  # the left ventricle's cavity in the first frame
 _SHOWN = 6
 _SIDE, _DPI = 1.6, 80  # inches, and dots in each
@@ -45,10 +45,9 @@ class Shown:
     box: tuple[float, float, float, float] | None = None
 
 
-def fundus(model: Any) -> Iterator[Shown]:
+def visits(photo: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.uint8]]:
     """One photograph, and five that are made of it as visits of one patient might be; the last one is another eye."""
-    (photo,) = (one.array for one in read_pictures(open_pictures.fundus()))
-    images = {
+    return {
         "box": photo,
         "darker": (photo * 0.7).astype(np.uint8),
         "moved": np.roll(photo, (40, 60), axis=(0, 1)),
@@ -56,9 +55,15 @@ def fundus(model: Any) -> Iterator[Shown]:
         "brighter": (255 * (photo / 255) ** 0.7).astype(np.uint8),
         "mirrored": photo[:, ::-1],
     }
+
+
+def fundus(model: Any) -> Iterator[Shown]:
+    """A photograph of an eye and others of it, with a box on the first one."""
+    (photo,) = (one.array for one in read_pictures(open_pictures.fundus()))
+    images = visits(photo)
     session = ImageSetSession(model, [np.ascontiguousarray(one) for one in images.values()])
-    session.add_box(1, 0, _DISC)
-    yield from _answers(session, list(images.values()), list(images), 0, _DISC)
+    session.add_box(1, 0, DISC)
+    yield from _answers(session, list(images.values()), list(images), 0, DISC)
 
 
 def slices(model: Any) -> Iterator[Shown]:

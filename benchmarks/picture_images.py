@@ -1,0 +1,101 @@
+"""The tab Images after a run, drawn by Qt around Slicer's widgets as Testing/standin has them, with the starter.
+
+QT_QPA_PLATFORM=offscreen .venv/bin/python benchmarks/picture_images.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import open_pictures
+from medsam2_core.io.pictures import read_pictures
+from picture_pages import panelPage, writePage
+from picture_user import OUT, waiting
+from set_pictures import DISC, visits
+
+MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
+WIDTH, HEIGHT = 480, 420  # pixels
+OBJECT = "optic disc"
+_SOURCE = "Photograph: retina.jpg of scikit-image 0.15.0"
+_NOTE = f"{_SOURCE}, and five made of it. Model: starter. Not for clinical use."
+
+
+def main() -> None:
+    """Draw the tab with the images of one eye, prompted by a box on the first one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worker", default=sys.executable, help="Python with torch, for the model")
+    options = parser.parse_args()
+    if importlib.util.find_spec("PySide6") is None:
+        print("No images.png: it needs PySide6, which make test installs.")
+        return
+    sys.path[:0] = [str(MODULE), str(MODULE / "Testing")]
+    from standin import application
+
+    application.install()
+    import slicer
+    import slicer.util
+
+    from MedSAM2SlicerLib.ui.services import Services
+
+    (photo,) = (one.array for one in read_pictures(open_pictures.fundus()))
+    volumes = [_volume(name, pixels) for name, pixels in visits(photo).items()]
+    slicer.util.selectModule("MedSAM2Slicer")
+    services = Services(MODULE)
+    services.setWorkerText(options.worker)
+    module = slicer.util.getModuleWidget("MedSAM2Slicer")
+    module.useServices(services)
+    module.enter()
+    module.tabs.bring("Images")
+    tab = module.tabs.front
+    wait = waiting(lambda: (slicer.app.processEvents(), time.sleep(0.005)))
+    try:
+        wait(lambda: len(tab.controller.rows()) == len(volumes))
+        tab.ui.objectEdit.text = OBJECT
+        tab.show(0)
+        _box(tab.controller, volumes[0])
+        tab.update()
+        tab.run()
+        wait(lambda: not tab.controller.busy)
+        tab.showNext()
+        tab.ui.imageTable.clearSelection()
+        tab.widget.setParent(None)
+        tab.widget.setFixedSize(WIDTH, HEIGHT)
+        tab.widget.show()
+        page = panelPage(tab.widget, "A box on one image, and all others by doubt", _NOTE)
+        writePage(page, OUT / "images.png", _SOURCE)
+    finally:
+        services.client().stop()
+        module.cleanup()
+
+
+def _volume(name: str, pixels: Any) -> Any:
+    import slicer
+    import slicer.util
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", name)
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(pixels[None]))
+    return node
+
+
+def _box(controller: Any, volume: Any) -> None:
+    """Put a box around the optic disc of the first image."""
+    import vtk
+
+    from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+
+    x0, y0, x1, y1 = DISC
+    low, high = ijkToWorld(volume, [[x0, y0, 0], [x1, y1, 0]])
+    node = controller.prompts.nodeToPlace(0, OBJECT, "box")
+    node.AddControlPointWorld(vtk.vtkVector3d(*(low + high) / 2))
+    node.SetSize(*np.maximum(np.abs(high - low), 1.0))
+
+
+if __name__ == "__main__":
+    main()
