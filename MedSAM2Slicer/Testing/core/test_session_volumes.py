@@ -162,7 +162,7 @@ def test_runs_that_cannot_be(make: Make, discs: Any, options: dict[str, Any], pr
 
 @pytest.mark.parametrize("options", [{"memory": "elephant"}, {"field_of_view": "fisheye"}])
 def test_unknown_settings_name_the_choices(make: Make, options: dict[str, str]) -> None:
-    with pytest.raises(m2.PromptError, match=r"(self-sorting or recency|auto, whole or zoom)"):
+    with pytest.raises(m2.PromptError, match=r"(self-sorting, recency or pooled|auto, whole or zoom)"):
         make(**options)
 
 

@@ -96,7 +96,8 @@ def test_a_memory_of_no_weight_does_not_count(model: SAM2) -> None:
 def test_every_step_runs_without_asking_the_device(weights: torch.Tensor | None) -> None:
     """On torch's `meta` device nothing has a value, and a tensor that is made on another device does not fit."""
     for name in ("starter", "sam2_hiera_tiny", "sam2.1_hiera_tiny"):
-        model = SAM2(m2.CONFIGS[name].at_size(SIZE)).to("meta")
+        with torch.device("meta"):
+            model = SAM2(m2.CONFIGS[name].at_size(SIZE))
         side, mask_size = model.config.grid_size, model.config.mask_size
         features = model.encode(torch.rand(2, 1, SIZE, SIZE, device="meta"))
         prompted = model.decode(
