@@ -15,12 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
+from panel_pictures import stand_in
+
 LIVER = "liver"
 SHAPE = (600, 512, 512)  # k, j, i
 RADII = (150, 90, 110)  # voxels, of the ellipsoid
@@ -162,10 +162,7 @@ class Bench:
 def main() -> None:
     """Measure and print a table."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    sys.path[:0] = [str(MODULE), str(MODULE / "Testing"), str(MODULE / "Testing" / "support")]
-    from standin import application
-
-    application.install()
+    stand_in()
     import qt
     import slicer
 

@@ -15,17 +15,16 @@ from typing import Any
 
 import numpy as np
 
-MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
-PICTURE = MODULE.parent / "docs" / "pictures" / "cohort-tab.png"
+from panel_pictures import stand_in
+from picture_user import OUT
+
+PICTURE = OUT / "cohort-tab.png"
 SIZE = (480, 430)  # pixels
 
 
 def main(results: Path) -> None:
     """Review two cases, and draw the tab."""
-    sys.path[:0] = [str(MODULE), str(MODULE / "Testing")]
-    from standin import application
-
-    application.install()
+    stand_in()
     import slicer
     import slicer.util
 

@@ -5,22 +5,17 @@ QT_QPA_PLATFORM=offscreen .venv/bin/python benchmarks/picture_images.py
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import open_pictures
 from medsam2_core.io.pictures import read_pictures
+from panel_pictures import MODULE, chosen_worker, stand_in, waiting_for_qt
 from picture_pages import panelPage, writePage
-from picture_user import OUT, waiting
+from picture_user import OUT
 from set_pictures import DISC, visits
 
-MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
 WIDTH, HEIGHT = 480, 420  # pixels
 OBJECT = "optic disc"
 _SOURCE = "Photograph: retina.jpg of scikit-image 0.15.0"
@@ -29,16 +24,10 @@ _NOTE = f"{_SOURCE}, and five made of it. Model: starter. Not for clinical use."
 
 def main() -> None:
     """Draw the tab with the images of one eye, prompted by a box on the first one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worker", default=sys.executable, help="Python with torch, for the model")
-    options = parser.parse_args()
-    if importlib.util.find_spec("PySide6") is None:
-        print("No images.png: it needs PySide6, which make test installs.")
+    worker = chosen_worker(__doc__, "images.png")
+    if worker is None:
         return
-    sys.path[:0] = [str(MODULE), str(MODULE / "Testing")]
-    from standin import application
-
-    application.install()
+    stand_in()
     import slicer
     import slicer.util
 
@@ -48,13 +37,13 @@ def main() -> None:
     volumes = [_volume(name, pixels) for name, pixels in visits(photo).items()]
     slicer.util.selectModule("MedSAM2Slicer")
     services = Services(MODULE)
-    services.setWorkerText(options.worker)
+    services.setWorkerText(worker)
     module = slicer.util.getModuleWidget("MedSAM2Slicer")
     module.useServices(services)
     module.enter()
     module.tabs.bring("Images")
     tab = module.tabs.front
-    wait = waiting(lambda: (slicer.app.processEvents(), time.sleep(0.005)))
+    wait = waiting_for_qt()
     try:
         wait(lambda: len(tab.controller.rows()) == len(volumes))
         tab.ui.objectEdit.text = OBJECT

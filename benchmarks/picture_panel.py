@@ -5,13 +5,9 @@ QT_QPA_PLATFORM=offscreen .venv/bin/python benchmarks/picture_panel.py
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
+from panel_pictures import chosen_worker, stand_in, waiting_for_qt
 from picture_pages import panelPage, screenPage, stripPage, writePage
 from picture_screen import screen
 from picture_user import (
@@ -26,42 +22,32 @@ from picture_user import (
     prompt,
     propagate,
     scan,
-    waiting,
     within,
     worst_slice,
 )
 
-MODULE = Path(__file__).resolve().parents[1] / "MedSAM2Slicer"
 PANEL = 480  # pixels: width
 SCREENS = {(1366, 768): 420, (1920, 1080): 500}  # pixels: of the window, and its panel's width
 
 
 def main() -> None:
     """Draw the panel, folded and unfolded, its strip, and where it is on two screens."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worker", default=sys.executable, help="Python with torch, for the model")
-    options = parser.parse_args()
-    if importlib.util.find_spec("PySide6") is None:
-        print("No panel.png, advanced.png and strip.png: they need PySide6, which make test installs.")
+    worker = chosen_worker(__doc__, "panel.png, advanced.png, strip.png and screens")
+    if worker is None:
         return
-    sys.path[:0] = [str(MODULE), str(MODULE / "Testing")]
-    from standin import application
-
-    application.install()
-    import slicer
-
+    stand_in()
     ct, organs = scan()
     editor = new_editor(ct, CORRECTED)
     effect = editor.effectByName("MedSAM-2").self()
     services = effect.makeServices()
-    services.setWorkerText(options.worker)
+    services.setWorkerText(worker)
     services.setLive(False)  # what is propagated, and when, is this program's to say
     effect.makeServices = lambda: services
     editor.setActiveEffectByName("MedSAM-2")
     try:
         face = effect.face
         face.controller.failed.connect(fail)
-        wait = waiting(lambda: (slicer.app.processEvents(), time.sleep(0.005)))
+        wait = waiting_for_qt()
         clicked = _correct(face, organs[CORRECTED], wait)
         caption = f"Slice {clicked} was clicked: the button names what is redrawn"
         writePage(panelPage(_panel(face, wait), caption), OUT / "panel.png")

@@ -61,9 +61,9 @@ class Session:
         return self._cache.encoded
 
     @property
-    def encoder_hits(self) -> int:
-        """Views that were asked for and did not have to be encoded again so far."""
-        return self._cache.hits
+    def encoder_counts(self) -> dict[str, int]:
+        """Views so far: "runs" through the image encoder, and "hits", asked for and not to be encoded again."""
+        return {"runs": self._cache.encoded, "hits": self._cache.hits}
 
     @property
     def cache_bytes(self) -> int:

@@ -59,12 +59,15 @@ class FakeSession:
     seconds: float
     field_of_view: str = "whole"
     encoder_runs: int = 0
-    encoder_hits: int = 0
     cache_bytes: int = 0
     prompts: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
     tracked: dict[tuple[int, int], str] = field(default_factory=dict)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     cache_limit: int = 0
+
+    @property
+    def encoder_counts(self) -> dict[str, int]:
+        return {"runs": self.encoder_runs, "hits": 0}
 
     def limit_cache(self, max_bytes: int) -> None:
         self.cache_limit = max_bytes

@@ -128,7 +128,7 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded:
         _AsDrawn(session, settings.of("drawing"), math.prod(spacing[1:])),
         labelmap,
         seconds=seconds,
-        encoder={"runs": session.encoder_runs, "hits": session.encoder_hits},
+        encoder=session.encoder_counts,
         interrupted=done.interrupted,
     )
     report = with_earlier(report, [describe_earlier(run, slicing) for run in earlier])

@@ -78,7 +78,7 @@ class OpenSession:
         self, objects: Sequence[RunObject], spec: PropagationSpec, cancel: CancelToken, send: Callable[[Step], None]
     ) -> Propagated:
         """Carry the objects through the slices, sending each step. Raises PromptError or VolumeError."""
-        started, before = time.perf_counter(), self._encoder()
+        started, before = time.perf_counter(), self.session.encoder_counts
         self._applied.change_to(objects)
         bring_back = self.session.snapshot() if spec.tentative else None
         limit, stop = RoundLimit(spec.rounds, cancel), spec.stop.turned(self._orientation.turn)
@@ -91,7 +91,7 @@ class OpenSession:
         taken_back = bring_back is not None and canceled and not cancel.keeps
         if bring_back is not None and taken_back:
             bring_back()
-        seconds, encoder = time.perf_counter() - started, self._encoder()
+        seconds, encoder = time.perf_counter() - started, self.session.encoder_counts
         counts = {name: count - before[name] for name, count in encoder.items()}
         return Propagated(canceled, seconds, records, limit.rounds_if_stopped, counts, taken_back)
 
@@ -117,9 +117,6 @@ class OpenSession:
         return DisagreementMap.of(
             (index, self._orientation.turn_slice_back(one)) for index, one in self.session.disagreement(object_id)
         )
-
-    def _encoder(self) -> dict[str, int]:
-        return {"runs": self.session.encoder_runs, "hits": self.session.encoder_hits}
 
     def _step(self, step: SessionStep, done: int, planned: int) -> Step:
         answers = tuple(
