@@ -42,7 +42,7 @@ cohort-demo: $(VENV)/ready-dev
 accuracy: $(VENV)/ready-dev
 	$(BIN) benchmarks/accuracy.py
 
-benchmark: $(VENV)/ready-dev
+benchmark: $(VENV)/ready-benchmark
 	$(BIN) benchmarks/speed.py $(if $(QUICK),--quick)
 
 corrections: $(VENV)/ready-dev

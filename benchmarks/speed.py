@@ -2,7 +2,6 @@
 
 The same weights, volume, prompts and machine for all. Each measurement has a process of its own; the contenders take
 turns, in several rounds. Only what is compared within a round counts, since machines are not the same at all times.
-`.venv/bin/pip install transformers` lets that one take part.
 
     python benchmarks/speed.py                      20 minutes on two cores
     python benchmarks/speed.py --quick              two minutes: smaller images, fewer slices, one round
