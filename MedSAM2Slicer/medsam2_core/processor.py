@@ -19,9 +19,13 @@ def share_cores(environment: MutableMapping[str, str] = os.environ) -> None:
     bound to, but not a container's quota. What the user has set stays. Without effect once torch is loaded.
     """
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    quota = quota_cores()
-    if quota < _bound_cores() and not any(name in environment for name in _CHOSEN_BY):
-        environment["OMP_NUM_THREADS"] = str(max(1, math.ceil(quota)))
+    if quota_cores() < _bound_cores() and not any(name in environment for name in _CHOSEN_BY):
+        environment["OMP_NUM_THREADS"] = str(usable_cores())
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: those it is bound to, as far as its control groups grant them."""
+    return max(1, math.ceil(min(_bound_cores(), quota_cores())))
 
 
 def quota_cores(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:

@@ -17,6 +17,7 @@ class CaseAtWork:
         self.note()
         self.case: LoadedCase = loadCase(cohort, name)
         self._mark = fingerprint(self.case.nodes)
+        cohort.retell(name)  # somebody else may have worked on it meanwhile
 
     @property
     def isChanged(self) -> bool:

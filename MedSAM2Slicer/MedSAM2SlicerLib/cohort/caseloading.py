@@ -12,7 +12,6 @@ from MedSAM2SlicerLib.cohort.casenodes import CaseNodes, addCase
 from MedSAM2SlicerLib.cohort.cohortfolder import CohortFolder
 from MedSAM2SlicerLib.cohort.recorded import restoreRecorded
 from MedSAM2SlicerLib.cohort.reviewnotes import restoreReview
-from MedSAM2SlicerLib.segmentnames import segmentCalled
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,6 @@ def loadCase(cohort: CohortFolder, name: str) -> LoadedCase:
 
 def _firstSegment(cohort: CohortFolder, nodes: CaseNodes) -> str:
     """The most doubtful segment, by what is told of the case; else the first one."""
-    objects = sorted(cohort.told(nodes.name)["objects"], key=lambda one: -one["doubt"])
-    found = (segmentCalled(nodes.segmentationNode, one["name"]) for one in objects)
-    return next(filter(None, found), next(iter(nodes.segmentIds), ""))
+    doubts = {one["name"]: one["doubt"] for one in cohort.told(nodes.name)["objects"]}
+    segmentation = nodes.segmentationNode.GetSegmentation()
+    return max(nodes.segmentIds, key=lambda one: doubts.get(segmentation.GetSegment(one).GetName(), -1.0), default="")

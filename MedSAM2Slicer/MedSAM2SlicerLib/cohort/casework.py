@@ -6,7 +6,7 @@ import base64
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import slicer
@@ -14,20 +14,18 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.arrays import Array
+from medsam2_core.cohort.acceptance import Work
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.cohort.casenodes import CaseNodes
 from MedSAM2SlicerLib.cohort.reviewnotes import describeReview
-from MedSAM2SlicerLib.scene.attributes import storedSlices
+from MedSAM2SlicerLib.scene.attributes import storedSlices, storedStack
 from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
 from MedSAM2SlicerLib.scene.slicestates import SliceStates
-
-if TYPE_CHECKING:
-    from medsam2_core.cohort.acceptance import Work
 
 _FILE = "segmentation.seg.nrrd"
 
@@ -48,8 +46,6 @@ def fingerprint(nodes: CaseNodes) -> dict[str, Any]:
 
 def makeWork(nodes: CaseNodes, window: Window) -> Work:
     """Return the case as it is now, its picture in `window`. Raises VolumeError if there is no room for its file."""
-    from medsam2_core.cohort.acceptance import Work
-
     return Work(_fileOf(nodes.segmentationNode), _facts(nodes, window), describeReview(nodes))
 
 
@@ -122,5 +118,5 @@ def _slices(states: SliceStates, areas: Sequence[float]) -> list[Mapping[str, An
 
 def _stackOf(nodes: CaseNodes) -> SliceStack:
     """The slices that the first segment was worked on."""
-    stored = (storedSlices(nodes.segmentationNode, one) for one in nodes.segmentIds)
-    return next((states.stack for states, _prints in filter(None, stored)), SliceStack())
+    stacks = (storedStack(nodes.segmentationNode, one) for one in nodes.segmentIds)
+    return next(filter(None, stacks), SliceStack())

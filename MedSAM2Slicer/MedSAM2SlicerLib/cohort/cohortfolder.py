@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from medsam2_core.cohort.acceptance import CaseFolder, Work
 from medsam2_core.cohort.states import ACCEPTED, DONE, OPEN
 from medsam2_core.errors import VolumeError
 
 if TYPE_CHECKING:
-    from medsam2_core.cohort.acceptance import (  # the core's cohorts bring SimpleITK: when they are needed
-        CaseFolder,
-        Work,
-    )
-    from medsam2_core.cohort.results import Results
+    from medsam2_core.cohort.results import Results  # brings SimpleITK, which is only needed with a cohort
 
 TO_REVIEW, DOUBTFUL, ALL = "review", "doubtful", "all"
 FILTERS = (TO_REVIEW, DOUBTFUL, ALL)
@@ -90,8 +87,6 @@ class CohortFolder:
 
     def case(self, name: str) -> CaseFolder:
         """Return the folder of a case."""
-        from medsam2_core.cohort.acceptance import CaseFolder
-
         return CaseFolder(self.path / name)
 
     def startOver(self, name: str) -> None:
@@ -100,8 +95,6 @@ class CohortFolder:
 
     def putAside(self, name: str, work: Work) -> Path:
         """Keep work on a case where it takes no part; returns the folder. Raises VolumeError."""
-        from medsam2_core.cohort.acceptance import CaseFolder
-
         aside = self._results.aside(name)
         try:
             aside.mkdir(parents=True)

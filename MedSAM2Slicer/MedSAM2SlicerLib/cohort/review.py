@@ -70,9 +70,16 @@ class CohortReview:
 
     def open(self, path: Path) -> None:
         """Open the results of a cohort; a case of another one is left first."""
+        if self._work is not None and (whyNot := self._whyBusy()):
+            self.failed.emit(whyNot)
+            return
         with self._telling():
-            cohort = CohortFolder(path)
-            self._leave()
+            said = self._kept()  # before the folder is read, which may be the same
+            try:
+                cohort = CohortFolder(path)
+                self._leave()
+            finally:
+                self._say(said)
             self.writeReport()
             self.cohort, self._tried = cohort, ""
             self.changed.emit()
@@ -87,11 +94,11 @@ class CohortReview:
     def keep(self) -> None:
         """Keep what was changed as a draft, without a word: Slicer may crash. Not while a propagation runs."""
         work = self._work
-        if work is None or self._whyBusy() or work.isOvertaken or not work.isChanged:
+        if work is None or self._whyBusy() or work.isOvertaken:
             return
         with self._telling():
-            work.keep()
-            self.changed.emit()
+            if work.keep():
+                self.changed.emit()
 
     def writeReport(self) -> None:
         """Write the report if it is due."""
@@ -202,12 +209,10 @@ class CohortReview:
         self.changed.emit()
 
     def _leave(self) -> None:
-        """Take the case out of the scene. Raises VolumeError if what was changed cannot be kept."""
-        said = self._kept()
+        """Take the case, which is kept, out of the scene."""
         before, self._work = self.case, None
         if before is not None:
             before.nodes.remove()
-        self._say(said)
 
     def _whyNoMore(self, by: int) -> str:
         if by > 0:

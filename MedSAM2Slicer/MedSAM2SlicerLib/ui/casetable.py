@@ -27,6 +27,7 @@ class CaseTable:
         self.chosen, self.selected = Signal(), Signal()
         self._table = table
         self._shown: list[CaseLine] = []
+        self._loaded = ""
         header = table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         for column in range(1, table.columnCount):
@@ -42,7 +43,12 @@ class CaseTable:
         return self._shown[row] if 0 <= row < len(self._shown) else None
 
     def show(self, lines: Sequence[CaseLine], name: str) -> None:
-        """List these cases, and select the one of this name."""
+        """List these cases, and select the one that is loaded, of this name, when it is another than before.
+
+        Else the selection stays with its case: somebody may be about to act on that.
+        """
+        selected, isOther = self.line(), name != self._loaded
+        self._loaded = name
         wanted = {line.name for line in lines}
         for row in reversed(range(len(self._shown))):
             if self._shown[row].name not in wanted:
@@ -58,8 +64,9 @@ class CaseTable:
                 continue
             self._shown[row] = line
             self._write(row, line)
-        if name in wanted:
-            self._table.selectRow([line.name for line in self._shown].index(name))
+        kept = name if isOther or selected is None or selected.name not in wanted else selected.name
+        if kept in wanted:
+            self._table.selectRow([line.name for line in self._shown].index(kept))
 
     def _write(self, row: int, line: CaseLine) -> None:
         confidence = "" if line.confidence is None else f"{line.confidence:.2f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.cohort.states import ACCEPTED
-from MedSAM2SlicerLib.cohort.cohortfolder import ALL, DOUBTFUL, TO_REVIEW
+from MedSAM2SlicerLib.cohort.cohortfolder import ALL, DOUBTFUL, TO_REVIEW, CaseLine
 from MedSAM2SlicerLib.cohort.review import CohortReview
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.ui.casebar import CaseBar
@@ -85,7 +85,7 @@ class CohortTab:
         lines = review.lines()
         self.table.show(lines, review.name)
         self.ui.folderLabel.text = "" if cohort is None else str(cohort.path)
-        self.ui.countLabel.text = "" if cohort is None else self._countText()
+        self.ui.countLabel.text = "" if cohort is None else self._countText(cohort.lines())
         explain(self.ui.filterComboBox, "" if cohort else _("Open a cohort first."))
         explain(self.ui.reportButton, "" if cohort else _("Open a cohort first."))
         self._showSelected()
@@ -113,8 +113,7 @@ class CohortTab:
         ):
             self.ui.filterComboBox.addItem(text, name)
 
-    def _countText(self) -> str:
-        cases = [] if self.review.cohort is None else self.review.cohort.lines()
+    def _countText(self, cases: Sequence[CaseLine]) -> str:
         left = sum(one.isListed(TO_REVIEW) for one in cases)
         return _("{left} of {count} to review").format(left=left, count=len(cases))
 

@@ -140,6 +140,20 @@ class CohortTest(PanelTestCase):
         self.assertEqual(self.column(1)[0], "to review")
         self.assertTrue(list((self.results / "replaced" / "p1").rglob("draft.seg.nrrd")))
 
+    def test_a_selection_stays_with_its_case(self) -> None:
+        self.choose(0)
+        self.bar.acceptButton.click()
+        self.cohort.ui.caseTable.setCurrentCell(1, 0)
+        self.wait(lambda: (self.results / "summary.json").is_file())
+        process()
+        self.assertEqual(self.cohort.table.line().name, "p2")
+        self.bar.nextButton.click()
+        process()
+        self.assertEqual((self.case, self.cohort.table.line().name), ("p2", "p2"))
+        self.bar.nextButton.click()
+        process()
+        self.assertEqual((self.case, self.cohort.table.line().name), ("p0", "p0"))
+
     def test_a_draft_is_kept_now_and_then(self) -> None:
         self.choose(0)
         nodes = self.cohort.review.case.nodes

@@ -133,6 +133,7 @@ def _checked_cases(arguments: argparse.Namespace) -> list[Case] | None:
 def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
     from medsam2_core.cli.signals import stopping
     from medsam2_core.cohort.cohort import finish, start
+    from medsam2_core.cohort.machine import Share
     from medsam2_core.io.dicom.segmentation import require_highdicom
     from medsam2_core.stopping import CancelToken
 
@@ -148,7 +149,7 @@ def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
     if stop.cancelled:
         print(f"Interrupted: {done} of {len(cases)} cases are done; the same command goes on.", file=sys.stderr)
         return INTERRUPTED
-    uncopied = _write_dicom(results, cases) if arguments.dicom else 0
+    uncopied = _write_dicom(results, Share(*arguments.part).order(cases)) if arguments.dicom else 0
     if not arguments.quiet:
         failures = f", {failed} failed (try them again with --retry-failed)" if failed else ""
         loads = f"; models were loaded {engine.loads} times" if engine.loads else ""

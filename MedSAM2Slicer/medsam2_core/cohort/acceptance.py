@@ -61,7 +61,7 @@ class CaseFolder:
 
     def signature(self) -> tuple[tuple[str, int, int], ...]:
         """Another one whenever a run or a person has changed the folder: names, dates and sizes of its notes."""
-        notes = [(path.name, path.stat()) for path in sorted(self.path.glob("*.json"))]
+        notes = [(path.name, path.stat()) for path in sorted(self.path.glob("[!.]*.json"))]
         return tuple((name, facts.st_mtime_ns, facts.st_size) for name, facts in notes)
 
     def latest(self) -> tuple[Path, Mapping[str, Any] | None]:

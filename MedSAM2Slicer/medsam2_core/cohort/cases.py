@@ -164,7 +164,8 @@ def _wrong_cells(row: Row) -> Iterator[Problem]:
         if column.name in row.cells:
             yield from _wrong_cell(row, column, row.cells[column.name])
     if not any(_is_shown_by(name) for name in row.cells):
-        yield Problem(row.number, None, "There is no prompt: fill in one of point, box, mask, markups or prompts.")
+        shown_by = ", ".join(filter(_is_shown_by, columns()))
+        yield Problem(row.number, None, f"There is no prompt: fill in one of {shown_by}.")
 
 
 def _missing_image(row: Row, folder: Path) -> Iterator[Problem]:

@@ -6,17 +6,17 @@ A cluster's workers are processes of this machine, of others by ssh, or jobs of 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from medsam2_core.cohort.machine import MOST_DEATHS
 from medsam2_core.errors import WorkerError
+from medsam2_core.processor import usable_cores
 
 _CONNECT_SECONDS = 30
-_MOST_DEATHS = 3  # as of a machine's own workers; see `machine.MOST_DEATHS`
 _WORKER = {"nthreads": 1, "memory_limit": None}  # Dask's own limit would stop workers that read a large image
 
 
@@ -51,7 +51,7 @@ def scheduler_client(address: str) -> Iterator[Any]:
 @contextmanager
 def local_client(workers: int) -> Iterator[Any]:
     """A client of that many worker processes of this machine, which share its cores."""
-    threads = max(1, _cores() // workers)
+    threads = max(1, usable_cores() // workers)
     with _configured({"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}) as dask:
         options = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": ":0"}
         with dask.LocalCluster(**options, silence_logs=logging.ERROR) as cluster, dask.Client(cluster) as client:
@@ -125,12 +125,8 @@ def _configured(environment: dict[str, str]) -> Iterator[Any]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"))
     with core.config.set(
         {
-            "distributed.scheduler.allowed-failures": _MOST_DEATHS - 1,
+            "distributed.scheduler.allowed-failures": MOST_DEATHS - 1,
             "distributed.nanny.pre-spawn-environ": {"OMP_WAIT_POLICY": "PASSIVE", **threads, **environment},
         }
     ):
         yield dask
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -62,7 +62,7 @@ def case_facts(report: Mapping[str, Any], labelmap: Array, references: Mapping[s
         if item["name"] in references:
             told["agreement"] = agreement(labelmap == item["label"], references[item["name"]], spacing)
     return {
-        "doubt": max(told["doubt"] for told in objects),
+        "doubt": max((told["doubt"] for told in objects), default=1.0),
         "range": [first, last],
         "objects": objects,
         "slices_per_second": report["slices_per_second"],

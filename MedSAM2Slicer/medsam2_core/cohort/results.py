@@ -81,9 +81,9 @@ class Results:
         return read_note(self.folder / name / DONE, FORMAT), read_note(failed, FORMAT)
 
     def names(self) -> list[str]:
-        """The cases that are done or have failed."""
+        """The cases that are done or have failed; drafts of notes begin with a dot."""
         done = {path.parent.name for path in self.folder.glob(f"*/{DONE}")}
-        return sorted(done | {path.stem for path in (self._own / "failed").glob("*.json")})
+        return sorted(done | {path.stem for path in (self._own / "failed").glob("[!.]*.json")})
 
     def replaced(self, name: str) -> list[str]:
         """The folders of what a person made of a case and what takes no part any more, as paths from the results."""

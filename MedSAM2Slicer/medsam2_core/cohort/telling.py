@@ -45,6 +45,8 @@ def tell_folder(results: Results) -> list[Told]:
 def retell(results: Results, told: Mapping[str, Any]) -> Told:
     """What is told of a case now, of which that was `told` before."""
     noted, failure = results.notes(told["name"])
+    if failure is not None and told["state"] == FAILED:
+        noted = None  # of an older row: what ran last has failed
     if noted is None and failure is None and told["state"] in (DONE, ACCEPTED):
         failure = {"failed": _BROKEN}
     row = (noted or failure or {}).get("row", told["row"])

@@ -1,0 +1,76 @@
+"""What a review must take: cases without segments, names twice, others at work, notes half written, runs that failed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from medsam2_core.cli.main import run as commandLine
+from medsam2_core.cohort.acceptance import CaseFolder
+from MedSAM2SlicerLib.cohort.cohortfolder import ALL
+
+
+def test_a_case_whose_last_segment_was_removed_is_kept_and_accepted(reviewed: Any) -> None:
+    reviewed.load("dicom")
+    reviewed.case.nodes.segmentationNode.GetSegmentation().RemoveAllSegments()
+    reviewed.load("two")
+    assert reviewed.review.cohort.line("dicom").hasDraft
+    reviewed.load("dicom")
+    assert reviewed.case.nodes.segmentIds == []
+    reviewed.review.accept()
+    assert reviewed.review.cohort.line("dicom").state == "accepted"
+    reviewed.review.startOver("dicom")
+    assert reviewed.failures == []
+    assert reviewed.mask("ball").any()
+
+
+def test_a_case_with_two_segments_of_one_name_is_loaded_again(reviewed: Any) -> None:
+    reviewed.load("two")
+    segmentation = reviewed.case.nodes.segmentationNode.GetSegmentation()
+    segmentation.GetSegment(reviewed.segment("block")).SetName("ball")
+    reviewed.load("dicom")
+    reviewed.load("two")
+    assert len(reviewed.case.nodes.segmentIds) == 2
+
+
+def test_opening_leaves_no_case_while_a_propagation_runs(reviewed: Any) -> None:
+    reviewed.load("two")
+    reviewed.choose("block")
+    reviewed.click(38, 30, 4)
+    reviewed.controller.propagate()
+    reviewed.review.open(reviewed.folder)
+    assert reviewed.review.name == "two"
+    assert len(reviewed.failures) == 1
+    reviewed.wait(lambda: not reviewed.controller.busy)
+    reviewed.review.open(reviewed.folder)
+    assert reviewed.review.name == ""
+    assert reviewed.review.cohort.line("two").hasDraft
+
+
+def test_what_somebody_else_made_of_a_case_is_told_when_it_is_loaded(reviewed: Any) -> None:
+    CaseFolder(reviewed.folder / "two").accept()
+    assert reviewed.review.cohort.line("two").state == "done"
+    reviewed.load("two")
+    assert reviewed.review.cohort.line("two").state == "accepted"
+
+
+def test_notes_that_are_being_written_are_no_cases(reviewed: Any) -> None:
+    (reviewed.folder / ".cohort" / "failed" / ".medsam2-abc.json").write_text("{", encoding="utf-8")
+    reviewed.review.open(reviewed.folder)
+    reviewed.review.setFilter(ALL)
+    assert {line.name for line in reviewed.review.lines()} == {"two", "turned", "dicom", "broken"}
+
+
+def test_a_case_that_failed_with_another_row_stays_failed(reviewed: Any) -> None:
+    table = reviewed.folder.parent / "table.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("dicom,dicom,", "dicom,broken,"), encoding="utf-8")
+    assert commandLine(["batch", str(table), "--output", str(reviewed.folder), "--quiet"]) == 3
+    summary = reviewed.folder / "summary.json"
+    states = [one["state"] for one in json.loads(summary.read_text(encoding="utf-8"))["cases"]]
+    assert states == ["done", "done", "failed", "failed"]
+    reviewed.review.open(reviewed.folder)
+    reviewed.load("two")
+    reviewed.review.accept()
+    reviewed.review.writeReport()
+    states = [one["state"] for one in json.loads(summary.read_text(encoding="utf-8"))["cases"]]
+    assert states == ["accepted", "done", "failed", "failed"]
