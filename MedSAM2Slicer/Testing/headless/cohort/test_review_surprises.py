@@ -1,4 +1,4 @@
-"""What a review must take: cases without segments, names twice, others at work, notes half written, runs that failed."""
+"""What a review must take: no segments, names twice, others at work, notes half written, runs that failed."""
 
 from __future__ import annotations
 
