@@ -41,6 +41,7 @@ class TrainingConfig:
     prompts: dict[str, float] = field(default_factory=lambda: {"box": 0.65, "click": 0.2, "mask": 0.15})
     memories: dict[str, float] = field(default_factory=lambda: {"recency": 0.5, "self-sorting": 0.5})
     corrections: dict[str, float] = field(default_factory=lambda: {"none": 0.5, "mask": 0.3, "click": 0.2})
+    sets: float = 0.0  # share of the clips that are sets of images in no order
     teacher_share: float = 0.5  # of the steps, over which presence goes from the truth to the model's own score
 
     @property

@@ -100,9 +100,10 @@ class _Run:
 
     def _loader(self, phase: Phase, used: int) -> Iterator[Clip]:
         """The batches of this process, `accumulate` of them for a step."""
-        dataset = ClipDataset(self._sources, phase.length, self.model.config.image_size, self.config.seed)
-        size = phase.clips // (self._ranks.count * self.config.accumulate)
-        sampler, workers = _Own(used, size, self._ranks), self.config.loader_workers
+        config, image_size = self.config, self.model.config.image_size
+        dataset = ClipDataset(self._sources, phase.length, image_size, config.seed, config.sets)
+        size = phase.clips // (self._ranks.count * config.accumulate)
+        sampler, workers = _Own(used, size, self._ranks), config.loader_workers
         return iter(DataLoader(dataset, size, sampler=sampler, num_workers=workers, drop_last=True))
 
     def _one_step(self, batches: Sequence[Clip]) -> dict[str, float]:

@@ -55,7 +55,7 @@ class _Clips:
 
     def __init__(self, model: SAM2, clips: Clip, task: Task, generator: torch.Generator) -> None:
         self._model, self._task, self._generator = model, task, generator
-        self._masks, self._moves = clips.masks, clips.moves
+        self._masks, self._moves, self._ordered = clips.masks, clips.moves, clips.ordered
         batch, self._length = clips.images.shape[:2]
         features = model.encode(clips.images.transpose(0, 1).reshape(-1, 1, *clips.images.shape[2:]))
         self._slices = [features.rows(torch.arange(t * batch, (t + 1) * batch)) for t in range(self._length)]
@@ -134,7 +134,9 @@ class _Clips:
         fused = self._model.recall(features.embedding, recalls)
         prompts = SlicePrompts.none(len(banks), fused.device)
         if self._model.config.dense_prompts:
-            prompts = SlicePrompts(prompts.points, prompts.labels, carry_along(before.detach(), self._moves[:, t]))
+            carried = carry_along(before.detach(), self._moves[:, t])
+            known = self._ordered[:, None, None, None]
+            prompts = SlicePrompts(prompts.points, prompts.labels, torch.where(known, carried, 0.0))
         output = self._model.decode(fused, features, prompts, self._model.config.multimask_tracking)
         return self._noted(output, t, ambiguous=False)
 

@@ -7,6 +7,7 @@ they were made.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,11 @@ def choose_views(rng: Generator, masks: Tensor) -> Views:
     places = [np.column_stack([to_slice @ frame * s.side / 2, to_slice @ s.centre - 1]) for s in squares]
     moves = [_move(frame, *pair) for pair in zip([squares[0], *squares[:-1]], squares, strict=True)]
     return Views(*(torch.from_numpy(np.stack(maps).astype(np.float32)) for maps in (places, moves)))
+
+
+def join_views(views: Sequence[Views]) -> Views:
+    """Views of slices that have nothing to do with each other, as one."""
+    return Views(*(torch.cat(maps) for maps in zip(*views, strict=True)))
 
 
 def _whole(rng: Generator, rows: int, columns: int) -> _Square:
