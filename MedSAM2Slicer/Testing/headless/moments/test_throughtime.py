@@ -163,3 +163,15 @@ def test_segmenting_works_on_the_frame_in_view(bench: Bench) -> None:
         segmentId = bench.segmentation.GetSegmentation().GetSegmentIdBySegmentName(f"frame {frame}")
         found = segmentMask(bench.segmentation, segmentId, bench.volume)
         assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.9, frame
+
+
+def test_a_second_run_goes_on_when_the_first_is_closed(bench: Bench) -> None:
+    bench.draw()
+    options = RunOptions(model="starter", device="cpu", window="130/160")
+    first, second = (ThroughTime(bench.volume, bench.segmentation, bench.segmentId, options) for _ in range(2))
+    calls = [run.ask(bench.client, run.write) for run in (first, second)]
+    first.close(bench.client)
+    calls[0].cancel()
+    assert calls[1].wait() is False
+    second.close(bench.client)
+    assert bench.client.status().wait()["volumes"] == []
