@@ -32,7 +32,7 @@ class ImageList:
     def __init__(self, ui: Any, controller: SetController) -> None:
         self.ui, self.controller = ui, controller
         self.failed, self.chosen = Signal(), Signal()
-        self._unchecked: set[str] = set()  # IDs of nodes
+        self._unchecked: set[Any] = set()  # nodes, as the ones below: another scene's have the same IDs
         self._set: object = None
         self._checked: list[Any] = []  # the volumes that are the set; none where it is of frames
         self._others: list[Any] = []
@@ -45,10 +45,12 @@ class ImageList:
     def refresh(self) -> None:
         """Take up the images of the scene as they are now; what is known of a set stays if it is still the same."""
         browser = self.ui.sequenceSelector.currentNode()
-        nodes = [] if browser else imageVolumes(slicer.mrmlScene)
-        self._checked = [node for node in nodes if node.GetID() not in self._unchecked]
-        self._others = [node for node in nodes if node.GetID() in self._unchecked]
-        chosen = (browser and browser.GetID(), [node.GetID() for node in self._checked])
+        volumes = imageVolumes(slicer.mrmlScene)
+        self._unchecked &= set(volumes)
+        nodes = [] if browser else volumes
+        self._checked = [node for node in nodes if node not in self._unchecked]
+        self._others = [node for node in nodes if node in self._unchecked]
+        chosen = (browser, self._checked)
         if chosen == self._set:
             self.show()
             return
@@ -84,11 +86,11 @@ class ImageList:
         box = qt.QCheckBox()
         box.checked = isChecked
         box.setAccessibleName(_("Segment {name}").format(name=name))
-        box.connect("toggled(bool)", guarded(partial(self._onChecked, node.GetID())))
+        box.connect("toggled(bool)", guarded(partial(self._onChecked, node)))
         return box
 
-    def _onChecked(self, nodeId: str, isChecked: bool) -> None:
-        (self._unchecked.discard if isChecked else self._unchecked.add)(nodeId)
+    def _onChecked(self, node: Any, isChecked: bool) -> None:
+        (self._unchecked.discard if isChecked else self._unchecked.add)(node)
         qt.QTimer.singleShot(0, guarded(self.refresh))  # later, since the box itself goes with its row
 
     def _onClicked(self, place: int, _column: int) -> None:

@@ -126,6 +126,16 @@ class ImagesTest(PanelTestCase):
         slicer.mrmlScene.RemoveNode(self.images.pop())
         self.wait(lambda: "image 3" not in self.rows())
 
+    def test_the_next_scene_has_images_of_its_own(self) -> None:
+        self.segment()
+        self.ui.imageTable.cellWidget(1, 0).click()
+        slicer.mrmlScene.Clear()
+        self.images = [self.addImage(f"other {place}", place) for place in range(3)]  # whose IDs are those of before
+        self.wait(lambda: self.rows() == ["other 0", "other 1", "other 2"])
+        self.assertEqual(self.tab.controller.images.names, ["other 0", "other 1", "other 2"])
+        self.segment()
+        self.assertEqual(self.said(), "Images segmented: 3.")
+
     def test_a_box_on_one_image_and_the_others_by_doubt(self) -> None:
         self.assertEqual(tip(self.ui.runButton), "Add a point or a box to one of the images first.")
         self.segment()
