@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import MedSAM2Error, VolumeError
+from medsam2_core.errors import Cancelled, MedSAM2Error, VolumeError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from MedSAM2SlicerLib.images.imageprompts import ImagePrompts
@@ -60,6 +60,7 @@ class SetController:
         self.prompts = ImagePrompts(self.images)
         self._objects: list[RunObject] = []
         self._answers: dict[int, ImageAnswer] = {}
+        self._written: set[int] = set()  # images of the latest run
         self._unseen: Iterator[int] = iter(())
 
     @property
@@ -109,6 +110,7 @@ class SetController:
         """Segment all images from the prompts there are; masks appear as they come."""
         if self.busy:
             return
+        self._written.clear()
         current = self._talk.current
         slots = current(self._onStep, last=False), current(self._onDone), current(self._onError)
         try:
@@ -149,6 +151,7 @@ class SetController:
             return
         try:
             write(self.images, self._objects, index, step.answers)
+            self._written.add(index)
             pixels = sum(int(answer.mask.crop.sum()) for answer in step.answers)
             self._answers[index] = ImageAnswer(step.doubt, pixels * math.prod(self.images.seen(index).spacing))
         except MedSAM2Error as error:
@@ -158,10 +161,11 @@ class SetController:
     def _onDone(self, result: SetAnswered) -> None:
         self.busyChanged.emit(False)
         text = _("Stopped. Images segmented: {count}.") if result.cancelled else _("Images segmented: {count}.")
-        self.finished.emit(text.format(count=len(self._answers)))
+        self.finished.emit(text.format(count=len(self._written)))
         self.changed.emit()
 
     def _onError(self, error: MedSAM2Error) -> None:
         self.busyChanged.emit(False)
-        self.failed.emit(str(error))
+        if not isinstance(error, Cancelled):
+            self.failed.emit(str(error))
         self.changed.emit()

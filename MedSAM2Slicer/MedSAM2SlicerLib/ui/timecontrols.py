@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import MedSAM2Error
+from medsam2_core.errors import Cancelled, MedSAM2Error
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.moments.throughtime import ThroughTime
 from MedSAM2SlicerLib.scene.frames import browserOf
@@ -90,6 +90,9 @@ class TimeControls(Part):
         self._end()
 
     def _onError(self, error: MedSAM2Error) -> None:
+        if isinstance(error, Cancelled):  # before the worker had begun
+            self._onDone(isCanceled=True)
+            return
         self.failed.emit(str(error))
         self._end()
 

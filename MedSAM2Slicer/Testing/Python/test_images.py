@@ -185,6 +185,14 @@ class ImagesTest(PanelTestCase):
         self.assertEqual(self.said(), "Stopped. Images segmented: 1.")
         self.assertFalse(self.ui.progressBar.visible)
 
+    def test_a_run_counts_its_own_images(self) -> None:
+        self.segment()
+        self.client.paused = True
+        self.ui.runButton.click()
+        self.client.call.tick()
+        self.ui.stopButton.click()
+        self.assertEqual(self.said(), "Stopped. Images segmented: 1.")
+
     def test_frames_of_a_sequence(self) -> None:
         sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "cine")
         for frame, node in enumerate(self.images):

@@ -205,6 +205,16 @@ def test_stop_keeps_what_is_done(bench: Bench, nodes: Any) -> None:
     other.controller.close()
 
 
+def test_stopped_before_the_worker_has_begun_it_says_nothing(bench: Bench) -> None:
+    bench.box(0)
+    bench.controller.run()
+    bench.controller.stop()
+    assert not bench.controller.busy
+    assert bench.said == []
+    bench.run()
+    assert bench.said == ["Images segmented: 4."]
+
+
 def test_frames_of_a_sequence_get_segmentations_that_step_with_them(client: Any, nodes: Any) -> None:
     browser = nodes.sequence([disc(*place, seed) for seed, place in enumerate(PLACES)])
     images = FrameImages(browser)
