@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import slicer
 import slicer.util
 
-from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, palette_color
+from medsam2_core.run.prompts import Prompt, RunObject, palette_color
 from MedSAM2SlicerLib.images.imageset import Images
-from MedSAM2SlicerLib.images.setrun import objectsOf
+from MedSAM2SlicerLib.images.setrun import absentIn, objectsOf
 from MedSAM2SlicerLib.prompts import promptlooks
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 
@@ -45,7 +45,7 @@ class ImagePrompts:
             self.clear(index, name)
             self._make(index, name, "absent")
             return
-        for node in list(self._nodes(index, name, "absent")):
+        for node in self._nodes(index, name, "absent"):
             slicer.mrmlScene.RemoveNode(node)
 
     def isAbsent(self, index: int, name: str) -> bool:
@@ -54,8 +54,8 @@ class ImagePrompts:
 
     def clear(self, index: int, name: str) -> None:
         """Remove an object's prompts in an image."""
-        for kind in _CLASSES:
-            for node in list(self._nodes(index, name, kind)):
+        for place, node in self._tied(name):
+            if place == index:
                 slicer.mrmlScene.RemoveNode(node)
 
     def names(self) -> list[str]:
@@ -78,7 +78,7 @@ class ImagePrompts:
         Raises PromptError, naming the markup, for one that is outside its image, and for an object that is shown in no
         image; VolumeError for an image that cannot be used.
         """
-        return objectsOf({name: self._prompts(name) for name in self.names()})
+        return objectsOf({name: self._prompts(name) for name in self.names()}, self._colors())
 
     def _prompts(self, name: str) -> list[Prompt]:
         return [
@@ -91,7 +91,7 @@ class ImagePrompts:
     def _placed(self, index: int, node: slicer.vtkMRMLMarkupsNode) -> list[Prompt]:
         kind = node.GetAttribute(_KIND)
         if kind == "absent":
-            return [MaskPrompt(index, np.zeros(self._images.seen(index).shape, np.bool_))]
+            return [absentIn(self._images, index)]
         placer = PromptPlacer(self._images.sliced(index))
         if kind == "box":
             return [placer.roi(node).prompt]
@@ -110,14 +110,26 @@ class ImagePrompts:
         ]
         return [(index, node) for index, node in found if index is not None]
 
+    def _colors(self) -> dict[str, promptlooks.Color]:
+        """The colors of the objects, which are those of their markups."""
+        displays = [(node.GetAttribute(_OBJECT), node.GetDisplayNode()) for _index, node in self._tied()]
+        return {name: display.GetSelectedColor() for name, display in displays if display is not None}
+
+    def _color(self, name: str) -> promptlooks.Color:
+        """An object's color, for a new one the first that no other has."""
+        colors = self._colors()
+        free = (color for color in map(palette_color, itertools.count()) if color not in colors.values())
+        return colors.get(name) or next(free)
+
     def _make(self, index: int, name: str, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        color = self._color(name)
         node = slicer.mrmlScene.AddNewNodeByClass(_CLASSES[kind], f"{name} {self._images.names[index]}")
         node.CreateDefaultDisplayNodes()
         promptlooks.style(node, "include" if kind == "absent" else kind)
         node.SetAttribute(_KIND, kind)
         node.SetAttribute(_OBJECT, name)
         self._images.tie(node, index)
-        promptlooks.paint(node, palette_color(self.names().index(name)))
+        promptlooks.paint(node, color)
         return node
 
 
