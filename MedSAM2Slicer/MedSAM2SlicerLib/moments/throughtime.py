@@ -96,7 +96,7 @@ class ThroughTime:
         slices = np.moveaxis(mask, self._axis, 0)
         for index, packed in answer.masks.items():
             slices[index] = packed.full(slices.shape[1:])
-        self._write(step.moment, mask, answer.confidence)
+        self.node = self._write(step.moment, mask, answer.confidence)
 
     def close(self, client: WorkerClient) -> None:
         """Have the client forget the volumes."""

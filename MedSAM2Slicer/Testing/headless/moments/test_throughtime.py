@@ -119,6 +119,16 @@ def test_a_second_segment_and_a_second_run_go_to_the_same_places(nodes: Any, cli
     assert first.table is first.table
 
 
+def test_a_segmentation_that_is_removed_meanwhile_is_made_again(bench: Bench, scene: Any) -> None:
+    bench.draw()
+    time = ThroughTime(bench.volume, bench.segmentation, bench.segmentId, RunOptions(model="starter", window="130/160"))
+    scene.RemoveNode(time.node)
+    time.ask(bench.client, time.write).wait()
+    time.close(bench.client)
+    assert all(bench.shown(time.node, frame).any() for frame in range(FRAMES))
+    assert time.table.GetNumberOfRows() == FRAMES
+
+
 def test_along_another_axis(bench: Bench) -> None:
     bench.draw()
     time = bench.run(cancelAfter=2, axis=1)
