@@ -138,6 +138,16 @@ class TimeTest(PanelTestCase):
         self.assertIn("Stopped: the frames that are done are in", self.said())
         self.assertNotIn("⚠", self.said())
 
+    def test_it_goes_on_when_the_module_is_left(self) -> None:
+        self.choose()
+        self.paint()
+        self.client.paused = True
+        self.ui.throughTimeButton.click()
+        self.widget.exit()
+        self.client.paused = False
+        self.wait(lambda: not self.panel.ticking)
+        self.assertIn("All frames are in", self.said())
+
     def test_closing_the_scene_while_running(self) -> None:
         self.choose()
         self.paint()
