@@ -85,16 +85,13 @@ class SetController:
 
     def rows(self) -> list[ImageRow]:
         """Return all images, the most doubtful answers first, those without an answer behind, in their order."""
-        prompted = self.prompts.prompted()
-        rows = [
-            ImageRow(index, name, index in prompted, self._answers.get(index))
-            for index, name in enumerate(self.images.names)
-        ]
-        return sorted(rows, key=lambda row: 1.0 if row.answer is None else -row.answer.doubt)
+        prompted, names = self.prompts.prompted(), self.images.names
+        order = [*self._byDoubt(), *(index for index in range(len(names)) if index not in self._answers)]
+        return [ImageRow(index, names[index], index in prompted, self._answers.get(index)) for index in order]
 
     def nextInDoubt(self) -> int | None:
         """Return the image to look at next: after the one in view that with the most doubt left, else the worst."""
-        order = [row.index for row in self.rows() if row.answer is not None]
+        order = self._byDoubt()
         shown = self.images.shown
         if shown in order:
             return order[(order.index(shown) + 1) % len(order)]
@@ -137,6 +134,10 @@ class SetController:
         """Have the worker forget the images."""
         self._leave()
         self._client.closeImages(_KEY)
+
+    def _byDoubt(self) -> list[int]:
+        """The images that have an answer, the most doubtful first."""
+        return sorted(self._answers, key=lambda index: (-self._answers[index].doubt, index))
 
     def _leave(self) -> None:
         wasBusy = self.busy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,15 @@ _CHECK, _NAME, _CONFIDENCE, _DOUBT, _AREA = range(5)
 _ROW = 22  # pixels
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A volume, None for a frame; whether it is in the set, and what the columns behind its check mark say."""
+
+    node: Any
+    isChecked: bool
+    texts: list[str]
+
+
 class ImageList:
     """Volumes of one slice with check marks, or the frames of the sequence that is chosen.
 
@@ -37,7 +47,7 @@ class ImageList:
         self._checked: list[Any] = []  # the volumes that are the set; none where it is of frames
         self._others: list[Any] = []
         self._shown: list[int] = []  # the images of the rows
-        self._filled: list[tuple[Any, list[str]]] = []  # node and texts of each row
+        self._filled: list[_Row] = []
         _layOut(ui.imageTable)
         ui.sequenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self.refresh))
         ui.imageTable.connect("cellClicked(int,int)", guarded(self._onClicked))
@@ -65,28 +75,28 @@ class ImageList:
         """Show what is known of the images; behind them are the volumes that are not checked."""
         rows = self.controller.rows()
         self._shown = [row.index for row in rows]
-        filled = [(self._checked[row.index] if self._checked else None, _texts(row)) for row in rows]
-        filled += [(node, [node.GetName(), "", "", ""]) for node in self._others]
-        if filled != self._filled:  # of hundreds of rows, a click changes one
-            self._filled = filled
-            self.ui.imageTable.setRowCount(len(filled))
-            for place, (node, texts) in enumerate(filled):
-                self._fill(place, node, place < len(rows), texts)
+        filled = [_Row(self._checked[row.index] if self._checked else None, True, _texts(row)) for row in rows]
+        filled += [_Row(node, False, [node.GetName(), "", "", ""]) for node in self._others]
+        before, self._filled = self._filled, filled
+        self.ui.imageTable.setRowCount(len(filled))
+        for place, row in enumerate(filled):
+            if [row] != before[place : place + 1]:  # of hundreds of rows, a click changes one
+                self._fill(place, row)
         shown = self.controller.images.shown
         if shown in self._shown:
             self.ui.imageTable.selectRow(self._shown.index(shown))
 
-    def _fill(self, place: int, node: Any, isChecked: bool, texts: list[str]) -> None:
+    def _fill(self, place: int, row: _Row) -> None:
         table = self.ui.imageTable
-        table.setCellWidget(place, _CHECK, None if node is None else self._box(node, isChecked, texts[0]))
-        for column, text in enumerate(texts, _NAME):
+        table.setCellWidget(place, _CHECK, None if row.node is None else self._box(row))
+        for column, text in enumerate(row.texts, _NAME):
             table.setItem(place, column, qt.QTableWidgetItem(text))
 
-    def _box(self, node: Any, isChecked: bool, name: str) -> Any:
+    def _box(self, row: _Row) -> Any:
         box = qt.QCheckBox()
-        box.checked = isChecked
-        box.setAccessibleName(_("Segment {name}").format(name=name))
-        box.connect("toggled(bool)", guarded(partial(self._onChecked, node)))
+        box.checked = row.isChecked
+        box.setAccessibleName(_("Segment {name}").format(name=row.texts[0]))
+        box.connect("toggled(bool)", guarded(partial(self._onChecked, row.node)))
         return box
 
     def _onChecked(self, node: Any, isChecked: bool) -> None:

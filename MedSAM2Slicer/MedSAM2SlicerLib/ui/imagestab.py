@@ -147,10 +147,11 @@ class ImagesTab:
         ui, controller = self.ui, self.controller
         missing = self._services.missingText() and _("Set up MedSAM-2 first, in the tab Volume.")
         noImage = "" if controller.images.names else _("Choose images first.")
+        whyNot = missing or controller.whyNot()
         busy = _("The images are being segmented.") if controller.busy else ""
         for button in (ui.includeButton, ui.excludeButton, ui.boxButton, ui.absentButton, ui.clearButton):
             explain(button, busy or noImage)
-        explain(ui.runButton, busy or missing or controller.whyNot())
+        explain(ui.runButton, busy or whyNot)
         explain(ui.stopButton, "" if busy else _("Nothing is running."))
         explain(ui.nextButton, "" if controller.nextInDoubt() is not None else _("Segment the images first."))
         for kind, button in (("include", ui.includeButton), ("exclude", ui.excludeButton), ("box", ui.boxButton)):
@@ -159,7 +160,7 @@ class ImagesTab:
         ui.absentButton.checked = shown is not None and controller.prompts.isAbsent(shown, self._object)
         ui.progressBar.visible = controller.busy
         self.list.show()
-        self._say(self._message or missing or controller.whyNot())
+        self._say(self._message or whyNot)
 
     @property
     def _object(self) -> str:

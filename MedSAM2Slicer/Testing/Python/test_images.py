@@ -150,6 +150,16 @@ class ImagesTest(PanelTestCase):
         self.tab.list.chosen.emit(1)
         self.assertEqual(self.tab.controller.images.shown, 1)
 
+    def test_a_prompt_writes_the_row_of_its_image_only(self) -> None:
+        table = self.ui.imageTable
+        for row in range(3):
+            table.item(row, 1).setToolTip("as it was")
+        self.tab.show(1)
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.wait(lambda: self.rows() == ["image 0", "● image 1", "image 2"])
+        self.assertEqual([table.item(row, 1).toolTip() for row in range(3)], ["as it was", "", "as it was"])
+
     def test_a_second_prompt_and_not_here(self) -> None:
         self.segment()
         self.tab.show(2)
