@@ -9,7 +9,8 @@ from dataclasses import replace
 import slicer
 import slicer.util
 
-from medsam2_core.run.prompts import Prompt, RunObject, palette_color
+from medsam2_core.image.segments import Segment
+from medsam2_core.run.prompts import Prompt, RunObject, merge_points, palette_color
 from MedSAM2SlicerLib.images.imageset import Images
 from MedSAM2SlicerLib.images.setrun import absentIn, objectsOf
 from MedSAM2SlicerLib.prompts import promptlooks
@@ -80,11 +81,29 @@ class ImagePrompts:
         """
         return objectsOf({name: self._prompts(name) for name in self.names()}, self._colors())
 
-    def _prompts(self, name: str) -> list[Prompt]:
+    def promptedIn(self, index: int, name: str) -> RunObject:
+        """Return an object with its prompts in one image, perhaps none, as on the only slice of a volume.
+
+        Raises PromptError and VolumeError as `objects` does.
+        """
+        given = [replace(prompt, slice_index=0) for prompt in self._prompts(name, index)]
+        return RunObject(Segment(name, 1, self._color(name)), merge_points(given))
+
+    def placeOf(self, node: slicer.vtkMRMLMarkupsNode) -> tuple[int, str] | None:
+        """Return the image and the object that a markup is a prompt of; None for any other markup."""
+        index, name = self._images.tiedTo(node), node.GetAttribute(_OBJECT)
+        return None if index is None or name is None else (index, name)
+
+    def nodeIds(self, index: int | None) -> list[str]:
+        """Return the IDs of an image's markups."""
+        return [node.GetID() for place, node in self._tied() if place == index]
+
+    def _prompts(self, name: str, only: int | None = None) -> list[Prompt]:
+        """An object's prompts in all images, or in one `only`."""
         return [
             replace(prompt, slice_index=index)
             for index, node in self._tied(name)
-            if _says(node)
+            if _says(node) and only in (None, index)
             for prompt in self._placed(index, node)
         ]
 

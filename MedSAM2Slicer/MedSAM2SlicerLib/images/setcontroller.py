@@ -15,6 +15,7 @@ from medsam2_core.run.prompts import RunObject
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from MedSAM2SlicerLib.images.imageprompts import ImagePrompts
 from MedSAM2SlicerLib.images.imageset import Images
+from MedSAM2SlicerLib.images.previews import SetPreviews
 from MedSAM2SlicerLib.images.setrun import SetOptions, ask, write
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
 from MedSAM2SlicerLib.signal import Signal
@@ -58,6 +59,7 @@ class SetController:
         self.options = SetOptions()
         self.images: Images = VolumeImages([])
         self.prompts = ImagePrompts(self.images)
+        self._previews = self._makePreviews()
         self._objects: list[RunObject] = []
         self._answers: dict[int, ImageAnswer] = {}
         self._written: set[int] = set()  # images of the latest run
@@ -72,6 +74,7 @@ class SetController:
         """Work on other images; a run on those before ends."""
         self._leave()
         self.images, self.prompts = images, ImagePrompts(images)
+        self._previews = self._makePreviews()
         self._answers, self._unseen = {}, iter(range(len(images.names)))
         self.changed.emit()
 
@@ -82,6 +85,15 @@ class SetController:
             self.prompts.showOnly(index)
         except MedSAM2Error as error:
             self.failed.emit(str(error))
+
+    def look(self, index: int) -> None:
+        """Have the worker see an image ahead of its first prompt, if it is at rest."""
+        with suppress(VolumeError):  # the prompt says so
+            self._previews.look(index, self.options)
+
+    def preview(self, index: int, name: str) -> None:
+        """Draw at once what an object's prompts in an image say; during a run it waits for the end of that."""
+        self._previews.draw(index, name, self.options)
 
     def rows(self) -> list[ImageRow]:
         """Return all images, the most doubtful answers first, those without an answer behind, in their order."""
@@ -112,6 +124,7 @@ class SetController:
         slots = current(self._onStep, last=False), current(self._onDone), current(self._onError)
         try:
             self._objects = self.prompts.objects()
+            self._previews.leave()
             self._talk.ask(lambda: ask(self._client, _KEY, self.images, self._objects, self.options, *slots))
         except MedSAM2Error as error:
             self.failed.emit(str(error))
@@ -133,6 +146,7 @@ class SetController:
     def close(self) -> None:
         """Have the worker forget the images."""
         self._leave()
+        self._previews.close()
         self._client.closeImages(_KEY)
 
     def _byDoubt(self) -> list[int]:
@@ -142,6 +156,7 @@ class SetController:
     def _leave(self) -> None:
         wasBusy = self.busy
         self._talk.leave()
+        self._previews.leave()
         if wasBusy:
             self.busyChanged.emit(False)
 
@@ -153,6 +168,8 @@ class SetController:
         try:
             write(self.images, self._objects, index, step.answers)
             self._written.add(index)
+            names = {item.segment.label: item.segment.name for item in self._objects}
+            self._previews.noteRun(index, {names[one.object_id]: one.mask for one in step.answers})
             pixels = sum(int(answer.mask.crop.sum()) for answer in step.answers)
             self._answers[index] = ImageAnswer(step.doubt, pixels * math.prod(self.images.seen(index).spacing))
         except MedSAM2Error as error:
@@ -160,13 +177,20 @@ class SetController:
             self._onError(error)
 
     def _onDone(self, result: SetAnswered) -> None:
-        self.busyChanged.emit(False)
+        self._tellEnd()
         text = _("Stopped. Images segmented: {count}.") if result.cancelled else _("Images segmented: {count}.")
         self.finished.emit(text.format(count=len(self._written)))
         self.changed.emit()
 
     def _onError(self, error: MedSAM2Error) -> None:
-        self.busyChanged.emit(False)
+        self._tellEnd()
         if not isinstance(error, Cancelled):
             self.failed.emit(str(error))
         self.changed.emit()
+
+    def _tellEnd(self) -> None:
+        self.busyChanged.emit(False)
+        self._previews.goOn()
+
+    def _makePreviews(self) -> SetPreviews:
+        return SetPreviews(self._client, self.images, self.prompts, lambda: self.busy, self.failed.emit)

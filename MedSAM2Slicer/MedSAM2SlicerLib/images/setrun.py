@@ -46,7 +46,7 @@ def objectsOf(prompts: Mapping[str, Sequence[Prompt]], colors: Mapping[str, Colo
     Raises PromptError for one that is shown nowhere.
     """
     for name, given in prompts.items():
-        if not any(map(_shows, given)):
+        if not any(map(shows, given)):
             text = _("{name} is shown in no image: add a point or a box to one that it is in.")
             raise PromptError(text.format(name=repr(name)))
     known = colors or {}
@@ -81,8 +81,8 @@ def write(
     return images.write(index, {segments[one.object_id]: one.mask.full(shape) for one in answers})
 
 
-def _shows(prompt: Prompt) -> bool:
-    """Whether a prompt says that the object is in its image."""
+def shows(prompt: Prompt) -> bool:
+    """Return whether a prompt says that the object is in its image."""
     if isinstance(prompt, MaskPrompt):
         return bool(prompt.mask.any())
     if isinstance(prompt, PointsPrompt):

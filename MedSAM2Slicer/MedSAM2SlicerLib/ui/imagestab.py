@@ -44,6 +44,7 @@ class ImagesTab:
         self.placer = Placer(self._onPlaced, self.update)
         self.shortcuts = Shortcuts(self.widget, self.actions())
         self._message, self._isInFront = "", False
+        self._isWarm = False  # whether the worker is on this computer, and was started
         self._inViewBefore: int | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MILLISECONDS)
@@ -70,8 +71,8 @@ class ImagesTab:
         self.controller.prompts.showOnly(self.controller.images.shown)
         self.shortcuts.install()
         self._timer.start()
-        if not self._services.missingText():
-            self._services.warm(self._chosenModel())
+        self._isWarm = not self._services.missingText() and self._services.warm(self._chosenModel())
+        self._attend()
         self.update()
 
     def exit(self) -> None:
@@ -98,9 +99,9 @@ class ImagesTab:
         self.controller.tick()
         shown = self.controller.images.shown
         if self._isInFront and shown != self._inViewBefore:
-            self._inViewBefore = shown
             self.placer.stop()  # it would go on in the image of before
             self.controller.prompts.showOnly(shown)
+            self._attend()
             self.update()
 
     def place(self, kind: str) -> None:
@@ -115,8 +116,7 @@ class ImagesTab:
         """Segment all images, unless something is missing (the button says what)."""
         if self.ui.runButton.enabled:
             self.placer.stop()
-            order = _ORDERS[self.ui.orderComboBox.currentIndex]
-            self.controller.options = replace(self.controller.options, model=self._chosenModel(), order=order)
+            self._choose()
             self._message = ""
             self.controller.run()
 
@@ -130,7 +130,7 @@ class ImagesTab:
         """Show an image, fitted into the slice views."""
         self.placer.stop()
         self.controller.show(index)
-        self._inViewBefore = self.controller.images.shown
+        self._attend()
         slicer.util.resetSliceViews()
         self.shortcuts.claim()
         self.update()
@@ -191,27 +191,50 @@ class ImagesTab:
         """The image that prompts go to; where none was shown yet, the first one is."""
         if self.controller.images.shown is None:
             self.show(0)
-        self._inViewBefore = self.controller.images.shown
-        return self._inViewBefore or 0
+        return self.controller.images.shown or 0
+
+    def _attend(self) -> None:
+        """Hear of the prompts of the image in view, and have the worker see it ahead of the next one."""
+        shown = self._inViewBefore = self.controller.images.shown
+        self.placer.watch(self.controller.prompts.nodeIds(shown))
+        if self._isWarm and shown is not None:
+            self._choose()
+            self.controller.look(shown)
+
+    def _choose(self) -> None:
+        """Tell the controller what is chosen."""
+        order = _ORDERS[self.ui.orderComboBox.currentIndex]
+        self.controller.options = replace(self.controller.options, model=self._chosenModel(), order=order)
+
+    def _preview(self, index: int, name: str) -> None:
+        """Have an object drawn in an image as its prompts are now, if that can be done."""
+        self._message = ""
+        if not self._services.missingText():
+            self._choose()
+            self.controller.preview(index, name)
+        self.update()
 
     def _onPlaced(self, node: Any, _pointId: str, view: Any, isNewBox: bool) -> None:
         shown = self.controller.images.shown
         if view and isNewBox and shown is not None:
             views.flatten(node, view, self.controller.images.sliced(shown).node)
-        self._message = ""
         self.shortcuts.claim()
-        self.update()
+        place = self.controller.prompts.placeOf(node)
+        if place is not None:
+            self._preview(*place)
 
     def _onAbsent(self) -> None:
         isAbsent = bool(self.ui.absentButton.checked)  # before anything shows the state as it is
         self.placer.stop()
-        self.controller.prompts.setAbsent(self._inView(), self._object, isAbsent)
-        self.update()
+        index = self._inView()
+        self.controller.prompts.setAbsent(index, self._object, isAbsent)
+        self._preview(index, self._object)
 
     def _onClear(self) -> None:
         self.placer.stop()
-        self.controller.prompts.clear(self._inView(), self._object)
-        self.update()
+        index = self._inView()
+        self.controller.prompts.clear(index, self._object)
+        self._preview(index, self._object)
 
     def _onObject(self) -> None:
         self.placer.stop()  # what comes next is of another object

@@ -50,6 +50,18 @@ class SetClient(InstantClient):
         self.settings: tuple[Any, ...] = ()
         self.call: SetCall | None = None
 
+    def setVolume(self, key: str, volume: Any) -> None:
+        super().setVolume(key, volume)
+        self.alone = volume.grey[0]
+
+    def mask(self, _index: int) -> Any:
+        """Of a preview: what is bright in the image, without its first column for each exclude point."""
+        (item,) = self.objects[-1]
+        mask = self.alone > 100
+        excluded = sum(not one for prompt in item.prompts for one in getattr(prompt, "include", ()))
+        mask[:, : 12 + excluded] = False
+        return mask
+
     def setImages(self, _key: str, images: list[Any], *settings: Any) -> None:
         self.images, self.settings = list(images), settings
 
@@ -177,6 +189,41 @@ class ImagesTest(PanelTestCase):
         self.ui.clearButton.click()
         self.assertFalse(self.ui.absentButton.checked)
         self.assertEqual(self.tab.controller.prompts.prompted(), {0, 2})
+
+    def test_a_prompt_is_answered_in_its_image_at_once(self) -> None:
+        self.tab.show(1)
+        self.ui.boxButton.click()
+        self.clickOn(11, 9)
+        self.clickOn(23, 22)
+        self.wait(self.masks)
+        self.assertEqual(self.masks(), [110])
+        self.ui.excludeButton.click()
+        self.clickOn(12, 12)
+        self.wait(lambda: self.masks() == [99])
+        self.assertEqual(len(self.client.calls), 2, "One request a prompt.")
+        self.assertEqual(self.rows(), ["image 0", "● image 1", "image 2"], "It is no answer of a run.")
+        self.assertFalse(self.ui.nextButton.enabled)
+        (points,) = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+        points.UnsetNthControlPointPosition(0)
+        self.wait(lambda: self.masks() == [110])
+        self.ui.clearButton.click()
+        self.assertEqual(self.masks(), [0])
+
+    def test_what_a_run_found_comes_back_with_the_prompts_gone(self) -> None:
+        self.segment()
+        self.tab.show(2)
+        self.ui.absentButton.click()
+        self.assertEqual(self.masks(), [100, 110, 0])
+        self.ui.absentButton.click()
+        self.assertEqual(self.masks(), [100, 110, 120])
+
+    def test_without_what_it_needs_nothing_is_asked(self) -> None:
+        self.services.missing = "PyTorch is missing."
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.wait(lambda: self.tab.controller.prompts.prompted())
+        self.assertEqual(self.client.calls, [])
+        self.assertEqual(self.said(), "Set up MedSAM-2 first, in the tab Volume.")
 
     def test_stop(self) -> None:
         self.client.paused = True
