@@ -32,13 +32,17 @@ class ImagePrompts:
         self._images = images
 
     def nodeToPlace(self, index: int, name: str, kind: str) -> slicer.vtkMRMLMarkupsNode:
-        """Return the markup that the next prompt goes into; a new box takes the place of the one before."""
-        found = next(self._nodes(index, name, kind), None)
-        if found is not None and kind == "box":
-            slicer.mrmlScene.RemoveNode(found)
-            found = None
+        """Return the markup that the next prompt goes into: for a box another one, which once it is placed is kept."""
+        found = None if kind == "box" else next(self._nodes(index, name, kind), None)
         self.setAbsent(index, name, isAbsent=False)
         return found or self._make(index, name, kind)
+
+    def keepBox(self, boxNode: slicer.vtkMRMLMarkupsROINode) -> None:
+        """Of the boxes of an object in an image keep this one, which was drawn last."""
+        place = self.placeOf(boxNode)
+        for node in () if place is None else self._nodes(*place, "box"):
+            if node is not boxNode:
+                slicer.mrmlScene.RemoveNode(node)
 
     def setAbsent(self, index: int, name: str, isAbsent: bool) -> None:
         """Say that an object is not in an image, in place of other prompts there; or no longer."""

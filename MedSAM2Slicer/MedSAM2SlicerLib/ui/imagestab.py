@@ -218,6 +218,8 @@ class ImagesTab:
         shown = self.controller.images.shown
         if view and isNewBox and shown is not None:
             views.flatten(node, view, self.controller.images.sliced(shown).node)
+        if isNewBox:
+            self.controller.prompts.keepBox(node)
         self.shortcuts.claim()
         place = self.controller.prompts.placeOf(node)
         if place is not None:

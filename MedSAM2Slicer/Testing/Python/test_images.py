@@ -209,6 +209,17 @@ class ImagesTest(PanelTestCase):
         self.ui.clearButton.click()
         self.assertEqual(self.masks(), [0])
 
+    def test_a_box_stays_until_the_next_one_is_placed(self) -> None:
+        self.segment()
+        for corners in ((), ((11, 9), (20, 16))):
+            self.ui.boxButton.click()
+            for corner in corners:
+                self.clickOn(*corner)
+            self.tab.placer.stop()
+            process()
+            (box,) = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
+            self.assertAlmostEqual(box.GetSize()[1], 7 if corners else 13, delta=1)
+
     def test_what_a_run_found_comes_back_with_the_prompts_gone(self) -> None:
         self.segment()
         self.tab.show(2)

@@ -64,6 +64,7 @@ class ImagesBench:
         low, high = (np.array(self.world(index, x + way * RADIUS, y + way * RADIUS)) for way in (-1, 1))
         node.AddControlPointWorld(vtk.vtkVector3d(*(low + high) / 2))
         node.SetSize(*np.maximum(np.abs(high - low), 1.0))
+        self.controller.prompts.keepBox(node)
         return node
 
     def point(self, index: int, x: float, y: float, kind: str = "include", name: str = "disc") -> Any:
