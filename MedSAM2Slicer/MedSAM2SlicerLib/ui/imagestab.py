@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _TICK_MILLISECONDS = 50
 _REFRESH_MILLISECONDS = 200  # after nodes came or went, of which there may be hundreds
 _OBJECT = "object"
+_WARMING = _("The model is getting ready…")
 _ORDERS = ("free", "arrival")  # in the order of the combo box
 
 
@@ -44,7 +45,8 @@ class ImagesTab:
         self.placer = Placer(self._onPlaced, self.update)
         self.shortcuts = Shortcuts(self.widget, self.actions())
         self._message, self._isInFront = "", False
-        self._isWarm = False  # whether the worker is on this computer, and was started
+        self._looksAhead = False  # a worker that asks a cluster for a GPU is started by a prompt, not before
+        self._isWarming = False
         self._inViewBefore: int | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MILLISECONDS)
@@ -68,10 +70,9 @@ class ImagesTab:
         """Come to the front."""
         self._isInFront = True
         self.list.refresh()
-        self.controller.prompts.showOnly(self.controller.images.shown)
         self.shortcuts.install()
         self._timer.start()
-        self._isWarm = not self._services.missingText() and self._services.warm(self._chosenModel())
+        self._looksAhead = not self._services.missingText() and self._services.warm(self._chosenModel())
         self._attend()
         self.update()
 
@@ -97,10 +98,12 @@ class ImagesTab:
     def tick(self) -> None:
         """Deliver what the worker sent, and follow a sequence that somebody steps through (20 times a second)."""
         self.controller.tick()
+        if self._isWarming != self._services.isWarming:
+            self._isWarming = not self._isWarming
+            self.update()
         shown = self.controller.images.shown
         if self._isInFront and shown != self._inViewBefore:
             self.placer.stop()  # it would go on in the image of before
-            self.controller.prompts.showOnly(shown)
             self._attend()
             self.update()
 
@@ -160,7 +163,7 @@ class ImagesTab:
         ui.absentButton.checked = shown is not None and controller.prompts.isAbsent(shown, self._object)
         ui.progressBar.visible = controller.busy
         self.list.show()
-        self._say(self._message or whyNot)
+        self._say(self._message or whyNot or (_WARMING if self._isWarming else ""))
 
     @property
     def _object(self) -> str:
@@ -191,13 +194,16 @@ class ImagesTab:
         """The image that prompts go to; where none was shown yet, the first one is."""
         if self.controller.images.shown is None:
             self.show(0)
+        if self.controller.images.shown != self._inViewBefore:  # stepped to since the last tick
+            self._attend()
         return self.controller.images.shown or 0
 
     def _attend(self) -> None:
-        """Hear of the prompts of the image in view, and have the worker see it ahead of the next one."""
+        """Show and hear the prompts of the image in view, and have the worker see it ahead of the next one."""
         shown = self._inViewBefore = self.controller.images.shown
+        self.controller.prompts.showOnly(shown)
         self.placer.watch(self.controller.prompts.nodeIds(shown))
-        if self._isWarm and shown is not None:
+        if self._looksAhead and shown is not None:
             self._choose()
             self.controller.look(shown)
 

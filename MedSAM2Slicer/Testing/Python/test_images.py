@@ -228,6 +228,14 @@ class ImagesTest(PanelTestCase):
         self.ui.absentButton.click()
         self.assertEqual(self.masks(), [100, 110, 120])
 
+    def test_what_a_first_prompt_waits_for_is_said(self) -> None:
+        self.client.paused = self.services.isWarming = True
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.wait(lambda: "model" in self.said())
+        self.services.isWarming = False
+        self.wait(lambda: self.said() == "")
+
     def test_without_what_it_needs_nothing_is_asked(self) -> None:
         self.services.missing = "PyTorch is missing."
         self.ui.includeButton.click()
@@ -270,6 +278,10 @@ class ImagesTest(PanelTestCase):
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
         self.ui.sequenceSelector.setCurrentNode(browser)
         self.assertEqual(self.rows(), ["frame 0", "frame 1", "frame 2"])
+        self.ui.boxButton.click()
+        self.tab.tick()
+        self.assertEqual(self.tab.placer.kind, "box", "It is placed in the image that was in view then.")
+        self.tab.placer.stop()
         proxy = browser.GetProxyNode(sequence)
         self.images = [proxy] * 3
         self.segment()
