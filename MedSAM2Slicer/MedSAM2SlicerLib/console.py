@@ -74,7 +74,7 @@ def process(
     sliced = volume.sliced(options.stack)
     placer = PromptPlacer(sliced)
     segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
-    placed = _clicked(placer, points or (), exclude or ())
+    placed = placer.clicks(points or (), exclude or ())
     placed += _drawn(placer, scribbles or (), excludeScribbles or ())
     placed += _boxed(placer, box, roiNode, lineNode)
     if maskSegment is not None:
@@ -127,11 +127,6 @@ def _axis(volume: VolumeInUse, axis: int | str | None) -> int:
     if axis not in (0, 1, 2):
         raise PromptError(f"Axis {axis!r} does not exist: give {', '.join(PLANES)} or 0, 1, 2 for k, j, i.")
     return int(axis)
-
-
-def _clicked(placer: PromptPlacer, points: Sequence[Point], exclude: Sequence[Point]) -> list[PlacedPrompt]:
-    placed = placer.points(points, [True] * len(points)) if len(points) else []
-    return placed + (placer.points(exclude, [False] * len(exclude)) if len(exclude) else [])
 
 
 def _drawn(placer: PromptPlacer, scribbles: Sequence[Stroke], exclude: Sequence[Stroke]) -> list[PlacedPrompt]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 import slicer
 
-from medsam2_core.errors import MedSAM2Error, PromptError
-from medsam2_core.run.prompts import MaskPrompt, Prompt
+from medsam2_core.errors import PromptError
+from medsam2_core.run.prompts import Prompt
 from medsam2_core.worker.image_sets import SetStep
 from MedSAM2SlicerLib.images.frameimages import FrameImages
 from MedSAM2SlicerLib.images.imageset import Images
-from MedSAM2SlicerLib.images.setrun import SetOptions, ask, objectsOf, write
+from MedSAM2SlicerLib.images.setrun import SetOptions, absentIn, ask, objectsOf, write
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+from MedSAM2SlicerLib.worker.calls import askAndWait
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _KEY = "console/images"
@@ -47,27 +48,18 @@ def processImages(
         given.setdefault(prompt.get("object", _OBJECT), []).extend(_placed(found, nodes, prompt))
     objects = objectsOf(given)
     written: dict[int, slicer.vtkMRMLSegmentationNode] = {}
-    failed: list[MedSAM2Error] = []
 
     def onStep(step: SetStep) -> None:
-        if step.image_index is None:
-            if progress is not None:
-                progress(step.done, step.planned)
-        elif not failed:
-            try:
-                written[step.image_index] = write(found, objects, step.image_index, step.answers)
-            except MedSAM2Error as error:
-                failed.append(error)
-                call.cancel()
+        if step.image_index is not None:
+            written[step.image_index] = write(found, objects, step.image_index, step.answers)
+        elif progress is not None:
+            progress(step.done, step.planned)
 
     chosen = SetOptions(**{name: value for name, value in options.items() if value is not None})
     try:
-        call = ask(client, _KEY, found, objects, chosen, onStep)
-        call.wait()
+        askAndWait(partial(ask, client, _KEY, found, objects, chosen), onStep)
     finally:
         client.closeImages(_KEY)
-    if failed:
-        raise failed[0]
     return list(dict.fromkeys(written[index] for index in sorted(written)))
 
 
@@ -77,11 +69,10 @@ def _placed(images: Images, nodes: Sequence[Any], prompt: Mapping[str, Any]) -> 
     if unknown:
         raise PromptError(f"A prompt has no {unknown[0]!r}: use {', '.join(_WORDS)}.")
     index = _index(images, nodes, prompt.get("image", 0))
-    placer, points, exclude = PromptPlacer(images.sliced(index)), prompt.get("points"), prompt.get("exclude")
-    placed = placer.points(points, [True] * len(points)) if points else []
-    placed += placer.points(exclude, [False] * len(exclude)) if exclude else []
+    placer = PromptPlacer(images.sliced(index))
+    placed = placer.clicks(prompt.get("points") or (), prompt.get("exclude") or ())
     placed += [placer.box(prompt["box"])] if prompt.get("box") else []
-    absent = [MaskPrompt(index, np.zeros(images.seen(index).shape, np.bool_))] if prompt.get("absent") else []
+    absent = [absentIn(images, index)] if prompt.get("absent") else []
     return [*absent, *(replace(one.prompt, slice_index=index) for one in placed)]
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import slicer
 import slicer.util
 
-from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, palette_color
+from medsam2_core.image.segments import Segment
+from medsam2_core.run.prompts import Prompt, RunObject, merge_points, palette_color
 from MedSAM2SlicerLib.images.imageset import Images
-from MedSAM2SlicerLib.images.setrun import objectsOf
+from MedSAM2SlicerLib.images.setrun import absentIn, objectsOf
 from MedSAM2SlicerLib.prompts import promptlooks
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 
@@ -31,13 +32,17 @@ class ImagePrompts:
         self._images = images
 
     def nodeToPlace(self, index: int, name: str, kind: str) -> slicer.vtkMRMLMarkupsNode:
-        """Return the markup that the next prompt goes into; a new box takes the place of the one before."""
-        found = next(self._nodes(index, name, kind), None)
-        if found is not None and kind == "box":
-            slicer.mrmlScene.RemoveNode(found)
-            found = None
+        """Return the markup that the next prompt goes into: for a box another one, which once it is placed is kept."""
+        found = None if kind == "box" else next(self._nodes(index, name, kind), None)
         self.setAbsent(index, name, isAbsent=False)
         return found or self._make(index, name, kind)
+
+    def keepBox(self, boxNode: slicer.vtkMRMLMarkupsROINode) -> None:
+        """Of the boxes of an object in an image keep this one, which was drawn last."""
+        place = self.placeOf(boxNode)
+        for node in () if place is None else self._nodes(*place, "box"):
+            if node is not boxNode:
+                slicer.mrmlScene.RemoveNode(node)
 
     def setAbsent(self, index: int, name: str, isAbsent: bool) -> None:
         """Say that an object is not in an image, in place of other prompts there; or no longer."""
@@ -45,7 +50,7 @@ class ImagePrompts:
             self.clear(index, name)
             self._make(index, name, "absent")
             return
-        for node in list(self._nodes(index, name, "absent")):
+        for node in self._nodes(index, name, "absent"):
             slicer.mrmlScene.RemoveNode(node)
 
     def isAbsent(self, index: int, name: str) -> bool:
@@ -54,8 +59,8 @@ class ImagePrompts:
 
     def clear(self, index: int, name: str) -> None:
         """Remove an object's prompts in an image."""
-        for kind in _CLASSES:
-            for node in list(self._nodes(index, name, kind)):
+        for place, node in self._tied(name):
+            if place == index:
                 slicer.mrmlScene.RemoveNode(node)
 
     def names(self) -> list[str]:
@@ -78,20 +83,38 @@ class ImagePrompts:
         Raises PromptError, naming the markup, for one that is outside its image, and for an object that is shown in no
         image; VolumeError for an image that cannot be used.
         """
-        return objectsOf({name: self._prompts(name) for name in self.names()})
+        return objectsOf({name: self._prompts(name) for name in self.names()}, self._colors())
 
-    def _prompts(self, name: str) -> list[Prompt]:
+    def promptedIn(self, index: int, name: str) -> RunObject:
+        """Return an object with its prompts in one image, perhaps none, as on the only slice of a volume.
+
+        Raises PromptError and VolumeError as `objects` does.
+        """
+        given = [replace(prompt, slice_index=0) for prompt in self._prompts(name, index)]
+        return RunObject(Segment(name, 1, self._color(name)), merge_points(given))
+
+    def placeOf(self, node: slicer.vtkMRMLMarkupsNode) -> tuple[int, str] | None:
+        """Return the image and the object that a markup is a prompt of; None for any other markup."""
+        index, name = self._images.tiedTo(node), node.GetAttribute(_OBJECT)
+        return None if index is None or name is None else (index, name)
+
+    def nodeIds(self, index: int | None) -> list[str]:
+        """Return the IDs of an image's markups."""
+        return [node.GetID() for place, node in self._tied() if place == index]
+
+    def _prompts(self, name: str, only: int | None = None) -> list[Prompt]:
+        """An object's prompts in all images, or in one `only`."""
         return [
             replace(prompt, slice_index=index)
             for index, node in self._tied(name)
-            if _says(node)
+            if _says(node) and only in (None, index)
             for prompt in self._placed(index, node)
         ]
 
     def _placed(self, index: int, node: slicer.vtkMRMLMarkupsNode) -> list[Prompt]:
         kind = node.GetAttribute(_KIND)
         if kind == "absent":
-            return [MaskPrompt(index, np.zeros(self._images.seen(index).shape, np.bool_))]
+            return [absentIn(self._images, index)]
         placer = PromptPlacer(self._images.sliced(index))
         if kind == "box":
             return [placer.roi(node).prompt]
@@ -110,14 +133,26 @@ class ImagePrompts:
         ]
         return [(index, node) for index, node in found if index is not None]
 
+    def _colors(self) -> dict[str, promptlooks.Color]:
+        """The colors of the objects, which are those of their markups."""
+        displays = [(node.GetAttribute(_OBJECT), node.GetDisplayNode()) for _index, node in self._tied()]
+        return {name: display.GetSelectedColor() for name, display in displays if display is not None}
+
+    def _color(self, name: str) -> promptlooks.Color:
+        """An object's color, for a new one the first that no other has."""
+        colors = self._colors()
+        free = (color for color in map(palette_color, itertools.count()) if color not in colors.values())
+        return colors.get(name) or next(free)
+
     def _make(self, index: int, name: str, kind: str) -> slicer.vtkMRMLMarkupsNode:
+        color = self._color(name)
         node = slicer.mrmlScene.AddNewNodeByClass(_CLASSES[kind], f"{name} {self._images.names[index]}")
         node.CreateDefaultDisplayNodes()
         promptlooks.style(node, "include" if kind == "absent" else kind)
         node.SetAttribute(_KIND, kind)
         node.SetAttribute(_OBJECT, name)
         self._images.tie(node, index)
-        promptlooks.paint(node, palette_color(self.names().index(name)))
+        promptlooks.paint(node, color)
         return node
 
 

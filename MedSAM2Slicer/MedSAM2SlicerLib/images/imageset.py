@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import slicer
+import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import MedSAM2Error, VolumeError
+from medsam2_core.errors import Cancelled, MedSAM2Error, VolumeError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from MedSAM2SlicerLib.images.imageprompts import ImagePrompts
 from MedSAM2SlicerLib.images.imageset import Images
+from MedSAM2SlicerLib.images.previews import SetPreviews
 from MedSAM2SlicerLib.images.setrun import SetOptions, ask, write
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
 from MedSAM2SlicerLib.signal import Signal
@@ -58,8 +59,10 @@ class SetController:
         self.options = SetOptions()
         self.images: Images = VolumeImages([])
         self.prompts = ImagePrompts(self.images)
+        self._previews = self._makePreviews()
         self._objects: list[RunObject] = []
         self._answers: dict[int, ImageAnswer] = {}
+        self._written: set[int] = set()  # images of the latest run
         self._unseen: Iterator[int] = iter(())
 
     @property
@@ -71,6 +74,7 @@ class SetController:
         """Work on other images; a run on those before ends."""
         self._leave()
         self.images, self.prompts = images, ImagePrompts(images)
+        self._previews = self._makePreviews()
         self._answers, self._unseen = {}, iter(range(len(images.names)))
         self.changed.emit()
 
@@ -82,18 +86,24 @@ class SetController:
         except MedSAM2Error as error:
             self.failed.emit(str(error))
 
+    def look(self, index: int) -> None:
+        """Have the worker see an image ahead of its first prompt, if it is at rest."""
+        with suppress(VolumeError):  # the prompt says so
+            self._previews.look(index, self.options)
+
+    def preview(self, index: int, name: str) -> None:
+        """Draw at once what an object's prompts in an image say; during a run it waits for the end of that."""
+        self._previews.draw(index, name, self.options)
+
     def rows(self) -> list[ImageRow]:
         """Return all images, the most doubtful answers first, those without an answer behind, in their order."""
-        prompted = self.prompts.prompted()
-        rows = [
-            ImageRow(index, name, index in prompted, self._answers.get(index))
-            for index, name in enumerate(self.images.names)
-        ]
-        return sorted(rows, key=lambda row: 1.0 if row.answer is None else -row.answer.doubt)
+        prompted, names = self.prompts.prompted(), self.images.names
+        order = [*self._byDoubt(), *(index for index in range(len(names)) if index not in self._answers)]
+        return [ImageRow(index, names[index], index in prompted, self._answers.get(index)) for index in order]
 
     def nextInDoubt(self) -> int | None:
         """Return the image to look at next: after the one in view that with the most doubt left, else the worst."""
-        order = [row.index for row in self.rows() if row.answer is not None]
+        order = self._byDoubt()
         shown = self.images.shown
         if shown in order:
             return order[(order.index(shown) + 1) % len(order)]
@@ -109,10 +119,12 @@ class SetController:
         """Segment all images from the prompts there are; masks appear as they come."""
         if self.busy:
             return
+        self._written.clear()
         current = self._talk.current
         slots = current(self._onStep, last=False), current(self._onDone), current(self._onError)
         try:
             self._objects = self.prompts.objects()
+            self._previews.leave()
             self._talk.ask(lambda: ask(self._client, _KEY, self.images, self._objects, self.options, *slots))
         except MedSAM2Error as error:
             self.failed.emit(str(error))
@@ -134,11 +146,17 @@ class SetController:
     def close(self) -> None:
         """Have the worker forget the images."""
         self._leave()
+        self._previews.close()
         self._client.closeImages(_KEY)
+
+    def _byDoubt(self) -> list[int]:
+        """The images that have an answer, the most doubtful first."""
+        return sorted(self._answers, key=lambda index: (-self._answers[index].doubt, index))
 
     def _leave(self) -> None:
         wasBusy = self.busy
         self._talk.leave()
+        self._previews.leave()
         if wasBusy:
             self.busyChanged.emit(False)
 
@@ -149,6 +167,9 @@ class SetController:
             return
         try:
             write(self.images, self._objects, index, step.answers)
+            self._written.add(index)
+            names = {item.segment.label: item.segment.name for item in self._objects}
+            self._previews.noteRun(index, {names[one.object_id]: one.mask for one in step.answers})
             pixels = sum(int(answer.mask.crop.sum()) for answer in step.answers)
             self._answers[index] = ImageAnswer(step.doubt, pixels * math.prod(self.images.seen(index).spacing))
         except MedSAM2Error as error:
@@ -156,12 +177,20 @@ class SetController:
             self._onError(error)
 
     def _onDone(self, result: SetAnswered) -> None:
-        self.busyChanged.emit(False)
+        self._tellEnd()
         text = _("Stopped. Images segmented: {count}.") if result.cancelled else _("Images segmented: {count}.")
-        self.finished.emit(text.format(count=len(self._answers)))
+        self.finished.emit(text.format(count=len(self._written)))
         self.changed.emit()
 
     def _onError(self, error: MedSAM2Error) -> None:
-        self.busyChanged.emit(False)
-        self.failed.emit(str(error))
+        self._tellEnd()
+        if not isinstance(error, Cancelled):
+            self.failed.emit(str(error))
         self.changed.emit()
+
+    def _tellEnd(self) -> None:
+        self.busyChanged.emit(False)
+        self._previews.goOn()
+
+    def _makePreviews(self) -> SetPreviews:
+        return SetPreviews(self._client, self.images, self.prompts, lambda: self.busy, self.failed.emit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -15,6 +16,7 @@ from medsam2_core.run.settings import RunSettings
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from medsam2_core.worker.results import ObjectAnswer
 from MedSAM2SlicerLib.images.imageset import Images
+from MedSAM2SlicerLib.prompts.promptlooks import Color
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.transports import nothing
@@ -33,14 +35,23 @@ class SetOptions:
     seed: int = 0
 
 
-def objectsOf(prompts: Mapping[str, Sequence[Prompt]]) -> list[RunObject]:
-    """Return objects by name, with prompts whose slices are images. PromptError for one that is shown nowhere."""
+def absentIn(images: Images, index: int) -> MaskPrompt:
+    """Return the prompt which says that an object is not in an image. Raises VolumeError for an image."""
+    return MaskPrompt(index, np.zeros(images.seen(index).shape, np.bool_))
+
+
+def objectsOf(prompts: Mapping[str, Sequence[Prompt]], colors: Mapping[str, Color] | None = None) -> list[RunObject]:
+    """Return objects by name, with prompts whose slices are images; those without a color get the palette's.
+
+    Raises PromptError for one that is shown nowhere.
+    """
     for name, given in prompts.items():
-        if not any(map(_shows, given)):
+        if not any(map(shows, given)):
             text = _("{name} is shown in no image: add a point or a box to one that it is in.")
             raise PromptError(text.format(name=repr(name)))
+    known = colors or {}
     return [
-        RunObject(Segment(name, label, palette_color(label - 1)), merge_points(given))
+        RunObject(Segment(name, label, known.get(name) or palette_color(label - 1)), merge_points(given))
         for label, (name, given) in enumerate(prompts.items(), 1)
     ]
 
@@ -70,8 +81,8 @@ def write(
     return images.write(index, {segments[one.object_id]: one.mask.full(shape) for one in answers})
 
 
-def _shows(prompt: Prompt) -> bool:
-    """Whether a prompt says that the object is in its image."""
+def shows(prompt: Prompt) -> bool:
+    """Return whether a prompt says that the object is in its image."""
     if isinstance(prompt, MaskPrompt):
         return bool(prompt.mask.any())
     if isinstance(prompt, PointsPrompt):

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import slicer
 import slicer.util
-import vtk
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
@@ -22,14 +21,10 @@ _ALONG = 0  # the array axis that has the one slice
 
 
 def imageVolumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
-    """List the volumes of one slice that the scene shows, but for label maps and what a sequence shows."""
-    proxies = {
-        node.GetID()
-        for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", scene)
-        for node in _proxies(browser)
-    }
+    """List the volumes of one slice that the scene shows and keeps, but for label maps and what a sequence shows."""
+    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", scene)
     nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene)
-    return [node for node in nodes if _isImage(node) and node.GetID() not in proxies]
+    return [node for node in nodes if _isImage(node) and not any(one.IsProxyNodeID(node.GetID()) for one in browsers)]
 
 
 class VolumeImages:
@@ -53,8 +48,8 @@ class VolumeImages:
 
     def show(self, index: int) -> None:
         """See `imageset.Images`."""
-        self.shown = index
         showVolume(self._node(index))
+        self.shown = index
         for place, segmentationNode in self._segmentations().items():
             segmentationNode.SetDisplayVisibility(place == index)
 
@@ -106,11 +101,7 @@ class VolumeImages:
 
 def _isImage(node: slicer.vtkMRMLScalarVolumeNode) -> bool:
     image = node.GetImageData()
-    isShown = not (node.IsA("vtkMRMLLabelMapVolumeNode") or node.GetHideFromEditors())
-    return isShown and image is not None and image.GetDimensions()[2] == 1
-
-
-def _proxies(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> list[slicer.vtkMRMLNode]:
-    found = vtk.vtkCollection()
-    browserNode.GetAllProxyNodes(found)
-    return [found.GetItemAsObject(place) for place in range(found.GetNumberOfItems())]
+    # What is not saved is something that a program draws, as `scene.overlay` does.
+    isKept = node.GetSaveWithScene() and not node.GetHideFromEditors()
+    isLabels = node.IsA("vtkMRMLLabelMapVolumeNode")
+    return bool(isKept and not isLabels and image is not None and image.GetDimensions()[2] == 1)

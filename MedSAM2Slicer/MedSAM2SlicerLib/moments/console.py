@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import slicer
 
-from medsam2_core.errors import MedSAM2Error
 from medsam2_core.worker.time_steps import TimeStep
 from MedSAM2SlicerLib.moments.throughtime import ThroughTime
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
+from MedSAM2SlicerLib.worker.calls import askAndWait
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 
@@ -26,25 +27,14 @@ def throughTime(
     """See `MedSAM2SlicerLogic.throughTime`. `options` are those of `RunOptions`; None for the default."""
     chosen = RunOptions(**{name: value for name, value in options.items() if value is not None})
     run = ThroughTime(volumeNode, segmentationNode, segmentIdOf(segmentationNode, segmentName), chosen)
-    failed: list[MedSAM2Error] = []
 
     def onStep(step: TimeStep) -> None:
-        if failed:
-            return
-        try:
-            run.write(step)
-        except MedSAM2Error as error:
-            failed.append(error)
-            call.cancel()
-            return
+        run.write(step)
         if progress is not None:
             progress(step.done, step.planned)
 
     try:
-        call = run.ask(client, onStep)
-        call.wait()
+        askAndWait(partial(run.ask, client), onStep)
     finally:
         run.close(client)
-    if failed:
-        raise failed[0]
     return run.node, run.table

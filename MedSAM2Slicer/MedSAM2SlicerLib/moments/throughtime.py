@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _OBJECT_ID = 1
-_PARTS = ("session", "run", "drawing")
+_numbers = itertools.count()  # of the runs
 
 
 class ThroughTime:
@@ -51,6 +52,7 @@ class ThroughTime:
         if browserNode is None:
             text = _("{name} shows no frame of a sequence: choose a volume that a sequence browser shows.")
             raise VolumeError(text.format(name=repr(volumeNode.GetName())))
+        self._number = next(_numbers)
         self._options, self._start = options, int(browserNode.GetSelectedItemNumber())
         self._axis = SliceStack().axis if options.stack.plane is not None else options.stack.axis
         self._sequence = browserNode.GetSequenceNode(volumeNode)
@@ -82,7 +84,7 @@ class ThroughTime:
         client.setModel(options.model, options.device, precision=options.precision)
         for volume in self._volumes:
             client.setVolume(volume.key, volume)
-        settings = {name: value for part in _PARTS for name, value in options.of(part).items() if name != "rounds"}
+        settings = {**options.of("session"), **options.of("run"), **options.of("drawing")}
         wish = TimeWish([one.key for one in self._volumes], self._start, axis, options.stopRules(), settings)
         prompts = place_mask(self._mask, Slicing(self._volumes[self._start].geometry, axis))
         return client.throughTime(wish, [RunObject(self._segment, tuple(prompts))], onStep, onDone, onError)
@@ -94,7 +96,7 @@ class ThroughTime:
         slices = np.moveaxis(mask, self._axis, 0)
         for index, packed in answer.masks.items():
             slices[index] = packed.full(slices.shape[1:])
-        self._write(step.moment, mask, answer.confidence)
+        self.node = self._write(step.moment, mask, answer.confidence)
 
     def close(self, client: WorkerClient) -> None:
         """Have the client forget the volumes."""
@@ -107,6 +109,6 @@ class ThroughTime:
         return self._masks.write(frame, {self._segment: mask})
 
     def _prepared(self, frame: int) -> PreparedVolume:
-        """A frame in the window of the current one; its key is of its own, since a panel may have the same volume."""
+        """A frame in the window of the current one, by a key that no other run has: each closes its own."""
         prepared = prepareVolume(self._sequence.GetNthDataNode(frame), self._window)
-        return replace(prepared, key=f"time/{frame}/{prepared.key}")
+        return replace(prepared, key=f"time/{self._number}/{frame}/{prepared.key}")

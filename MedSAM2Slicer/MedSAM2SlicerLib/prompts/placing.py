@@ -90,6 +90,11 @@ class PromptPlacer:
         placed = place_points(volumeRas.tolist(), include, "ras", self.slicing, _("The point"))
         return [PlacedPrompt(prompt, PromptSource()) for prompt in placed]
 
+    def clicks(self, include: Sequence[Sequence[float]], exclude: Sequence[Sequence[float]]) -> list[PlacedPrompt]:
+        """Place world points (n, 3) where the object is, and such where it is not; either may be empty."""
+        placed = self.points(include, [True] * len(include)) if len(include) else []
+        return placed + (self.points(exclude, [False] * len(exclude)) if len(exclude) else [])
+
     def box(self, cornersRas: Sequence[Sequence[float]]) -> PlacedPrompt:
         """Place a box given by opposite world corners (2, 3) on the slice nearest to its center."""
         volumeRas = self._toVolume(cornersRas, _("The box's corners"))

@@ -62,6 +62,7 @@ class SegmentationFrames:
             sequence = self._found() or self._make()
             self._put(sequence, frame, masks)
         node: slicer.vtkMRMLSegmentationNode = self._browserNode.GetProxyNode(sequence)
+        self._place(node)
         if frame == self._browserNode.GetSelectedItemNumber():
             node.CopyContent(sequence.GetDataNodeAtValue(self._volumes.GetNthIndexValue(frame)))
         return node
@@ -83,12 +84,16 @@ class SegmentationFrames:
             self._put(sequence, frame, {})
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         node.CreateDefaultDisplayNodes()
-        volumeNode = self._browserNode.GetProxyNode(self._volumes)
-        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         self._browserNode.AddSynchronizedSequenceNode(sequence)
         self._browserNode.AddProxyNode(node, sequence, False)
         return sequence
+
+    def _place(self, node: slicer.vtkMRMLSegmentationNode) -> None:
+        """Let the node in the scene lie where the volume does; when somebody removes it, Slicer makes another one."""
+        volumeNode = self._browserNode.GetProxyNode(self._volumes)
+        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        if node.GetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole()) != volumeNode.GetID():
+            node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
     def _put(self, sequence: slicer.vtkMRMLSequenceNode, frame: int, masks: Mapping[Segment, Bools]) -> None:
         value = self._volumes.GetNthIndexValue(frame)

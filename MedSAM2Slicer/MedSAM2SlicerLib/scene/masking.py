@@ -101,8 +101,12 @@ class EditRules:
     @property
     def _hasRange(self) -> bool:
         """Whether intensities are restricted, which colors have none of."""
-        source = self._editorNode.GetSourceVolumeNode() or self._volumeNode
-        return bool(self._editorNode.GetSourceVolumeIntensityMask()) and not isColor(source)
+        return bool(self._editorNode.GetSourceVolumeIntensityMask()) and not isColor(self._source)
+
+    @property
+    def _source(self) -> slicer.vtkMRMLScalarVolumeNode:
+        """The volume whose intensities count."""
+        return self._editorNode.GetSourceVolumeNode() or self._volumeNode
 
     def _maskSegments(self, mode: int) -> list[str]:
         if mode == _MODES.EditAllowedInsideSingleSegment:
@@ -126,7 +130,7 @@ class EditRules:
 
     def _intensities(self, box: Box) -> npt.NDArray[Any]:
         """The voxels of a box in the editor's source volume, resampled to this grid if it is another volume."""
-        source = self._editorNode.GetSourceVolumeNode() or self._volumeNode
+        source = self._source
         if source is self._volumeNode:
             own: npt.NDArray[Any] = slicer.util.arrayFromVolume(source)[box]
             return own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,15 @@ _CHECK, _NAME, _CONFIDENCE, _DOUBT, _AREA = range(5)
 _ROW = 22  # pixels
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A volume, None for a frame; whether it is in the set, and what the columns behind its check mark say."""
+
+    node: Any
+    isChecked: bool
+    texts: list[str]
+
+
 class ImageList:
     """Volumes of one slice with check marks, or the frames of the sequence that is chosen.
 
@@ -32,12 +42,12 @@ class ImageList:
     def __init__(self, ui: Any, controller: SetController) -> None:
         self.ui, self.controller = ui, controller
         self.failed, self.chosen = Signal(), Signal()
-        self._unchecked: set[str] = set()  # IDs of nodes
+        self._unchecked: set[Any] = set()  # nodes, as the ones below: another scene's have the same IDs
         self._set: object = None
         self._checked: list[Any] = []  # the volumes that are the set; none where it is of frames
         self._others: list[Any] = []
         self._shown: list[int] = []  # the images of the rows
-        self._filled: list[tuple[Any, list[str]]] = []  # node and texts of each row
+        self._filled: list[_Row] = []
         _layOut(ui.imageTable)
         ui.sequenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self.refresh))
         ui.imageTable.connect("cellClicked(int,int)", guarded(self._onClicked))
@@ -45,10 +55,12 @@ class ImageList:
     def refresh(self) -> None:
         """Take up the images of the scene as they are now; what is known of a set stays if it is still the same."""
         browser = self.ui.sequenceSelector.currentNode()
-        nodes = [] if browser else imageVolumes(slicer.mrmlScene)
-        self._checked = [node for node in nodes if node.GetID() not in self._unchecked]
-        self._others = [node for node in nodes if node.GetID() in self._unchecked]
-        chosen = (browser and browser.GetID(), [node.GetID() for node in self._checked])
+        volumes = imageVolumes(slicer.mrmlScene)
+        self._unchecked &= set(volumes)
+        nodes = [] if browser else volumes
+        self._checked = [node for node in nodes if node not in self._unchecked]
+        self._others = [node for node in nodes if node in self._unchecked]
+        chosen = (browser, self._checked)
         if chosen == self._set:
             self.show()
             return
@@ -63,32 +75,32 @@ class ImageList:
         """Show what is known of the images; behind them are the volumes that are not checked."""
         rows = self.controller.rows()
         self._shown = [row.index for row in rows]
-        filled = [(self._checked[row.index] if self._checked else None, _texts(row)) for row in rows]
-        filled += [(node, [node.GetName(), "", "", ""]) for node in self._others]
-        if filled != self._filled:  # of hundreds of rows, a click changes one
-            self._filled = filled
-            self.ui.imageTable.setRowCount(len(filled))
-            for place, (node, texts) in enumerate(filled):
-                self._fill(place, node, place < len(rows), texts)
+        filled = [_Row(self._checked[row.index] if self._checked else None, True, _texts(row)) for row in rows]
+        filled += [_Row(node, False, [node.GetName(), "", "", ""]) for node in self._others]
+        before, self._filled = self._filled, filled
+        self.ui.imageTable.setRowCount(len(filled))
+        for place, row in enumerate(filled):
+            if [row] != before[place : place + 1]:  # of hundreds of rows, a click changes one
+                self._fill(place, row)
         shown = self.controller.images.shown
         if shown in self._shown:
             self.ui.imageTable.selectRow(self._shown.index(shown))
 
-    def _fill(self, place: int, node: Any, isChecked: bool, texts: list[str]) -> None:
+    def _fill(self, place: int, row: _Row) -> None:
         table = self.ui.imageTable
-        table.setCellWidget(place, _CHECK, None if node is None else self._box(node, isChecked, texts[0]))
-        for column, text in enumerate(texts, _NAME):
+        table.setCellWidget(place, _CHECK, None if row.node is None else self._box(row))
+        for column, text in enumerate(row.texts, _NAME):
             table.setItem(place, column, qt.QTableWidgetItem(text))
 
-    def _box(self, node: Any, isChecked: bool, name: str) -> Any:
+    def _box(self, row: _Row) -> Any:
         box = qt.QCheckBox()
-        box.checked = isChecked
-        box.setAccessibleName(_("Segment {name}").format(name=name))
-        box.connect("toggled(bool)", guarded(partial(self._onChecked, node.GetID())))
+        box.checked = row.isChecked
+        box.setAccessibleName(_("Segment {name}").format(name=row.texts[0]))
+        box.connect("toggled(bool)", guarded(partial(self._onChecked, row.node)))
         return box
 
-    def _onChecked(self, nodeId: str, isChecked: bool) -> None:
-        (self._unchecked.discard if isChecked else self._unchecked.add)(nodeId)
+    def _onChecked(self, node: Any, isChecked: bool) -> None:
+        (self._unchecked.discard if isChecked else self._unchecked.add)(node)
         qt.QTimer.singleShot(0, guarded(self.refresh))  # later, since the box itself goes with its row
 
     def _onClicked(self, place: int, _column: int) -> None:

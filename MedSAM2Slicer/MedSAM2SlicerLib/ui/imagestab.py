@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _TICK_MILLISECONDS = 50
 _REFRESH_MILLISECONDS = 200  # after nodes came or went, of which there may be hundreds
 _OBJECT = "object"
+_WARMING = _("The model is getting ready…")
 _ORDERS = ("free", "arrival")  # in the order of the combo box
 
 
@@ -44,6 +45,8 @@ class ImagesTab:
         self.placer = Placer(self._onPlaced, self.update)
         self.shortcuts = Shortcuts(self.widget, self.actions())
         self._message, self._isInFront = "", False
+        self._looksAhead = False  # a worker that asks a cluster for a GPU is started by a prompt, not before
+        self._isWarming = False
         self._inViewBefore: int | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MILLISECONDS)
@@ -67,11 +70,10 @@ class ImagesTab:
         """Come to the front."""
         self._isInFront = True
         self.list.refresh()
-        self.controller.prompts.showOnly(self.controller.images.shown)
         self.shortcuts.install()
         self._timer.start()
-        if not self._services.missingText():
-            self._services.warm(self._chosenModel())
+        self._looksAhead = not self._services.missingText() and self._services.warm(self._chosenModel())
+        self._attend()
         self.update()
 
     def exit(self) -> None:
@@ -96,11 +98,13 @@ class ImagesTab:
     def tick(self) -> None:
         """Deliver what the worker sent, and follow a sequence that somebody steps through (20 times a second)."""
         self.controller.tick()
+        if self._isWarming != self._services.isWarming:
+            self._isWarming = not self._isWarming
+            self.update()
         shown = self.controller.images.shown
         if self._isInFront and shown != self._inViewBefore:
-            self._inViewBefore = shown
             self.placer.stop()  # it would go on in the image of before
-            self.controller.prompts.showOnly(shown)
+            self._attend()
             self.update()
 
     def place(self, kind: str) -> None:
@@ -115,8 +119,7 @@ class ImagesTab:
         """Segment all images, unless something is missing (the button says what)."""
         if self.ui.runButton.enabled:
             self.placer.stop()
-            order = _ORDERS[self.ui.orderComboBox.currentIndex]
-            self.controller.options = replace(self.controller.options, model=self._chosenModel(), order=order)
+            self._choose()
             self._message = ""
             self.controller.run()
 
@@ -130,7 +133,7 @@ class ImagesTab:
         """Show an image, fitted into the slice views."""
         self.placer.stop()
         self.controller.show(index)
-        self._inViewBefore = self.controller.images.shown
+        self._attend()
         slicer.util.resetSliceViews()
         self.shortcuts.claim()
         self.update()
@@ -147,10 +150,11 @@ class ImagesTab:
         ui, controller = self.ui, self.controller
         missing = self._services.missingText() and _("Set up MedSAM-2 first, in the tab Volume.")
         noImage = "" if controller.images.names else _("Choose images first.")
+        whyNot = missing or controller.whyNot()
         busy = _("The images are being segmented.") if controller.busy else ""
         for button in (ui.includeButton, ui.excludeButton, ui.boxButton, ui.absentButton, ui.clearButton):
             explain(button, busy or noImage)
-        explain(ui.runButton, busy or missing or controller.whyNot())
+        explain(ui.runButton, busy or whyNot)
         explain(ui.stopButton, "" if busy else _("Nothing is running."))
         explain(ui.nextButton, "" if controller.nextInDoubt() is not None else _("Segment the images first."))
         for kind, button in (("include", ui.includeButton), ("exclude", ui.excludeButton), ("box", ui.boxButton)):
@@ -159,7 +163,7 @@ class ImagesTab:
         ui.absentButton.checked = shown is not None and controller.prompts.isAbsent(shown, self._object)
         ui.progressBar.visible = controller.busy
         self.list.show()
-        self._say(self._message or missing or controller.whyNot())
+        self._say(self._message or whyNot or (_WARMING if self._isWarming else ""))
 
     @property
     def _object(self) -> str:
@@ -190,27 +194,55 @@ class ImagesTab:
         """The image that prompts go to; where none was shown yet, the first one is."""
         if self.controller.images.shown is None:
             self.show(0)
-        self._inViewBefore = self.controller.images.shown
-        return self._inViewBefore or 0
+        if self.controller.images.shown != self._inViewBefore:  # stepped to since the last tick
+            self._attend()
+        return self.controller.images.shown or 0
+
+    def _attend(self) -> None:
+        """Show and hear the prompts of the image in view, and have the worker see it ahead of the next one."""
+        shown = self._inViewBefore = self.controller.images.shown
+        self.controller.prompts.showOnly(shown)
+        self.placer.watch(self.controller.prompts.nodeIds(shown))
+        if self._looksAhead and shown is not None:
+            self._choose()
+            self.controller.look(shown)
+
+    def _choose(self) -> None:
+        """Tell the controller what is chosen."""
+        order = _ORDERS[self.ui.orderComboBox.currentIndex]
+        self.controller.options = replace(self.controller.options, model=self._chosenModel(), order=order)
+
+    def _preview(self, index: int, name: str) -> None:
+        """Have an object drawn in an image as its prompts are now, if that can be done."""
+        self._message = ""
+        if not self._services.missingText():
+            self._choose()
+            self.controller.preview(index, name)
+        self.update()
 
     def _onPlaced(self, node: Any, _pointId: str, view: Any, isNewBox: bool) -> None:
         shown = self.controller.images.shown
         if view and isNewBox and shown is not None:
             views.flatten(node, view, self.controller.images.sliced(shown).node)
-        self._message = ""
+        if isNewBox:
+            self.controller.prompts.keepBox(node)
         self.shortcuts.claim()
-        self.update()
+        place = self.controller.prompts.placeOf(node)
+        if place is not None:
+            self._preview(*place)
 
     def _onAbsent(self) -> None:
         isAbsent = bool(self.ui.absentButton.checked)  # before anything shows the state as it is
         self.placer.stop()
-        self.controller.prompts.setAbsent(self._inView(), self._object, isAbsent)
-        self.update()
+        index = self._inView()
+        self.controller.prompts.setAbsent(index, self._object, isAbsent)
+        self._preview(index, self._object)
 
     def _onClear(self) -> None:
         self.placer.stop()
-        self.controller.prompts.clear(self._inView(), self._object)
-        self.update()
+        index = self._inView()
+        self.controller.prompts.clear(index, self._object)
+        self._preview(index, self._object)
 
     def _onObject(self) -> None:
         self.placer.stop()  # what comes next is of another object

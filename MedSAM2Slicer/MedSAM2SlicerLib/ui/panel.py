@@ -167,12 +167,11 @@ class Panel:
         self._warm()
 
     def rest(self) -> None:
-        """Be out of use: place nothing. A propagation goes on, and with it the timer."""
+        """Be out of use: place nothing. A propagation goes on, as a run through time does, and with it the timer."""
         self._inUse = False
         self.controller.setInUse(False)
         self.prompts.stopPlacing()
-        if not self.controller.busy:
-            self._timer.stop()
+        self._stopIfIdle()
 
     def close(self) -> None:
         """Release everything. Whoever made the controller closes it."""
@@ -238,6 +237,7 @@ class Panel:
         self.review.measured.connect(self._showState)
         self.replay.said.connect(self.line.say)
         self.time.said.connect(self.line.say)
+        self.time.ended.connect(self._stopIfIdle)
         self.line.said.connect(lambda message: self.inView.show(message, self.prompts.view))
         self.banner.changed.connect(self.update)
         self.banner.changed.connect(self._warm)
@@ -264,9 +264,13 @@ class Panel:
             return
         self.line.warn(text.faultText(self._fault))
 
-    def _onBusy(self, busy: bool) -> None:
+    def _onBusy(self, _busy: bool) -> None:
         self.update()
-        if not busy and not self._inUse:
+        self._stopIfIdle()
+
+    def _stopIfIdle(self) -> None:
+        """Stop the timer where nobody waits for what the worker sends."""
+        if not (self._inUse or self.controller.busy or self.time.isRunning):
             self._timer.stop()
 
     def _onSource(self) -> None:

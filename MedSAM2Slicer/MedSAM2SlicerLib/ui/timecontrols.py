@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
-from medsam2_core.errors import MedSAM2Error
+from medsam2_core.errors import Cancelled, MedSAM2Error
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.moments.throughtime import ThroughTime
 from MedSAM2SlicerLib.scene.frames import browserOf
@@ -21,18 +21,23 @@ if TYPE_CHECKING:
 
 
 class TimeControls(Part):
-    """Seen only where the volume shows a frame of a sequence. said(text), failed(text): one sentence."""
+    """Seen only where the volume shows a frame of a sequence. said(text), failed(text): one sentence. ended()."""
 
     def __init__(self, ui: Any, controller: Controller, services: Services) -> None:
         super().__init__(ui, controller)
-        self.said, self.failed = Signal(), Signal()
+        self.said, self.failed, self.ended = Signal(), Signal(), Signal()
         self._services, self._talk = services, Conversation()
         self._run: ThroughTime | None = None
         ui.throughTimeButton.connect("clicked()", guarded(self.toggle))
 
+    @property
+    def isRunning(self) -> bool:
+        """Whether frames are still to come."""
+        return self._talk.waits
+
     def toggle(self) -> None:
         """Start, or end after the slice at hand; frames that are done stay."""
-        if self._talk.waits:
+        if self.isRunning:
             self._talk.cancel(keep=True)
         else:
             self._start()
@@ -41,9 +46,9 @@ class TimeControls(Part):
         """Show the button where there are frames, and enable it unless there is a reason why not."""
         button, volumeNode = self.ui.throughTimeButton, self.controller.volumeNode
         button.visible = volumeNode is not None and browserOf(volumeNode) is not None
-        button.text = _("Stop (time)") if self._talk.waits else _("Through time")
+        button.text = _("Stop (time)") if self.isRunning else _("Through time")
         noSegment = "" if self.controller.segmentId else _("Segment the object in this frame first.")
-        explain(button, "" if self._talk.waits else self.controller.review.whyBusy() or whyNot or noSegment)
+        explain(button, "" if self.isRunning else self.controller.review.whyBusy() or whyNot or noSegment)
 
     def close(self) -> None:
         """Stop, and listen no more."""
@@ -90,6 +95,9 @@ class TimeControls(Part):
         self._end()
 
     def _onError(self, error: MedSAM2Error) -> None:
+        if isinstance(error, Cancelled):  # before the worker had begun
+            self._onDone(isCanceled=True)
+            return
         self.failed.emit(str(error))
         self._end()
 
@@ -98,3 +106,4 @@ class TimeControls(Part):
         if run is not None:
             run.close(self._services.client())
         self.update("")
+        self.ended.emit()

@@ -82,3 +82,31 @@ class Call:
         if not self.isFinished:
             self.isFinished, self.error = True, error
             self._onError(error)
+
+
+def askAndWait(ask: Callable[[Callable[[Any], None]], Call], onStep: Callable[[Any], object]) -> Any:
+    """Make a request by `ask`, which takes the slot for its steps, and wait for its result.
+
+    Raises the first error of `onStep`, else that of the request. After it, as after Ctrl+C, the worker is told to stop,
+    and `onStep` hears no more.
+    """
+    errors: list[BaseException] = []
+
+    def hear(step: Any) -> None:
+        if errors:
+            return
+        try:
+            onStep(step)
+        except Exception as error:  # noqa: BLE001 (raised below: here it would end in Qt's event loop)
+            errors.append(error)
+            call.cancel()
+
+    call = ask(hear)
+    try:
+        call.wait()
+    except BaseException as error:  # noqa: BLE001 (raised below, unless a step's came before)
+        errors.append(error)
+        call.cancel()
+    if errors:
+        raise errors[0]
+    return call.result

@@ -238,10 +238,11 @@ class WorkerClient:
     ) -> Call:
         """Carry objects from the masks that they have in a moment, as mask prompts, to all others.
 
-        The volumes are set before. After a cancel it is done too, without the moment at hand; the result is whether.
+        The volumes are set before (else WorkerError). After a cancel it is done too, without the moment at hand; the
+        result is whether.
         """
         openings = self._openings
-        grid = requests.grid(openings.volumes[wish.volumeKeys[wish.start]], wish.axis)
+        grid = requests.grid(openings.volume(wish.volumeKeys[wish.start]), wish.axis)
         readStep = partial(time_step_from_wire, moments=len(wish.volumeKeys), grid=grid)
         make = partial(requests.throughTime, wish, objects)
         return self._enqueue(lambda: openings.nextForVolumes(wish.volumeKeys), make, onDone, onError, readStep, onStep)

@@ -81,12 +81,18 @@ class Openings:
     def grid(self, sessionKey: str) -> Grid:
         """Slices, rows and columns of a session. Raises WorkerError for a key that is not known."""
         wish = self._wish(sessionKey)
-        return requests.grid(self._volume(wish), wish.axis)
+        return requests.grid(self.volume(wish.volumeKey), wish.axis)
 
     def pixelMm2(self, sessionKey: str) -> float:
         """Area of a pixel of a session's slices."""
         wish = self._wish(sessionKey)
-        return math.prod(Slicing(self._volume(wish).geometry, wish.axis).pixel_mm)
+        return math.prod(Slicing(self.volume(wish.volumeKey).geometry, wish.axis).pixel_mm)
+
+    def volume(self, key: str) -> Volume:
+        """Return a volume as it was set. Raises WorkerError if it was not, or is forgotten."""
+        if key not in self.volumes:
+            raise WorkerError(f"There is no volume {key!r}: set it first.")
+        return self.volumes[key]
 
     def sessionsOf(self, volumeKey: str) -> list[str]:
         """Keys of the sessions on a volume."""
@@ -105,7 +111,7 @@ class Openings:
         if sessionKey is None:
             return None
         wish = self._wish(sessionKey)
-        if self._openVolumes.get(wish.volumeKey) != self._volume(wish):
+        if self._openVolumes.get(wish.volumeKey) != self.volume(wish.volumeKey):
             return self._volumeOpening(wish.volumeKey)
         if self._openSessions.get(sessionKey) != wish:
             return self._sessionOpening(sessionKey, wish)
@@ -124,9 +130,9 @@ class Openings:
     def nextForVolumes(self, keys: Sequence[str]) -> Opening | None:
         """As `next`, for volumes that no session is needed on."""
         missing = self.next(None)
-        wanted = (key for key in keys if self._openVolumes.get(key) != self.volumes[key])
-        key = next(wanted, None)
-        return missing if missing is not None or key is None else self._volumeOpening(key)
+        wanted = (key for key in keys if self._openVolumes.get(key) != self.volume(key))
+        key = next(wanted, None) if missing is None else None
+        return missing if key is None else self._volumeOpening(key)
 
     def closing(self, kind: str, key: str) -> Opening | None:
         """What closes a "session", "volume" or "set" in the worker; None if it is not open there."""
@@ -179,8 +185,3 @@ class Openings:
         if sessionKey not in self.sessions:
             raise WorkerError(f"There is no session {sessionKey!r}: open it first.")
         return self.sessions[sessionKey]
-
-    def _volume(self, wish: SessionWish) -> Volume:
-        if wish.volumeKey not in self.volumes:
-            raise WorkerError(f"There is no volume {wish.volumeKey!r}: set it first.")
-        return self.volumes[wish.volumeKey]

@@ -50,6 +50,18 @@ class SetClient(InstantClient):
         self.settings: tuple[Any, ...] = ()
         self.call: SetCall | None = None
 
+    def setVolume(self, key: str, volume: Any) -> None:
+        super().setVolume(key, volume)
+        self.alone = volume.grey[0]
+
+    def mask(self, _index: int) -> Any:
+        """Of a preview: what is bright in the image, without its first column for each exclude point."""
+        (item,) = self.objects[-1]
+        mask = self.alone > 100
+        excluded = sum(not one for prompt in item.prompts for one in getattr(prompt, "include", ()))
+        mask[:, : 12 + excluded] = False
+        return mask
+
     def setImages(self, _key: str, images: list[Any], *settings: Any) -> None:
         self.images, self.settings = list(images), settings
 
@@ -126,6 +138,16 @@ class ImagesTest(PanelTestCase):
         slicer.mrmlScene.RemoveNode(self.images.pop())
         self.wait(lambda: "image 3" not in self.rows())
 
+    def test_the_next_scene_has_images_of_its_own(self) -> None:
+        self.segment()
+        self.ui.imageTable.cellWidget(1, 0).click()
+        slicer.mrmlScene.Clear()
+        self.images = [self.addImage(f"other {place}", place) for place in range(3)]  # whose IDs are those of before
+        self.wait(lambda: self.rows() == ["other 0", "other 1", "other 2"])
+        self.assertEqual(self.tab.controller.images.names, ["other 0", "other 1", "other 2"])
+        self.segment()
+        self.assertEqual(self.said(), "Images segmented: 3.")
+
     def test_a_box_on_one_image_and_the_others_by_doubt(self) -> None:
         self.assertEqual(tip(self.ui.runButton), "Add a point or a box to one of the images first.")
         self.segment()
@@ -139,6 +161,16 @@ class ImagesTest(PanelTestCase):
         self.assertEqual(self.tab.controller.images.shown, 2)
         self.tab.list.chosen.emit(1)
         self.assertEqual(self.tab.controller.images.shown, 1)
+
+    def test_a_prompt_writes_the_row_of_its_image_only(self) -> None:
+        table = self.ui.imageTable
+        for row in range(3):
+            table.item(row, 1).setToolTip("as it was")
+        self.tab.show(1)
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.wait(lambda: self.rows() == ["image 0", "● image 1", "image 2"])
+        self.assertEqual([table.item(row, 1).toolTip() for row in range(3)], ["as it was", "", "as it was"])
 
     def test_a_second_prompt_and_not_here(self) -> None:
         self.segment()
@@ -158,6 +190,60 @@ class ImagesTest(PanelTestCase):
         self.assertFalse(self.ui.absentButton.checked)
         self.assertEqual(self.tab.controller.prompts.prompted(), {0, 2})
 
+    def test_a_prompt_is_answered_in_its_image_at_once(self) -> None:
+        self.tab.show(1)
+        self.ui.boxButton.click()
+        self.clickOn(11, 9)
+        self.clickOn(23, 22)
+        self.wait(self.masks)
+        self.assertEqual(self.masks(), [110])
+        self.ui.excludeButton.click()
+        self.clickOn(12, 12)
+        self.wait(lambda: self.masks() == [99])
+        self.assertEqual(len(self.client.calls), 2, "One request a prompt.")
+        self.assertEqual(self.rows(), ["image 0", "● image 1", "image 2"], "It is no answer of a run.")
+        self.assertFalse(self.ui.nextButton.enabled)
+        (points,) = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+        points.UnsetNthControlPointPosition(0)
+        self.wait(lambda: self.masks() == [110])
+        self.ui.clearButton.click()
+        self.assertEqual(self.masks(), [0])
+
+    def test_a_box_stays_until_the_next_one_is_placed(self) -> None:
+        self.segment()
+        for corners in ((), ((11, 9), (20, 16))):
+            self.ui.boxButton.click()
+            for corner in corners:
+                self.clickOn(*corner)
+            self.tab.placer.stop()
+            process()
+            (box,) = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
+            self.assertAlmostEqual(box.GetSize()[1], 7 if corners else 13, delta=1)
+
+    def test_what_a_run_found_comes_back_with_the_prompts_gone(self) -> None:
+        self.segment()
+        self.tab.show(2)
+        self.ui.absentButton.click()
+        self.assertEqual(self.masks(), [100, 110, 0])
+        self.ui.absentButton.click()
+        self.assertEqual(self.masks(), [100, 110, 120])
+
+    def test_what_a_first_prompt_waits_for_is_said(self) -> None:
+        self.client.paused = self.services.isWarming = True
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.wait(lambda: "model" in self.said())
+        self.services.isWarming = False
+        self.wait(lambda: self.said() == "")
+
+    def test_without_what_it_needs_nothing_is_asked(self) -> None:
+        self.services.missing = "PyTorch is missing."
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.wait(lambda: self.tab.controller.prompts.prompted())
+        self.assertEqual(self.client.calls, [])
+        self.assertEqual(self.said(), "Set up MedSAM-2 first, in the tab Volume.")
+
     def test_stop(self) -> None:
         self.client.paused = True
         self.ui.includeButton.click()
@@ -175,6 +261,14 @@ class ImagesTest(PanelTestCase):
         self.assertEqual(self.said(), "Stopped. Images segmented: 1.")
         self.assertFalse(self.ui.progressBar.visible)
 
+    def test_a_run_counts_its_own_images(self) -> None:
+        self.segment()
+        self.client.paused = True
+        self.ui.runButton.click()
+        self.client.call.tick()
+        self.ui.stopButton.click()
+        self.assertEqual(self.said(), "Stopped. Images segmented: 1.")
+
     def test_frames_of_a_sequence(self) -> None:
         sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "cine")
         for frame, node in enumerate(self.images):
@@ -184,6 +278,10 @@ class ImagesTest(PanelTestCase):
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
         self.ui.sequenceSelector.setCurrentNode(browser)
         self.assertEqual(self.rows(), ["frame 0", "frame 1", "frame 2"])
+        self.ui.boxButton.click()
+        self.tab.tick()
+        self.assertEqual(self.tab.placer.kind, "box", "It is placed in the image that was in view then.")
+        self.tab.placer.stop()
         proxy = browser.GetProxyNode(sequence)
         self.images = [proxy] * 3
         self.segment()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import unittest
+from typing import Any
 
 import numpy as np
 import slicer
@@ -56,12 +57,29 @@ class StarterTest(PanelTestCase):
         self.assertGreater(2 * (mask & ball()).sum() / (mask.sum() + ball().sum()), 0.7)
         self.assertTrue(seen)
 
-    def test_a_set_of_images_from_the_console(self) -> None:
+    def addImages(self) -> list[Any]:
         noise = np.random.default_rng(0).normal(0, 10, (3, 1, *SHAPE[1:]))
-        images = [
+        return [
             slicer.util.addVolumeFromArray((one + 200 * ball()[MIDDLE + place] - 100).astype(np.int16), name=f"{place}")
             for place, one in enumerate(noise)
         ]
+
+    def test_a_box_on_an_image_is_answered_at_once(self) -> None:
+        self.volume, *_ = self.addImages()
+        self.use(Services(MODULE_FOLDER))
+        self.widget.tabs.widget.currentIndex = 1
+        self.wait(lambda: self.tab.controller.rows())
+        self.ui.boxButton.click()
+        self.click(13, 11, 0)
+        self.click(31, 29, 0)
+        self.wait(lambda: slicer.util.getNodesByClass("vtkMRMLSegmentationNode") or "⚠" in self.said(), WORKER_TURNS)
+        self.assertNotIn("⚠", self.said())
+        (segmentation,), truth = slicer.util.getNodesByClass("vtkMRMLSegmentationNode"), ball()[MIDDLE]
+        mask = segmentMask(segmentation, segmentation.GetSegmentation().GetNthSegmentID(0), self.volume)[0]
+        self.assertGreater(2 * (mask & truth).sum() / (mask.sum() + truth.sum()), 0.7)
+
+    def test_a_set_of_images_from_the_console(self) -> None:
+        images = self.addImages()
         box = [self.world(13, 11, 0), self.world(31, 29, 0)]
         found = self.widget.logic.processImages(images, [{"image": 0, "object": "ball", "box": box}])
         self.assertEqual(len(found), 3)

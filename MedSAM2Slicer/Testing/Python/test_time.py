@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 from medsam2selftest import SHAPE, InstantClient, PanelTestCase, paintSlice, process, tip
 
+from medsam2_core.errors import Cancelled
 from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.time_steps import MomentAnswer, TimeStep
 from MedSAM2SlicerLib.scene.segments import segmentMask
@@ -17,7 +18,9 @@ FRAMES = 3
 
 
 class TimeCall:
-    """Finds in each frame a slice of as many pixels as the frame's number."""
+    """Finds in each frame a slice of as many pixels as the frame's number; `waits` for the worker while it is told."""
+
+    waits = False
 
     def __init__(self, start: int, slots: Any) -> None:
         self.left = [frame for frame in range(FRAMES) if frame != start]
@@ -25,7 +28,10 @@ class TimeCall:
 
     def cancel(self, keep: bool = False) -> None:
         self.left.clear()
-        self.onDone(True)
+        if self.waits:
+            self.onError(Cancelled("Canceled."))
+        else:
+            self.onDone(True)
 
     def tick(self) -> None:
         if not self.left:
@@ -121,6 +127,26 @@ class TimeTest(PanelTestCase):
         self.ui.throughTimeButton.click()
         self.assertIn("Stopped: the frames that are done are in", self.said())
         self.assertEqual(self.ui.throughTimeButton.text, "Through time")
+
+    def test_it_can_be_stopped_before_the_worker_has_begun(self) -> None:
+        self.choose()
+        self.paint()
+        self.client.paused = True
+        self.ui.throughTimeButton.click()
+        self.client.time.waits = True
+        self.ui.throughTimeButton.click()
+        self.assertIn("Stopped: the frames that are done are in", self.said())
+        self.assertNotIn("⚠", self.said())
+
+    def test_it_goes_on_when_the_module_is_left(self) -> None:
+        self.choose()
+        self.paint()
+        self.client.paused = True
+        self.ui.throughTimeButton.click()
+        self.widget.exit()
+        self.client.paused = False
+        self.wait(lambda: not self.panel.ticking)
+        self.assertIn("All frames are in", self.said())
 
     def test_closing_the_scene_while_running(self) -> None:
         self.choose()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.errors import PromptError, VolumeError, WorkerError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.run.prompts import MaskPrompt, RunObject
@@ -29,7 +29,7 @@ def frames(volume: Any) -> list[Any]:
 
 def wish(axis: int = 0, start: int = 1) -> TimeWish:
     settings = {**usual("session"), **usual("run"), **usual("drawing")}
-    return TimeWish(KEYS, start, axis, StopRules(), {name: one for name, one in settings.items() if name != "rounds"})
+    return TimeWish(KEYS, start, axis, StopRules(), settings)
 
 
 def known(frames: list[Any], axis: int = 0) -> RunObject:
@@ -77,3 +77,16 @@ def test_what_cannot_be_asked(client: WorkerClient, frames: list[Any]) -> None:
     client.setVolume("c", replace(frames[2], grey=np.zeros((12, 10, 30), np.uint8), geometry=smaller))
     with pytest.raises(VolumeError, match="different sizes"):
         client.throughTime(wish(), [known(frames)]).wait()
+
+
+def test_a_volume_that_was_forgotten_ends_its_own_request_only(client: WorkerClient, frames: list[Any]) -> None:
+    before, forgotten = client.prepare(), client.throughTime(wish(), [known(frames)])
+    after = client.status()
+    client.closeVolume("c", ())
+    assert before.wait() is not None
+    with pytest.raises(WorkerError, match="no volume 'c'"):
+        forgotten.wait()
+    assert after.wait()["volumes"] == ["a", "b"]
+    client.closeVolume("b", ())
+    with pytest.raises(WorkerError, match="no volume 'b'"):
+        client.throughTime(wish(), [known(frames)])

@@ -87,7 +87,7 @@ class FakeClient:
         for name in [one for one in self.sessions if one in sessions and self.sessions[one][0] == key]:
             self.closeSession(name)
         if not any(settings[0] == key for settings in self.sessions.values()):
-            self.volumes.remove(key)
+            self.volumes.discard(key)
 
     def tick(self) -> None:
         self.ticks += 1
@@ -111,9 +111,10 @@ class FakeClient:
         confidence = 0.9 - 0.15 * abs(index - self.middle)
         return tuple(ObjectAnswer(one, PackedMask.of(self.mask(index)), confidence, 3.0) for one in self.only)
 
-    def look(self, session: str, index: int) -> None:
+    def look(self, session: str, index: int) -> FakeCall:
         assert session in self.sessions
         self.seen.append(index)
+        return FakeCall(self, [])
 
     def predict(self, session: str, index: int, objects: Any, onDone: Any, onError: Any) -> FakeCall:
         assert session in self.sessions

@@ -5,107 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
-import slicer
 import slicer.util
-import vtk
+from imagesbench import PLACES, ImagesBench, dice, disc, masks, truth
 
 from MedSAM2SlicerLib.images.frameimages import FrameImages
-from MedSAM2SlicerLib.images.setcontroller import SetController
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
-from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 from MedSAM2SlicerLib.scene.segments import segmentMask
 
-PLACES = ((25, 30), (28, 33), (24, 27), (30, 30))  # of the disc: column and row
-RADIUS = 11
 
-
-def disc(x: int, y: int, seed: int, shape: tuple[int, int] = (64, 64)) -> np.ndarray:
-    rows, columns = np.indices(shape)
-    noise = np.random.default_rng(seed).normal(90, 8, shape)
-    return (noise + 80 * ((columns - x) ** 2 + (rows - y) ** 2 < RADIUS**2)).astype(np.uint8)[None]
-
-
-def truth(index: int, shape: tuple[int, int] = (64, 64)) -> np.ndarray:
-    x, y = PLACES[index]
-    rows, columns = np.indices(shape)
-    return (columns - x) ** 2 + (rows - y) ** 2 < RADIUS**2
-
-
-def dice(mask: np.ndarray, other: np.ndarray) -> float:
-    return float(2 * (mask & other).sum() / (mask.sum() + other.sum()))
-
-
-class Bench:
-    """A controller on images, what it said, and a person's prompts."""
-
-    def __init__(self, client: Any, images: Any) -> None:
-        self.client, self.images = client, images
-        self.controller = SetController(client)
-        self.controller.setImages(images)
-        self.said: list[str] = []
-        self.progress: list[tuple[int, int]] = []
-        self.controller.failed.connect(self.said.append)
-        self.controller.finished.connect(self.said.append)
-        self.controller.progressed.connect(lambda done, planned: self.progress.append((done, planned)))
-
-    def world(self, index: int, x: float, y: float) -> list[float]:
-        sliced = self.images.sliced(index)
-        r, a, s = ijkToWorld(sliced.node, [[x, y, 0]])[0]
-        return [float(r), float(a), float(s)]
-
-    def box(self, index: int, name: str = "disc") -> Any:
-        x, y = PLACES[index]
-        node = self.controller.prompts.nodeToPlace(index, name, "box")
-        low, high = (np.array(self.world(index, x + way * RADIUS, y + way * RADIUS)) for way in (-1, 1))
-        node.AddControlPointWorld(vtk.vtkVector3d(*(low + high) / 2))
-        node.SetSize(*np.maximum(np.abs(high - low), 1.0))
-        return node
-
-    def point(self, index: int, x: float, y: float, kind: str = "include", name: str = "disc") -> Any:
-        node = self.controller.prompts.nodeToPlace(index, name, kind)
-        node.AddControlPointWorld(vtk.vtkVector3d(*self.world(index, x, y)))
-        return node
-
-    def run(self) -> None:
-        self.controller.run()
-        while self.controller.busy:
-            self.client.pump(0.05)
-
-
-@pytest.fixture
-def volumes(nodes: Any) -> list[Any]:
-    """Four discs: the third image is in color, the last one of another size."""
-    made = [nodes.volume(disc(*PLACES[place], place), name=f"image {place}") for place in (0, 1)]
-    color = nodes.scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "image 2")
-    slicer.util.updateVolumeFromArray(color, np.repeat(disc(*PLACES[2], 2)[..., None], 3, axis=3))
-    return [*made, color, nodes.volume(disc(*PLACES[3], 3, (70, 80)), name="image 3")]
-
-
-@pytest.fixture
-def bench(client: Any, volumes: list[Any]) -> Any:
-    client.setModel("starter", "cpu")
-    made = Bench(client, VolumeImages(volumes))
-    yield made
-    made.controller.close()
-
-
-def masks(volumes: list[Any], name: str = "disc") -> list[np.ndarray]:
-    """Of each image, in its own segmentation."""
-    found = []
-    for volume in volumes:
-        role = [
-            node
-            for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-            if node.GetNodeReferenceID("MedSAM2.Image") == volume.GetID()
-        ]
-        (segmentation,) = role
-        segmentId = segmentation.GetSegmentation().GetSegmentIdBySegmentName(name)
-        found.append(segmentMask(segmentation, segmentId, volume)[0])
-    return found
-
-
-def test_a_box_on_one_image_segments_all(bench: Bench, volumes: list[Any]) -> None:
+def test_a_box_on_one_image_segments_all(bench: ImagesBench, volumes: list[Any]) -> None:
     assert bench.controller.whyNot() == "Add a point or a box to one of the images first."
     bench.box(0)
     assert bench.controller.whyNot() == ""
@@ -124,7 +32,7 @@ def test_a_box_on_one_image_segments_all(bench: Bench, volumes: list[Any]) -> No
     assert bench.progress[-1][0] == bench.progress[-1][1]
 
 
-def test_a_second_prompt_on_the_worst_image(bench: Bench, volumes: list[Any]) -> None:
+def test_a_second_prompt_on_the_worst_image(bench: ImagesBench, volumes: list[Any]) -> None:
     bench.box(0)
     bench.run()
     worst = bench.controller.nextInDoubt()
@@ -138,7 +46,7 @@ def test_a_second_prompt_on_the_worst_image(bench: Bench, volumes: list[Any]) ->
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 4, "Those that are there are written into."
 
 
-def test_absent_here_and_several_objects(bench: Bench, volumes: list[Any]) -> None:
+def test_absent_here_and_several_objects(bench: ImagesBench, volumes: list[Any]) -> None:
     bench.box(0)
     bench.point(1, *PLACES[1], name="nucleus")
     bench.point(1, 2, 2, "exclude", name="nucleus")
@@ -152,7 +60,7 @@ def test_absent_here_and_several_objects(bench: Bench, volumes: list[Any]) -> No
     assert not bench.controller.prompts.isAbsent(3, "disc"), "A point says that it is there."
 
 
-def test_only_the_image_in_view_is_seen(bench: Bench, volumes: list[Any], scene: Any) -> None:
+def test_only_the_image_in_view_is_seen(bench: ImagesBench, volumes: list[Any], scene: Any) -> None:
     composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     here, there = bench.box(0), bench.box(1)
     bench.run()
@@ -165,7 +73,7 @@ def test_only_the_image_in_view_is_seen(bench: Bench, volumes: list[Any], scene:
     assert (here.GetDisplayVisibility(), there.GetDisplayVisibility()) == (1, 0)
 
 
-def test_what_cannot_be_segmented_is_said(bench: Bench, volumes: list[Any], nodes: Any) -> None:
+def test_what_cannot_be_segmented_is_said(bench: ImagesBench, volumes: list[Any], nodes: Any) -> None:
     bench.point(0, 3, 3, "exclude")
     bench.run()
     assert bench.said == ["'disc' is shown in no image: add a point or a box to one that it is in."]
@@ -173,13 +81,13 @@ def test_what_cannot_be_segmented_is_said(bench: Bench, volumes: list[Any], node
     bench.run()
     assert "outside" in bench.said[-1]
     bench.controller.prompts.clear(0, "disc")
-    several = Bench(bench.client, VolumeImages([volumes[0], nodes.volume(shape=(6, 8, 9))]))
+    several = ImagesBench(bench.client, VolumeImages([volumes[0], nodes.volume(shape=(6, 8, 9))]))
     several.box(0)
     several.run()
     assert several.said == ["'CT' has 6 slices: choose images of one slice, or segment it in the tab Volume."]
 
 
-def test_a_volume_that_was_removed_ends_the_run(bench: Bench, volumes: list[Any], scene: Any) -> None:
+def test_a_volume_that_was_removed_ends_the_run(bench: ImagesBench, volumes: list[Any], scene: Any) -> None:
     bench.box(0)
     bench.controller.run()
     scene.RemoveNode(volumes[1])
@@ -188,9 +96,9 @@ def test_a_volume_that_was_removed_ends_the_run(bench: Bench, volumes: list[Any]
     assert bench.said == ["'image 1' was removed from the scene: choose the images again."]
 
 
-def test_stop_keeps_what_is_done(bench: Bench, nodes: Any) -> None:
+def test_stop_keeps_what_is_done(bench: ImagesBench, nodes: Any) -> None:
     many = [nodes.volume(disc(25 + place % 5, 30, place, (96, 96)), name=f"{place}") for place in range(40)]
-    other = Bench(bench.client, VolumeImages(many))
+    other = ImagesBench(bench.client, VolumeImages(many))
     other.box(0)
     other.controller.run()
     while not other.progress:
@@ -205,11 +113,21 @@ def test_stop_keeps_what_is_done(bench: Bench, nodes: Any) -> None:
     other.controller.close()
 
 
+def test_stopped_before_the_worker_has_begun_it_says_nothing(bench: ImagesBench) -> None:
+    bench.box(0)
+    bench.controller.run()
+    bench.controller.stop()
+    assert not bench.controller.busy
+    assert bench.said == []
+    bench.run()
+    assert bench.said == ["Images segmented: 4."]
+
+
 def test_frames_of_a_sequence_get_segmentations_that_step_with_them(client: Any, nodes: Any) -> None:
     browser = nodes.sequence([disc(*place, seed) for seed, place in enumerate(PLACES)])
     images = FrameImages(browser)
     assert images.names == ["frame 0", "frame 1", "frame 2", "frame 3"]
-    bench = Bench(client, images)
+    bench = ImagesBench(client, images)
     bench.box(1)
     assert bench.controller.prompts.prompted() == {1}
     bench.run()
@@ -226,7 +144,7 @@ def test_frames_of_a_sequence_get_segmentations_that_step_with_them(client: Any,
 
 def test_frames_in_color(client: Any, nodes: Any) -> None:
     arrays = [np.repeat(disc(*place, seed)[..., None], 3, axis=3) for seed, place in enumerate(PLACES)]
-    bench = Bench(client, FrameImages(nodes.sequence(arrays, "vtkMRMLVectorVolumeNode")))
+    bench = ImagesBench(client, FrameImages(nodes.sequence(arrays, "vtkMRMLVectorVolumeNode")))
     bench.box(0)
     bench.run()
     assert bench.said == ["Images segmented: 4."]
@@ -234,10 +152,10 @@ def test_frames_in_color(client: Any, nodes: Any) -> None:
 
 
 def test_prompts_are_found_again(client: Any, volumes: list[Any]) -> None:
-    first = Bench(client, VolumeImages(volumes))
+    first = ImagesBench(client, VolumeImages(volumes))
     first.box(2)
     first.point(3, *PLACES[3])
-    other = Bench(client, VolumeImages(volumes[::-1]))
+    other = ImagesBench(client, VolumeImages(volumes[::-1]))
     assert other.controller.prompts.prompted() == {0, 1}
     assert other.controller.prompts.names() == ["disc"]
     other.controller.prompts.clear(0, "disc")

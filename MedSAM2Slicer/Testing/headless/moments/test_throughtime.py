@@ -119,6 +119,16 @@ def test_a_second_segment_and_a_second_run_go_to_the_same_places(nodes: Any, cli
     assert first.table is first.table
 
 
+def test_a_segmentation_that_is_removed_meanwhile_is_made_again(bench: Bench, scene: Any) -> None:
+    bench.draw()
+    time = ThroughTime(bench.volume, bench.segmentation, bench.segmentId, RunOptions(model="starter", window="130/160"))
+    scene.RemoveNode(time.node)
+    time.ask(bench.client, time.write).wait()
+    time.close(bench.client)
+    assert all(bench.shown(time.node, frame).any() for frame in range(FRAMES))
+    assert time.table.GetNumberOfRows() == FRAMES
+
+
 def test_along_another_axis(bench: Bench) -> None:
     bench.draw()
     time = bench.run(cancelAfter=2, axis=1)
@@ -163,3 +173,15 @@ def test_segmenting_works_on_the_frame_in_view(bench: Bench) -> None:
         segmentId = bench.segmentation.GetSegmentation().GetSegmentIdBySegmentName(f"frame {frame}")
         found = segmentMask(bench.segmentation, segmentId, bench.volume)
         assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.9, frame
+
+
+def test_a_second_run_goes_on_when_the_first_is_closed(bench: Bench) -> None:
+    bench.draw()
+    options = RunOptions(model="starter", device="cpu", window="130/160")
+    first, second = (ThroughTime(bench.volume, bench.segmentation, bench.segmentId, options) for _ in range(2))
+    calls = [run.ask(bench.client, run.write) for run in (first, second)]
+    first.close(bench.client)
+    calls[0].cancel()
+    assert calls[1].wait() is False
+    second.close(bench.client)
+    assert bench.client.status().wait()["volumes"] == []

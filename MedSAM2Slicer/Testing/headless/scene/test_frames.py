@@ -89,6 +89,23 @@ def test_a_later_one_goes_on_with_the_same_sequence(browser: Any, scene: Any) ->
     assert shown(other, browser) == 2
 
 
+def test_a_node_that_was_removed_is_made_again(nodes: Any, browser: Any, scene: Any) -> None:
+    volume = browser.GetProxyNode(volumeSequence(browser))
+    volume.SetAndObserveTransformNodeID(nodes.transform(np.diag([2, 2, 2, 1])).GetID())
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    frames.write(0, {DISC: square(1)})
+    for frame, voxels in ((1, 2), (0, 18)):  # another one than the current frame, then that
+        scene.RemoveNode(frames.node)
+        node = frames.write(frame, {DISC: square(3)})
+        assert node is frames.node
+        assert scene.IsNodePresent(node)
+        assert node.GetTransformNodeID() == volume.GetTransformNodeID()
+        assert shown(frames, browser) == voxels
+    browser.SetSelectedItemNumber(1)
+    assert shown(frames, browser) == 18
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 2
+
+
 def test_it_lies_where_the_volume_does(nodes: Any, browser: Any) -> None:
     matrix = np.eye(4)
     matrix[:3, 3] = (5, 6, 7)
