@@ -111,7 +111,7 @@ class OptionControls:
             {
                 "recency": _("Most recent (SAM 2)"),
                 "self-sorting": _("Self-sorting (MedSAM-2)"),
-                "pooled": _("Most recent, pooled (faster)"),
+                "pooled": _("Most recent, pooled (faster, less exact)"),
             },
         )
         _fill(
