@@ -24,8 +24,8 @@ def tell(
 ) -> Told:
     """What is told of a case by its notes: that of its results, or that of its failure, or neither.
 
-    Doubt, and agreement with references, stay those of the model's own result where a person has corrected it: then
-    its volume is "model_ml" of the agreement.
+    The doubt of the case, and agreement with references, stay those of the model's own result where a person has
+    corrected it: then its volume is "model_ml" of the agreement.
     """
     first = {"name": name, "row": row, "objects": [], "notices": [], "doubt": 1.0, "range": [0, 1]}
     if noted is not None:

@@ -64,8 +64,8 @@ def read_segments(path: str | Path, geometry: Geometry | None = None) -> tuple[L
 
     DICOM needs the `geometry` of the volume. Layers are merged into one label map; a segment whose label another layer
     has already used gets a new one. What Slicer cropped is put in its place on the grid of `geometry` (if given).
-    Raises VolumeError if it cannot be read, names no segment, has segments that overlap, or is not on the grid of
-    `geometry` (if given).
+    Raises VolumeError if it cannot be read, names no segment, has segments that overlap, is not on the grid of
+    `geometry` (if given), or is DICOM and no geometry is given; PromptError for DICOM on other voxels than its.
     """
     path = Path(path)
     with naming(path):
