@@ -16,6 +16,7 @@ Told = dict[str, Any]
 
 SUMMARY = "summary.json"
 SUMMARY_FORMAT = "medsam2-cohort/1"
+_NEEDED = {"row", "state"}
 _BROKEN = "Its done.json is damaged or gone: run medsam2 batch again."
 
 
@@ -89,6 +90,6 @@ def _listed(results: Results) -> dict[str, Told]:
         content = read_json(results.folder / SUMMARY)
         if content["format"] != SUMMARY_FORMAT:
             return {}
-        return {checked_case_name(one["name"]): one for one in content["cases"]}
+        return {checked_case_name(one["name"]): one for one in content["cases"] if one.keys() >= _NEEDED}
     except (OSError, TextError, KeyError, TypeError, AttributeError, PromptError):
         return {}
