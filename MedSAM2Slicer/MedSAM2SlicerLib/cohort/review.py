@@ -53,11 +53,6 @@ class CohortReview:
         """Its name; empty if there is none."""
         return "" if self._work is None else self._work.name
 
-    @property
-    def isChanged(self) -> bool:
-        """Whether it is another than its folder has it."""
-        return self._work is not None and self._work.isChanged
-
     def lines(self) -> list[CaseLine]:
         """List the cases that fit the filter, the one in the scene with them, the most doubtful first."""
         cases = [] if self.cohort is None else self.cohort.lines()

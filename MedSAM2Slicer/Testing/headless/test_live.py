@@ -313,11 +313,11 @@ def volume(nodes: Any) -> Any:
 
 
 @pytest.fixture
-def make(client: Any, volume: Any) -> Iterator[Callable[[], Controller]]:
+def make(quickClient: Any, volume: Any) -> Iterator[Callable[[], Controller]]:
     made: list[Controller] = []
 
     def controller() -> Controller:
-        made.append(Controller(client))
+        made.append(Controller(quickClient))
         made[-1].setVolume(volume)
         return made[-1]
 
@@ -335,18 +335,18 @@ def wait(client: Any, controller: Controller, until: Callable[[], bool]) -> None
 
 
 def test_clicks_during_runs_give_what_the_same_prompts_give_without_live(
-    client: Any, volume: Any, make: Callable[[], Controller], at_once: None
+    quickClient: Any, volume: Any, make: Callable[[], Controller], at_once: None
 ) -> None:
     """Each time the clicks come in the middle of a run, on slices it has not reached; then it comes to its end."""
     rng = np.random.default_rng(1)
     clicks = 0
     while clicks < CLICKS:
-        bench = LiveBench(client, volume, make())
+        bench = LiveBench(quickClient, volume, make())
         bench.click(place(volume, int(rng.integers(SLICES)), rng))
         while free := bench.draw(int(rng.integers(1, 4))):
             bench.click(place(volume, int(rng.choice(free)), rng))
             clicks += 1
-        np.testing.assert_array_equal(bench.end(), without_live(client, volume, make(), bench.given))
+        np.testing.assert_array_equal(bench.end(), without_live(quickClient, volume, make(), bench.given))
 
 
 class LiveBench:

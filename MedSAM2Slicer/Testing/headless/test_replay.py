@@ -28,12 +28,12 @@ NAME = "sp'leen \"1\" '''"
 
 
 @pytest.fixture
-def patients(nodes: Any, client: WorkerClient, tmp_path: Path) -> Iterator[Any]:
+def patients(nodes: Any, quickClient: WorkerClient, tmp_path: Path) -> Iterator[Any]:
     """Makes patients; their controllers are closed in the end."""
     made: list[Patient] = []
 
     def make(parent: Any = None) -> Patient:
-        made.append(Patient(nodes, client, tmp_path, parent))
+        made.append(Patient(nodes, quickClient, tmp_path, parent))
         return made[-1]
 
     yield make
@@ -168,7 +168,7 @@ def scribbled(patient: Patient) -> None:
     rows, columns = np.nonzero(patient.truth[index])
     within = np.array([[columns[place], rows[place], index] for place in (40, 120, 200)])
     patient.place("include", index, 120)
-    for voxels, include in ((within, True), (within + np.array([0, 60, 0]), False)):
+    for voxels, include in ((within, True), (within * [0, 1, 1] + [60, 0, 0], False)):
         patient.controller.prompting.addScribble(ijkToWorld(patient.node, voxels).tolist(), include)
         patient.wait(lambda: not patient.controller.waits)
     patient.propagate()
@@ -342,7 +342,8 @@ def test_a_segment_of_that_name_is_made_anew_and_its_record_repeats_it(patient: 
     assert done[-1] <= planned[-1]
 
 
-def test_several_objects_of_the_command_line_become_segments(patient: Patient) -> None:
+def test_several_objects_of_the_command_line_become_segments(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the command line takes the model's own size
     low, high = patient.slice(0.4), patient.slice(0.6)
     words = ["propagate", str(patient.path), "--output", str(patient.folder / "a.nii.gz"), "--quiet"]
     for name, index in (("one", low), ("two", high)):

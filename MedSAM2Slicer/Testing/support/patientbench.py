@@ -1,4 +1,4 @@
-"""The small abdomen CT with a controller and a real worker, and every way to make its segment again."""
+"""A part of the small abdomen CT with a controller and a real worker, and every way to make its segment again."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ from MedSAM2SlicerLib.scene.segments import SegmentWriter, segmentMask
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 SPLEEN = 1
+PART = np.s_[:64, 10:80, :]
+"""What is taken of the CT along i, j, k: the spleen and what is around it, two thirds of the slices of three axes."""
 
 
 class Patient:
-    """The small abdomen CT, a controller at work on its spleen, and ways to make its segment again."""
+    """A part of the small abdomen CT, a controller at work on its spleen, and ways to make its segment again."""
 
     def __init__(self, nodes: Any, client: WorkerClient, folder: Path, parent: Any = None) -> None:
         data = open_data.totalsegmentator_small()
-        image = sitk.ReadImage(str(data.image))
-        self.path, self.folder, self.client = data.image, folder, client
-        self.truth = sitk.GetArrayFromImage(sitk.ReadImage(str(data.labels))) == SPLEEN
+        image, labels = (sitk.ReadImage(str(path))[PART] for path in (data.image, data.labels))
+        self.path, self.folder, self.client = folder / "ct.nii.gz", folder, client
+        sitk.WriteImage(image, str(self.path))
+        self.truth = sitk.GetArrayFromImage(labels) == SPLEEN
         spacing, flip = np.array(image.GetSpacing()), np.array([-1.0, -1.0, 1.0])
         matrix = np.eye(4)
         matrix[:3, :3] = flip[:, None] * np.array(image.GetDirection()).reshape(3, 3) * spacing

@@ -49,6 +49,12 @@ class ReviewBench:
         assert self.review.case is not None
         return self.review.case
 
+    @property
+    def isChanged(self) -> bool:
+        """Whether the case is another than its folder has it."""
+        assert self.review._work is not None
+        return self.review._work.isChanged
+
     def segment(self, name: str) -> str:
         found = self.case.nodes.segmentationNode.GetSegmentation()
         return next(one for one in found.GetSegmentIDs() if found.GetSegment(one).GetName() == name)

@@ -16,6 +16,7 @@ Told = dict[str, Any]
 
 SUMMARY = "summary.json"
 SUMMARY_FORMAT = "medsam2-cohort/1"
+_NEEDED = {"row", "state"}
 _BROKEN = "Its done.json is damaged or gone: run medsam2 batch again."
 
 
@@ -24,8 +25,8 @@ def tell(
 ) -> Told:
     """What is told of a case by its notes: that of its results, or that of its failure, or neither.
 
-    Doubt, and agreement with references, stay those of the model's own result where a person has corrected it: then
-    its volume is "model_ml" of the agreement.
+    The doubt of the case, and agreement with references, stay those of the model's own result where a person has
+    corrected it: then its volume is "model_ml" of the agreement.
     """
     first = {"name": name, "row": row, "objects": [], "notices": [], "doubt": 1.0, "range": [0, 1]}
     if noted is not None:
@@ -89,6 +90,6 @@ def _listed(results: Results) -> dict[str, Told]:
         content = read_json(results.folder / SUMMARY)
         if content["format"] != SUMMARY_FORMAT:
             return {}
-        return {checked_case_name(one["name"]): one for one in content["cases"]}
+        return {checked_case_name(one["name"]): one for one in content["cases"] if one.keys() >= _NEEDED}
     except (OSError, TextError, KeyError, TypeError, AttributeError, PromptError):
         return {}

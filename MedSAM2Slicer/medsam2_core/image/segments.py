@@ -161,7 +161,7 @@ def merge_masks(
     return merged, tuple(segments)
 
 
-def layer_mask(layers: Labels, item: LayeredSegment) -> Mask:
+def layer_mask(layers: Labels | Sequence[Labels], item: LayeredSegment) -> Mask:
     """The voxels (k, j, i) of a segment in its layer. Raises VolumeError if that is not there."""
     if not 0 <= item.layer < len(layers):
         raise VolumeError(f"Segment {item.segment.name!r} has no image data: save the segmentation again.")

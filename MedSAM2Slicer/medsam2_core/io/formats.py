@@ -116,6 +116,6 @@ def _write_mha(file: IO[bytes], labelmap: Labels, place: Place) -> None:
 
 def largest_size(suffix: str, voxels: int, bytes_per_voxel: int) -> int:
     """Bytes that a label map takes: all of them without compression, else far more than segmented objects need."""
-    if suffix == ".dcm":  # a bit for each voxel of a slice with the object, and what is said of each such slice
+    if suffix == ".dcm":  # a bit for each voxel, as if one object were on each slice, and what is said of slices
         return math.ceil(voxels / 8) + (1 << 20)
     return voxels * bytes_per_voxel + 4096 if suffix == ".nii" else math.ceil(voxels / 50) + (1 << 16)

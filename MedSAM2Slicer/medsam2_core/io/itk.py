@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from medsam2_core.arrays import Array, Mask
+from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import SHEARED, Geometry
+from medsam2_core.image.segments import Labels
 
 
 @dataclass(frozen=True)
@@ -84,20 +85,20 @@ def read_metadata(path: Path) -> dict[str, str]:
         return dict(_metadata(_opened(path)))
 
 
-def resampled(mask: Mask, grid: Geometry, wanted: Geometry, transform: Path | None) -> Mask:
-    """A mask (k, j, i) of `grid` on the voxels of another one, each of which has what is nearest to its center.
+def resampled(labels: Labels, grid: Geometry, wanted: Geometry, transform: Path | None) -> Labels:
+    """Labels (k, j, i) of `grid` on the voxels of another one, each of which has what is nearest to its center, or 0.
 
-    A `transform` file says where in the mask a point of the other grid lies, in LPS mm, as ITK's registration has it.
+    A `transform` file says where in `grid` a point of the other one lies, in LPS mm, as ITK's registration has it.
     Raises VolumeError for one that cannot be read, or is not of three dimensions.
     """
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image = sitk.GetImageFromArray(labels)
     image.SetOrigin(grid.origin_lps)
     image.SetSpacing(grid.spacing_ijk)
     image.SetDirection(np.ravel(grid.direction_lps).tolist())
     place = wanted.origin_lps, wanted.spacing_ijk, np.ravel(wanted.direction_lps).tolist()
     nearest, size = sitk.sitkNearestNeighbor, wanted.shape_kji[::-1]
     found = sitk.Resample(image, size, _transform(transform), nearest, *place, 0)
-    return sitk.GetArrayFromImage(found) > 0
+    return sitk.GetArrayFromImage(found)
 
 
 def _transform(path: Path | None) -> sitk.Transform:

@@ -64,8 +64,8 @@ def read_segments(path: str | Path, geometry: Geometry | None = None) -> tuple[L
 
     DICOM needs the `geometry` of the volume. Layers are merged into one label map; a segment whose label another layer
     has already used gets a new one. What Slicer cropped is put in its place on the grid of `geometry` (if given).
-    Raises VolumeError if it cannot be read, names no segment, has segments that overlap, or is not on the grid of
-    `geometry` (if given).
+    Raises VolumeError if it cannot be read, names no segment, has segments that overlap, is not on the grid of
+    `geometry` (if given), or is DICOM and no geometry is given; PromptError for DICOM on other voxels than its.
     """
     path = Path(path)
     with naming(path):
@@ -169,16 +169,22 @@ def on_grid(part: Array, grid: Geometry, wanted: Geometry, error: type[VolumeErr
 
 
 def _label_mask(path: Path, geometry: Geometry, name: str | None) -> Mask:
-    array, grid, _ = read_scalar(path)
+    labels, grid, marked = read_marked(path)
     _require_grid(grid, geometry, PromptError)
-    labels = as_labels(np.nan_to_num(array) if array.dtype.kind == "f" else array)
-    there = [str(label) for label in np.unique(labels).tolist() if label != 0]
+    there = list(map(str, marked))
     if name is not None and name not in there:
         refuse_choice(path, name, 0, there)
     if name is None and len(there) > 1:
         refuse_choice(path, name, len(there), there)
     mask: Mask = labels == int(name) if name is not None else labels != 0
     return mask
+
+
+def read_marked(path: Path) -> tuple[Labels, Geometry, list[int]]:
+    """The voxels (k, j, i) of a label map, NaN taken for 0; its grid; and its labels but 0. Raises VolumeError."""
+    array, grid, _ = read_scalar(path)
+    labels = as_labels(np.nan_to_num(array) if array.dtype.kind == "f" else array)
+    return labels, grid, [label for label in np.unique(labels).tolist() if label != 0]
 
 
 def refuse_choice(path: Path, name: str | None, fitting: int, names: list[str]) -> None:

@@ -81,18 +81,19 @@ def write_labelmap(
     """
     path = Path(path)
     with draft or open_draft(path) as place, naming(path):
+        suffix = _suffix(path)
         labelmap = _compact_labels(labelmap_kji, geometry)
         check_segments(segments)
-        if _suffix(path) in _NAMING:
+        if suffix in _NAMING:
             check_all_named(labelmap, segments)
-        where, labelmap = _placed(labelmap, geometry, like, says_each_slice=_suffix(path) == ".dcm")
+        where, labelmap = _placed(labelmap, geometry, like, says_each_slice=suffix == ".dcm")
         with _kept(place, path):
-            if _suffix(path) == ".dcm":
+            if suffix == ".dcm":
                 write_segmentation(place.file, labelmap, segments, _dicom_slices(like), model)
             else:
-                named = _suffix(path) == ".seg.nrrd"
+                named = suffix == ".seg.nrrd"
                 entries = to_metadata(segments, labelmap.shape, where.affine_ijk_to_ras) if named else {}
-                formats.write(place.file, _suffix(path), labelmap, where, entries)
+                formats.write(place.file, suffix, labelmap, where, entries)
 
 
 def write_dicom(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from medsam2_core.errors import PromptError
-from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import Slicing
-from medsam2_core.io import Volume, read_prior, read_terminology
+from medsam2_core.image.terminology import Terminology
+from medsam2_core.io import PriorObject, Volume, read_prior, read_terminology
 from medsam2_core.job.detections import place_detections
 from medsam2_core.job.place_options import every_nth, place_options
 from medsam2_core.job.prompt_options import MaskOption, PromptOption, mask_source, parse_prompts
@@ -31,37 +31,37 @@ def run_objects(
     if not shows_objects(options):
         return list(saved)
     prompts: dict[str, list[Prompt]] = {item.segment.name: list(item.prompts) for item in saved}
-    known = {item.segment.name: item.segment for item in saved}
-    labels = {name: segment.label for name, segment in known.items()}
-    for name, placed, segment in _from_segmentation(options, slicing):
-        prompts.setdefault(name, []).extend(placed)
-        if segment is not None:
-            known.setdefault(name, segment)
+    labels = {item.segment.name: item.segment.label for item in saved}
+    colors = {item.segment.name: item.segment.color for item in saved}
+    said = {item.segment.name: item.segment.terminology for item in saved}
+    for one, placed in _earlier(options, slicing):
+        prompts.setdefault(one.name, []).extend(placed)
+        if one.color is not None:
+            colors.setdefault(one.name, one.color)
+        said[one.name] = said.get(one.name) or one.terminology
     if options.boxes is not None:
         for name, placed in place_detections(options.boxes, options.least_score, options.frame, slicing).items():
             prompts.setdefault(name, []).extend(placed)
     typed = parse_prompts(options.typed or [])
     for name, given in typed.items():
         prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored, options.every))
-    colors = {name: segment.color for name, segment in known.items()}
     made = make_objects(prompts, labels, colors)
-    return [_with_terminology(item, known.get(item.segment.name), typed.get(item.segment.name, ())) for item in made]
+    return [_with_terminology(item, said.get(item.segment.name), typed.get(item.segment.name, ())) for item in made]
 
 
-def _from_segmentation(options: argparse.Namespace, slicing: Slicing) -> list[tuple[str, list[Prompt], Segment | None]]:
-    """Every n-th slice of an earlier segmentation's objects, carried onto this image."""
+def _earlier(options: argparse.Namespace, slicing: Slicing) -> Iterator[tuple[PriorObject, list[Prompt]]]:
+    """The objects of an earlier segmentation, carried onto this image, and every n-th slice of each as prompts."""
     if options.prior is None:
-        return []
+        return
     if options.every == 1:
         tell("Each slice of the earlier segmentation is a prompt, so none of them is drawn anew: see --every.")
     source = mask_source(options.prior)
-    objects = read_prior(source.path, slicing.geometry, source.name, options.transform)
-    return [(one.name, every_nth(place_mask(one.mask, slicing), options.every), one.segment) for one in objects]
+    for one in read_prior(source.path, slicing.geometry, source.name, options.transform):
+        yield one, every_nth(place_mask(one.mask, slicing), options.every)
 
 
-def _with_terminology(item: RunObject, known: Segment | None, typed: Sequence[PromptOption]) -> RunObject:
-    """The object, which is what the segmentation that it was shown in says that it is."""
-    said = [known.terminology] if known is not None else []
-    said += [read_terminology(one.path, one.name) for one in typed if isinstance(one, MaskOption)]
-    first = next((one for one in said if one is not None), None)
-    return item if first is None else replace(item, segment=replace(item.segment, terminology=first))
+def _with_terminology(item: RunObject, said: Terminology | None, typed: Sequence[PromptOption]) -> RunObject:
+    """The object, which is what was `said` that it is, or else what a file of its masks says."""
+    by_masks = (read_terminology(one.path, one.name) for one in typed if isinstance(one, MaskOption))
+    known = said or next((one for one in by_masks if one is not None), None)
+    return replace(item, segment=replace(item.segment, terminology=known))

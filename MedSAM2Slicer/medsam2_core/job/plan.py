@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,7 @@ from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, check_fits, check_output_path, read_volume
 from medsam2_core.job.objects import run_objects, shows_objects
 from medsam2_core.job.place_options import check_range_holds_prompts, stop_rules
-from medsam2_core.job.prompt_options import (
-    checked_range,
-    mask_source,
-    parse_range,
-)
+from medsam2_core.job.prompt_options import checked_range, mask_source, parse_range
 from medsam2_core.job.setting_options import given_settings
 from medsam2_core.run.file import read_run_file
 from medsam2_core.run.file_settings import place_rules
@@ -83,6 +80,8 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
     saved = FileSettings() if run is None else run.settings
     model, expected_sha256 = _model(options.model, saved)
     volume = volume or read_volume(options.volume, options.series, options.resample, colors=True)
+    if volume.slices is not None:
+        _refuse_replacing(_outputs(options), [frame.path for frame in volume.slices.frames])
     check_fits(options.output, volume)
     stack = _stack(options.axis, saved, volume)
     if volume.in_color and stack.plane is not None:
@@ -129,24 +128,42 @@ def _check_paths(options: argparse.Namespace) -> None:
         check_report_path(options.report)
     if options.sheet is not None:
         Draft(options.sheet).discard()
-    images = [options.output]
     if options.disagreement is not None:
         _check_image_path(options.disagreement)
-        images.append(options.disagreement)
+    outputs = _outputs(options)
+    for place, path in enumerate(outputs):
+        if path.resolve() in [other.resolve() for other in outputs[:place]]:
+            raise VolumeError(f"{path}: Two outputs have this name: give each its own.")
+    _refuse_replacing(outputs, _inputs(options))
+
+
+def _outputs(options: argparse.Namespace) -> list[Path]:
+    given = options.output, options.report, options.sheet, options.disagreement
+    return [path for path in given if path is not None]
+
+
+def _inputs(options: argparse.Namespace) -> list[Path]:
+    """The files that are read, but for --prompts, in whose place the new report may come."""
+    given = options.volume, options.transform, options.boxes
     masks = [value for option, value in options.typed or [] if option == "--mask"]
-    region = [] if options.inside is None else [options.inside]
-    prior = [] if options.prior is None else [options.prior]
-    for source in (options.volume, *(mask_source(text).path for text in (*masks, *region, *prior))):
-        for image in images:
-            if source.exists() and image.exists() and source.samefile(image):
-                raise VolumeError(f"{image}: The output would replace an input: give it another name.")
+    markups = [Path(value) for option, value in options.typed or [] if option == "--markups"]
+    named = [mask_source(text).path for text in (*masks, options.inside, options.prior) if text is not None]
+    return [path for path in (*given, *markups, *named) if path is not None]
+
+
+def _refuse_replacing(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
+    there = [path for path in outputs if path.exists()]
+    for source in inputs:
+        for path in there:
+            if source.exists() and source.samefile(path):
+                raise VolumeError(f"{path}: The output would replace an input: give it another name.")
 
 
 def _check_image_path(path: Path) -> None:
     """Raise VolumeError unless an image, which is no segmentation, can be written there."""
-    check_output_path(path)
     if path.name.lower().endswith((".seg.nrrd", ".dcm")):
         raise VolumeError(f"{path}: The disagreement is an image: end the name with .nrrd, .nii, .nii.gz or .mha.")
+    check_output_path(path)
 
 
 def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | None]:

@@ -109,7 +109,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         "--from-segmentation",
         dest="prior",
         metavar="FILE[:NAME]",
-        help="all objects (or that one) of a segmentation on any grid, such as of an earlier study; see --every",
+        help="all objects (or that one) of an earlier segmentation, on any grid (DICOM: on this image's); see --every",
     )
     group.add_argument(
         "--transform",

@@ -110,13 +110,8 @@ def place_scribble(
     points: Sequence[Sequence[float]], include: bool, frame: str, slicing: Slicing, where: str
 ) -> list[Prompt]:
     """A stroke through points (n, 3) in `frame`, cut into one prompt for each slice it goes through; as above."""
-    on_slices: dict[int, list[XY]] = {}
-    voxels = _to_voxels(points, frame, slicing.geometry)
-    _require_inside(voxels, slicing.geometry, frame, where)
-    for voxel in voxels:
-        slice_index, xy = slicing.split(voxel)
-        on_slices.setdefault(slice_index, []).append(xy)
-    return [ScribblePrompt(index, tuple(along), include) for index, along in on_slices.items()]
+    along = merge_points(place_points(points, [include] * len(points), frame, slicing, where))
+    return [ScribblePrompt(one.slice_index, one.points_xy, include) for one in along if isinstance(one, PointsPrompt)]
 
 
 def place_box(corners: Sequence[Sequence[float]], frame: str, slicing: Slicing, where: str) -> BoxPrompt:

@@ -10,8 +10,8 @@ import numpy as np
 from medsam2_core.arrays import Array, Bytes
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker import fields
-from medsam2_core.worker.masks import PackedMask, PixelBox
-from medsam2_core.worker.results import Grid
+from medsam2_core.worker.masks import PixelBox, box_of
+from medsam2_core.worker.results import Grid, slice_index
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
 
@@ -26,7 +26,7 @@ class DisagreementMap:
         """Keep what differs of whole slices (rows, columns), which come one after the other."""
         found: dict[int, tuple[PixelBox, Bytes]] = {}
         for index, percent in slices:
-            box = PackedMask.of(percent > 0).box
+            box = box_of(percent > 0)
             if box is not None:
                 found[index] = box, percent[box[0] : box[2], box[1] : box[3]].copy()
         return DisagreementMap(found)
@@ -62,10 +62,10 @@ class DisagreementMap:
 
 
 def _slice(item: Header, frame: Frame, grid: Grid) -> tuple[int, tuple[PixelBox, Bytes]]:
-    index, count = fields.whole(item, "slice_index"), grid[0]
+    index = slice_index(item, grid[0])
     row0, column0, row1, column1 = (int(place) for place in fields.numbers(item, "box", 4))
-    if not (0 <= index < count and 0 <= row0 < row1 <= grid[1] and 0 <= column0 < column1 <= grid[2]):
-        raise WorkerError(f"A message came about pixels outside a volume of {count} x {grid[1]} x {grid[2]} voxels.")
+    if not (0 <= row0 < row1 <= grid[1] and 0 <= column0 < column1 <= grid[2]):
+        raise WorkerError(f"A message came about pixels outside a slice of {grid[1]} x {grid[2]} pixels.")
     values = np.frombuffer(fields.payload(frame, fields.whole(item, "payload")), np.uint8)
     if values.size != (row1 - row0) * (column1 - column0):
         raise WorkerError(f"Slice {index} of a map came with {values.size} pixels in a box of another size.")

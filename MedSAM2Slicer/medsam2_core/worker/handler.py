@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,17 @@ from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.settings import rows_of
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker import fields
-from medsam2_core.worker.image_sets import SetStep, images_from_wire, set_step_to_wire
+from medsam2_core.worker.image_sets import images_from_wire, set_step_to_wire
 from medsam2_core.worker.interfaces import MomentsSpec, PropagationSpec, RedrawSpec, SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.objects import objects_from_wire
-from medsam2_core.worker.results import Step, answers_to_wire, step_to_wire
+from medsam2_core.worker.results import answers_to_wire, step_to_wire
 from medsam2_core.worker.rules import rules_from_wire
-from medsam2_core.worker.time_steps import TimeStep, time_step_to_wire
+from medsam2_core.worker.time_steps import time_step_to_wire
 from medsam2_core.worker.wire import Buffer, Frame, Header
 from medsam2_core.worker.workspace import Notify, Workspace
 
 Reply = tuple[Header, list[Buffer]]
+Item = TypeVar("Item")
 
 
 class Send(Protocol):
@@ -105,9 +106,8 @@ class RequestHandler:
             settings,
             tentative="tentative" in header and fields.flag(header, "tentative"),
         )
-        done = self._workspace.work(
-            key, lambda opened: opened.propagate(objects, spec, cancel, _steps(send)), _notices(send)
-        )
+        steps = _steps(send, step_to_wire)
+        done = self._workspace.work(key, lambda opened: opened.propagate(objects, spec, cancel, steps), _notices(send))
         return done.to_wire(), []
 
     def _redraw(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
@@ -115,9 +115,8 @@ class RequestHandler:
         objects = self._objects(frame, key)
         near = fields.optional_whole(header, "near")
         spec = RedrawSpec(fields.whole(header, "object"), _settings(header, "drawing"), near)
-        done = self._workspace.work(
-            key, lambda opened: opened.redraw(objects, spec, cancel, _steps(send)), _notices(send)
-        )
+        steps = _steps(send, step_to_wire)
+        done = self._workspace.work(key, lambda opened: opened.redraw(objects, spec, cancel, steps), _notices(send))
         return done.to_wire(), []
 
     def _disagreement(self, frame: Frame, _cancel: CancelToken, send: Send) -> Reply:
@@ -137,9 +136,8 @@ class RequestHandler:
     def _segment_set(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
         key = fields.text(frame.header, "set")
         objects = objects_from_wire(frame, lambda index: self._workspace.image_shape(key, index))
-        done = self._workspace.work_on_set(
-            key, lambda opened: opened.segment(objects, cancel, _set_steps(send)), _notices(send)
-        )
+        steps = _steps(send, set_step_to_wire)
+        done = self._workspace.work_on_set(key, lambda opened: opened.segment(objects, cancel, steps), _notices(send))
         return done.to_wire(), []
 
     def _through_time(self, frame: Frame, cancel: CancelToken, send: Send) -> Reply:
@@ -154,7 +152,7 @@ class RequestHandler:
         del course["rounds"]  # of a run that somebody stopped
         spec = MomentsSpec(keys, start, axis, _settings(header, "session"), course, _settings(header, "drawing"))
         objects = objects_from_wire(frame, lambda _: Slicing(geometry, axis).shape)
-        self._workspace.through_time(spec, objects, cancel, _time_steps(send), _notices(send))
+        self._workspace.through_time(spec, objects, cancel, _steps(send, time_step_to_wire), _notices(send))
         return {"cancelled": cancel.cancelled}, []
 
     def _close(self, frame: Frame, _cancel: CancelToken, _send: Send) -> Reply:
@@ -179,26 +177,12 @@ def _notices(send: Send) -> Notify:
     return lambda text: send("notice", {"message": text})
 
 
-def _steps(send: Send) -> Callable[[Step], None]:
-    def send_step(step: Step) -> None:
+def _steps(send: Send, to_wire: Callable[[Item, list[Buffer]], Header]) -> Callable[[Item], None]:
+    """Sends each step of a request, of the kind that `to_wire` writes."""
+
+    def send_step(step: Item) -> None:
         payloads: list[Buffer] = []
-        send("step", step_to_wire(step, payloads), payloads)
-
-    return send_step
-
-
-def _time_steps(send: Send) -> Callable[[TimeStep], None]:
-    def send_step(step: TimeStep) -> None:
-        payloads: list[Buffer] = []
-        send("step", time_step_to_wire(step, payloads), payloads)
-
-    return send_step
-
-
-def _set_steps(send: Send) -> Callable[[SetStep], None]:
-    def send_step(step: SetStep) -> None:
-        payloads: list[Buffer] = []
-        send("step", set_step_to_wire(step, payloads), payloads)
+        send("step", to_wire(step, payloads), payloads)
 
     return send_step
 

@@ -25,10 +25,9 @@ class PackedMask:
     @staticmethod
     def of(mask: Mask) -> PackedMask:
         """Pack a mask (rows, columns)."""
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not rows.size:
+        box = box_of(mask)
+        if box is None:
             return PackedMask(None, b"")
-        box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
         return PackedMask(box, np.packbits(mask[box[0] : box[2], box[1] : box[3]]).tobytes())
 
     @property
@@ -56,6 +55,14 @@ class PackedMask:
         expected = ((row1 - row0) * (column1 - column0) + 7) // 8
         if memoryview(self.bits).nbytes != expected:
             raise WorkerError(f"A mask came with {memoryview(self.bits).nbytes} bytes instead of {expected}.")
+
+
+def box_of(mask: Mask) -> PixelBox | None:
+    """The box around what a mask (rows, columns) marks; None where that is nothing."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
 def mask_to_wire(mask: PackedMask, payloads: list[Buffer]) -> Header:

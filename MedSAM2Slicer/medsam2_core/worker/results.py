@@ -142,7 +142,7 @@ def step_from_wire(frame: Frame, grid: Grid) -> Step:
     """Read a step on a volume of `grid`. Raises WorkerError."""
     header = frame.header
     return Step(
-        _slice_index(header, grid[0]),
+        slice_index(header, grid[0]),
         fields.text(header, "direction"),
         fields.whole(header, "done"),
         fields.whole(header, "planned"),
@@ -176,7 +176,7 @@ def _record(header: Header, slices: int) -> ObjectRecord:
 
 def _slice_record(header: Header, slices: int) -> SliceRecord:
     return SliceRecord(
-        _slice_index(header, slices),
+        slice_index(header, slices),
         fields.result_number(header, "confidence"),
         fields.result_number(header, "object_score"),
         fields.text(header, "direction"),
@@ -185,7 +185,8 @@ def _slice_record(header: Header, slices: int) -> SliceRecord:
     )
 
 
-def _slice_index(header: Header, slices: int) -> int:
+def slice_index(header: Header, slices: int) -> int:
+    """The slice that a part of a header is about. Raises WorkerError unless a volume of `slices` slices has it."""
     index = fields.whole(header, "slice_index")
     if not 0 <= index < slices:
         raise WorkerError(f"A message came about slice {index} of a volume of {slices} slices.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker import fields
 from medsam2_core.worker.masks import PackedMask, mask_from_wire, mask_to_wire
-from medsam2_core.worker.results import Grid
+from medsam2_core.worker.results import Grid, slice_index
 from medsam2_core.worker.wire import Buffer, Frame, Header
 
 
@@ -55,10 +55,6 @@ def time_step_from_wire(frame: Frame, moments: int, grid: Grid) -> TimeStep:
 
 
 def _answer(item: Header, frame: Frame, grid: Grid) -> MomentAnswer:
-    masks: dict[int, PackedMask] = {}
-    for one in fields.objects(item, "masks"):
-        index = fields.whole(one, "slice_index")
-        if not 0 <= index < grid[0]:
-            raise WorkerError(f"A message came about slice {index} of a volume of {grid[0]} slices.")
-        masks[index] = mask_from_wire(one, frame, grid[1:])
+    found = fields.objects(item, "masks")
+    masks = {slice_index(one, grid[0]): mask_from_wire(one, frame, grid[1:]) for one in found}
     return MomentAnswer(fields.whole(item, "object"), masks, fields.number(item, "confidence"))

@@ -60,12 +60,7 @@ class OpenSession:
         self._applied.change_to(objects)
         found = self.session.predict_slice(slice_index)
         return [
-            ObjectAnswer(
-                label,
-                self._packed(found[label].mask),
-                found[label].confidence,
-                found[label].object_score,
-            )
+            ObjectAnswer(label, self._packed(found[label].mask), found[label].confidence, found[label].object_score)
             for label in (item.segment.label for item in objects)
             if label in found
         ]
@@ -88,12 +83,12 @@ class OpenSession:
         ran = [item for item in objects if spec.only is None or item.segment.label in spec.only]
         records = tuple(self._record(item.segment.label) if item.prompts else _nothing(item) for item in ran)
         canceled = cancel.cancelled  # read once: it may change meanwhile
-        taken_back = bring_back is not None and canceled and not cancel.keeps
-        if bring_back is not None and taken_back:
-            bring_back()
+        undo = bring_back if canceled and not cancel.keeps else None
+        if undo is not None:
+            undo()
         seconds, encoder = time.perf_counter() - started, self.session.encoder_counts
         counts = {name: count - before[name] for name, count in encoder.items()}
-        return Propagated(canceled, seconds, records, limit.rounds_if_stopped, counts, taken_back)
+        return Propagated(canceled, seconds, records, limit.rounds_if_stopped, counts, undo is not None)
 
     def redraw(
         self, objects: Sequence[RunObject], spec: RedrawSpec, cancel: CancelToken, send: Callable[[Step], None]

@@ -60,6 +60,16 @@ def test_only_of_a_dicom_series(run, capsys, ct: Path, checkpoint: Path) -> None
     assert list(Path.cwd().iterdir()) == []
 
 
+def test_no_slice_of_the_series_is_replaced(run, capsys, series: Path, checkpoint: Path) -> None:
+    files = sorted(series.iterdir())
+    before = [path.read_bytes() for path in files]
+    common = ("propagate", series, "--model", checkpoint, "--box", BOX)
+    for words in (("--output", files[2]), ("--output", "a.nii.gz", "--sheet", files[2])):
+        assert run(*common, *words) == 2
+        assert f"{files[2]}: The output would replace an input: give it another name." in capsys.readouterr().err
+    assert [path.read_bytes() for path in files] == before
+
+
 def test_a_cohort_writes_dicom_of_what_is_accepted(run, capsys, ct: Path, series: Path, checkpoint: Path) -> None:
     rows = [("case", "image", "object", "box"), ("p1", series, "liver", BOX), ("p2", ct, "x", "8,8,36,30@5")]
     with Path("cohort.csv").open("w", encoding="utf-8", newline="") as file:

@@ -198,21 +198,8 @@ def test_nothing_found_is_said(run, ct: Path, checkpoint: Path, capsys, tmp_path
     state = model.state_dict()
     state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] -= 100
     save_checkpoint(tmp_path / "absent.pt", state, model.config)
-    assert (
-        run(
-            "propagate",
-            ct,
-            "--model",
-            tmp_path / "absent.pt",
-            "--output",
-            OUT,
-            "--point",
-            "22,18,5",
-            "--window",
-            "lung",
-        )
-        == 0
-    )
+    words = ("--model", tmp_path / "absent.pt", "--output", OUT, "--point", "22,18,5", "--window", "lung")
+    assert run("propagate", ct, *words) == 0
     out, _ = capsys.readouterr()
     assert out.startswith("Segment_1: Nothing found on slice 5. Try a box, or another window (now: lung).\n")
     assert not labels(OUT, ct).any()
@@ -317,6 +304,17 @@ def test_inputs_are_not_replaced(run, checkpoint: Path, ct: Path, capsys) -> Non
     assert run("propagate", ct, "--output", ct, "--model", checkpoint, *POINT) == 2
     assert "would replace an input" in capsys.readouterr().err
     assert ct.read_bytes() == before
+    Path("b.json").write_text("[]", encoding="utf-8")
+    assert run("propagate", ct, "--output", OUT, "--report", "b.json", "--model", checkpoint, "--boxes", "b.json") == 2
+    assert "b.json: The output would replace an input" in capsys.readouterr().err
+
+
+def test_each_output_has_a_name_of_its_own(run, checkpoint: Path, ct: Path, capsys) -> None:
+    Path("link.nrrd").symlink_to("a.nrrd")
+    for words in (("--disagreement", "link.nrrd", "--directions", "three"), ("--sheet", "a.nrrd")):
+        assert run("propagate", ct, "--output", "a.nrrd", "--model", checkpoint, *POINT, *words) == 2
+        assert f"{words[1]}: Two outputs have this name: give each its own." in capsys.readouterr().err
+    assert not Path("a.nrrd").exists()
 
 
 def test_a_corrupt_checkpoint(run, ct: Path, capsys, tmp_path: Path) -> None:

@@ -206,6 +206,9 @@ def test_notes_of_others_are_not_trusted(results: Results, cases: list[Case]) ->
     summary = (results.folder / "summary.json").read_text(encoding="utf-8")
     (results.folder / "summary.json").write_text(summary.replace('"p2"', '"../p2"'), encoding="utf-8")
     assert [one["name"] for one in tell_folder(results)] == ["p1", "p2"]
+    for key in ("row", "state"):
+        (results.folder / "summary.json").write_text(summary.replace(f'"{key}"', '"else"'), encoding="utf-8")
+        assert [one["state"] for one in tell_folder(results)] == ["failed", "done"]
 
 
 def test_what_is_accepted_is_not_run_again_unless_its_row_or_image_changed(

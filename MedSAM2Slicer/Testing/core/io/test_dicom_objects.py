@@ -107,8 +107,8 @@ def test_contours_of_sagittal_slices(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("contour", "problem"),
     [
-        (square(9, 1, 4), "outside the volume or across its slices"),
-        ([(1, 1, 0), (9, 1, 1), (9, 9, 2), (1, 9, 3)], "outside the volume or across its slices"),
+        (square(9, 1, 4), r"outside the volume, which has .*, or across its slices: give"),
+        ([(1, 1, 0), (9, 1, 1), (9, 9, 2), (1, 9, 3)], r"outside the volume, which has .*, or across its slices: give"),
     ],
 )
 def test_contours_that_lie_elsewhere(

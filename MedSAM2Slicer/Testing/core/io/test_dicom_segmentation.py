@@ -167,6 +167,27 @@ def test_a_phase_of_an_enhanced_file(tmp_path: Path) -> None:
     assert numbers == {4, 6, 8, 10, 12}
 
 
+def test_as_an_earlier_segmentation(series: Volume, tmp_path: Path) -> None:
+    marked = [Segment("mine", 2, (0.9, 0.1, 0), KIDNEY), SEGMENTS[1]]
+    path = write(tmp_path / "a.dcm", series, drawn(), marked)
+    found = list(io.read_prior(path, series.geometry))
+    assert [(one.name, one.color) for one in found] == [("mine", None), ("Kidney_Left", None)]
+    assert [one.terminology for one in found] == [KIDNEY, terminology_by_name("left kidney")]
+    for one, segment in zip(found, marked, strict=True):
+        np.testing.assert_array_equal(one.mask, drawn() == segment.label)
+    (one,) = io.read_prior(path, series.geometry, "Kidney_Left")
+    assert one.name == "Kidney_Left"
+    with pytest.raises(MedSAM2Error, match=r"a.dcm: The file holds no 'lung': give one of mine, Kidney_Left"):
+        list(io.read_prior(path, series.geometry, "lung"))
+    with pytest.raises(MedSAM2Error, match="cannot be transformed here: save it from Slicer"):
+        list(io.read_prior(path, series.geometry, transform=tmp_path / "move.tfm"))
+    data = pydicom.dcmread(path)
+    data.SegmentSequence[0].SegmentLabel = "Kidney_Left"
+    for name in (None, "Kidney_Left"):
+        with pytest.raises(MedSAM2Error, match="2 segments are called 'Kidney_Left': rename all but one"):
+            list(io.read_prior(save(data, tmp_path / "b.dcm"), series.geometry, name))
+
+
 def test_refusals(series: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out.dcm"
     other = Volume(series.array, series.geometry, series.path)

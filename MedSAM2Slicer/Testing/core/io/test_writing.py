@@ -276,34 +276,29 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Geometry
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-noise = np.random.default_rng(0).integers(0, 255, tuple(map(int, sys.argv[3:]))).astype(np.uint8)
 segments = [io.Segment(str(label), label, (1, 0, 0)) for label in range(1, 255)]
-grid = Geometry(noise.shape, (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-try:
-    io.write_labelmap(sys.argv[1], noise, grid, segments)
-except VolumeError as error:
-    print(error)
+# The limit falls into the header's last buffer, then into the voxels.
+for limit, shape in ((60, (3, 4, 5)), (20_000, (20, 64, 64))):
+    noise = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    grid = Geometry(shape, (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    for path in sys.argv[1:]:
+        try:
+            io.write_labelmap(path, noise, grid, segments)
+        except VolumeError as error:
+            print(error)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a{suffix}"
-    path.write_bytes(b"old")
-    # The limit falls into the header's last buffer, then into the voxels.
-    assert_nothing_kept(path, 60, (3, 4, 5))
-    assert_nothing_kept(path, 20_000, (20, 64, 64))
-
-
-def assert_nothing_kept(path: Path, limit: int, shape: tuple[int, ...]) -> None:
-    command = [sys.executable, "-c", FULL_DISK, str(path), str(limit), *map(str, shape)]
-    core = str(Path(io.__file__).parents[2])
-    done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", check=True, env={**os.environ, "PYTHONPATH": core}
-    )
-    reason = "There is not enough space to write it (File too large)"
-    assert done.stdout == f"{path}: {reason}: free some disk space or choose another folder.\n"
-    assert [item.name for item in path.parent.iterdir()] == [path.name]
-    assert path.read_bytes() == b"old"
+def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    paths = [tmp_path / f"a{suffix}" for suffix in SUFFIXES]
+    for path in paths:
+        path.write_bytes(b"old")
+    command = [sys.executable, "-c", FULL_DISK, *map(str, paths)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(io.__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=environment)
+    reason = "There is not enough space to write it (File too large): free some disk space or choose another folder."
+    assert done.stdout.splitlines() == [f"{path}: {reason}" for path in paths] * 2
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert {path.read_bytes() for path in paths} == {b"old"}

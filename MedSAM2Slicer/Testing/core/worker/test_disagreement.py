@@ -65,10 +65,10 @@ def test_it_arrives_as_it_was(found: DisagreementMap) -> None:
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"slice_index": 9}, "outside a volume of 9 x 7 x 11"),
-        ({"slice_index": -1}, "outside a volume"),
-        ({"box": [1, 4, 8, 9]}, "outside a volume"),
-        ({"box": [1, 4, 1, 9]}, "outside a volume"),
+        ({"slice_index": 9}, "about slice 9 of a volume of 9 slices"),
+        ({"slice_index": -1}, "about slice -1 of a volume"),
+        ({"box": [1, 4, 8, 9]}, "outside a slice of 7 x 11 pixels"),
+        ({"box": [1, 4, 1, 9]}, "outside a slice"),
         ({"box": [1, 4, 2, 9]}, "10 pixels in a box of another size"),
         ({"box": [1, 4, 2]}, "no valid 'box'"),
         ({"payload": 2}, "payload 2"),

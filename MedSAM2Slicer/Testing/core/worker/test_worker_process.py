@@ -134,7 +134,10 @@ def test_every_kind_of_prompt_draws_what_the_command_line_draws(client, ct: Volu
     # Another prompt was there before, and another object comes along.
     client.predict("s", 3, [item(1, BoxPrompt(3, (1, 1, 20, 20)))]).wait()
     other = item(2, BoxPrompt(box.slice_index + 1, (2, 2, 30, 30)))
-    assert np.array_equal(by_worker(client, ct, [item(1, *prompts), other], 0), expected)
+    beside = by_worker(client, ct, [item(1, *prompts), other], 0)
+    # Some processors round a batch of two otherwise: on an AMD EPYC 2 of 176,212 voxels differ.
+    assert (beside != expected).sum() <= 1e-4 * expected.sum()
+    assert np.array_equal(by_worker(client, ct, [item(1, *prompts)], 0), expected)
 
 
 @pytest.mark.parametrize("axis", [0, 2])

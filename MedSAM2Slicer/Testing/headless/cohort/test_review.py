@@ -59,7 +59,7 @@ def test_a_case_is_loaded_as_its_run_left_it(reviewed: Any, made: Path, name: st
         report["settings"]["window"]["upper"] - report["settings"]["window"]["lower"]
     )
     assert reviewed.controller.review.whyNot() == ""
-    assert not reviewed.review.isChanged
+    assert not reviewed.isChanged
 
 
 def samePrompts(reviewed: Any, name: str) -> bool:
@@ -92,7 +92,7 @@ def test_a_click_and_propagate_work_at_once(reviewed: Any) -> None:
     np.testing.assert_array_equal(reviewed.mask("ball"), other)
     record = loadRun(reviewed.case.nodes.segmentationNode, reviewed.segment("block"))
     assert len(record.report["earlier"]) == 1  # what the batch did, corrected
-    assert reviewed.review.isChanged
+    assert reviewed.isChanged
     assert before.any()
 
 
@@ -189,7 +189,7 @@ def test_corrected_work_is_written_back_and_reopened(reviewed: Any, tmp_path: Pa
     assert reviewed.controller.review.slices() == known
     assert [item.kind for item in reviewed.controller.workplace.prompts()] == ["include", "include"]
     assert loadRun(reviewed.case.nodes.segmentationNode, reviewed.segment("block")).isOf(reviewed.case.nodes.volumeNode)
-    assert not reviewed.review.isChanged
+    assert not reviewed.isChanged
 
 
 def test_work_that_is_left_becomes_a_draft(reviewed: Any) -> None:
@@ -227,7 +227,7 @@ def test_work_is_kept_now_and_then_unless_a_propagation_runs(reviewed: Any) -> N
     reviewed.wait(lambda: not reviewed.controller.busy)
     reviewed.review.keep()
     assert reviewed.review.cohort.line("two").hasDraft
-    assert not reviewed.review.isChanged
+    assert not reviewed.isChanged
 
 
 @pytest.mark.parametrize("how", ["close", "volume", "segmentation"])

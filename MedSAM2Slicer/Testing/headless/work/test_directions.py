@@ -18,7 +18,7 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.segments import ensureSegmentation
 
-SEEDS, COUNT = 200, 4
+SEEDS, COUNT = 108, 4  # three of each pair of directions
 ACTS = {
     "click": 4.0, "box": 2.0, "propagate": 4.0, "propagateAll": 3.0, "erase": 2.0, "paint": 1.0, "trim": 1.0,
     "accept": 1.0, "comeBack": 1.0, "reload": 0.4,

@@ -60,15 +60,15 @@ class Spleens:
         return segmentMask(self.patient.controller.segmentationNode, self.ids[stack], self.patient.node)
 
 
-def test_three_directions_together_are_as_each_alone(nodes: Any, client: WorkerClient, tmp_path: Path) -> None:
-    together = Spleens(nodes, client, tmp_path)
+def test_three_directions_together_are_as_each_alone(nodes: Any, quickClient: WorkerClient, tmp_path: Path) -> None:
+    together = Spleens(nodes, quickClient, tmp_path)
     stacks = (SliceStack(1), together.tilted(), SliceStack(0))
     for stack in stacks:
         together.click(stack)
     together.propagateAll()
     together.correct(stacks[0])
     for stack in stacks:
-        alone = Spleens(nodes, client, tmp_path)
+        alone = Spleens(nodes, quickClient, tmp_path)
         alone.click(stack)
         alone.propagateAll()
         if stack is stacks[0]:

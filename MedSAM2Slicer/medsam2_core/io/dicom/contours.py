@@ -56,8 +56,8 @@ def _turn(planes: dict[tuple[int, int, float], Mask], points: Float, geometry: G
     index = round(height)
     if np.abs(points[:, through] - index).max() > _FLAT or not 0 <= index < geometry.shape_kji[2 - through]:
         raise PromptError(
-            f"A contour lies outside the volume or across its slices, which has {geometry.describe()}: give the series "
-            "that it was drawn on."
+            f"A contour lies outside the volume, which has {geometry.describe()}, or across its slices: give the "
+            "series that it was drawn on."
         )
     x, y = (place for place in range(3) if place != through)
     shape = [geometry.shape_kji[2 - place] for place in (y, x)]

@@ -11,7 +11,6 @@ from typing import IO, Any
 
 import numpy as np
 import pydicom
-from pydicom.sr.codedict import codes
 
 from medsam2_core.arrays import Array
 from medsam2_core.errors import VolumeError
@@ -31,6 +30,7 @@ _MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
 )
+_METHOD = Code("123110", "DCM", "Artificial Intelligence")  # pydicom's own table of codes takes 53 ms to import
 _ELSEWHERE = "write the segmentation as .seg.nrrd instead"
 
 
@@ -200,7 +200,7 @@ def _description(highdicom: Any, number: int, segment: Segment, uid: _Identifier
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             f"MedSAM-2 ({_PRODUCT})",
-            codes.DCM.ArtificialIntelligence,
+            _coded(highdicom, _METHOD),
             version,
             parameters=parameters,
         ),
