@@ -26,6 +26,10 @@ from medsam2_core.stopping import CancelToken
 
 Order = Literal["free", "arrival"]
 
+# Images that "self-sorting" keeps in free order, of which the ones most like an image count for it. Over the 16 sets of
+# `make sets` from training volumes 6 gave a mean Dice of 0.779, 9 of 0.782, and 12, 16 and 40 of 0.784.
+_KEPT_IN_ANY_ORDER = 16
+
 Progress = Callable[[int, int], None]
 """Gets the images done and planned; each counts once for every pass."""
 
@@ -39,7 +43,8 @@ class ImageSetSession(Session):
 
     `order` "free" answers alike whatever the order of the list, see `set_search`. "arrival" is the paper's: images come
     in the order of the list, through the memory bank `memory` and as whole images; with `seed`, memories are drawn by
-    chance as in the paper. Equal images are answered once. `facts` of the images spare a look at each.
+    chance as in the paper. "self-sorting" without a size keeps 16 images in free order, and in order of arrival as many
+    as in volumes. Equal images are answered once. `facts` of the images spare a look at each.
     """
 
     def __init__(
@@ -54,13 +59,14 @@ class ImageSetSession(Session):
     ) -> None:
         if order not in get_args(Order):
             raise PromptError(f"Order '{order}' is unknown: choose {' or '.join(get_args(Order))}.")
-        rule = memory_rule(memory)
-        if order == "free" and not isinstance(rule, SelfSorting):
+        is_free = order == "free"
+        rule = SelfSorting(_KEPT_IN_ANY_ORDER) if is_free and memory == "self-sorting" else memory_rule(memory)
+        if is_free and not isinstance(rule, SelfSorting):
             raise PromptError("Images in no order have no recent ones: choose self-sorting memory, or order 'arrival'.")
         if seed is not None and isinstance(rule, SelfSorting):
             rule = replace(rule, seed=seed)
         stack = ImageStack(images, window, facts)
-        super().__init__(model, stack, rule, field_of_view="auto" if order == "free" else "whole")
+        super().__init__(model, stack, rule, field_of_view="auto" if is_free else "whole")
         self._images, self._order = stack, order
         self._admitted = (rule.size, rule.min_confidence) if isinstance(rule, SelfSorting) else (0, 1.0)
 

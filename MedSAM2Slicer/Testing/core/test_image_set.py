@@ -66,6 +66,26 @@ def test_confidence_does_not_fade_where_images_have_no_distance(fakes: ModuleTyp
     assert {round(result.confidence, 6) for result in session.results(1).values()} == {0.9}
 
 
+@pytest.mark.parametrize(("memory", "least"), [("self-sorting", 7), ("self-sorting:6", 6)])
+def test_a_set_keeps_more_images_than_count_for_one(
+    fakes: ModuleType, monkeypatch: pytest.MonkeyPatch, memory: str, least: int
+) -> None:
+    """So that images that are kept themselves have as many that are like them: beside the prompted one six."""
+    made = [disc_image((64, 64), (12 + 3 * place, 30), 10) for place in range(14)]
+    model, counted = fakes.FakeModel(), list[int]()
+    recall = model.recall
+
+    def count(embedding: Any, recalls: Any) -> Any:
+        counted.extend(len(one.memories) for one in recalls)
+        return recall(embedding, recalls)
+
+    monkeypatch.setattr(model, "recall", count)
+    session = m2.ImageSetSession(model, [image for image, _ in made], window=WINDOW, memory=memory)
+    session.add_mask(1, 0, made[0][1])
+    session.segment()
+    assert min(counted[-13:]) == least
+
+
 @pytest.fixture(scope="module")
 def noise() -> list[np.ndarray]:
     """Seven images of two sizes, one of them in color and one there twice."""
