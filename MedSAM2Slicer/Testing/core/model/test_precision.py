@@ -64,7 +64,7 @@ def test_the_starter_draws_the_same(name: str) -> None:
 
 
 def test_auto_takes_what_is_clearly_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    for faster, chosen in ((1.5, "float32"), (4.0, "bfloat16")):
+    for faster, chosen in ((0.6, "float32"), (1.3, "float32"), (1.9, "bfloat16"), (4.0, "bfloat16")):
         rates(monkeypatch, faster)
         assert precision_name(set_precision(built(), "auto")) == chosen
 
