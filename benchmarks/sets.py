@@ -2,7 +2,7 @@
 
 The chest CT of the demo is never trained or tuned on; the training volumes are those that settings were chosen by.
 
-    python benchmarks/sets.py              about half an hour of two cores
+    python benchmarks/sets.py              about five minutes of two cores
     python benchmarks/sets.py --quick      one organ and few images
 """
 
