@@ -16,10 +16,10 @@ from picture_pages import panelPage, writePage
 from picture_user import OUT
 from set_pictures import DISC, visits
 
-WIDTH, HEIGHT = 480, 420  # pixels
+WIDTH, HEIGHT = 480, 320  # pixels
 OBJECT = "optic disc"
 _SOURCE = "Photograph: retina.jpg of scikit-image 0.15.0"
-_NOTE = f"{_SOURCE}, and five made of it. Model: starter. Not for clinical use."
+_NOTE = f"{_SOURCE}. Model: starter. Not for clinical use."
 
 
 def main() -> None:

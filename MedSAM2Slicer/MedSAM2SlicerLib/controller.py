@@ -25,6 +25,7 @@ from MedSAM2SlicerLib.runner import Runner
 from MedSAM2SlicerLib.scene.history import EditHistory, History
 from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
 from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, LOCKED, wholeCut
+from MedSAM2SlicerLib.work.pace import KnownPaces, Paces
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target
 from MedSAM2SlicerLib.work.workplace import Workplace
@@ -37,7 +38,7 @@ class Controller:
     What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings; `history` keeps
     its states for undo in place of one of the controller's own. It continues at the `workplace` of another one that
     was closed, if that is given. `review` answers questions, `prompting` makes and removes prompts, `live` propagates
-    by itself, `disagreement` shows where three axes differ.
+    by itself, `disagreement` shows where three axes differ. `paces` keep how long slices take.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Controller:
         editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
         history: History | None = None,
         workplace: Workplace | None = None,
+        paces: Paces | None = None,
     ) -> None:
         self.workplace = workplace or Workplace(Target(editorNode=editorNode, history=history))
         self._signals = told = ControllerSignals()
@@ -57,7 +59,7 @@ class Controller:
         self.previewed, self.sliceDrawn, self.progressed = told.previewed, told.sliceDrawn, told.progressed
         self.busyChanged, self.finished, self.failed = told.busyChanged, told.finished, told.failed
         self.noticed, self.starting = told.noticed, told.starting
-        self._client, self._runner = client, Runner(client, self.workplace, told)
+        self._client, self._runner = client, Runner(client, self.workplace, told, paces or KnownPaces())
         self.disagreement = Disagreement(client, self.workplace, self._runner, told)
         self.live = Live(self.workplace, self._runner, told)
         self.prompting = Prompting(self.workplace, self._runner, told, self.live.note)

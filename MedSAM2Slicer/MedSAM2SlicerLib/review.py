@@ -19,6 +19,7 @@ from MedSAM2SlicerLib.runner import Runner
 from MedSAM2SlicerLib.scene.fitting import whyNotUsable
 from MedSAM2SlicerLib.scene.measures import Measures, measureSegment
 from MedSAM2SlicerLib.scene.slicestates import EDITED, Cut, SliceReview
+from MedSAM2SlicerLib.work.pace import Outlook
 from MedSAM2SlicerLib.work.planning import whyNotRedraw
 from MedSAM2SlicerLib.work.workplace import Workplace
 
@@ -93,12 +94,22 @@ class Review:
         """List the segment's prompts by slice; none if one of them cannot be used, which a preview explains."""
         return self._workplace.prompts()
 
+    def outlook(self) -> Outlook | None:
+        """Return what `propagate` has before it; None where there is no segment yet, or no usable volume."""
+        work = self._workplace.work()
+        return None if work is None else self._runner.outlook([work])
+
+    def outlookOfAll(self) -> Outlook | None:
+        """Return what `propagateAll` has before it; None without a usable volume."""
+        try:
+            return self._runner.outlook(self._workplace.works())
+        except MedSAM2Error:
+            return None
+
     def segmentsWithPrompts(self) -> int:
         """Return how many segments `propagateAll` would carry."""
-        try:
-            return len(self._workplace.works())
-        except MedSAM2Error:
-            return 0
+        outlook = self.outlookOfAll()
+        return 0 if outlook is None else outlook.segments
 
     def intervals(self) -> list[tuple[int, int]]:
         """List the slices, half-open, that a propagation would go through; nothing if that is the whole range."""

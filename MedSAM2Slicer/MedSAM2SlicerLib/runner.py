@@ -8,6 +8,7 @@ from functools import partial
 
 from slicer.i18n import tr as _
 
+from medsam2_core.directions import AXES
 from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
@@ -15,6 +16,7 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
+from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
 from MedSAM2SlicerLib.work.passing import Pass, Redraw, nearestFirst
 from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
@@ -28,8 +30,8 @@ _IMAGE_SIZE = 512
 class Runner:
     """Asks the worker and draws what it answers into the segments of a workplace; errors are told by signals."""
 
-    def __init__(self, client: WorkerClient, workplace: Workplace, signals: ControllerSignals) -> None:
-        self._client, self._workplace, self._signals = client, workplace, signals
+    def __init__(self, client: WorkerClient, workplace: Workplace, signals: ControllerSignals, paces: Paces) -> None:
+        self._client, self._workplace, self._signals, self._paces = client, workplace, signals, paces
         self._talk = Conversation()
         self._run: Pass | Redraw | None = None
         self._isInterrupted = False
@@ -84,6 +86,14 @@ class Runner:
         else:
             self._talk.later = [one for one in self._talk.later if indexes is not None and one not in indexes]
 
+    def outlook(self, works: Sequence[SegmentWork]) -> Outlook:
+        """Return what a propagation of segments has before it. Raises VolumeError without a usable volume."""
+        plan, options = self._workplace.plan(), self._workplace.options
+        courses = [plan.course(work, self._workplace.volume.sliced(work.stack)) for work in works]
+        own = (self._client.modelFacts or {}).get("field_of_view")
+        view = own if options.fieldOfView == "auto" else options.fieldOfView
+        return outlook(courses, AXES[options.directions], self._paces.pace(options), isShared=view == "whole")
+
     def propagate(self, works: Sequence[SegmentWork], near: int | None = None) -> None:
         """Carry segments through their intervals, the one `near` a slice first.
 
@@ -96,11 +106,11 @@ class Runner:
         self._workplace.lookAtVolume(plan.chosen.window)
         for work in works:
             work.noticeEdits(self._workplace.edits.written)
-        legs = plan.legs(works, self._workplace.volume.sliced)
+        legs, ahead = plan.legs(works, self._workplace.volume.sliced), self.outlook(works)
         self.abandon()
         self._workplace.edits.forget()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
-        run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative)
+        run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative, ahead)
         target.closeStep()
         self._start(run)
 
@@ -165,6 +175,8 @@ class Runner:
         """The run is over: the preview that waited for that is next."""
         run, self._run, later = self._run, None, self._talk.takeAllLater()
         self._ran = () if run is None else run.works
+        if isinstance(run, Pass):
+            self._paces.notePace(self._workplace.options, run.pace)
         self._workplace.target.noteGonePrompts(self._workplace.volume)
         isInterrupted = self._isInterrupted
         self._tellEnd()
@@ -213,6 +225,8 @@ class Runner:
     def _start(self, run: Pass | Redraw) -> None:
         self._run = run
         self._signals.busyChanged.emit(True)
+        if isinstance(run, Pass) and run.progress.planned:
+            self._signals.progressed.emit(run.progress)
         drive(run, self._client, self._talk, self, self._writing)
 
     @contextmanager

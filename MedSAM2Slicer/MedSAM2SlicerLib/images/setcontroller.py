@@ -25,14 +25,19 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _KEY = "images"  # of the set in the worker
+_NO_SIZE = (1.0, 1.0)  # mm: what Slicer gives pixels whose file does not say
 
 
 @dataclass(frozen=True)
 class ImageAnswer:
-    """What is known of an image: the doubt about the least sure object, 0 to 1, and the area of all of them."""
+    """What is known of an image: the doubt about the least sure object, 0 to 1, and the area of all of them.
+
+    The area in mm2 is None where pixels have no size, as in photographs, which Slicer gives pixels of 1 mm.
+    """
 
     doubt: float
-    areaMm2: float
+    pixels: int
+    areaMm2: float | None
 
 
 @dataclass(frozen=True)
@@ -171,10 +176,14 @@ class SetController:
             names = {item.segment.label: item.segment.name for item in self._objects}
             self._previews.noteRun(index, {names[one.object_id]: one.mask for one in step.answers})
             pixels = sum(int(answer.mask.crop.sum()) for answer in step.answers)
-            self._answers[index] = ImageAnswer(step.doubt, pixels * math.prod(self.images.seen(index).spacing))
+            self._answers[index] = ImageAnswer(step.doubt, pixels, self._areaMm2(index, pixels))
         except MedSAM2Error as error:
             self._talk.leave()
             self._onError(error)
+
+    def _areaMm2(self, index: int, pixels: int) -> float | None:
+        spacing = self.images.seen(index).spacing
+        return None if spacing == _NO_SIZE else pixels * math.prod(spacing)
 
     def _onDone(self, result: SetAnswered) -> None:
         self._tellEnd()

@@ -18,9 +18,9 @@ from MedSAM2SlicerLib.images.volumeimages import VolumeImages, imageVolumes
 from MedSAM2SlicerLib.signal import Signal
 
 if TYPE_CHECKING:
-    from MedSAM2SlicerLib.images.setcontroller import ImageRow, SetController
+    from MedSAM2SlicerLib.images.setcontroller import ImageAnswer, ImageRow, SetController
 
-_CHECK, _NAME, _CONFIDENCE, _DOUBT, _AREA = range(5)
+_CHECK, _NAME, _CONFIDENCE, _AREA = range(4)
 _ROW = 22  # pixels
 
 
@@ -76,7 +76,7 @@ class ImageList:
         rows = self.controller.rows()
         self._shown = [row.index for row in rows]
         filled = [_Row(self._checked[row.index] if self._checked else None, True, _texts(row)) for row in rows]
-        filled += [_Row(node, False, [node.GetName(), "", "", ""]) for node in self._others]
+        filled += [_Row(node, False, [node.GetName(), "", ""]) for node in self._others]
         before, self._filled = self._filled, filled
         self.ui.imageTable.setRowCount(len(filled))
         for place, row in enumerate(filled):
@@ -111,16 +111,23 @@ class ImageList:
 def _texts(row: ImageRow) -> list[str]:
     name = f"● {row.name}" if row.isPrompted else row.name
     if row.answer is None:
-        return [name, "", "", ""]
-    doubt, area = row.answer.doubt, row.answer.areaMm2
-    return [name, f"{1 - doubt:.2f}", f"{doubt:.2f}", _("{area:.0f} mm²").format(area=area)]
+        return [name, "", ""]
+    return [name, f"{1 - row.answer.doubt:.2f}", _areaText(row.answer)]
+
+
+def _areaText(answer: ImageAnswer) -> str:
+    if not answer.pixels:
+        return _("not found")
+    if answer.areaMm2 is None:
+        return _("{count} pixels").format(count=answer.pixels)
+    return _("{area:.0f} mm²").format(area=answer.areaMm2)
 
 
 def _layOut(table: Any) -> None:
-    table.setColumnCount(5)
-    table.setHorizontalHeaderLabels(["", _("Image"), _("Confidence"), _("Doubt"), _("Area")])
+    table.setColumnCount(4)
+    table.setHorizontalHeaderLabels(["", _("Image"), _("Confidence"), _("Area")])
     header = table.horizontalHeader()
-    for column in (_CHECK, _CONFIDENCE, _DOUBT, _AREA):
+    for column in (_CHECK, _CONFIDENCE, _AREA):
         header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
     header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
     table.verticalHeader().setVisible(False)

@@ -16,6 +16,7 @@ from slicer.util import VTKObservationMixin
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.images.setcontroller import SetController
 from MedSAM2SlicerLib.ui import views
+from MedSAM2SlicerLib.ui.icons import showIcons
 from MedSAM2SlicerLib.ui.imagelist import ImageList
 from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.part import explain
@@ -29,6 +30,14 @@ _TICK_MILLISECONDS = 50
 _REFRESH_MILLISECONDS = 200  # after nodes came or went, of which there may be hundreds
 _OBJECT = "object"
 _WARMING = _("The model is getting ready…")
+_ICON_NAMES = {
+    "includeButton": "Include",
+    "excludeButton": "Exclude",
+    "boxButton": "Box",
+    "runButton": "Propagate",
+    "stopButton": "Stop",
+    "nextButton": "NextDoubtful",
+}
 _ORDERS = ("free", "arrival")  # in the order of the combo box
 
 
@@ -40,6 +49,7 @@ class ImagesTab:
         self.widget = slicer.util.loadUI(uiFile)
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.ui = slicer.util.childWidgetVariables(self.widget)
+        showIcons(self.ui, _ICON_NAMES)
         self.controller = SetController(services.client())
         self.list = ImageList(self.ui, self.controller)
         self.placer = Placer(self._onPlaced, self.update)

@@ -11,21 +11,16 @@ from MedSAM2SlicerLib.ui.part import Part
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
     from MedSAM2SlicerLib.ui.services import Services
-    from MedSAM2SlicerLib.work.running import Progress
-
-_ENOUGH = 5  # slices that tell how long one takes
 
 
 class LiveControls(Part):
-    """Shows what the user has chosen, and without a choice what suits this machine; notes how long a slice takes."""
+    """Shows what the user has chosen, and without a choice what suits this machine."""
 
     def __init__(self, ui: Any, controller: Controller, services: Services) -> None:
         super().__init__(ui, controller)
         self._services = services
-        self._progress: Progress | None = None
         ui.liveButton.connect("clicked()", guarded(self.toggle))
-        self.hear(controller.progressed, self._onProgress)
-        self.hear(controller.finished, lambda _summary: self._measure())
+        self.hear(controller.finished, lambda _summary: self.refresh())
 
     def toggle(self) -> None:
         """Switch it on or off, and keep that."""
@@ -38,12 +33,3 @@ class LiveControls(Part):
         self.controller.live.turn(isOn)
         self.ui.liveButton.checked = isOn
         self.ui.liveButton.toolTip = text.liveText(self._services.sliceMilliseconds, self._services.isSlow)
-
-    def _onProgress(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def _measure(self) -> None:
-        progress, self._progress = self._progress, None
-        if progress is not None and progress.slicesPerSecond and progress.done >= _ENOUGH:
-            self._services.noteSpeed(1000 / progress.slicesPerSecond)
-            self.refresh()

@@ -17,7 +17,7 @@ from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.banner import Banner
 from MedSAM2SlicerLib.ui.choices import AUTO, Choices
 from MedSAM2SlicerLib.ui.disagreementcontrols import DisagreementControls
-from MedSAM2SlicerLib.ui.icons import icon
+from MedSAM2SlicerLib.ui.icons import showIcons
 from MedSAM2SlicerLib.ui.keyhints import hinted
 from MedSAM2SlicerLib.ui.later import Later
 from MedSAM2SlicerLib.ui.livecontrols import LiveControls
@@ -91,7 +91,7 @@ class Panel:
         self.disagreement = DisagreementControls(ui, controller)
         self.replay = ReplayControls(ui, controller)
         self.support = SupportControls(ui, services)
-        self._showIcons()
+        showIcons(ui, _ICON_NAMES)
         if choices is not None:
             self.models.show(choices.model)
             self.options.show(choices)
@@ -370,7 +370,3 @@ class Panel:
         # An edited, accepted or locked slice says what the object is, as a prompt does.
         given = self.controller.review.prompts() or any(one.isKept for one in self.controller.review.slices().values())
         return "" if given else _("Add a prompt first: Include (a), Box (d), or another.")
-
-    def _showIcons(self) -> None:
-        for name, file in _ICON_NAMES.items():
-            getattr(self.ui, name).icon = icon(file)

@@ -40,14 +40,17 @@ class Part:
         self._heard.clear()
 
 
-def explain(widget: Any, reason: str) -> None:
-    """Disable a widget and let its tooltip say why; without a reason, enable it and give it its own tooltip back."""
+def explain(widget: Any, reason: str, more: str = "") -> None:
+    """Disable a widget and let its tooltip say why.
+
+    Without a reason, enable it and give it its own tooltip back, with what there is `more` to say.
+    """
     own = widget.property("ownToolTip")
     if own is None:
         own = widget.toolTip
         widget.setProperty("ownToolTip", own)
     widget.enabled = not reason
-    widget.toolTip = reason or own
+    widget.toolTip = reason or "\n".join(filter(None, [own, more]))
 
 
 def otherSegments(controller: Controller) -> list[tuple[str, str]]:

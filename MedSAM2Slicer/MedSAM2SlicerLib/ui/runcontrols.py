@@ -44,14 +44,15 @@ class RunControls(Part):
 
     def update(self, whyNot: str) -> None:
         """Enable Propagate unless there is a reason why not, and let it say which slices it goes through."""
-        ui, busy = self.ui, self.controller.review.whyBusy()
-        ui.propagateButton.text = text.propagateText(self.controller.review.intervals())
-        explain(ui.propagateButton, busy or whyNot)
+        ui, review, busy = self.ui, self.controller.review, self.controller.review.whyBusy()
+        ui.propagateButton.text = text.propagateText(review.intervals())
+        explain(ui.propagateButton, busy or whyNot, text.outlookText(review.outlook()))
         explain(ui.stopButton, "" if busy else _("Nothing is running."))
-        count = self.controller.review.segmentsWithPrompts()
+        outlook = review.outlookOfAll()
+        count = 0 if outlook is None else outlook.segments
         ui.propagateAllButton.text = _("All ({count})").format(count=count)
         ui.propagateAllButton.visible = count > 1
-        explain(ui.propagateAllButton, busy)
+        explain(ui.propagateAllButton, busy, text.outlookText(outlook))
 
     def _start(self, propagate: Callable[[], None]) -> None:
         self.starting.emit()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +14,20 @@ import slicer
 from medsam2_core.errors import WorkerError
 from medsam2_core.weights.store import WeightsStore
 from MedSAM2SlicerLib.setup.installing import Setup, SlicerHost, banner
+from MedSAM2SlicerLib.work.pace import Pace
 from MedSAM2SlicerLib.worker.callqueue import State
 from MedSAM2SlicerLib.worker.commands import Origin, WorkerCommand, workerCommand
 from MedSAM2SlicerLib.worker.sharedclient import SharedClient
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
+    from MedSAM2SlicerLib.options import RunOptions
     from MedSAM2SlicerLib.scene.history import History
     from MedSAM2SlicerLib.work.workplace import Workplace
     from MedSAM2SlicerLib.worker.client import WorkerClient
 
 WORKER_COMMAND = "MedSAM2Slicer/WorkerCommand"  # keys of the application's settings
-LIVE, SLICE_MILLISECONDS = "MedSAM2Slicer/Live", "MedSAM2Slicer/SliceMilliseconds"
+LIVE, PACE = "MedSAM2Slicer/Live", "MedSAM2Slicer/Pace"
 KEYS = "MedSAM2Slicer/KeysPressed"
 _NEW_PRESSES = 3  # of a key, after which nobody needs to be told any more
 _ON, _OFF = "on", "off"
@@ -66,20 +69,24 @@ class Services:
 
     @property
     def sliceMilliseconds(self) -> float | None:
-        """How long a slice took at the last propagation; None before the first one."""
-        try:
-            return float(qt.QSettings().value(SLICE_MILLISECONDS, ""))
-        except (TypeError, ValueError):
-            return None
+        """How long a slice took when it was last seen for the first time; None before any propagation."""
+        return self._latestPace()[1].first
 
     @property
     def isSlow(self) -> bool:
         """Whether a slice takes too long for propagations that nobody asked for."""
         return (self.sliceMilliseconds or 0.0) > _LIVE_MILLISECONDS
 
-    def noteSpeed(self, milliseconds: float) -> None:
-        """Keep how long a slice takes."""
-        qt.QSettings().setValue(SLICE_MILLISECONDS, str(round(milliseconds)))
+    def pace(self, options: RunOptions) -> Pace:
+        """Return how long slices take with these options; nothing if the latest propagation had others."""
+        way, latest = self._latestPace()
+        return latest if way == self._wayToRun(options) else Pace()
+
+    def notePace(self, options: RunOptions, pace: Pace) -> None:
+        """Keep what a propagation with these options measured."""
+        if pace != Pace():
+            stored = {"way": self._wayToRun(options), **asdict(self.pace(options).updated(pace))}
+            qt.QSettings().setValue(PACE, json.dumps(stored))
 
     def client(self) -> WorkerClient:
         """Return the client of the application's worker, which follows `setWorkerText`."""
@@ -96,7 +103,7 @@ class Services:
         """Make a panel's controller; a Segment Editor gives it its settings, its undo and the `workplace` of before."""
         from MedSAM2SlicerLib.controller import Controller
 
-        return Controller(self.client(), editorNode, history, workplace)
+        return Controller(self.client(), editorNode, history, workplace, self)
 
     def close(self) -> None:
         """Need the worker no more; it ends if nobody else does."""
@@ -161,6 +168,18 @@ class Services:
         """Return the command that downloads a model whose license was accepted."""
         command = self._command("").sibling("models")
         return replace(command, arguments=(*command.arguments, "download", model, "--accept-licence"))
+
+    def _latestPace(self) -> tuple[list[str], Pace]:
+        """How the model ran last, and how long slices took then."""
+        try:
+            stored = json.loads(qt.QSettings().value(PACE, ""))
+            return stored["way"], Pace(stored["first"], stored["again"])
+        except (TypeError, ValueError, KeyError):  # nothing yet, or another version's
+            return [], Pace()
+
+    def _wayToRun(self, options: RunOptions) -> list[str]:
+        """What the time of a slice depends on."""
+        return [self.workerText, options.model, options.device, options.precision, options.fieldOfView]
 
     def _makeClient(self) -> WorkerClient:
         """Make a client of the worker, which starts with the first request."""

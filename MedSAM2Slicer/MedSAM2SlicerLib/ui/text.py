@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
     from MedSAM2SlicerLib.scene.measures import Measures
     from MedSAM2SlicerLib.ui.choices import Choices
+    from MedSAM2SlicerLib.work.pace import Outlook
     from MedSAM2SlicerLib.work.running import Progress
 
 _MINUTE = 60
@@ -146,8 +147,24 @@ def progressText(progress: Progress) -> str:
         decimals = 0 if progress.slicesPerSecond >= 10 else 1
         parts.append(_("{rate}/s").format(rate=f"{progress.slicesPerSecond:.{decimals}f}"))
     if progress.secondsLeft is not None:
-        parts.append(_timeLeft(round(progress.secondsLeft)))
+        parts.append(_("{time} left").format(time=_time(round(progress.secondsLeft))))
     return " · ".join(parts)
+
+
+def outlookText(outlook: Outlook | None) -> str:
+    """Return through how many slices a propagation goes and how long it takes; nothing where that is not known."""
+    if outlook is None or not outlook.slices or outlook.seconds is None:
+        return ""
+    slices = _("1 slice") if outlook.slices == 1 else _("{count} slices").format(count=outlook.slices)
+    if outlook.segments > 1:
+        slices = _("{slices} in {count} segments").format(slices=slices, count=outlook.segments)
+    if outlook.axes > 1:
+        slices = _("{slices}, along {count} axes").format(slices=slices, count=outlook.axes)
+    time = _time(max(round(outlook.seconds), 1))
+    if not outlook.isAtMost:
+        return _("{slices}: about {time} on this machine.").format(slices=slices, time=time)
+    text = _("Up to {slices}: at most about {time} on this machine, less where the object ends sooner.")
+    return text.format(slices=slices, time=time)
 
 
 def liveText(sliceMilliseconds: float | None, isSlow: bool) -> str:
@@ -178,10 +195,10 @@ def promptText(sliceIndex: int, items: Sequence[PromptItem], edited: bool = Fals
     return _("Slice {index} · {prompts}").format(index=sliceIndex, prompts=", ".join(kinds))
 
 
-def _timeLeft(seconds: int) -> str:
+def _time(seconds: int) -> str:
     if seconds < _MINUTE:
-        return _("{seconds} s left").format(seconds=seconds)
-    return _("{minutes} min left").format(minutes=-(-seconds // _MINUTE))
+        return _("{seconds} s").format(seconds=seconds)
+    return _("{minutes} min").format(minutes=-(-seconds // _MINUTE))
 
 
 def _stateName(state: str) -> str:

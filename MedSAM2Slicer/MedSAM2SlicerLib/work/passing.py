@@ -16,6 +16,7 @@ from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, drawingOf
 from MedSAM2SlicerLib.signal import Slot
+from MedSAM2SlicerLib.work.pace import Outlook, Pace, measuredPace
 from MedSAM2SlicerLib.work.running import Progress, Running, SegmentRun
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target
@@ -85,6 +86,7 @@ class Pass:
         legs: Sequence[Leg],
         openSession: OpenSession,
         isTentative: bool = False,
+        outlook: Outlook | None = None,
     ) -> None:
         self.isTentative = isTentative
         self._target, self._volume, self._openSession = target, volume, openSession
@@ -103,13 +105,24 @@ class Pass:
                     set(work.states.slices),
                 )
                 for work in self._works.values()
-            }
+            },
+            outlook,
         )
 
     @property
     def works(self) -> list[SegmentWork]:
         """The segments, but for those that were removed meanwhile."""
         return self._present(list(self._works.values()))
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return self._running.progress
+
+    @property
+    def pace(self) -> Pace:
+        """What it tells of the time that slices take: nothing if several segments shared it."""
+        return measuredPace(self._results, self._running.done) if len(self._works) == 1 else Pace()
 
     @property
     def goesOn(self) -> bool:

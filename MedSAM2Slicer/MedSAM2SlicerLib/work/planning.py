@@ -17,6 +17,8 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.scene.regions import regionMask
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
+from MedSAM2SlicerLib.scene.slicestates import PROPAGATED
+from MedSAM2SlicerLib.work.pace import Course, course
 from MedSAM2SlicerLib.work.passing import Lane, Leg, Span
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target
@@ -50,6 +52,14 @@ class Plan:
         return [
             leg for one in stacks for leg in self._legsOn(volumes(one), [work for work in works if work.stack == one])
         ]
+
+    def course(self, work: SegmentWork, volume: SlicedVolume) -> Course:
+        """Return what a propagation of a segment looks at, on the volume's slices."""
+        known = work.states.slices
+        anchors = [index for index, one in known.items() if one.isAnchor]
+        drawn = {index for index, one in known.items() if one.origin == PROPAGATED}
+        parts = work.states.intervals(*self.span(volume))
+        return course(parts, anchors, drawn, self.chosen.direction, bool(drawn) and work.isKnownToWorker)
 
     def legsToRedraw(self, works: Sequence[SegmentWork], volumes: Volumes) -> list[Leg]:
         """Return the parts of a redraw: segment by segment, all of its slices. Raises PromptError."""

@@ -15,11 +15,15 @@ from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.measures import milliliters
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter, changeFrom
 from MedSAM2SlicerLib.scene.slicestates import SliceReview, reviewAnswer, reviewRecord
+from MedSAM2SlicerLib.work.pace import Outlook, secondsOfLook
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Slices done and planned, over both directions; the rate and time left are None until they are known."""
+    """Slices done and planned, over both directions; the rate and time left are None until they are known.
+
+    The time left may be known before the rate, from earlier runs.
+    """
 
     done: int
     planned: int
@@ -111,12 +115,25 @@ class SegmentRun:
 
 
 class Running:
-    """Writes the steps of a run into its segments, by the worker's object. One undo state holds all of it."""
+    """Writes the steps of a run into its segments, by the worker's object. One undo state holds all of it.
 
-    def __init__(self, runs: Mapping[int, SegmentRun], clock: Callable[[], float] = time.monotonic) -> None:
+    `outlook` is what there is to be done, as far as that is known. The worker plans on to the range's end where the
+    outlook has the slices that were drawn before; so it holds until the run has gone further than that.
+    """
+
+    def __init__(
+        self,
+        runs: Mapping[int, SegmentRun],
+        outlook: Outlook | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.runs = runs
-        self._clock, self._started = clock, clock()
-        self._before = self._done = self._planned = 0
+        self._clock = clock
+        self._expected = None if outlook is None else outlook.secondsOfLook
+        self._before = self._done = 0
+        self._planned = outlook.looks if outlook and self._expected else 0
+        self._reach = self._planned if outlook and not outlook.isAtMost else 0
+        self._first: tuple[int, float] | None = None  # slices done at the first report of any, and its time
 
     def write(self, step: Step, ahead: int = 0) -> Progress:
         """Write the step's masks into their slice; about `ahead` slices are in requests still to be made."""
@@ -125,11 +142,26 @@ class Running:
                 self.runs[answer.object_id].write(step.slice_index, step.direction, answer)
         if step.done:
             self._done, self._planned = self._before + step.done, self._before + step.planned + ahead
-        return self._progress()
+            self._first = self._first or (self._done, self._clock())
+        return self.progress
 
     def nextRequest(self) -> None:
         """The steps that follow are those of another request, which count from 0 again."""
         self._before = self._done
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is. The clock runs from the first slice on: before it a model may have had to be opened."""
+        looks, seconds = self._sinceFirst()
+        rate = looks / seconds if looks and seconds > 0 else None
+        planned = min(self._planned, self._reach) if 0 < self._reach >= self._done else self._planned
+        ofLook, left = secondsOfLook(self._expected, looks, seconds), max(planned - self._done, 0)
+        return Progress(self._done, planned, rate, None if ofLook is None else left * ofLook)
+
+    @property
+    def done(self) -> int:
+        """Slices done, as of `Progress`."""
+        return self._done
 
     @property
     def changed(self) -> set[str]:
@@ -154,12 +186,11 @@ class Running:
             [text, *ends, *(said for run in self.runs.values() for said in run.maskedOut()), *filter(None, [emptied])]
         )
 
-    def _progress(self) -> Progress:
-        seconds = self._clock() - self._started
-        if not self._done or seconds <= 0:
-            return Progress(self._done, self._planned, None, None)
-        rate = self._done / seconds
-        return Progress(self._done, self._planned, rate, max(self._planned - self._done, 0) / rate)
+    def _sinceFirst(self) -> tuple[int, float]:
+        if self._first is None:
+            return 0, 0.0
+        done, began = self._first
+        return self._done - done, self._clock() - began
 
 
 def whyEmpty(sliceIndex: int, writer: SliceWriter, window: str) -> str:

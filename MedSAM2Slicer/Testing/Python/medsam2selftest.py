@@ -34,8 +34,10 @@ from fakeclient import FakeClient  # noqa: E402 (from a folder just added)
 
 from medsam2_core.weights.store import WeightsStore  # noqa: E402
 from MedSAM2SlicerLib.controller import Controller  # noqa: E402
+from MedSAM2SlicerLib.options import RunOptions  # noqa: E402
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld  # noqa: E402
 from MedSAM2SlicerLib.scene.segments import SegmentWriter  # noqa: E402
+from MedSAM2SlicerLib.work.pace import KnownPaces  # noqa: E402
 
 SHAPE = (20, 40, 44)  # slices, rows, columns of the volume, in voxels of 1 mm
 MIDDLE = 10
@@ -98,7 +100,8 @@ class FakeServices:
         self.isModelOpen = True
         self.isLive = self.isSlow = self.isWarming = False
         self.newKeys: set[str] = set()
-        self.sliceMilliseconds: float | None = None
+        paces = KnownPaces()
+        self.pace, self.notePace = paces.pace, paces.notePace
         self.warmed: list[str] = []
         self.missing = ""
         self.questions: list[str] = []
@@ -111,7 +114,7 @@ class FakeServices:
         return self.worker
 
     def makeController(self, editorNode: Any = None, history: Any = None, workplace: Any = None) -> Controller:
-        return Controller(self.worker, editorNode, history, workplace)
+        return Controller(self.worker, editorNode, history, workplace, self)
 
     def setWorkerText(self, text: str) -> None:
         if self.error:
@@ -124,8 +127,9 @@ class FakeServices:
     def setLive(self, isOn: bool) -> None:
         self.isLive = isOn
 
-    def noteSpeed(self, milliseconds: float) -> None:
-        self.sliceMilliseconds = milliseconds
+    @property
+    def sliceMilliseconds(self) -> float | None:
+        return self.pace(RunOptions()).first
 
     def warm(self, model: str) -> bool:
         self.warmed.append(model)

@@ -101,6 +101,10 @@ class ImagesTest(PanelTestCase):
         table = self.ui.imageTable
         return [table.item(row, 1).text() for row in range(table.rowCount)]
 
+    def told(self, row: int) -> list[str]:
+        """Confidence and area in a row."""
+        return [self.ui.imageTable.item(row, column).text() for column in (2, 3)]
+
     def clickOn(self, x: int, y: int) -> None:
         """Click on a pixel of the image in view."""
         self.volume = self.images[self.tab.controller.images.shown]
@@ -153,14 +157,20 @@ class ImagesTest(PanelTestCase):
         self.segment()
         self.assertEqual(self.said(), "Images segmented: 3.")
         self.assertEqual(self.rows(), ["image 2", "image 1", "● image 0"])
-        self.assertEqual(
-            [self.ui.imageTable.item(0, column).text() for column in (2, 3, 4)], ["0.70", "0.30", "120 mm²"]
-        )
+        self.assertEqual(self.told(0), ["0.70", "120 pixels"])
         self.assertEqual(self.masks(), [100, 110, 120])
         self.ui.nextButton.click()
         self.assertEqual(self.tab.controller.images.shown, 2)
         self.tab.list.chosen.emit(1)
         self.assertEqual(self.tab.controller.images.shown, 1)
+
+    def test_an_area_is_in_mm2_where_pixels_have_a_size(self) -> None:
+        self.images[0].SetSpacing(0.5, 0.5, 1.0)
+        slicer.util.updateVolumeFromArray(self.images[1], np.full((1, SIDE, SIDE), 50, np.uint8))
+        self.segment()
+        self.assertEqual(self.told(self.rows().index("● image 0"))[1], "25 mm²")
+        self.assertEqual(self.told(self.rows().index("image 1"))[1], "not found")
+        self.assertEqual(self.told(self.rows().index("image 2"))[1], "120 pixels")
 
     def test_a_prompt_writes_the_row_of_its_image_only(self) -> None:
         table = self.ui.imageTable

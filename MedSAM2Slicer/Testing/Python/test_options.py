@@ -12,6 +12,7 @@ from MedSAM2SlicerLib.scene.measures import milliliters
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.choices import Choices
 from MedSAM2SlicerLib.ui.source import Source
+from MedSAM2SlicerLib.work.pace import Outlook
 
 OTHERS = Choices(
     model="starter",
@@ -162,6 +163,14 @@ class TextTest(unittest.TestCase):
         self.assertEqual(text.progressText(progress), "0/84")
         progress = SimpleNamespace(done=1, planned=900, slicesPerSecond=0.51, secondsLeft=1750.0)
         self.assertEqual(text.progressText(progress), "1/900 · 0.5/s · 30 min left")
+
+    def test_outlook(self) -> None:
+        self.assertEqual(text.outlookText(None), "")
+        self.assertEqual(text.outlookText(Outlook(1, 132, 1, None, True)), "")
+        self.assertEqual(text.outlookText(Outlook(1, 0, 1, 0.0, False)), "")
+        self.assertEqual(text.outlookText(Outlook(1, 1, 1, 0.05, False)), "1 slice: about 1 s on this machine.")
+        said = text.outlookText(Outlook(8, 1056, 3, 153.0, True))
+        self.assertIn("Up to 1056 slices in 8 segments, along 3 axes: at most about 3 min on this machine", said)
 
 
 if __name__ == "__main__":

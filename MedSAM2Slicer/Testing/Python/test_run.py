@@ -14,6 +14,7 @@ from medsam2selftest import MIDDLE, PanelTestCase, process, tip
 from medsam2_core.errors import PromptError, WorkerError
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.ui import text
+from MedSAM2SlicerLib.work.pace import Pace
 
 
 class RunTest(PanelTestCase):
@@ -35,6 +36,18 @@ class RunTest(PanelTestCase):
         self.assertEqual(self.drawn(), list(range(MIDDLE - 2, MIDDLE + 3)))
         self.assertIn("20 slices", self.said())
         self.assertFalse(self.ui.progressBar.visible)
+
+    def test_how_long_it_takes_is_said_before_it_begins(self) -> None:
+        self.prompt()
+        self.assertNotIn("on this machine", tip(self.ui.propagateButton))
+        self.services.notePace(self.controller.options, Pace(first=200.0))
+        self.panel.update()
+        self.assertIn("Up to 19 slices: at most about 4 s on this machine", tip(self.ui.propagateButton))
+        self.client.paused = True
+        self.ui.propagateButton.click()
+        self.assertEqual(self.said(), "0/19 · 4 s left")
+        self.assertEqual((self.ui.progressBar.value, self.ui.progressBar.maximum), (0, 19))
+        self.assertNotIn("on this machine", tip(self.ui.propagateButton))
 
     def test_slices_appear_while_it_runs(self) -> None:
         self.prompt()
@@ -144,6 +157,9 @@ class RunTest(PanelTestCase):
         second = self.controller.segmentId
         self.assertTrue(self.ui.propagateAllButton.visible)
         self.assertEqual(self.ui.propagateAllButton.text, "All (2)")
+        self.services.notePace(self.controller.options, Pace(first=100.0))
+        self.panel.update()
+        self.assertIn("38 slices in 2 segments: at most about 4 s", tip(self.ui.propagateAllButton))
         self.client.paused = True
         self.ui.propagateAllButton.click()
         self.assertTrue(self.controller.busy)

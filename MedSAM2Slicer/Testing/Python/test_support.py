@@ -13,8 +13,10 @@ from medsam2selftest import MODULE_FOLDER, PanelTestCase, process, tip
 
 from medsam2_core.errors import WeightsError, WorkerError
 from medsam2_core.weights.catalogue import ModelEntry
+from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.ui.process import Program
-from MedSAM2SlicerLib.ui.services import KEYS, LIVE, SLICE_MILLISECONDS, WORKER_COMMAND, Services
+from MedSAM2SlicerLib.ui.services import KEYS, LIVE, PACE, WORKER_COMMAND, Services
+from MedSAM2SlicerLib.work.pace import Pace
 from MedSAM2SlicerLib.worker.commands import Origin, WorkerCommand
 
 TORONTO = "medsam2-toronto"
@@ -190,7 +192,7 @@ class ServicesTest(unittest.TestCase):
 
     def setUp(self) -> None:
         settings = qt.QSettings()
-        for name in (WORKER_COMMAND, LIVE, SLICE_MILLISECONDS):
+        for name in (WORKER_COMMAND, LIVE, PACE):
             self.addCleanup(settings.setValue, name, settings.value(name, ""))
             settings.setValue(name, "")
         self.services = Services(MODULE_FOLDER)
@@ -225,14 +227,25 @@ class ServicesTest(unittest.TestCase):
     def test_live_is_on_unless_slices_take_long_or_somebody_chose(self) -> None:
         self.assertIsNone(self.services.sliceMilliseconds)
         self.assertTrue(self.services.isLive)
-        self.services.noteSpeed(151.0)
+        self.services.notePace(RunOptions(), Pace(first=151.0))
         self.assertEqual(self.services.sliceMilliseconds, 151.0)
         self.assertFalse(self.services.isLive)
         self.services.setLive(True)
         self.assertTrue(Services(MODULE_FOLDER).isLive)
-        self.services.noteSpeed(60.0)
+        self.services.notePace(RunOptions(), Pace(first=60.0))
         self.services.setLive(False)
         self.assertFalse(Services(MODULE_FOLDER).isLive)
+
+    def test_the_time_of_a_slice_is_kept_for_the_way_it_was_measured(self) -> None:
+        self.services.notePace(RunOptions(), Pace(first=50.0))
+        self.services.notePace(RunOptions(), Pace(again=20.0))
+        self.assertEqual(Services(MODULE_FOLDER).pace(RunOptions()), Pace(50.0, 20.0))
+        self.services.notePace(RunOptions(), Pace())
+        self.assertEqual(self.services.pace(RunOptions(model="large.pt")), Pace())
+        self.services.notePace(RunOptions(model="large.pt"), Pace(first=900.0))
+        self.assertEqual(self.services.pace(RunOptions(model="large.pt")), Pace(first=900.0))
+        qt.QSettings().setValue(PACE, "151")  # not what this version writes
+        self.assertIsNone(self.services.sliceMilliseconds)
 
     def test_what_is_missing(self) -> None:
         setup = mock.Mock()
