@@ -20,9 +20,9 @@ from medsam2_core.model.sam2 import SAM2
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# How many times as fast a product must be, since conversions and all that stays in float32 take their share. Far from what
-# processors reach, so that one run chooses as the next: bfloat16 is 0.6 times as fast without support for it, 1.95 to 2.4
-# times with AVX-512 alone (an AMD EPYC, 60 measurements), 2.6 to 12 times with AMX.
+# How many times as fast a product must be, since conversions and all that stays in float32 take their share. Far from
+# what processors reach, so that one run chooses as the next: bfloat16 is 0.6 times as fast without support for it, 1.95
+# to 2.4 times with AVX-512 alone (an AMD EPYC, 60 measurements), 2.6 to 12 times with AMX.
 _CLEARLY = 1.5
 _TRIES = 5
 
