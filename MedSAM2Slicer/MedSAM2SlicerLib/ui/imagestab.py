@@ -15,7 +15,7 @@ from slicer.util import VTKObservationMixin
 
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.images.setcontroller import SetController
-from MedSAM2SlicerLib.ui import views
+from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.icons import showIcons
 from MedSAM2SlicerLib.ui.imagelist import ImageList
 from MedSAM2SlicerLib.ui.later import Later
@@ -173,7 +173,8 @@ class ImagesTab:
         ui.absentButton.checked = shown is not None and controller.prompts.isAbsent(shown, self._object)
         ui.progressBar.visible = controller.busy
         self.list.show()
-        self._say(self._message or whyNot or (_WARMING if self._isWarming else ""))
+        toDo = whyNot if missing else whyNot and (text.placingText(self.placer.kind) or whyNot)
+        self._say(self._message or toDo or (_WARMING if self._isWarming else ""))
 
     @property
     def _object(self) -> str:
@@ -192,9 +193,9 @@ class ImagesTab:
         controller.changed.connect(self.update)
         controller.busyChanged.connect(self._onBusy)
         controller.progressed.connect(self._onProgress)
-        controller.failed.connect(lambda text: self._tell(f"⚠ {text}"))
+        controller.failed.connect(lambda reason: self._tell(f"⚠ {reason}"))
         controller.finished.connect(self._tell)
-        self.list.failed.connect(lambda text: self._tell(f"⚠ {text}"))
+        self.list.failed.connect(lambda reason: self._tell(f"⚠ {reason}"))
         self.list.chosen.connect(self.show)
         scene = slicer.mrmlScene
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
@@ -274,9 +275,9 @@ class ImagesTab:
         self._message = message
         self.update()
 
-    def _say(self, text: str) -> None:
-        if self.ui.messageLabel.text != text:
-            self.ui.messageLabel.text = text
+    def _say(self, message: str) -> None:
+        if self.ui.messageLabel.text != message:
+            self.ui.messageLabel.text = message
 
     @guarded
     def _onScene(self, _caller: Any, _event: Any) -> None:

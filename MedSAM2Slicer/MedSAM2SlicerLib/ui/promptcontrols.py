@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
-from MedSAM2SlicerLib.ui import views
+from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.moremenu import MoreMenu
 from MedSAM2SlicerLib.ui.part import Part, explain
 from MedSAM2SlicerLib.ui.placing import Placer
@@ -45,15 +45,7 @@ class PromptControls(Part):
 
     def hint(self) -> str:
         """Return what to do with the mouse now, or to begin with."""
-        hints = {
-            "include": _("Click on the object in a slice view."),
-            "exclude": _("Click on what the mask should leave out."),
-            "box": _("Click two opposite corners of a box around the object."),
-            "line": _("Click both ends of the object's longest diameter."),
-            "curve": _("Click around the object on one slice; the right button ends."),
-            "scribble": _("Click along the object's inside; the right button ends."),
-        }
-        return hints.get(self.placer.kind) or self.firstHint()
+        return text.placingText(self.placer.kind) or self.firstHint()
 
     def firstHint(self) -> str:
         """Return what to do while nothing is being placed."""

@@ -101,6 +101,19 @@ def rangeText(span: tuple[int, int] | None, choices: Choices) -> str:
     return _("{plane} {slices}").format(plane=plane, slices=slices) if plane else slices
 
 
+def placingText(kind: str) -> str:
+    """Return what to do with the mouse while prompts of a kind are placed; nothing where that needs no words."""
+    hints = {
+        "include": _("Click on the object in a slice view."),
+        "exclude": _("Click on what the mask should leave out."),
+        "box": _("Click two opposite corners of a box around the object."),
+        "line": _("Click both ends of the object's longest diameter."),
+        "curve": _("Click around the object on one slice; the right button ends."),
+        "scribble": _("Click along the object's inside; the right button ends."),
+    }
+    return hints.get(kind, "")
+
+
 def promptsTexts(count: int, slices: Sequence[int], edited: int) -> list[str]:
     """Return how many prompts and edited slices there are, and on which slices; then the same in fewer words."""
     prompts = _("1 prompt") if count == 1 else _("{count} prompts").format(count=count)

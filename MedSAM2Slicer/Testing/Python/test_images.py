@@ -164,6 +164,13 @@ class ImagesTest(PanelTestCase):
         self.tab.list.chosen.emit(1)
         self.assertEqual(self.tab.controller.images.shown, 1)
 
+    def test_what_to_do_with_the_mouse_is_said_of_the_first_prompt(self) -> None:
+        self.assertEqual(self.said(), "Add a point or a box to one of the images first.")
+        self.ui.boxButton.click()
+        self.assertEqual(self.said(), "Click two opposite corners of a box around the object.")
+        self.ui.boxButton.click()
+        self.assertEqual(self.said(), "Add a point or a box to one of the images first.")
+
     def test_an_area_is_in_mm2_where_pixels_have_a_size(self) -> None:
         self.images[0].SetSpacing(0.5, 0.5, 1.0)
         slicer.util.updateVolumeFromArray(self.images[1], np.full((1, SIDE, SIDE), 50, np.uint8))
