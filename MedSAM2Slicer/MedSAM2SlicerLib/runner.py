@@ -18,6 +18,7 @@ from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
 from MedSAM2SlicerLib.work.passing import Pass, Redraw, nearestFirst
+from MedSAM2SlicerLib.work.planning import Plan
 from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
@@ -88,11 +89,7 @@ class Runner:
 
     def outlook(self, works: Sequence[SegmentWork]) -> Outlook:
         """Return what a propagation of segments has before it. Raises VolumeError without a usable volume."""
-        plan, options = self._workplace.plan(), self._workplace.options
-        courses = [plan.course(work, self._workplace.volume.sliced(work.stack)) for work in works]
-        own = (self._client.modelFacts or {}).get("field_of_view")
-        view = own if options.fieldOfView == "auto" else options.fieldOfView
-        return outlook(courses, AXES[options.directions], self._paces.pace(options), isShared=view == "whole")
+        return self._outlook(self._workplace.plan(), works)
 
     def propagate(self, works: Sequence[SegmentWork], near: int | None = None) -> None:
         """Carry segments through their intervals, the one `near` a slice first.
@@ -106,7 +103,7 @@ class Runner:
         self._workplace.lookAtVolume(plan.chosen.window)
         for work in works:
             work.noticeEdits(self._workplace.edits.written)
-        legs, ahead = plan.legs(works, self._workplace.volume.sliced), self.outlook(works)
+        legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
         self.abandon()
         self._workplace.edits.forget()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
@@ -221,6 +218,13 @@ class Runner:
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
         onError = self._talk.current(self.failed)
         self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
+
+    def _outlook(self, plan: Plan, works: Sequence[SegmentWork]) -> Outlook:
+        options, sliced = self._workplace.options, self._workplace.volume.sliced
+        courses = [plan.course(work, sliced(work.stack)) for work in works]
+        own = (self._client.modelFacts or {}).get("field_of_view")
+        view = own if options.fieldOfView == "auto" else options.fieldOfView
+        return outlook(courses, AXES[options.directions], self._paces.pace(options), isShared=view == "whole")
 
     def _start(self, run: Pass | Redraw) -> None:
         self._run = run
