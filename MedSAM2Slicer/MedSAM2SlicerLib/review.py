@@ -106,11 +106,6 @@ class Review:
         except MedSAM2Error:
             return None
 
-    def segmentsWithPrompts(self) -> int:
-        """Return how many segments `propagateAll` would carry."""
-        outlook = self.outlookOfAll()
-        return 0 if outlook is None else outlook.segments
-
     def intervals(self) -> list[tuple[int, int]]:
         """List the slices, half-open, that a propagation would go through; nothing if that is the whole range."""
         volume = self._workplace.slicedIfUsable() if self._workplace.target.segmentId else None

@@ -108,7 +108,8 @@ class Room:
             self.controller.propagate()
 
     def _propagateAll(self, value: float) -> None:
-        if self.controller.review.segmentsWithPrompts():
+        outlook = self.controller.review.outlookOfAll()
+        if outlook is not None and outlook.segments:
             self.controller.propagateAll()
 
     def _accept(self, name: str, value: float) -> None:

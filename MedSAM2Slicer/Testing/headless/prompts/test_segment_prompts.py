@@ -121,7 +121,7 @@ def test_a_segment_that_somebody_only_painted_is_carried_too_in_another_session(
     later = Controller(done.client)
     later.setVolume(done.volume)
     later.setSegment(segmentation, first)
-    assert later.review.segmentsWithPrompts() == 2
+    assert later.review.outlookOfAll().segments == 2
     later.close()
 
 

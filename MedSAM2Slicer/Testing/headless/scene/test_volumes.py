@@ -196,7 +196,8 @@ def test_the_grid_is_worked_out_at_most_once_for_what_a_panel_shows(done: Contro
         (
             controller.review.whyNot(),
             controller.review.sliceCount(),
-            controller.review.segmentsWithPrompts(),
+            controller.review.outlook(),
+            controller.review.outlookOfAll(),
             controller.review.intervals(),
         )
         (

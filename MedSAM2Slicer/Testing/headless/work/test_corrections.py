@@ -248,7 +248,7 @@ def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis
     controller.setOptions(RunOptions(stack=SliceStack(1)))
     second = controller.segmentationNode.GetSegmentation().AddEmptySegment("second", "second")
     controller.setSegment(controller.segmentationNode, second)
-    assert controller.review.segmentsWithPrompts() == 1
+    assert controller.review.outlookOfAll().segments == 1
     done.client.shape = (7, 9)
     done.click(4, 3, 3)
     done.propagate().finish()

@@ -73,9 +73,9 @@ def test_all_segments_go_in_one_pass(done: ControllerBench) -> None:
     segmentation, first = done.controller.segmentationNode, done.controller.segmentId
     second = segmentation.GetSegmentation().AddEmptySegment("", "second")
     done.controller.setSegment(segmentation, second)
-    assert done.controller.review.segmentsWithPrompts() == 1
+    assert done.controller.review.outlookOfAll().segments == 1
     done.click(2, 2, 3)
-    assert done.controller.review.segmentsWithPrompts() == 2
+    assert done.controller.review.outlookOfAll().segments == 2
     done.controller.propagateAll()
     call = done.client.calls[-1]
     assert sorted(done.client.only) == [1, 2]
