@@ -173,7 +173,7 @@ class ImagesTab:
         ui.absentButton.checked = shown is not None and controller.prompts.isAbsent(shown, self._object)
         ui.progressBar.visible = controller.busy
         self.list.show()
-        toDo = whyNot if missing else whyNot and (text.placingText(self.placer.kind) or whyNot)
+        toDo = whyNot and (missing or text.placingText(self.placer.kind) or whyNot)
         self._say(self._message or toDo or (_WARMING if self._isWarming else ""))
 
     @property
