@@ -9,7 +9,7 @@ from dataclasses import replace
 import slicer
 import slicer.util
 
-from medsam2_core.image.segments import Segment
+from medsam2_core.image.segments import Color, Segment
 from medsam2_core.run.prompts import Prompt, RunObject, merge_points, palette_color
 from MedSAM2SlicerLib.images.imageset import Images
 from MedSAM2SlicerLib.images.setrun import absentIn, objectsOf
@@ -133,12 +133,12 @@ class ImagePrompts:
         ]
         return [(index, node) for index, node in found if index is not None]
 
-    def _colors(self) -> dict[str, promptlooks.Color]:
+    def _colors(self) -> dict[str, Color]:
         """The colors of the objects, which are those of their markups."""
         displays = [(node.GetAttribute(_OBJECT), node.GetDisplayNode()) for _index, node in self._tied()]
         return {name: display.GetSelectedColor() for name, display in displays if display is not None}
 
-    def _color(self, name: str) -> promptlooks.Color:
+    def _color(self, name: str) -> Color:
         """An object's color, for a new one the first that no other has."""
         colors = self._colors()
         free = (color for color in map(palette_color, itertools.count()) if color not in colors.values())

@@ -10,13 +10,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
-from medsam2_core.image.segments import Segment
+from medsam2_core.image.segments import Color, Segment
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, merge_points, palette_color
 from medsam2_core.run.settings import RunSettings
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from medsam2_core.worker.results import ObjectAnswer
 from MedSAM2SlicerLib.images.imageset import Images
-from MedSAM2SlicerLib.prompts.promptlooks import Color
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.transports import nothing

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import slicer
 
-Color = tuple[float, float, float]
+from medsam2_core.image.segments import Color
 
 # A cross and a ball: the color is the segment's for both.
 _GLYPHS = {"include": "Sphere3D", "exclude": "Cross2D", "scribble": "Sphere3D", "scribbleOut": "Cross2D"}

@@ -16,6 +16,9 @@ from medsam2_core.image.terminology import Terminology, terminology_of
 
 Labels = npt.NDArray[np.integer[Any]]
 
+Color = tuple[float, float, float]
+"""Red, green and blue, each from 0 to 1."""
+
 MAX_LABEL = 65535
 GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a color
 
@@ -30,7 +33,7 @@ class Segment:
 
     name: str
     label: int
-    color: tuple[float, float, float]
+    color: Color
     terminology: Terminology | None = None
 
     def __post_init__(self) -> None:

@@ -10,15 +10,13 @@ from pathlib import Path
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.segments import Labels, LayeredSegment, layer_mask
+from medsam2_core.image.segments import Color, Labels, LayeredSegment, layer_mask
 from medsam2_core.image.terminology import Terminology
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.objects import DicomObjects
 from medsam2_core.io.labels import is_dicom_file, is_segmentation, read_layers, read_marked, refuse_choice
 from medsam2_core.io.volume import naming, require_readable
 from medsam2_core.notices import tell
-
-Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from medsam2_core.errors import PromptError
 from medsam2_core.files import text
+from medsam2_core.image.segments import Color
 from medsam2_core.image.slicing import Slicing
 from medsam2_core.run import values
 from medsam2_core.run.file_settings import OF_ONE_RUN, read_settings
@@ -33,7 +34,7 @@ class FileObject:
 
     name: str
     label: int | None
-    color: tuple[float, float, float] | None
+    color: Color | None
     prompts: list[dict[str, Any]]
 
 

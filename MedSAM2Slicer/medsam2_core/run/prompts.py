@@ -18,7 +18,7 @@ from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.orientation import SliceOrientation
-from medsam2_core.image.segments import Segment
+from medsam2_core.image.segments import Color, Segment
 from medsam2_core.image.slicing import XY, Slicing
 from medsam2_core.notices import tell
 
@@ -180,7 +180,7 @@ def starts_with(prompts: Sequence[Prompt], beginning: Sequence[Prompt]) -> bool:
 def make_objects(
     prompts: dict[str, list[Prompt]],
     labels: dict[str, int],
-    colors: dict[str, tuple[float, float, float]],
+    colors: dict[str, Color],
     corrects: bool = False,
 ) -> list[RunObject]:
     """Objects with a label and a color each: those given by name, else the next free label and the palette.
@@ -199,7 +199,7 @@ def make_objects(
     return objects
 
 
-def palette_color(place: int) -> tuple[float, float, float]:
+def palette_color(place: int) -> Color:
     """Red, green, blue (0 to 1) for the object at this place, counted from 0.
 
     Beyond the palette hues are spread by the golden ratio, so that each is far from those before it.
