@@ -18,6 +18,12 @@ View = tuple[int, Region]
 _BATCH = 8  # views encoded together
 
 
+def distinct(views: Sequence[View]) -> tuple[list[View], list[int]]:
+    """The views without repeats, and which of those each one is: objects may look at the same."""
+    found = list(dict.fromkeys(views))
+    return found, [found.index(view) for view in views]
+
+
 class EmbeddingCache:
     """Features of views of one stack by one model. The ones used longest ago go first when `max_bytes` is reached."""
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsam2_core.arrays import Bytes, Mask
-from medsam2_core.embeddings import EmbeddingCache, View
+from medsam2_core.embeddings import EmbeddingCache, View, distinct
 from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
 from medsam2_core.memory_bank import Memory, MemoryBank
@@ -186,12 +186,14 @@ class Propagator:
     def _round(self, tracks: list[Track]) -> list[Tracked]:
         """The device is waited for once, in `read`; what comes before it needs no value of this round's."""
         views = [(track.index, self._next_region(track)) for track in tracks]
-        features = self.cache.get(views)
+        wanted, rows = distinct(views)
+        seen = self.cache.get(wanted)
+        features = seen.rows(rows)
         recalls = [
             track.bank.recall(track.places[track.position], embedding)
             for track, embedding in zip(tracks, features.embedding, strict=True)
         ]
-        fused = self.model.recall(features.embedding, recalls)
+        fused = self.model.recall(seen.embedding, recalls, rows)
         output = self.model.decode(fused, features, self._carried(tracks, views), self.model.config.multimask_tracking)
         encoded = self.encoded(features.embedding, output.logits, output.object_score, prompted=False)
         likeness = [track.bank.likeness(memory) for track, memory in zip(tracks, encoded, strict=True)]

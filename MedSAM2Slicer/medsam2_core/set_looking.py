@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medsam2_core.embeddings import distinct
 from medsam2_core.image.region import Box, Region
 from medsam2_core.model import Recall, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
@@ -63,8 +64,10 @@ class Looker:
         """Draw an object for each look, all in one batch."""
         propagator, model = self._propagator, self._propagator.model
         views = [(index, one.region) for one in looks]
-        features = propagator.cache.get(views)
-        fused = model.recall(features.embedding, [one.recall for one in looks])
+        wanted, rows = distinct(views)
+        seen = propagator.cache.get(wanted)
+        features = seen.rows(rows)
+        fused = model.recall(seen.embedding, [one.recall for one in looks], rows)
         prompts = SlicePrompts.none(len(looks), model.device)
         if model.config.dense_prompts:
             prompts = SlicePrompts(prompts.points, prompts.labels, self._before(looks))

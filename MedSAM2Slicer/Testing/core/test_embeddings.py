@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsam2_core.embeddings import EmbeddingCache
+from medsam2_core.embeddings import EmbeddingCache, distinct
 from medsam2_core.image.pixels import VolumeStack
 from medsam2_core.image.region import Region
 from medsam2_core.image.window import Window
@@ -45,6 +45,11 @@ def test_a_view_is_encoded_once_and_repeats_share_it(fakes: ModuleType, stack: V
     again = cache.get(views[::-1])
     assert cache.encoded == 3
     torch.testing.assert_close(again.stride4, features.stride4.flip(0))
+
+
+def test_what_objects_look_at_together_is_named_once() -> None:
+    here, there, part = (3, WHOLE), (1, WHOLE), (3, Region(2, 2, 8, 8))
+    assert distinct([here, there, here, part]) == ([here, there, part], [0, 1, 0, 2])
 
 
 def test_many_views_are_the_same_as_one_by_one(fakes: ModuleType, stack: VolumeStack) -> None:

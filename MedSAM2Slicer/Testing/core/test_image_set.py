@@ -75,9 +75,9 @@ def test_a_set_keeps_more_images_than_count_for_one(
     model, counted = fakes.FakeModel(), list[int]()
     recall = model.recall
 
-    def count(embedding: Any, recalls: Any) -> Any:
+    def count(embedding: Any, recalls: Any, rows: Any) -> Any:
         counted.extend(len(one.memories) for one in recalls)
-        return recall(embedding, recalls)
+        return recall(embedding, recalls, rows)
 
     monkeypatch.setattr(model, "recall", count)
     session = m2.ImageSetSession(model, [image for image, _ in made], window=WINDOW, memory=memory)

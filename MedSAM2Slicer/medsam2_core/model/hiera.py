@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medsam2_core.config import ModelConfig
+from medsam2_core.model.attention import attend
 from medsam2_core.model.layers import MLP, Linear, in_parts
 from medsam2_core.model.positions import resized_window_code
 
@@ -82,7 +83,7 @@ class HieraAttention(nn.Module):
             query = _halve(query)
         height, width = query.shape[1:3]
         heads = [t.flatten(1, 2).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for t in (query, key, value)]
-        return F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2).unflatten(1, (height, width))
+        return attend(*heads).transpose(1, 2).flatten(2).unflatten(1, (height, width))
 
 
 class HieraBlock(nn.Module):

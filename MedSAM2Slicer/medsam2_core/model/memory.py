@@ -96,6 +96,7 @@ class MemoryAttentionLayer(nn.Module):
     def forward(
         self,
         x: Tensor,
+        rows: Tensor | None,
         memory: Tensor,
         coded: Tensor,
         turn: Tensor,
@@ -103,9 +104,14 @@ class MemoryAttentionLayer(nn.Module):
         pointers: int,
         bias: Tensor | None,
     ) -> Tensor:
-        """See `MemoryAttention.forward`; x is (B, tokens, dim), turns as of `RotaryAttention`."""
+        """See `MemoryAttention.forward`; x is (V, tokens, dim), or (B, tokens, dim) without `rows`.
+
+        Turns are as of `RotaryAttention`. Returns (B, tokens, dim).
+        """
         y = self.norm1(x)
         x = x + self.self_attn(y, y, y, turn, turn)
+        if rows is not None:
+            x = x[rows]
         y = self.norm2(x)
         x = x + self.cross_attn_image(y, coded, memory, turn, memory_turn, pointers, bias)
         return x + self.linear2(self.linear1(self.norm3(x)).relu())
@@ -122,6 +128,7 @@ class MemoryAttention(nn.Module):
     def forward(
         self,
         embedding: Tensor,
+        rows: Tensor,
         grid_code: Tensor,
         memory: Tensor,
         memory_code: Tensor,
@@ -131,14 +138,15 @@ class MemoryAttention(nn.Module):
     ) -> Tensor:
         """Read the memory.
 
-        embedding (B, dim, g, g), grid_code (1, dim, g, g); memory and memory_code (B, K, memory_dim) hold whole maps
-        of g * g tokens, or of one for each `pooled` x `pooled` of them, then `pointers` pointer tokens; bias (B, K) as
-        in `RotaryAttention`. Returns (B, dim, g, g).
+        embedding (V, dim, g, g), grid_code (1, dim, g, g); rows (B,) say which embedding each memory is read for;
+        memory and memory_code (B, K, memory_dim) hold whole maps of g * g tokens, or of one for each `pooled` x
+        `pooled` of them, then `pointers` pointer tokens; bias (B, K) as in `RotaryAttention`. Returns (B, dim, g, g).
         """
         side = embedding.shape[-1]
         x = (embedding + 0.1 * grid_code).flatten(2).transpose(1, 2)
         turn, coded = rotations(x.shape[2], side, x.device), memory + memory_code
         memory_turn = turn if pooled == 1 else rotations(x.shape[2], side, x.device, pooled)
-        for layer in self.layers:
-            x = layer(x, memory, coded, turn, memory_turn, pointers, bias)
+        for place, layer in enumerate(self.layers):
+            # Until the first layer reads a memory, all objects of a slice have the same.
+            x = layer(x, rows if place == 0 else None, memory, coded, turn, memory_turn, pointers, bias)
         return self.norm(x).transpose(1, 2).unflatten(2, (side, side))

@@ -140,8 +140,11 @@ class SAM2(nn.Module):
         """Prepare the embedding (B, hidden_dim, g, g) of prompted slices, which are drawn from the prompts alone."""
         return embedding + self.no_mem_embed.reshape(1, -1, 1, 1)
 
-    def recall(self, embedding: Tensor, recalls: Sequence[Recall]) -> Tensor:
-        """Condition each embedding (B, hidden_dim, g, g) on its own recall. Recalls may differ in numbers, not in m."""
+    def recall(self, embedding: Tensor, recalls: Sequence[Recall], rows: Sequence[int] | None = None) -> Tensor:
+        """Condition embeddings (V, hidden_dim, g, g) on B recalls, which may differ in numbers, not in m.
+
+        `rows` say which embedding each recall is for; without them each has its own. Returns (B, hidden_dim, g, g).
+        """
         side = embedding.shape[-1]
         pooled = side // recalls[0].memories.shape[-1]
         maps = max(len(recall.memories) for recall in recalls)
@@ -153,6 +156,7 @@ class SAM2(nn.Module):
             bias = torch.stack([self._recall_bias(r, maps, pointers, pooled) for r in recalls])
         return self.memory_attention(
             embedding,
+            torch.tensor(range(len(recalls)) if rows is None else rows, device=embedding.device),
             self._map_code(self.config.hidden_dim, side),
             torch.stack(tokens),
             torch.stack(codes),

@@ -47,6 +47,19 @@ def test_windows_are_split_and_joined() -> None:
     torch.testing.assert_close(join_windows(windows, 6, 9), x)
 
 
+def test_what_is_computed_in_parts_is_compiled_as_a_whole() -> None:
+    """Written down part by part, the encoder of a training's batch took more than six minutes to compile."""
+    block, products = HieraBlock(8, 8, num_heads=2, window=4, pool=False), []
+
+    def count(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.GraphModule:
+        products.append(sum("linear" in str(node.target) for node in graph.graph.nodes))
+        return graph
+
+    x = torch.randn(4, 64, 64, 8)
+    torch.testing.assert_close(torch.compile(block, backend=count)(x), block(x))
+    assert products == [4]  # qkv, proj and the two of the MLP
+
+
 def test_learned_codes_are_stretched_bicubically() -> None:
     background, window = torch.randn(1, 5, 7, 7), torch.randn(1, 5, 8, 8)
     wanted = F.interpolate(background, size=(32, 48), mode="bicubic") + window.tile(1, 1, 4, 6)

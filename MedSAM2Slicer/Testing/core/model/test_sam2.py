@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import medsam2_core as m2
 from medsam2_core.model import ABSENT_LOGIT, SAM2, ImageFeatures, Recall, SlicePrompts
+from medsam2_core.model.positions import rotations
 
 SIZE = 64
 SCORE_BIAS = "sam_mask_decoder.pred_obj_score_head.layers.2.bias"
@@ -58,6 +60,27 @@ def test_recalls_of_different_size_in_one_batch_equal_one_by_one(model: SAM2, po
         alone = model.recall(image[row : row + 1], [recall])
         torch.testing.assert_close(together[row], alone[0], atol=2e-5, rtol=1e-4)
     assert float((together - image).abs().max()) > 0.1
+
+
+def test_objects_that_look_at_the_same_slice_recall_as_each_by_itself(model: SAM2) -> None:
+    recalls = [recall_of(model, *sizes, seed) for seed, sizes in enumerate([(2, 1), (3, 2), (1, 1)])]
+    image, rows = embeddings(model, 2), [1, 0, 1]
+    together = model.recall(image, recalls, rows)
+    for answer, row, recall in zip(together, rows, recalls, strict=True):
+        alone = model.recall(image[row : row + 1], [recall])
+        torch.testing.assert_close(answer, alone[0], atol=2e-5, rtol=1e-4)
+
+
+def test_what_objects_see_alike_is_computed_once(model: SAM2) -> None:
+    recalls, image = [recall_of(model, 1, 1, seed) for seed in range(4)], embeddings(model, 1)
+    with FlopCounterMode(display=False) as shared:
+        model.recall(image, recalls, [0] * 4)
+    with FlopCounterMode(display=False) as apart:
+        model.recall(image.expand(4, -1, -1, -1), recalls)
+    with FlopCounterMode(display=False) as once:
+        x, turn = image.flatten(2).mT, rotations(image.shape[1], image.shape[-1], image.device)
+        model.memory_attention.layers[0].self_attn(x, x, x, turn, turn)
+    assert shared.get_total_flops() == apart.get_total_flops() - 3 * once.get_total_flops()
 
 
 @pytest.mark.parametrize("times", [2, 5])
