@@ -82,12 +82,14 @@ class CaseFolder:
         """Accept the draft, else what is there. The model's own segmentation is kept beside a draft that takes its
         place.
         """
-        draft, own = self.draft, self.path / MODEL_SEGMENTATION
+        draft, accepted, own = self.draft, self.accepted, self.path / MODEL_SEGMENTATION
         if draft is not None:
             if not own.exists():
                 _write(own, _read(self.path / SEGMENTATION))
             _write(self.path / SEGMENTATION, _read(self.path / _DRAFT))
-        note = draft or self.accepted or {"format": _FORMAT}
+        elif accepted is None:
+            self._restore()  # starting over may have been cut short
+        note = draft or accepted or {"format": _FORMAT}
         when = datetime.now(timezone.utc).isoformat(timespec="seconds")
         write_note(self.path / _ACCEPTED, {**note, "accepted": when})
         self._remove(_DRAFT_NOTE, _DRAFT)
@@ -102,11 +104,16 @@ class CaseFolder:
         self._restore()
 
     def start_over(self, aside: Path) -> None:
-        """Go back to the model's own segmentation; what a person made goes to the new folder `aside`."""
+        """Go back to the model's own segmentation; what a person made goes to the new folder `aside`.
+
+        An accepted segmentation is copied there first, and only then replaced, so that a kill in between loses nothing.
+        """
         made = [_DRAFT_NOTE, _DRAFT]
-        if (self.path / MODEL_SEGMENTATION).is_file():
-            made += [_ACCEPTED, SEGMENTATION]
         try:
+            if (self.path / MODEL_SEGMENTATION).is_file():
+                aside.mkdir(parents=True)
+                _write(aside / SEGMENTATION, _read(self.path / SEGMENTATION))
+                made.append(_ACCEPTED)
             for place in [self.path / name for name in made if (self.path / name).is_file()]:
                 aside.mkdir(parents=True, exist_ok=True)
                 place.replace(aside / place.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,30 @@ def test_a_kill_at_any_write_loses_neither_the_work_nor_the_models(
     assert b"model's" in files(folder).values()
     folder.start_over(folder.path.parent / "replaced")
     assert files(folder) == {"segmentation.seg.nrrd": b"model's"}
+
+
+@pytest.mark.parametrize("moves", range(4))
+def test_a_kill_while_starting_over_keeps_the_work_and_what_is_accepted_then_is_what_is_seen(
+    folder: CaseFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, moves: int
+) -> None:
+    folder.keep_draft(WORK)
+    folder.accept()
+    left, moved = [moves], Path.replace
+
+    def move(place: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return moved(place, target)
+
+    monkeypatch.setattr(Path, "replace", move)
+    with suppress(KeyboardInterrupt):
+        folder.start_over(tmp_path / "aside")
+    monkeypatch.undo()
+    assert b"mine" in {path.read_bytes() for path in tmp_path.rglob("segmentation.seg.nrrd")}
+    seen = folder.latest()[0].read_bytes()
+    folder.accept()
+    assert files(folder)["segmentation.seg.nrrd"] == seen
 
 
 def test_a_full_disk_is_told_and_the_draft_stays(folder: CaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
