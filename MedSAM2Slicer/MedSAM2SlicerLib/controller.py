@@ -17,6 +17,7 @@ from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.disagreement import Disagreement
 from MedSAM2SlicerLib.live import Live
+from MedSAM2SlicerLib.lookahead import LookAhead
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompting import Prompting
 from MedSAM2SlicerLib.prompts.promptviews import promptViews
@@ -38,7 +39,8 @@ class Controller:
     What is written obeys the masking and overwrite mode of `editorNode`, a Segment Editor's settings; `history` keeps
     its states for undo in place of one of the controller's own. It continues at the `workplace` of another one that
     was closed, if that is given. `review` answers questions, `prompting` makes and removes prompts, `live` propagates
-    by itself, `disagreement` shows where three axes differ. `paces` keep how long slices take.
+    by itself, `lookAhead` sees the slice in view, `disagreement` shows where three axes differ. `paces` keep how long
+    slices take.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Controller:
         self._client, self._runner = client, Runner(client, self.workplace, told, paces or KnownPaces())
         self.disagreement = Disagreement(client, self.workplace, self._runner, told)
         self.live = Live(self.workplace, self._runner, told)
+        self.lookAhead = LookAhead(self._runner)
         self.prompting = Prompting(self.workplace, self._runner, told, self.live.note)
         self.review = Review(self.workplace, self._runner)
         self._reason = ""  # `whyNot` at the last look

@@ -25,6 +25,7 @@ from MedSAM2SlicerLib.work.workplace import Workplace
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.conversation import Conversation
 
+_QUICK = 1000.0  # milliseconds of a look, that a click elsewhere may have to wait for at most
 _IMAGE_SIZE = 512
 
 
@@ -54,6 +55,12 @@ class Runner:
     def imageSize(self) -> int:
         """Side of the model's input in pixels; before the model was opened, of most models."""
         return int((self._client.modelFacts or {}).get("image_size") or _IMAGE_SIZE)
+
+    @property
+    def looksAhead(self) -> bool:
+        """Whether it pays to see a slice ahead of a prompt: at rest, with a quick model that sees whole slices."""
+        pace = self._paces.pace(self._workplace.options).first or 0.0
+        return self._client.isReady and not (self.busy or self.waits) and self._seesWhole and pace <= _QUICK
 
     def whyBusy(self) -> str:
         """Return why to wait while a propagation runs, nothing if none does."""
@@ -222,9 +229,14 @@ class Runner:
     def _outlook(self, plan: Plan, works: Sequence[SegmentWork]) -> Outlook:
         options, sliced = self._workplace.options, self._workplace.volume.sliced
         courses = [plan.course(work, sliced(work.stack)) for work in works]
+        return outlook(courses, AXES[options.directions], self._paces.pace(options), isShared=self._seesWhole)
+
+    @property
+    def _seesWhole(self) -> bool:
+        """Whether the model looks at whole slices; not known before it was opened."""
+        chosen = self._workplace.options.fieldOfView
         own = (self._client.modelFacts or {}).get("field_of_view")
-        view = own if options.fieldOfView == "auto" else options.fieldOfView
-        return outlook(courses, AXES[options.directions], self._paces.pace(options), isShared=view == "whole")
+        return (own if chosen == "auto" else chosen) == "whole"
 
     def _start(self, run: Pass | Redraw) -> None:
         self._run = run

@@ -190,6 +190,7 @@ class Panel:
         self.controller.tick()
         self.source.follow()
         self.review.follow()
+        self.controller.lookAhead.follow(self.review.shown if self._inUse else None)
         self.line.follow()
         self.prompts.list.follow()
         self._offerRegions()

@@ -13,6 +13,7 @@ from effectselftest import EffectTestCase
 from medsam2selftest import MIDDLE, PanelTestCase, process
 
 from medsam2_core.errors import WorkerError
+from MedSAM2SlicerLib import lookahead
 from MedSAM2SlicerLib.ui.viewmessage import ViewMessage
 
 NARROW = 400  # pixels: a narrow Segment Editor
@@ -214,7 +215,13 @@ class WarmTest(PanelTestCase):
     def test_the_model_is_opened_when_the_module_is(self) -> None:
         self.assertEqual(set(self.services.warmed), {"starter"})
 
-    def test_the_slice_in_view_is_seen_ahead(self) -> None:
+    def test_a_slice_that_the_user_stays_on_is_seen_ahead(self) -> None:
+        for index in (7, 4):
+            self.look(index=index)
+            self.wait(lambda index=index: self.client.seen[-1:] == [index])
+
+    @mock.patch.object(lookahead, "PAUSE", 1e9)
+    def test_the_slice_in_view_is_seen_at_the_start(self) -> None:
         self.look(index=7)
         self.widget.exit()
         self.client.seen.clear()

@@ -57,6 +57,7 @@ class FakeClient:
         self.spans: list[tuple[int, int]] = []
         self.only: list[int] = [1]
         self.model: tuple[str, str] | None = None
+        self.isReady = True
         self.modelFacts = {
             "name": "fake",
             "sha256": "ab" * 32,

@@ -1,0 +1,72 @@
+"""What the model sees of the slice in view, ahead of a click there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from controllerbench import ControllerBench
+
+from MedSAM2SlicerLib.lookahead import PAUSE, LookAhead
+from MedSAM2SlicerLib.work.pace import Pace
+
+
+class Ahead:
+    """A `LookAhead` whose clock goes on as the test says."""
+
+    def __init__(self, bench: ControllerBench) -> None:
+        self.now = 0.0
+        self._ahead = LookAhead(bench.controller._runner, lambda: self.now)
+
+    def stay(self, index: int | None, seconds: float) -> None:
+        """Have a slice in view for a while, and tell of it 20 times a second."""
+        for _ in range(round(seconds * 20)):
+            self._ahead.follow(index)
+            self.now += 0.05
+
+
+@pytest.fixture
+def ahead(bench: ControllerBench) -> Ahead:
+    return Ahead(bench)
+
+
+def test_the_slice_that_the_user_stays_on_is_seen_once(bench: ControllerBench, ahead: Ahead) -> None:
+    for index in (0, 1, 2):
+        ahead.stay(index, PAUSE / 2)
+    assert bench.client.seen == []
+    ahead.stay(3, 4 * PAUSE)
+    ahead.stay(None, 4 * PAUSE)
+    assert bench.client.seen == [3]
+    ahead.stay(3, 4 * PAUSE)
+    assert bench.client.seen == [3, 3]  # which the worker has kept
+
+
+def test_it_waits_while_the_worker_is_at_work(bench: ControllerBench, ahead: Ahead) -> None:
+    bench.click(4, 4, 3)
+    bench.controller.prompting.preview(3)
+    ahead.stay(2, 2 * PAUSE)
+    assert bench.client.seen == []
+    bench.client.answer(3)
+    ahead.stay(2, 0.1)
+    assert bench.client.seen == [2]
+    bench.propagate(2)
+    ahead.stay(4, 2 * PAUSE)
+    assert bench.client.seen == [2]
+
+
+@pytest.mark.parametrize("hindrance", ["square", "model not open", "slow", "no volume"])
+def test_nothing_is_seen_where_it_would_be_no_help(bench: ControllerBench, ahead: Ahead, hindrance: str) -> None:
+    controller = bench.controller
+    if hindrance == "square":
+        bench.client.modelFacts["field_of_view"] = "zoom"
+    elif hindrance == "model not open":
+        bench.client.isReady = False
+    elif hindrance == "slow":
+        controller._runner._paces.notePace(controller.options, Pace(first=3000.0))
+    else:
+        controller.setVolume(None)
+    ahead.stay(3, 2 * PAUSE)
+    assert bench.client.seen == []
+    controller.setOptions(replace(controller.options, fieldOfView="whole"))
+    ahead.stay(4, 2 * PAUSE)
+    assert bench.client.seen == ([4] if hindrance == "square" else [])
