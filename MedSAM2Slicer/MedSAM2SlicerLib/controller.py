@@ -64,7 +64,7 @@ class Controller:
         self._client, self._runner = client, Runner(client, self.workplace, told, paces or KnownPaces())
         self.disagreement = Disagreement(client, self.workplace, self._runner, told)
         self.live = Live(self.workplace, self._runner, told)
-        self.lookAhead = LookAhead(self._runner)
+        self.lookAhead = LookAhead(self._runner, self.warm)
         self.prompting = Prompting(self.workplace, self._runner, told, self.live.note)
         self.review = Review(self.workplace, self._runner)
         self._reason = ""  # `whyNot` at the last look

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -22,6 +23,7 @@ from MedSAM2SlicerLib.work.planning import Plan
 from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
+from MedSAM2SlicerLib.worker.callqueue import State
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.conversation import Conversation
 
@@ -57,10 +59,21 @@ class Runner:
         return int((self._client.modelFacts or {}).get("image_size") or _IMAGE_SIZE)
 
     @property
+    def slicesInView(self) -> tuple[Any, ...]:
+        """What a slice's index hangs on, to be compared."""
+        return self._workplace.volume.node, self._workplace.target.segmentId, self._workplace.options
+
+    @property
     def looksAhead(self) -> bool:
-        """Whether it pays to see a slice ahead of a prompt: at rest, with a quick model that sees whole slices."""
-        pace = self._paces.pace(self._workplace.options).first or 0.0
-        return self._client.isReady and not (self.busy or self.waits) and self._seesWhole and pace <= _QUICK
+        """Whether it pays to see a slice ahead of a prompt: with a model that sees whole slices, known to be quick.
+
+        Not while the worker does anything, for anybody, since a click would have to wait for all that was asked before.
+        """
+        isAtRest = self._client.isReady and self._client.state is State.READY and not (self.busy or self.waits)
+        if not (isAtRest and self._seesWhole and self._workplace.segmentationNode is not None):
+            return False
+        pace = self._paces.pace(self._workplace.options).first
+        return pace is not None and pace <= _QUICK
 
     def whyBusy(self) -> str:
         """Return why to wait while a propagation runs, nothing if none does."""

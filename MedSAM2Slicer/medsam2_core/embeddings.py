@@ -18,10 +18,10 @@ View = tuple[int, Region]
 _BATCH = 8  # views encoded together
 
 
-def distinct(views: Sequence[View]) -> tuple[list[View], list[int]]:
-    """The views without repeats, and which of those each one is: objects may look at the same."""
+def distinct(views: Sequence[View]) -> tuple[list[View], list[int] | None]:
+    """The views without repeats, since objects may look at the same, and which of those each is; None: none repeats."""
     found = list(dict.fromkeys(views))
-    return found, [found.index(view) for view in views]
+    return found, None if len(found) == len(views) else [found.index(view) for view in views]
 
 
 class EmbeddingCache:

@@ -188,7 +188,7 @@ class Propagator:
         views = [(track.index, self._next_region(track)) for track in tracks]
         wanted, rows = distinct(views)
         seen = self.cache.get(wanted)
-        features = seen.rows(rows)
+        features = seen if rows is None else seen.rows(rows)
         recalls = [
             track.bank.recall(track.places[track.position], embedding)
             for track, embedding in zip(tracks, features.embedding, strict=True)

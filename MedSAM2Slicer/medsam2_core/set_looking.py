@@ -66,7 +66,7 @@ class Looker:
         views = [(index, one.region) for one in looks]
         wanted, rows = distinct(views)
         seen = propagator.cache.get(wanted)
-        features = seen.rows(rows)
+        features = seen if rows is None else seen.rows(rows)
         fused = model.recall(seen.embedding, [one.recall for one in looks], rows)
         prompts = SlicePrompts.none(len(looks), model.device)
         if model.config.dense_prompts:

@@ -190,7 +190,8 @@ class Panel:
         self.controller.tick()
         self.source.follow()
         self.review.follow()
-        self.controller.lookAhead.follow(self.review.shown if self._inUse else None)
+        canPrompt = self._inUse and self.ui.includeButton.enabled
+        self.controller.lookAhead.follow(self.review.shown if canPrompt else None)
         self.line.follow()
         self.prompts.list.follow()
         self._offerRegions()

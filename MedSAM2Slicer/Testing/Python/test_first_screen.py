@@ -15,6 +15,7 @@ from medsam2selftest import MIDDLE, PanelTestCase, process
 from medsam2_core.errors import WorkerError
 from MedSAM2SlicerLib import lookahead
 from MedSAM2SlicerLib.ui.viewmessage import ViewMessage
+from MedSAM2SlicerLib.work.pace import Pace
 
 NARROW = 400  # pixels: a narrow Segment Editor
 HIGHEST = 420
@@ -216,6 +217,8 @@ class WarmTest(PanelTestCase):
         self.assertEqual(set(self.services.warmed), {"starter"})
 
     def test_a_slice_that_the_user_stays_on_is_seen_ahead(self) -> None:
+        self.prompt(10)
+        self.services.notePace(self.panel.controller.options, Pace(first=400.0))
         for index in (7, 4):
             self.look(index=index)
             self.wait(lambda index=index: self.client.seen[-1:] == [index])

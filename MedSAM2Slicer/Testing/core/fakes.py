@@ -41,8 +41,8 @@ class FakeModel:
     def without_memory(self, embedding: Tensor) -> Tensor:
         return embedding
 
-    def recall(self, embedding: Tensor, recalls: Sequence[Recall], rows: Sequence[int]) -> Tensor:
-        fused = embedding[rows].clone()
+    def recall(self, embedding: Tensor, recalls: Sequence[Recall], rows: Sequence[int] | None) -> Tensor:
+        fused = embedding.clone() if rows is None else embedding[rows]
         for row, recall in enumerate(recalls):
             fused[row, 0] = recall.pointers[:, 0].mean().sign()
         return fused

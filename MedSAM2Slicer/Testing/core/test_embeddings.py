@@ -50,6 +50,7 @@ def test_a_view_is_encoded_once_and_repeats_share_it(fakes: ModuleType, stack: V
 def test_what_objects_look_at_together_is_named_once() -> None:
     here, there, part = (3, WHOLE), (1, WHOLE), (3, Region(2, 2, 8, 8))
     assert distinct([here, there, here, part]) == ([here, there, part], [0, 1, 0, 2])
+    assert distinct([there, here]) == ([there, here], None)
 
 
 def test_many_views_are_the_same_as_one_by_one(fakes: ModuleType, stack: VolumeStack) -> None:

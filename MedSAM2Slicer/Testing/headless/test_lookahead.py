@@ -9,6 +9,7 @@ from controllerbench import ControllerBench
 
 from MedSAM2SlicerLib.lookahead import PAUSE, LookAhead
 from MedSAM2SlicerLib.work.pace import Pace
+from MedSAM2SlicerLib.worker.callqueue import State
 
 
 class Ahead:
@@ -16,7 +17,7 @@ class Ahead:
 
     def __init__(self, bench: ControllerBench) -> None:
         self.now = 0.0
-        self._ahead = LookAhead(bench.controller._runner, lambda: self.now)
+        self._ahead = LookAhead(bench.controller._runner, bench.controller.warm, lambda: self.now)
 
     def stay(self, index: int | None, seconds: float) -> None:
         """Have a slice in view for a while, and tell of it 20 times a second."""
@@ -27,7 +28,16 @@ class Ahead:
 
 @pytest.fixture
 def ahead(bench: ControllerBench) -> Ahead:
+    """At a segment that has a prompt, with a model that is known to be quick."""
+    bench.click(4, 4, 3)
+    bench.preview(3)
+    note(bench, 400.0)
     return Ahead(bench)
+
+
+def note(bench: ControllerBench, milliseconds: float | None) -> None:
+    bench.controller._runner._paces._known.clear()
+    bench.controller._runner._paces.notePace(bench.controller.options, Pace(first=milliseconds))
 
 
 def test_the_slice_that_the_user_stays_on_is_seen_once(bench: ControllerBench, ahead: Ahead) -> None:
@@ -42,29 +52,42 @@ def test_the_slice_that_the_user_stays_on_is_seen_once(bench: ControllerBench, a
 
 
 def test_it_waits_while_the_worker_is_at_work(bench: ControllerBench, ahead: Ahead) -> None:
-    bench.click(4, 4, 3)
     bench.controller.prompting.preview(3)
     ahead.stay(2, 2 * PAUSE)
     assert bench.client.seen == []
     bench.client.answer(3)
     ahead.stay(2, 0.1)
     assert bench.client.seen == [2]
-    bench.propagate(2)
+    bench.client.state = State.WORKING  # at that slice, or for somebody else
     ahead.stay(4, 2 * PAUSE)
     assert bench.client.seen == [2]
+    bench.client.state = State.READY
+    ahead.stay(5, 2 * PAUSE)
+    assert bench.client.seen == [2, 5]
 
 
-@pytest.mark.parametrize("hindrance", ["square", "model not open", "slow", "no volume"])
+def test_the_same_index_in_another_window_is_another_slice(bench: ControllerBench, ahead: Ahead) -> None:
+    ahead.stay(3, 2 * PAUSE)
+    bench.controller.setOptions(replace(bench.controller.options, window="bone"))
+    ahead.stay(3, 2 * PAUSE)
+    assert bench.client.seen == [3, 3]
+
+
+@pytest.mark.parametrize(
+    "hindrance", ["square", "model not open", "slow", "not measured", "no volume", "no segmentation"]
+)
 def test_nothing_is_seen_where_it_would_be_no_help(bench: ControllerBench, ahead: Ahead, hindrance: str) -> None:
     controller = bench.controller
     if hindrance == "square":
         bench.client.modelFacts["field_of_view"] = "zoom"
     elif hindrance == "model not open":
         bench.client.isReady = False
-    elif hindrance == "slow":
-        controller._runner._paces.notePace(controller.options, Pace(first=3000.0))
-    else:
+    elif hindrance in ("slow", "not measured"):
+        note(bench, 3000.0 if hindrance == "slow" else None)
+    elif hindrance == "no volume":
         controller.setVolume(None)
+    else:
+        controller.setSegment(None)
     ahead.stay(3, 2 * PAUSE)
     assert bench.client.seen == []
     controller.setOptions(replace(controller.options, fieldOfView="whole"))

@@ -13,6 +13,7 @@ from medsam2_core.stopping import StopRules
 from medsam2_core.worker.masks import PackedMask
 from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, SliceRecord, Step
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.worker.callqueue import State
 
 
 class FakeCall:
@@ -57,7 +58,7 @@ class FakeClient:
         self.spans: list[tuple[int, int]] = []
         self.only: list[int] = [1]
         self.model: tuple[str, str] | None = None
-        self.isReady = True
+        self.isReady, self.state = True, State.READY
         self.modelFacts = {
             "name": "fake",
             "sha256": "ab" * 32,

@@ -87,7 +87,7 @@ class CaseFolder:
             if not own.exists():
                 _write(own, _read(self.path / SEGMENTATION))
             _write(self.path / SEGMENTATION, _read(self.path / _DRAFT))
-        elif accepted is None:
+        elif not (self.path / _ACCEPTED).exists():
             self._restore()  # starting over may have been cut short
         note = draft or accepted or {"format": _FORMAT}
         when = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -128,7 +128,7 @@ class MemoryAttention(nn.Module):
     def forward(
         self,
         embedding: Tensor,
-        rows: Tensor,
+        rows: Tensor | None,
         grid_code: Tensor,
         memory: Tensor,
         memory_code: Tensor,
@@ -138,9 +138,10 @@ class MemoryAttention(nn.Module):
     ) -> Tensor:
         """Read the memory.
 
-        embedding (V, dim, g, g), grid_code (1, dim, g, g); rows (B,) say which embedding each memory is read for;
-        memory and memory_code (B, K, memory_dim) hold whole maps of g * g tokens, or of one for each `pooled` x
-        `pooled` of them, then `pointers` pointer tokens; bias (B, K) as in `RotaryAttention`. Returns (B, dim, g, g).
+        embedding (V, dim, g, g), grid_code (1, dim, g, g); rows (B,) say which embedding each memory is read for, None
+        stands for its own; memory and memory_code (B, K, memory_dim) hold whole maps of g * g tokens, or of one for
+        each `pooled` x `pooled` of them, then `pointers` pointer tokens; bias (B, K) as in `RotaryAttention`. Returns
+        (B, dim, g, g).
         """
         side = embedding.shape[-1]
         x = (embedding + 0.1 * grid_code).flatten(2).transpose(1, 2)

@@ -156,7 +156,7 @@ class SAM2(nn.Module):
             bias = torch.stack([self._recall_bias(r, maps, pointers, pooled) for r in recalls])
         return self.memory_attention(
             embedding,
-            torch.tensor(range(len(recalls)) if rows is None else rows, device=embedding.device),
+            None if rows is None else torch.tensor(rows, device=embedding.device),
             self._map_code(self.config.hidden_dim, side),
             torch.stack(tokens),
             torch.stack(codes),

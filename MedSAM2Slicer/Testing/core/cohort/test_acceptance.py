@@ -173,6 +173,14 @@ def test_a_kill_while_starting_over_keeps_the_work_and_what_is_accepted_then_is_
     assert files(folder)["segmentation.seg.nrrd"] == seen
 
 
+def test_what_was_accepted_stays_where_its_note_is_damaged(folder: CaseFolder) -> None:
+    folder.keep_draft(WORK)
+    folder.accept()
+    (folder.path / "accepted.json").write_text("{", encoding="utf-8")
+    folder.accept()
+    assert files(folder)["segmentation.seg.nrrd"] == b"mine"
+
+
 def test_a_full_disk_is_told_and_the_draft_stays(folder: CaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.keep_draft(WORK)
 

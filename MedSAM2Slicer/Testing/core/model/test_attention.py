@@ -23,3 +23,13 @@ def test_heads_attend_as_in_float64(queries: int, keys: int, precision: torch.dt
     assert answer.dtype == precision
     assert answer.shape == exact.shape
     assert float((answer - exact).abs().mean()) < (1e-5 if precision == torch.float32 else 0.001)
+
+
+def test_many_keys_in_two_bytes_are_multiplied_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since torch's kernel for CPUs is no faster in two bytes than in four."""
+    called = []
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *parts: called.append(parts[1].shape[2]) or parts[0])
+    for precision, keys in ((torch.float32, 300), (torch.bfloat16, 64), (torch.bfloat16, 300)):
+        x = torch.zeros(1, 2, keys, 24, dtype=precision)
+        attend(x, x, x)
+    assert called == [300, 64]
