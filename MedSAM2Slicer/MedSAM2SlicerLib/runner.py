@@ -61,7 +61,8 @@ class Runner:
     @property
     def slicesInView(self) -> tuple[Any, ...]:
         """What a slice's index hangs on, to be compared."""
-        return self._workplace.volume.node, self._workplace.target.segmentId, self._workplace.options
+        node = self._workplace.volume.node  # by its ID: whoever keeps this must not keep the volume
+        return node and node.GetID(), self._workplace.target.segmentId, self._workplace.options
 
     @property
     def looksAhead(self) -> bool:
