@@ -18,12 +18,6 @@ View = tuple[int, Region]
 _BATCH = 8  # views encoded together
 
 
-def distinct(views: Sequence[View]) -> tuple[list[View], list[int] | None]:
-    """The views without repeats, since objects may look at the same, and which of those each is; None: none repeats."""
-    found = list(dict.fromkeys(views))
-    return found, None if len(found) == len(views) else [found.index(view) for view in views]
-
-
 class EmbeddingCache:
     """Features of views of one stack by one model. The ones used longest ago go first when `max_bytes` is reached."""
 
@@ -58,6 +52,14 @@ class EmbeddingCache:
         features = ImageFeatures.stack([self._kept[view] for view in views])
         self._shrink()
         return features
+
+    def get_shared(self, views: Sequence[View]) -> tuple[ImageFeatures, list[int] | None]:
+        """Return the features of the views without repeats, since objects may look at the same, and which each is.
+
+        None stands for views of which none repeats.
+        """
+        found = list(dict.fromkeys(views))
+        return self.get(found), None if len(found) == len(views) else [found.index(view) for view in views]
 
     def _encode(self, views: Sequence[View]) -> None:
         size = self._model.config.image_size

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsam2_core.arrays import Bytes, Mask
-from medsam2_core.embeddings import EmbeddingCache, View, distinct
+from medsam2_core.embeddings import EmbeddingCache, View
 from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
 from medsam2_core.memory_bank import Memory, MemoryBank
@@ -186,8 +186,7 @@ class Propagator:
     def _round(self, tracks: list[Track]) -> list[Tracked]:
         """The device is waited for once, in `read`; what comes before it needs no value of this round's."""
         views = [(track.index, self._next_region(track)) for track in tracks]
-        wanted, rows = distinct(views)
-        seen = self.cache.get(wanted)
+        seen, rows = self.cache.get_shared(views)
         features = seen if rows is None else seen.rows(rows)
         recalls = [
             track.bank.recall(track.places[track.position], embedding)

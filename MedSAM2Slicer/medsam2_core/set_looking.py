@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medsam2_core.embeddings import distinct
 from medsam2_core.image.region import Box, Region
 from medsam2_core.model import Recall, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
@@ -64,8 +63,7 @@ class Looker:
         """Draw an object for each look, all in one batch."""
         propagator, model = self._propagator, self._propagator.model
         views = [(index, one.region) for one in looks]
-        wanted, rows = distinct(views)
-        seen = propagator.cache.get(wanted)
+        seen, rows = propagator.cache.get_shared(views)
         features = seen if rows is None else seen.rows(rows)
         fused = model.recall(seen.embedding, [one.recall for one in looks], rows)
         prompts = SlicePrompts.none(len(looks), model.device)

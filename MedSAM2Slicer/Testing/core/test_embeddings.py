@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medsam2_core.embeddings import EmbeddingCache, distinct
+from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.image.pixels import VolumeStack
 from medsam2_core.image.region import Region
 from medsam2_core.image.window import Window
@@ -47,10 +47,16 @@ def test_a_view_is_encoded_once_and_repeats_share_it(fakes: ModuleType, stack: V
     torch.testing.assert_close(again.stride4, features.stride4.flip(0))
 
 
-def test_what_objects_look_at_together_is_named_once() -> None:
+def test_what_objects_look_at_together_is_given_once(fakes: ModuleType, stack: VolumeStack) -> None:
+    cache = EmbeddingCache(fakes.FakeModel(), stack)
     here, there, part = (3, WHOLE), (1, WHOLE), (3, Region(2, 2, 8, 8))
-    assert distinct([here, there, here, part]) == ([here, there, part], [0, 1, 0, 2])
-    assert distinct([there, here]) == ([there, here], None)
+    for views, distinct, wanted in (
+        ([here, there, here, part], [here, there, part], [0, 1, 0, 2]),
+        ([there, here], [there, here], None),
+    ):
+        shared, rows = cache.get_shared(views)
+        assert rows == wanted
+        torch.testing.assert_close(shared.stride4, cache.get(distinct).stride4)
 
 
 def test_many_views_are_the_same_as_one_by_one(fakes: ModuleType, stack: VolumeStack) -> None:

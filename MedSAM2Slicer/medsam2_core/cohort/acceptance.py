@@ -82,14 +82,14 @@ class CaseFolder:
         """Accept the draft, else what is there. The model's own segmentation is kept beside a draft that takes its
         place.
         """
-        draft, accepted, own = self.draft, self.accepted, self.path / MODEL_SEGMENTATION
+        draft, own = self.draft, self.path / MODEL_SEGMENTATION
         if draft is not None:
             if not own.exists():
                 _write(own, _read(self.path / SEGMENTATION))
             _write(self.path / SEGMENTATION, _read(self.path / _DRAFT))
         elif not (self.path / _ACCEPTED).exists():
             self._restore()  # starting over may have been cut short
-        note = draft or accepted or {"format": _FORMAT}
+        note = draft or self.accepted or {"format": _FORMAT}
         when = datetime.now(timezone.utc).isoformat(timespec="seconds")
         write_note(self.path / _ACCEPTED, {**note, "accepted": when})
         self._remove(_DRAFT_NOTE, _DRAFT)

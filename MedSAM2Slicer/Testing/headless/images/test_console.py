@@ -40,7 +40,10 @@ def test_a_box_and_what_is_not_there(client: Any, volumes: list[Any]) -> None:
     prompts = [{"image": volumes[0], "box": corners(volumes[0])}, {"image": 2, "absent": True}]
     found = processImages(client, volumes, prompts, lambda done, planned: seen.append((done, planned)), model="starter")
     assert [node.GetName() for node in found] == [f"image {place} segmentation" for place in range(3)]
-    assert mask(found[1], "object", volumes[1])[22:38, 18:32].mean() > 0.7
+    drawn = mask(found[1], "object", volumes[1])
+    assert drawn[22:38, 18:32].mean() > 0.7
+    assert [np.ptp(np.nonzero(drawn)[axis]) + 1 for axis in (0, 1)] == pytest.approx([20, 20], abs=1)
+    assert [np.nonzero(drawn)[axis].min() for axis in (0, 1)] == pytest.approx([19, 15], abs=1)
     assert not mask(found[2], "object", volumes[2]).any()
     assert seen[-1][0] == seen[-1][1]
     assert client.status().wait()["sets"] == []
