@@ -5,7 +5,7 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from MedSAM2SlicerLib.cohort.caseloading import LoadedCase, loadCase
-from MedSAM2SlicerLib.cohort.casework import fingerprint, makeWork
+from MedSAM2SlicerLib.cohort.casework import fingerprint, makeWork, noteEdits
 from MedSAM2SlicerLib.cohort.cohortfolder import CohortFolder
 
 
@@ -38,6 +38,7 @@ class CaseAtWork:
 
         Raises VolumeError if it cannot be kept: then the case must not be left.
         """
+        noteEdits(self.case.nodes)
         now = fingerprint(self.case.nodes)
         if now == self._mark:
             return ""

@@ -22,10 +22,12 @@ from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.cohort.casenodes import CaseNodes
 from MedSAM2SlicerLib.cohort.reviewnotes import describeReview
 from MedSAM2SlicerLib.scene.attributes import storedSlices, storedStack
+from MedSAM2SlicerLib.scene.history import NoHistory
 from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
 from MedSAM2SlicerLib.scene.slicestates import SliceStates
+from MedSAM2SlicerLib.work.target import Target
 
 _FILE = "segmentation.seg.nrrd"
 
@@ -42,6 +44,14 @@ def fingerprint(nodes: CaseNodes) -> dict[str, Any]:
         for segmentId in nodes.segmentIds
     }
     return {"segments": segments, "review": describeReview(nodes)}
+
+
+def noteEdits(nodes: CaseNodes) -> None:
+    """Have the scene know what other tools have changed, also in segments that nobody has chosen since.
+
+    Loaded again, the case would otherwise be found edited, and so changed, when they are.
+    """
+    Target(nodes.segmentationNode, history=NoHistory()).readStored(slicedVolume(nodes.volumeNode))
 
 
 def makeWork(nodes: CaseNodes, window: Window) -> Work:

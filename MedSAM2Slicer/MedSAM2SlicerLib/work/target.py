@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import slicer
 from slicer.i18n import tr as _
@@ -122,6 +123,16 @@ class Target:
         for other in self._beside(works):
             other.noticeEdits()
 
+    def readStored(self, volume: SlicedVolume) -> None:
+        """Look for edits in segments of which only the scene knows slices, and know these from now on.
+
+        Else what they lose to a run would be taken for another tool's edit once they are chosen.
+        """
+        for one in self.segmentIds():
+            stack = None if one in self._works else self._stackOf(one)
+            if stack is not None:
+                self._make(one, replace(volume, stack=stack))
+
     def remember(self, works: Sequence[SegmentWork], changed: Collection[str]) -> None:
         """Note what `works` show now, and what they overwrote in others of the segments `changed`."""
         gaveWay = [other for other in self._beside(works) if other.segmentId in changed]
@@ -182,6 +193,7 @@ class Target:
         the step before.
         """
         editorNode = self._editorNode or editorNodeOf(self.segmentation)
+        self.readStored(volume)
         named, history = segmentId or self.segmentId, self.history if isStep and not self._hasStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
         writer = SegmentWriter(self.segmentation, named, volume.node, editorNode, history, spared)

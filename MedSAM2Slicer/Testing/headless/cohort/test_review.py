@@ -161,7 +161,6 @@ def test_corrected_work_is_written_back_and_reopened(reviewed: Any, tmp_path: Pa
     reviewed.load("two")
     drawn = np.zeros((40, 48), bool)
     drawn[2:6, 2:9] = True
-    reviewed.choose("ball")
     reviewed.paint("ball", 0, drawn)
     reviewed.choose("block")
     reviewed.click(38, 30, 4)
