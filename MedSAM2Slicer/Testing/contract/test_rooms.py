@@ -96,7 +96,7 @@ LIB = House(
         "worker": {"basics", "scene"},
         "record": {"basics", "scene", "worker"},
         "work": {"basics", "prompts", "record", "scene", "worker"},
-        "cohort": {"basics", "prompts", "scene"},
+        "cohort": {"basics", "prompts", "scene", "work"},
         "control": {"basics", "prompts", "record", "scene", "work", "worker"},
         "images": {"basics", "prompts", "scene", "worker"},
         "moments": {"basics", "scene", "worker"},
