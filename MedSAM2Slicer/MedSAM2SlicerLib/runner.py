@@ -71,7 +71,7 @@ class Runner:
         Not while the worker does anything, for anybody, since a click would have to wait for all that was asked before.
         """
         isAtRest = self._client.isReady and self._client.state is State.READY and not (self.busy or self.waits)
-        if not (isAtRest and self._seesWhole and self._workplace.segmentationNode is not None):
+        if not (isAtRest and self._seesWhole):
             return False
         pace = self._paces.pace(self._workplace.options).first
         return pace is not None and pace <= _QUICK

@@ -23,7 +23,7 @@ from MedSAM2SlicerLib.work.target import Target
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
-_numbers = itertools.count()  # controllers share a worker, and have sessions of their own there
+_numbers = itertools.count()  # of owners: controllers share a worker, and have sessions of their own there
 
 
 class Workplace:
@@ -37,7 +37,7 @@ class Workplace:
         self.moved = Signal()
         self.volume, self.target, self.options = VolumeInUse(None), target or Target(), RunOptions()
         self.edits, self.overlay = EditWatch(), Overlay()
-        self._number = next(_numbers)
+        self._owners: dict[str, str] = {}  # by segmentation, see `_keyOf`
 
     @property
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
@@ -104,6 +104,8 @@ class Workplace:
         """Work on another segment."""
         if target.segmentationNode is not self.segmentationNode:
             self.edits.follow(target.segmentationNode)
+            if self.segmentationNode is None and _keyOf(target) not in self._owners:
+                self._owners[_keyOf(target)] = self._owners.pop("", None) or str(next(_numbers))
         self.target = target
         self.moved.emit()
 
@@ -138,5 +140,13 @@ class Workplace:
         self.edits.forget()
 
     def _owner(self) -> str:
-        """Whose sessions in the worker these are."""
-        return f"{self._number}/{self.segmentationNode.GetID() if self.segmentationNode else ''}"
+        """Whose sessions in the worker these are. What was seen before there was a segmentation is the new one's."""
+        key = _keyOf(self.target)
+        if key not in self._owners:
+            self._owners[key] = str(next(_numbers))
+        return self._owners[key]
+
+
+def _keyOf(target: Target) -> str:
+    """Name a target's segmentation; "" for one still to be made."""
+    return target.segmentationNode.GetID() if target.segmentationNode else ""

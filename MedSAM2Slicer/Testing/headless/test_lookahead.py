@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import slicer
 from controllerbench import ControllerBench
 
 from MedSAM2SlicerLib.lookahead import PAUSE, LookAhead
@@ -73,9 +74,22 @@ def test_the_same_index_in_another_window_is_another_slice(bench: ControllerBenc
     assert bench.client.seen == [3, 3]
 
 
-@pytest.mark.parametrize(
-    "hindrance", ["square", "model not open", "slow", "not measured", "no volume", "no segmentation"]
-)
+def test_the_first_click_finds_what_was_seen_before_there_was_a_segmentation(bench: ControllerBench) -> None:
+    note(bench, 400.0)
+    Ahead(bench).stay(3, 2 * PAUSE)
+    assert bench.client.seen == [3]
+    sessions = dict(bench.client.sessions)
+    bench.click(4, 4, 3)
+    bench.preview(3)
+    assert bench.controller.segmentationNode is not None
+    assert bench.client.sessions == sessions
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    bench.controller.setSegment(segmentation)
+    bench.controller.warm(3)
+    assert bench.client.sessions.keys() > sessions.keys()  # another segmentation has other objects
+
+
+@pytest.mark.parametrize("hindrance", ["square", "model not open", "slow", "not measured", "no volume"])
 def test_nothing_is_seen_where_it_would_be_no_help(bench: ControllerBench, ahead: Ahead, hindrance: str) -> None:
     controller = bench.controller
     if hindrance == "square":
@@ -84,10 +98,8 @@ def test_nothing_is_seen_where_it_would_be_no_help(bench: ControllerBench, ahead
         bench.client.isReady = False
     elif hindrance in ("slow", "not measured"):
         note(bench, 3000.0 if hindrance == "slow" else None)
-    elif hindrance == "no volume":
-        controller.setVolume(None)
     else:
-        controller.setSegment(None)
+        controller.setVolume(None)
     ahead.stay(3, 2 * PAUSE)
     assert bench.client.seen == []
     controller.setOptions(replace(controller.options, fieldOfView="whole"))
