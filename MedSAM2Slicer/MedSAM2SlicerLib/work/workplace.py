@@ -104,8 +104,8 @@ class Workplace:
         """Work on another segment."""
         if target.segmentationNode is not self.segmentationNode:
             self.edits.follow(target.segmentationNode)
-            if self.segmentationNode is None and _keyOf(target) not in self._owners:
-                self._owners[_keyOf(target)] = self._owners.pop("", None) or str(next(_numbers))
+            if "" in self._owners and _keyOf(target) not in self._owners:
+                self._owners[_keyOf(target)] = self._owners.pop("")
         self.target = target
         self.moved.emit()
 
