@@ -296,7 +296,7 @@ def _recall(
     weights: Tensor | None,
     pointers: list[Memory],
 ) -> Recall:
-    """Join prompted slices, which carry the last time code and full weight, with the tracked ones."""
+    """Join prompted slices, which carry the last time code and count once, with the tracked ones."""
     limit = _pointer_limit(config, timeline)
 
     def age(memory: Memory) -> int:
@@ -305,6 +305,9 @@ def _recall(
     pointed = [memory for memory in prompted if age(memory) >= 0] + pointers
     distances = [age(memory) / limit for memory in pointed]
     device = prompted[0].pointer.device
+    if config.tracked_count != 1:
+        even = torch.zeros(len(maps), device=device) if weights is None else weights
+        weights = even + math.log(config.tracked_count)
     return Recall(
         memories=torch.stack([memory.features for memory in prompted + maps]),
         ages=torch.tensor([config.recent_memories] * len(prompted) + ages, device=device),

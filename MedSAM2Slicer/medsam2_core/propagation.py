@@ -23,6 +23,7 @@ from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
 from medsam2_core.memory_bank import Memory, MemoryBank
 from medsam2_core.model import SAM2, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
+from medsam2_core.model.parts import without_islands
 from medsam2_core.model.prompt_encoder import PADDING
 from medsam2_core.prompts import SURE_LOGIT
 from medsam2_core.readback import read_back
@@ -193,7 +194,10 @@ class Propagator:
             for track, embedding in zip(tracks, features.embedding, strict=True)
         ]
         fused = self.model.recall(seen.embedding, recalls, rows)
-        output = self.model.decode(fused, features, self._carried(tracks, views), self.model.config.multimask_tracking)
+        carried = self._carried(tracks, views)
+        output = self.model.decode(fused, features, carried, self.model.config.multimask_tracking)
+        if carried.mask is not None:
+            output = replace(output, logits=without_islands(output.logits, carried.mask[:, 0]))
         encoded = self.encoded(features.embedding, output.logits, output.object_score, prompted=False)
         likeness = [track.bank.likeness(memory) for track, memory in zip(tracks, encoded, strict=True)]
         drawn, masks, likenesses = self.read(views, output, likeness)

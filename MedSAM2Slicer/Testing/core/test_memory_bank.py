@@ -38,7 +38,10 @@ def remembered(recall: m2.model.Recall, memories: list[Memory]) -> list[int]:
 
 
 def filled(rule: str | m2.SelfSorting, timeline: Timeline, prompted: list[Memory], tracked: list[Memory]) -> MemoryBank:
-    bank = memory_rule(rule).bank(CONFIG, timeline, prompted)
+    return remembering(memory_rule(rule).bank(CONFIG, timeline, prompted), tracked)
+
+
+def remembering(bank: MemoryBank, tracked: list[Memory]) -> MemoryBank:
     for item in tracked:
         bank.add(item)
     return bank
@@ -66,6 +69,18 @@ def test_recency_hands_out_what_sam2_does(step: int, start: int, done: int) -> N
     assert pointed(recall) == [start, *(m.slice_index for m in newest[:15])]
     ages = [abs(here - index) for index in pointed(recall)]
     assert recall.distances.tolist() == pytest.approx([age / 15 for age in ages])
+
+
+@pytest.mark.parametrize("rule", ["recency", "pooled", "self-sorting"])
+def test_tracked_memories_count_as_often_as_the_model_wants(rule: str) -> None:
+    tracked = [memory(k) for k in range(1, 5)]
+    even, often = (
+        remembering(memory_rule(rule).bank(config, Timeline(1, 40), [memory(0)]), tracked).recall(5, EMBEDDING)
+        for config in (CONFIG, replace(CONFIG, tracked_count=10.0))
+    )
+    before = torch.zeros(5) if even.log_weights is None else even.log_weights
+    assert often.log_weights is not None
+    torch.testing.assert_close(often.log_weights.exp(), before.exp() * torch.tensor([1.0, 10, 10, 10, 10]))
 
 
 def test_pooled_hands_out_means_of_what_recency_does() -> None:
