@@ -72,7 +72,7 @@ class Controller:
         client.noticed.connect(self.noticed.emit)
         told.undone.connect(self._onUndone)
         self.workplace.moved.connect(self._onMoved)
-        self.workplace.edits.follow(self.segmentationNode)
+        self.workplace.watch()
         if self.segmentId in self.workplace.target.segmentIds():
             self._lookForEdits()
 

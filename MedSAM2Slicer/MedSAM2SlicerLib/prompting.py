@@ -191,6 +191,7 @@ class Prompting:
         if self._runner.busy:
             return
         with self._signals.telling():
+            self._workplace.catchUp()
             if self._takeBack(work, indexes):
                 self._workplace.remember(work)
                 self._signals.tellAll()

@@ -122,8 +122,9 @@ class Runner:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
         plan = self._workplace.plan()
         self._workplace.lookAtVolume(plan.chosen.window)
+        self._workplace.lookForEdits()
         for work in works:
-            work.noticeEdits(self._workplace.edits.written)
+            work.noticeEdits()
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
         self.abandon()
         self._workplace.edits.forget()
@@ -144,6 +145,7 @@ class Runner:
         self.abandon()
         plan = self._workplace.plan()
         self._workplace.lookAtVolume(plan.chosen.window)
+        self._workplace.lookForEdits()
         legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
         self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep, near))
 
@@ -233,7 +235,7 @@ class Runner:
         plan = self._workplace.plan()
         self._workplace.lookAtVolume(plan.chosen.window)
         session = self._openSession(plan.chosen.along(volume.stack))
-        work.noticeEdits(self._workplace.edits.written)
+        self._workplace.lookForEdits()
         work.keepStack()
         objects = plan.objects([work], volume, opened=sliceIndex)
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
@@ -294,6 +296,7 @@ class Runner:
         self._goOn()
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
+        self._workplace.catchUp()
         volume = self._workplace.volume.sliced(work.stack)
         writer = self._workplace.target.write(volume, {sliceIndex: answer.mask.full(volume.slicing.shape)})
         self._signals.notice(tellEmptied(writer.emptied))

@@ -123,6 +123,12 @@ class Target:
         for other in self._beside(works):
             other.noticeEdits()
 
+    def noticeNeighbors(self, written: bool = False) -> None:
+        """Look for edits in all segments but this one; `written` as in `SegmentWork.noticeEdits`."""
+        for other in self._beside(()):
+            if other.segmentId != self.segmentId:
+                other.noticeEdits(written)
+
     def readStored(self, volume: SlicedVolume) -> None:
         """Look for edits in segments of which only the scene knows slices, and know these from now on.
 

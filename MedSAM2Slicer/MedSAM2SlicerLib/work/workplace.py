@@ -114,14 +114,24 @@ class Workplace:
         if self.volume.isOther(self._owner(), window):
             self.target.noteNewSession()
 
+    def watch(self) -> None:
+        """Begin to watch for edits; the segments beside the one at work may have been edited before."""
+        self.edits.follow(self.segmentationNode)
+        self.target.noticeNeighbors()
+
     def lookForEdits(self) -> bool:
-        """Notice what other tools have done to the segment; whether that was anything."""
-        written, isTravel = self.edits.written, self.edits.isTravel
+        """Notice what other tools have done to the segments; whether that was anything to the one at work."""
+        written, pending = self.edits.written, self.edits.pending
         self.edits.forget()
+        if pending:
+            self.target.noticeNeighbors(written)
         work = self.work()
-        if isTravel:
-            self.target.noticeOthers([] if work is None else [work])
         return work is not None and work.noticeEdits(written)
+
+    def catchUp(self) -> None:
+        """Notice edits, if there are any, before something is written over them."""
+        if self.edits.pending:
+            self.lookForEdits()
 
     def openSession(self, client: WorkerClient, options: RunOptions) -> str:
         """Have the worker know the segmentation's session along a stack; returns its key. Raises VolumeError."""
