@@ -147,6 +147,8 @@ class Controller:
     def setInUse(self, isInUse: bool) -> None:
         """Say whether somebody works with this now: the segment's prompts are seen then, and can be grabbed."""
         if isInUse:
+            if not self.busy:
+                self._lookForEdits()
             promptViews().use(self, self.segmentationNode, self.segmentId)
         else:
             promptViews().rest(self)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.runner import Runner
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
 
 PAUSE = 0.3
@@ -65,5 +66,10 @@ class Live:
         self.forget()
         with self._signals.telling():
             work = self._workplace.work()
-            if work is not None and not work.isEmpty and (work.prompts or work.states.kept()):
+            if work is not None and _isToPropagate(work):
                 self._runner.propagate([work], self._near)
+
+
+def _isToPropagate(work: SegmentWork) -> bool:
+    """Whether a segment has something to go from that no propagation has gone from yet, here or in another panel."""
+    return not work.isEmpty and work.states.areChanged and bool(work.prompts or work.states.kept())

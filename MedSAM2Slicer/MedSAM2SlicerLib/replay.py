@@ -95,9 +95,9 @@ def _segments(
 ) -> dict[int, ReplaySegment]:
     """The segments of the record's names, by label; made where there is none."""
     made: dict[int, ReplaySegment] = {}
+    target = Target(segmentationNode)
     for segment in recorded:
-        segmentationNode, segmentId = ensureSegmentation(volume.node, segmentationNode, segment.name)
-        target = Target(segmentationNode, segmentId)
+        target = target.moved(*ensureSegmentation(volume.node, target.segmentationNode, segment.name))
         made[segment.label] = ReplaySegment(target, target.writer(volume))
     return made
 

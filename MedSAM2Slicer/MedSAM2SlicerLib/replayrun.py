@@ -15,6 +15,7 @@ from MedSAM2SlicerLib.record.runrecord import saveRun
 from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
+from MedSAM2SlicerLib.scene.slicestates import reviewRecord
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.running import Progress
 from MedSAM2SlicerLib.work.target import Target
@@ -89,6 +90,7 @@ class ReplayRun:
         self._empty(self._results[-1])
         self.breakOff()
         self._save()
+        self._noteSlices()
         return ""
 
     def breakOff(self) -> None:
@@ -142,6 +144,17 @@ class ReplayRun:
             segment = self._segments[record.object_id]
             masks = masksOn(self._volume, segment.target.segmentation, segment.target.segmentId)
             segment.writer.writeSlices(dict.fromkeys(sorted(masks.prints().keys() - drawn)), self._volume.stack.axis)
+
+    def _noteSlices(self) -> None:
+        """Have the scene know where the slices come from, and what others lost to them."""
+        works = {label: segment.target.work(self._volume) for label, segment in self._segments.items()}
+        for work in works.values():
+            work.startOver()
+        for run, result in zip(self._runs, self._results, strict=True):
+            for record in result.objects:
+                works[record.object_id].noteRun(reviewRecord(record), run.first, run.last)
+        for segment in self._segments.values():
+            segment.target.remember([*works.values()], segment.writer.written.segmentIds)
 
     def _save(self) -> None:
         settings = self._settings.of_model(self._model)

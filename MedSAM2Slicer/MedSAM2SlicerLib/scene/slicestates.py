@@ -132,6 +132,11 @@ class SliceStates:
         """Whether a propagation that no record tells of went through slices, and none since."""
         return bool(self._untold)
 
+    @property
+    def areChanged(self) -> bool:
+        """Whether slices were changed, or drawn by what no record tells of, since a propagation went through them."""
+        return bool(self._changed or self._untold)
+
     def kept(self) -> list[int]:
         """List the slices whose masks are the user's."""
         return sorted(index for index, one in self._slices.items() if one.isKept)

@@ -19,7 +19,15 @@ from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
-from MedSAM2SlicerLib.scene.attributes import hasSlices, restoreRun, runText, storedSlices, storedStack, storeSlices
+from MedSAM2SlicerLib.scene.attributes import (
+    hasSlices,
+    restoreRun,
+    runText,
+    slicesText,
+    storedSlices,
+    storedStack,
+    storeSlices,
+)
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
@@ -62,7 +70,8 @@ class SegmentWork:
     """A segment on the slices of a `stack`, the object `objectId` of the worker's session along that.
 
     What is known of its slices lies as JSON in the attribute "MedSAM2.Slices.<segment ID>" of the segmentation node,
-    with fingerprints of their masks: what differs from these was edited by another tool, whenever that was.
+    with fingerprints of their masks: what differs from these was edited by another tool, whenever that was. What
+    others like this one know of the same segment comes from there too.
     """
 
     def __init__(
@@ -79,6 +88,7 @@ class SegmentWork:
         self.sent: RunObject | None = None
         self._segmentationNode, self._masks = segmentationNode, masks
         self._prints: dict[int, str] = {}
+        self._stored: str | None = None  # as this one has stored it, or found it
         self._bases: dict[int, _Base] = {}
         self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
         self._answers: dict[int, int] = {}  # by slice: the worker's latest answer there, and the one that is shown
@@ -128,10 +138,11 @@ class SegmentWork:
         `written`: a tool wrote, so content that was there before does not mean an undo: a run's only new voxel may have
         been erased.
         """
+        isOther = self._takeStored()
         prints = self._masks.prints()
         if prints == self._prints:
-            return False
-        changed = {index for index in prints | self._prints if prints.get(index) != self._prints.get(index)}
+            return isOther
+        changed = self._differing(prints)
         known = None if written else self._remembered.get(_key(prints))
         if known is not None:
             self.states = SliceStates.fromJson(known.states)
@@ -145,6 +156,11 @@ class SegmentWork:
         self._prints = prints
         self._save()
         return True
+
+    def startOver(self) -> None:
+        """Forget what is known of the slices, all of which were drawn again."""
+        self.states = SliceStates(self.stack)
+        self._bases.clear()
 
     def remember(self) -> None:
         """Note the segment's present content as known: after this program has written it."""
@@ -329,16 +345,31 @@ class SegmentWork:
         self._bases = {index: base for index, base in self._bases.items() if index not in indexes}
 
     def _load(self) -> None:
-        stored = storedSlices(self._segmentationNode, self.segmentId)
-        if stored is not None and stored[0].stack == self.stack:
-            self.states, self._prints = stored
-            self._keepInMind()
+        if self._takeStored():
             self.noticeEdits()
             return
         self._prints = self._masks.prints()
-        if stored is None and len(self._prints) <= _FEW_SLICES:
+        if storedSlices(self._segmentationNode, self.segmentId) is None and len(self._prints) <= _FEW_SLICES:
             self.states.noteEdits(self._prints)
         self._keepInMind()
+
+    def _takeStored(self) -> bool:
+        """Take what the scene knows of the slices, unless this one has put it there; whether there was anything."""
+        before, self._stored = self._stored, slicesText(self._segmentationNode, self.segmentId)
+        stored = None if self._stored == before else storedSlices(self._segmentationNode, self.segmentId)
+        if stored is None or stored[0].stack != self.stack:
+            return False
+        changed = self._differing(stored[1])
+        self.states, self._prints = stored
+        self._forgetBases(changed)
+        self._shown = {index: number for index, number in self._shown.items() if index not in changed}
+        self._keepInMind()
+        return True
+
+    def _differing(self, prints: Mapping[int, str]) -> set[int]:
+        """The slices whose fingerprints are others than at the last look."""
+        indexes = prints.keys() | self._prints.keys()
+        return {index for index in indexes if prints.get(index) != self._prints.get(index)}
 
     def _save(self) -> None:
         states = self._keepInMind()
@@ -348,6 +379,7 @@ class SegmentWork:
 
     def _store(self, states: Mapping[str, Any]) -> None:
         storeSlices(self._segmentationNode, self.segmentId, states, self._prints)
+        self._stored = slicesText(self._segmentationNode, self.segmentId)
 
     def _keepInMind(self) -> dict[str, Any]:
         """In case undo or redo brings this content back. Returns the states in JSON's own types."""
