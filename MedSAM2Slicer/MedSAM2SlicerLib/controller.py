@@ -125,7 +125,10 @@ class Controller:
             return
         self._runner.abandon()
         self._lookForEdits()  # of the one that is left, which this one may overwrite
-        self.workplace.moveTo(self.workplace.target.moved(segmentationNode, segmentId))
+        target = self.workplace.target.moved(segmentationNode, segmentId)
+        if segmentationNode is not self.segmentationNode:
+            self.workplace.closeEarlierSessions(self._client, target)
+        self.workplace.moveTo(target)
         self._lookForEdits()
         self.live.leave()
 

@@ -144,6 +144,11 @@ class Workplace:
         if self.segmentationNode is not None:
             self.volume.closeSessions(client, self._owner())
 
+    def closeEarlierSessions(self, client: WorkerClient, target: Target) -> None:
+        """Have the worker forget what it knows of a segmentation that is come back to: objects are numbered anew."""
+        if (owner := self._owners.get(_keyOf(target))) is not None:
+            self.volume.closeSessions(client, owner)
+
     def remember(self, work: SegmentWork) -> None:
         """Note that a segment is as this program wrote it."""
         work.remember()

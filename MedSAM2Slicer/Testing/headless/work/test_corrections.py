@@ -270,3 +270,18 @@ def test_gestures_make_markups_and_draw_at_once(bench: ControllerBench, nodes: A
     bench.controller.prompting.addPoint((4, 4, 40), include=True)
     assert "outside" in bench.said["failed"][0][0]
     assert len(bench.controller.review.prompts()) == 2
+
+
+@pytest.mark.parametrize("isOther", [True, False])
+def test_a_click_after_coming_back_to_a_segmentation_corrects_no_other_segment(
+    done: ControllerBench, isOther: bool
+) -> None:
+    controller, sessions = done.controller, set(done.client.sessions)
+    segmentation = controller.segmentationNode
+    second = segmentation.GetSegmentation().AddEmptySegment("", "second")
+    controller.setSegment(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode") if isOther else None)
+    controller.setSegment(segmentation, second)
+    assert not sessions & done.client.sessions.keys()  # which knew the first segment by the number that this one has
+    done.click(2, 2, 2)
+    done.preview(2)
+    assert [(one.segment.name, one.segment.label) for one in done.client.objects[-1]] == [("second", 1)]
