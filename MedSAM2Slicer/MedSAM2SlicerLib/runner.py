@@ -288,15 +288,15 @@ class Runner:
 
     def _onPreview(self, work: SegmentWork, sliceIndex: int, answers: tuple[ObjectAnswer, ...]) -> None:
         with self._signals.telling():
+            self._workplace.catchUp()  # the slice may have become the user's since it was asked for
             for answer in answers:
-                if answer.object_id == work.objectId:
+                if answer.object_id == work.objectId and not work.states.keeps(sliceIndex):
                     self._drawPreview(work, sliceIndex, answer)
             self._signals.previewed.emit(sliceIndex)
             self._signals.reviewed.emit()
         self._goOn()
 
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
-        self._workplace.catchUp()
         volume = self._workplace.volume.sliced(work.stack)
         writer = self._workplace.target.write(volume, {sliceIndex: answer.mask.full(volume.slicing.shape)})
         self._signals.notice(tellEmptied(writer.emptied))

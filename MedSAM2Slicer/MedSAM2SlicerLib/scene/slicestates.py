@@ -141,6 +141,10 @@ class SliceStates:
         """List the slices whose masks are the user's."""
         return sorted(index for index, one in self._slices.items() if one.isKept)
 
+    def keeps(self, index: int) -> bool:
+        """Whether a slice's mask is the user's."""
+        return index in self._slices and self._slices[index].isKept
+
     def hasPropagatedOutside(self, first: int, last: int) -> bool:
         """Whether slices outside first <= index < last show what was propagated, not what the user made or prompted."""
         return any(not (first <= index < last or one.isAnchor) for index, one in self._slices.items())

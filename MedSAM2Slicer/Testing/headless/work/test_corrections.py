@@ -285,3 +285,19 @@ def test_a_click_after_coming_back_to_a_segmentation_corrects_no_other_segment(
     done.click(2, 2, 2)
     done.preview(2)
     assert [(one.segment.name, one.segment.label) for one in done.client.objects[-1]] == [("second", 1)]
+
+
+@pytest.mark.parametrize("state", ["locked", "accepted", "edited"])
+def test_what_the_user_says_of_a_slice_while_its_preview_is_on_its_way_holds(done: ControllerBench, state: str) -> None:
+    done.click(2, 2, 5)
+    done.controller.prompting.preview(5)
+    if state == "edited":
+        done.paint(5, np.eye(8, 9, dtype=bool))
+    else:
+        (done.controller.lock if state == "locked" else done.controller.accept)(5)
+    before = done.mask()
+    done.client.mask = lambda index: np.ones((8, 9), dtype=bool)
+    done.client.answer(5)
+    assert done.states()[5] == state
+    np.testing.assert_array_equal(done.mask(), before)
+    assert done.said["previewed"] == [(5,)]
