@@ -173,6 +173,11 @@ class SegmentWork:
         return not self._prints
 
     @property
+    def hasUnknown(self) -> bool:
+        """Whether the segment marks slices of which nothing is known, as one that was loaded from a file does."""
+        return not self._prints.keys() <= self.states.slices.keys()
+
+    @property
     def isAsRemembered(self) -> bool:
         """Whether the segment shows what it did after one of the last looks at it."""
         return _key(self._masks.prints()) in self._remembered
