@@ -282,7 +282,7 @@ class Runner:
 
     def _tellEnd(self) -> None:
         self._isInterrupted = False
-        self._workplace.edits.forget()
+        self._workplace.edits.forgetOurs()
         self._signals.busyChanged.emit(False)
         self._signals.reviewed.emit()
 

@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float
-from medsam2_core.image.oblique import ObliqueSlices, Voxels
+from medsam2_core.image.oblique import ObliqueSlices, Places, Voxels
 from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.scene.geometry import viewAxis, volumeToWorldMatrix
 from MedSAM2SlicerLib.scene.growing import GrowingArray
@@ -173,6 +173,18 @@ class ObliqueSliceMasks:
         marked, start = self._marked()
         return self._slices.read(index, marked, start)
 
+    def print(self, index: int) -> str | None:
+        """Return the fingerprint of a slice, None for one that owns no marked voxel: 8 ms for a liver."""
+        held = _heldBox(self._segmentationNode, self._segmentId)
+        if held is None:
+            return None
+        k, j, i = self._slices.voxels(index, held)
+        block = labelsIn(layerOf(self._segmentationNode, self._segmentId), held)
+        own = block[k - held[0].start, j - held[1].start, i - held[2].start]
+        isMarked = own == labelOf(self._segmentationNode, self._segmentId)
+        places = np.ravel_multi_index((k[isMarked], j[isMarked], i[isMarked]), self._slices.stored.shape_kji)
+        return _placesPrint(np.sort(places)) if places.size else None
+
     def prints(self) -> dict[int, str]:
         """Return a fingerprint of every slice that owns a marked voxel: 50 ms for a liver."""
         marked, start = self._marked()
@@ -182,10 +194,7 @@ class ObliqueSliceMasks:
         places = np.ravel_multi_index((k, j, i), self._slices.stored.shape_kji)[order]
         found, firsts = np.unique(indexes[order], return_index=True)
         parts = np.split(places, firsts[1:])  # one empty part, if nothing is marked
-        return {
-            int(index): hashlib.blake2b(part.tobytes(), digest_size=8).hexdigest()
-            for index, part in zip(found, parts, strict=False)
-        }
+        return {int(index): _placesPrint(part) for index, part in zip(found, parts, strict=False)}
 
     def _marked(self) -> tuple[Bools, tuple[int, int, int]]:
         """The block of the volume that the segment lies in, and its first voxel."""
@@ -207,6 +216,11 @@ def masksOn(volume: SlicedVolume, segmentationNode: slicer.vtkMRMLSegmentationNo
 def writerOn(volume: SlicedVolume, writer: SegmentWriter) -> SliceWriter:
     """Return what writes masks of a volume's slices through `writer`."""
     return writer if volume.oblique is None else ObliqueWriter(writer, volume.oblique)
+
+
+def _placesPrint(places: Places) -> str:
+    """Return the fingerprint of voxels, by their places in the volume in ascending order."""
+    return hashlib.blake2b(places.tobytes(), digest_size=8).hexdigest()
 
 
 def _heldLayer(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.vtkOrientedImageData | None:

@@ -83,6 +83,11 @@ class EditWatch(slicer.util.VTKObservationMixin):
             self.addObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._onWritten)
             self.addObserver(segmentation, slicer.vtkSegmentation.SegmentModified, self._onModified)
 
+    def forgetOurs(self) -> None:
+        """Note what a run wrote as known; what others did meanwhile is still to be looked at."""
+        if not self._foreign:
+            self.forget()
+
     def forget(self) -> None:
         """Note all edits so far as known."""
         self._editedAt, self._written = None, False

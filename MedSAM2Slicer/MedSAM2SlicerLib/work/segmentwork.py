@@ -162,9 +162,16 @@ class SegmentWork:
         self.states = SliceStates(self.stack)
         self._bases.clear()
 
+    def noteWritten(self, stack: SliceStack, indexes: Iterable[int]) -> None:
+        """Slices of a stack were written by this program, the segment or over it: what they show now is no edit."""
+        if stack != self.stack:  # any of these may have been crossed
+            self._prints = self._masks.prints()
+            return
+        found = {index: self._masks.print(index) for index in indexes}
+        self._prints = {index: one for index, one in (self._prints | found).items() if one is not None}
+
     def remember(self) -> None:
-        """Note the segment's present content as known: after this program has written it."""
-        self._prints = self._masks.prints()
+        """Have the scene know, after this program has written, what that was."""
         self._save()
 
     @property

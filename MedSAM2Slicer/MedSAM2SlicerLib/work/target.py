@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import slicer
 from slicer.i18n import tr as _
@@ -24,6 +25,7 @@ from MedSAM2SlicerLib.scene.oblique import masksOn, writerOn
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
+from MedSAM2SlicerLib.work.noting import NotingWriter
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
@@ -140,7 +142,7 @@ class Target:
                 self._make(one, replace(volume, stack=stack))
 
     def remember(self, works: Sequence[SegmentWork], changed: Collection[str]) -> None:
-        """Note what `works` show now, and what they overwrote in others of the segments `changed`."""
+        """Keep what is known of `works`, and of others of the segments `changed`, which they overwrote."""
         gaveWay = [other for other in self._beside(works) if other.segmentId in changed]
         for work in (*works, *gaveWay):
             work.remember()
@@ -203,7 +205,7 @@ class Target:
         named, history = segmentId or self.segmentId, self.history if isStep and not self._hasStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
         writer = SegmentWriter(self.segmentation, named, volume.node, editorNode, history, spared)
-        return writerOn(volume, writer)
+        return NotingWriter(writerOn(volume, writer), partial(self._noteWritten, volume.stack))
 
     def write(self, volume: SlicedVolume, masks: Mapping[int, Bools | None]) -> SliceWriter:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
@@ -218,6 +220,10 @@ class Target:
     def closeStep(self) -> None:
         """Have what is written from now on be another step for undo."""
         self._hasStep = False
+
+    def _noteWritten(self, stack: SliceStack, segmentIds: Collection[str], indexes: Collection[int]) -> None:
+        for segmentId in self._works.keys() & set(segmentIds):
+            self._works[segmentId].noteWritten(stack, indexes)
 
     def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
         present = self.segmentIds()

@@ -150,7 +150,7 @@ class Workplace:
             self.volume.closeSessions(client, owner)
 
     def remember(self, work: SegmentWork) -> None:
-        """Note that a segment is as this program wrote it."""
+        """Have the scene know of a segment that this program wrote, after a look at what others did before."""
         work.remember()
         self.edits.forget()
 

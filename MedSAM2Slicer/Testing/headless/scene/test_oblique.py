@@ -228,6 +228,9 @@ def test_fingerprints_tell_which_slices_were_changed(nodes: Any) -> None:
     case.writeAll()
     before = case.read().prints()
     assert list(before) == sorted(np.unique(case.owners[case.marked]))
+    assert [case.read().print(index) for index in range(len(case.masks))] == [
+        before.get(index) for index in range(len(case.masks))
+    ]
     changed = case.marked
     k, j, i = np.argwhere(changed)[100]
     changed[k, j, i] = False

@@ -39,6 +39,9 @@ def test_slices_are_those_of_the_whole_segment(segment: Any, axis: int) -> None:
     for index, expected in enumerate(whole):
         np.testing.assert_array_equal(masks.mask(index), expected)
     assert masks.prints() == {index: maskPrint(one) for index, one in enumerate(whole) if one.any()}
+    assert {index: masks.print(index) for index in range(len(whole))} == {
+        index: masks.prints().get(index) for index in range(len(whole))
+    }
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
