@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,23 +30,12 @@ from MedSAM2SlicerLib.scene.attributes import (
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
+from MedSAM2SlicerLib.work.contents import Contents, Known
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
-_REMEMBERED = 20  # contents of the segment, of which Slicer can undo ten
 
 # A segment that was never propagated, but is painted on so few slices, is to be propagated from these.
 _FEW_SLICES = 12
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What goes with a content of the segment: the states of its slices in JSON, the record of its run, and by slice
-    the number of the worker's answer that it shows.
-    """
-
-    states: dict[str, Any]
-    run: str | None
-    shown: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -94,7 +82,7 @@ class SegmentWork:
         self._answers: dict[int, int] = {}  # by slice: the worker's latest answer there, and the one that is shown
         self._shown: dict[int, int] = {}
         self._numbers = itertools.count()
-        self._remembered: dict[str, _Known] = {}
+        self._contents = Contents()
         self._load()
 
     @property
@@ -143,7 +131,7 @@ class SegmentWork:
         if prints == self._prints:
             return isOther
         changed = self._differing(prints)
-        known = None if written else self._remembered.get(_key(prints))
+        known = None if written else self._contents.get(prints)
         if known is not None:
             self.states = SliceStates.fromJson(known.states)
             restoreRun(self._segmentationNode, self.segmentId, known.run)
@@ -187,7 +175,7 @@ class SegmentWork:
     @property
     def isAsRemembered(self) -> bool:
         """Whether the segment shows what it did after one of the last looks at it."""
-        return _key(self._masks.prints()) in self._remembered
+        return self._contents.get(self._masks.prints()) is not None
 
     def marks(self, index: int) -> bool:
         """Whether the segment marks anything on a slice, by the last look at it."""
@@ -395,14 +383,6 @@ class SegmentWork:
 
     def _keepInMind(self) -> dict[str, Any]:
         """In case undo or redo brings this content back. Returns the states in JSON's own types."""
-        key = _key(self._prints)
-        self._remembered.pop(key, None)
-        run = runText(self._segmentationNode, self.segmentId)
-        self._remembered[key] = known = _Known(self.states.toJson(), run, dict(self._shown))
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.pop(next(iter(self._remembered)))
-        return known.states
-
-
-def _key(prints: Mapping[int, str]) -> str:
-    return json.dumps(prints, sort_keys=True)
+        states, run = self.states.toJson(), runText(self._segmentationNode, self.segmentId)
+        self._contents.keep(self._prints, Known(states, run, dict(self._shown)))
+        return states
