@@ -235,6 +235,13 @@ class SliceStates:
         before = self._slices.get(index, SliceReview(index, 1.0, PROPAGATED, 0.0, "prompt"))
         self._slices[index] = replace(before, mark="" if before.mark == mark else mark)
 
+    def takeMarks(self, other: SliceStates, but: Collection[int]) -> None:
+        """Have slices, but for some, accepted and locked as they are in another account of the same segment."""
+        marked = {index: one for index, one in other._slices.items() if one.mark}
+        for index, one in {**marked, **self._slices}.items():
+            if index not in but:
+                self._slices[index] = replace(one, mark=marked[index].mark if index in marked else "")
+
     def intervals(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return what the next propagation within first <= index < last has to go through, half-open, in order.
 

@@ -133,7 +133,8 @@ class SegmentWork:
         changed = self._differing(prints)
         known = None if written else self._contents.get(prints)
         if known is not None:
-            self.states = SliceStates.fromJson(known.states)
+            marked, self.states = self.states, SliceStates.fromJson(known.states)
+            self.states.takeMarks(marked, but=changed)  # the user may have set them since
             restoreRun(self._segmentationNode, self.segmentId, known.run)
             # The worker has there what was undone, or the same answers if these were only drawn otherwise.
             self._shown = {index: number for index, number in self._shown.items() if index not in changed}

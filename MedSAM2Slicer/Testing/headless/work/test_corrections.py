@@ -301,3 +301,21 @@ def test_what_the_user_says_of_a_slice_while_its_preview_is_on_its_way_holds(don
     assert done.states()[5] == state
     np.testing.assert_array_equal(done.mask(), before)
     assert done.said["previewed"] == [(5,)]
+
+
+def test_undo_leaves_the_marks_that_were_set_since_on_slices_that_it_does_not_touch(done: ControllerBench) -> None:
+    done.controller.accept(4)
+    done.click(2, 2, 1)
+    done.client.mask = lambda index: np.ones((8, 9), dtype=bool)
+    done.preview(1)
+    done.controller.lock(5)
+    done.controller.accept(6)  # which is empty
+    done.controller.accept(4)  # not any more
+    marks = {4: "propagated", 5: "locked", 6: "accepted"}
+    done.controller.undo()
+    assert done.states()[1] == "propagated"
+    assert marks.items() <= done.states().items()
+    done.controller.lock(5)
+    done.controller.redo()
+    assert done.states()[1] == "prompted"
+    assert {5: "propagated", 6: "accepted"}.items() <= done.states().items()
