@@ -14,6 +14,7 @@ from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
@@ -125,6 +126,7 @@ class Runner:
         self._workplace.lookForEdits()
         for work in works:
             work.noticeEdits()
+        self._workplace.target.noteGonePrompts(self._workplace.volume)
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
         self.abandon()
         self._workplace.edits.forget()
@@ -236,6 +238,7 @@ class Runner:
         self._workplace.lookAtVolume(plan.chosen.window)
         session = self._openSession(plan.chosen.along(volume.stack))
         self._workplace.lookForEdits()
+        work.noteGonePrompts(PromptPlacer(volume))
         work.keepStack()
         objects = plan.objects([work], volume, opened=sliceIndex)
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))

@@ -319,3 +319,16 @@ def test_undo_leaves_the_marks_that_were_set_since_on_slices_that_it_does_not_to
     done.controller.redo()
     assert done.states()[1] == "prompted"
     assert {5: "propagated", 6: "accepted"}.items() <= done.states().items()
+
+
+@pytest.mark.parametrize("isPreviewed", [True, False])
+def test_a_slice_whose_only_point_was_moved_to_another_one_is_propagated_over(
+    done: ControllerBench, isPreviewed: bool
+) -> None:
+    node = done.controller.prompting.promptNode("include")
+    node.SetNthControlPointPositionWorld(0, *ijkToWorld(done.volume, [[4, 4, 5]])[0])
+    if isPreviewed:
+        done.preview(5)
+        assert done.states()[3] == "stale"
+    done.propagate(0)
+    assert done.client.spans[-1] == (0, 7)
