@@ -36,6 +36,10 @@ class FrameImages:
         selected = int(self._browserNode.GetSelectedItemNumber())
         return selected if 0 <= selected < len(self._values) else None
 
+    def key(self, index: int) -> str:
+        """See `imageset.Images`."""
+        return f"{self._sequence.GetID()}/{self._values[index]}"
+
     def seen(self, index: int) -> SetImage:
         """See `imageset.Images`."""
         return self._seen[index]

@@ -31,6 +31,9 @@ class Images(Protocol):
     def shown(self) -> int | None:
         """The one that the slice views show."""
 
+    def key(self, index: int) -> str:
+        """Return what stands for an image in any list of images."""
+
     def seen(self, index: int) -> SetImage:
         """Return an image as the model sees it; the same object as long as the image is the same."""
 

@@ -71,9 +71,16 @@ class SetPreviews:
         self._talk = Conversation()
         self._look: Call | None = None
         self._later: dict[tuple[int, str], SetOptions] = {}  # images and objects, in the order they were asked for
-        self._found: dict[int, Mapping[str, PackedMask]] = {}  # what the latest run found, by image and object
-        self._drawn: set[tuple[int, str]] = set()  # what is a preview since
+        self._found: dict[str, Mapping[str, PackedMask]] = {}  # what the latest run found, by image and object
+        self._drawn: set[tuple[str, str]] = set()  # what is a preview since
         self._asked: object = None  # what the worker was asked last, unless something else was drawn since
+
+    def use(self, images: Images, prompts: ImagePrompts) -> None:
+        """Go on with another list of images; what was drawn in those that it shares with the one before is known."""
+        keys = {images.key(index) for index in range(len(images.names))}
+        self._images, self._prompts = images, prompts
+        self._found = {key: found for key, found in self._found.items() if key in keys}
+        self._drawn = {(key, name) for key, name in self._drawn if key in keys}
 
     def look(self, index: int, options: SetOptions) -> None:
         """Have the worker open an image and see it ahead of its first prompt, if it is at rest."""
@@ -100,8 +107,9 @@ class SetPreviews:
 
     def noteRun(self, index: int, found: Mapping[str, PackedMask]) -> None:
         """Note what a run wrote into an image, by the objects' names."""
-        self._found[index] = found
-        self._drawn -= {(index, name) for name in found}
+        key = self._images.key(index)
+        self._found[key] = found
+        self._drawn -= {(key, name) for name in found}
         self._asked = None
 
     def leave(self) -> None:
@@ -125,13 +133,14 @@ class SetPreviews:
 
     def _drawWithout(self, index: int, segment: Segment) -> None:
         """Draw what is known of an object without the worker: that it is absent, or what the latest run found."""
-        name, found = segment.name, self._found.get(index, {})
+        name, key = segment.name, self._images.key(index)
+        found = self._found.get(key, {})
         if self._prompts.isAbsent(index, name):
-            if found or (index, name) in self._drawn:
+            if found or (key, name) in self._drawn:
                 self._write(index, segment, _NOTHING)
-        elif (index, name) in self._drawn:
+        elif (key, name) in self._drawn:
             self._write(index, segment, found.get(name, _NOTHING))
-            self._drawn.remove((index, name))
+            self._drawn.remove((key, name))
 
     def _ask(self, index: int, item: RunObject, options: SetOptions) -> None:
         """Ask for an object, unless nothing has changed: of a box that is placed Slicer tells twice."""
@@ -168,4 +177,4 @@ class SetPreviews:
 
     def _write(self, index: int, segment: Segment, mask: PackedMask) -> None:
         self._images.write(index, {segment: mask.full(self._images.seen(index).shape)})
-        self._drawn.add((index, segment.name))
+        self._drawn.add((self._images.key(index), segment.name))

@@ -64,7 +64,7 @@ class SetController:
         self.options = SetOptions()
         self.images: Images = VolumeImages([])
         self.prompts = ImagePrompts(self.images)
-        self._previews = self._makePreviews()
+        self._previews = SetPreviews(client, self.images, self.prompts, lambda: self.busy, self.failed.emit)
         self._objects: list[RunObject] = []
         self._answers: dict[int, ImageAnswer] = {}
         self._written: set[int] = set()  # images of the latest run
@@ -79,7 +79,7 @@ class SetController:
         """Work on other images; a run on those before ends."""
         self._leave()
         self.images, self.prompts = images, ImagePrompts(images)
-        self._previews = self._makePreviews()
+        self._previews.use(self.images, self.prompts)
         self._answers, self._unseen = {}, iter(range(len(images.names)))
         self.changed.emit()
 
@@ -200,6 +200,3 @@ class SetController:
     def _tellEnd(self) -> None:
         self.busyChanged.emit(False)
         self._previews.goOn()
-
-    def _makePreviews(self) -> SetPreviews:
-        return SetPreviews(self._client, self.images, self.prompts, lambda: self.busy, self.failed.emit)

@@ -34,8 +34,13 @@ class VolumeImages:
         self.nodes = list(volumeNodes)
         self.names = [node.GetName() for node in self.nodes]
         self.shown: int | None = None
-        self._indexes = {node.GetID(): index for index, node in enumerate(self.nodes)}
+        self._keys = [node.GetID() for node in self.nodes]
+        self._indexes = {key: index for index, key in enumerate(self._keys)}
         self._seen = SeenImages(self.nodes)
+
+    def key(self, index: int) -> str:
+        """See `imageset.Images`."""
+        return self._keys[index]
 
     def seen(self, index: int) -> SetImage:
         """See `imageset.Images`."""

@@ -11,6 +11,7 @@ from imagesbench import PLACES, ImagesBench, dice, disc, masks, truth
 
 from MedSAM2SlicerLib.images.frameimages import FrameImages
 from MedSAM2SlicerLib.images.setrun import SetOptions
+from MedSAM2SlicerLib.images.volumeimages import VolumeImages
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.worker.connection import Connection
 
@@ -103,6 +104,26 @@ def test_with_the_prompts_gone_it_is_as_the_run_left_it(bench: ImagesBench) -> N
     prompts.setAbsent(1, "disc", isAbsent=False)
     preview(bench, 1)
     assert np.array_equal(mask(bench, 1), found)
+
+
+@pytest.mark.parametrize("hasRun", [True, False])
+def test_what_was_drawn_is_known_in_another_list_of_the_same_images(
+    bench: ImagesBench, volumes: list[Any], hasRun: bool
+) -> None:
+    bench.box(0)
+    if hasRun:
+        bench.run()
+        found = mask(bench, 1)
+    bench.box(1)
+    bench.point(1, PLACES[1][0] + 6, PLACES[1][1], "exclude")
+    preview(bench, 1)
+    bench.controller.setImages(VolumeImages(volumes[1:]))
+    bench.controller.prompts.clear(0, "disc")
+    preview(bench, 0)
+    assert np.array_equal(mask(bench, 1), found) if hasRun else not mask(bench, 1).any()
+    bench.controller.prompts.setAbsent(0, "disc", isAbsent=True)
+    preview(bench, 0)
+    assert not mask(bench, 1).any()
 
 
 def test_during_a_run_it_waits_for_the_end(bench: ImagesBench) -> None:
