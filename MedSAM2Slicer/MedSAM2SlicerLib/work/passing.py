@@ -112,7 +112,8 @@ class Pass:
     @property
     def works(self) -> list[SegmentWork]:
         """The segments, but for those that were removed meanwhile."""
-        return self._present(list(self._works.values()))
+        segmentIds = self._target.segmentIds()
+        return [work for work in self._works.values() if work.segmentId in segmentIds]
 
     @property
     def progress(self) -> Progress:
@@ -163,9 +164,12 @@ class Pass:
         self._results.append(result)
         self._running.nextRequest()
         records = {record.object_id: record for record in result.objects}
-        for work in self._present(leg.works):
+        present = self.works
+        for work in leg.works:
             if result.taken_back:
                 self._takeBack(work, leg)
+            elif work not in present:  # undo may bring it back
+                work.noteBrokenOff(self._drawnOn(leg, work), *leg.span)
             elif work.objectId in records:
                 self._settle(work, leg, records[work.objectId], model)
 
@@ -173,7 +177,7 @@ class Pass:
         """Keep what is drawn; returns what came of it in a line."""
         works, node = self.works, self._target.segmentation
         self._running.end()
-        self._target.remember(works, self._running.changed)
+        self._target.remember([*self._works.values()], self._running.changed)
         volumeMl = sum(segmentVolumeMl(node, work.segmentId) for work in works)
         return self._running.summary(self._results, volumeMl, self._stops)
 
@@ -181,12 +185,12 @@ class Pass:
         """Keep what is drawn; no record can tell of it, since the worker may have gone further."""
         self._running.end()
         for leg in self._legs[:1]:
-            for work in self._present(leg.works):
+            for work in leg.works:
                 if self.isTentative:
                     self._takeBack(work, leg)
                 else:
                     work.noteBrokenOff(self._drawnOn(leg, work), *leg.span)
-        self._target.remember(self.works, self._running.changed)
+        self._target.remember([*self._works.values()], self._running.changed)
 
     @property
     def isUndone(self) -> bool:
@@ -221,11 +225,6 @@ class Pass:
         node = self._target.segmentation
         if not recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues):
             work.states.noteUntold(work.states.slices)
-
-    def _present(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
-        """Those whose segment was not removed meanwhile."""
-        segmentIds = self._target.segmentIds()
-        return [work for work in works if work.segmentId in segmentIds]
 
 
 def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapping[str, str]) -> set[str]:

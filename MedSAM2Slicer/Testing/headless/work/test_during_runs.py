@@ -90,3 +90,26 @@ def test_what_is_painted_in_another_segment_during_a_run_is_an_edit_of_that_one(
     finish(call)
     controller.setSegment(segmentation, first)
     assert edited(done) == [0]
+
+
+@pytest.mark.parametrize("isLeft", [True, False])
+def test_a_segment_that_comes_back_with_undo_after_a_run_has_no_edits(done: ControllerBench, isLeft: bool) -> None:
+    controller, segmentation, segmentId = (
+        done.controller,
+        done.controller.segmentationNode,
+        done.controller.segmentId,
+    )
+    done.client.mask = lambda index: ~SPOT
+    call = done.propagate(3)
+    controller.removeSegment()
+    if isLeft:
+        controller.setSegment(segmentation, "")
+    else:
+        finish(call)
+    notice(done)
+    controller.undo()
+    controller.setSegment(segmentation, segmentId)
+    notice(done)
+    assert segmentation.GetSegmentation().GetSegment(segmentId) is not None
+    assert edited(done) == []
+    assert {4: "stale", 5: "stale"}.items() <= done.states().items()
