@@ -27,7 +27,7 @@ _ARGUMENTS = [  # so named in `process`
 
 
 def pythonScript(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
-    """Return a script that makes a segment again, voxel for voxel, of the volume that has this node's name.
+    """Return a script that makes a segment again, voxel for voxel, of the volume with this node's name and class.
 
     One run from points and a box is a call of `process` with RAS coordinates; corrections, masks and what `process`
     has no argument for are a call of `replay` with the record. Raises VolumeError without a usable volume.
@@ -42,7 +42,7 @@ def pythonScript(record: RunRecord, volumeNode: slicer.vtkMRMLScalarVolumeNode) 
         "import slicer",
         "",
         'logic = slicer.util.getModuleLogic("MedSAM2Slicer")',
-        f"volume = slicer.mrmlScene.GetFirstNodeByName({volumeNode.GetName()!r})",
+        f"volume = slicer.util.getFirstNodeByClassByName({volumeNode.GetClassName()!r}, {volumeNode.GetName()!r})",
     ]
     if arguments is None:
         return "\n".join([*lines, *_replay(record)]) + "\n"

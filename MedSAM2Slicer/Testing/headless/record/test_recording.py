@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import slicer
 import slicer.util
 from controllerbench import ControllerBench
 
@@ -239,3 +240,17 @@ def test_another_segmentation_in_another_window_leaves_the_first_in_peace(done: 
     done.click(4, 4, 5)
     done.preview(5)
     assert {states[index] for index in (1, 2)} == {done.states()[index] for index in (1, 2)} == {"propagated"}
+
+
+@pytest.mark.parametrize("kind", ["vtkMRMLSequenceNode", "vtkMRMLSegmentationNode"])
+def test_a_script_finds_the_volume_among_nodes_of_its_name(bench: ControllerBench, nodes: Any, kind: str) -> None:
+    nodes.scene.RemoveNode(bench.volume)
+    nodes.scene.AddNewNodeByClass(kind, "CT")  # as a sequence gives its name to the frame that is shown
+    bench.volume = nodes.volume(shape=(7, 8, 9))
+    bench.controller.setVolume(bench.volume)
+    bench.click(4, 4, 3)
+    bench.propagate().finish()
+    (line,) = [one for one in bench.controller.review.script().splitlines() if one.startswith("volume = ")]
+    found: dict[str, Any] = {}
+    exec(line, {"slicer": slicer}, found)  # noqa: S102
+    assert found["volume"] is bench.volume
