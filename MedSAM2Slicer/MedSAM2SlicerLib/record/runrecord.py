@@ -49,6 +49,11 @@ class RunRecord:
         """The ID that the volume's node had then; another node may have it now."""
         return self._volume().get("node_id")
 
+    @property
+    def volumeName(self) -> str | None:
+        """The name that the volume had then."""
+        return self._volume().get("name")
+
     def runs(self, slicing: Slicing) -> list[PlacedRun]:
         """Return the runs in a volume, the last one last. Raises PromptError if they do not fit `slicing`."""
         return place_runs(self.run, slicing)
@@ -146,7 +151,7 @@ def recordedWindow(
         except PromptError:
             continue
         if record is not None and record.volumeNodeId is not None and record.run.settings.window is not None:
-            return record.volumeNodeId, record.run.settings.window
+            return _volumeNodeIdNow(record, segmentationNode) or record.volumeNodeId, record.run.settings.window
     return None
 
 
@@ -166,6 +171,16 @@ def noteCut(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, dr
         report = json.loads(text)
         report["settings"] |= {row.key: drawing[row.name] for row in rows_of("drawing")}
         setAttribute(segmentationNode, attributeName(segmentId), json.dumps(report, separators=(",", ":")))
+
+
+def _volumeNodeIdNow(record: RunRecord, segmentationNode: slicer.vtkMRMLSegmentationNode) -> str | None:
+    """Return the ID of a record's volume as a reference of the scene has it; None if that is to another volume.
+
+    Where a scene is added to one that has its IDs, nodes get others, and references follow them.
+    """
+    referred = segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
+    isSame = referred is not None and referred.GetName() == record.volumeName
+    return referred.GetID() if isSame else None
 
 
 def _runsBefore(

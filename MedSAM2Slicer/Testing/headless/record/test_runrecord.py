@@ -21,7 +21,7 @@ from medsam2_core.run.file import place_file_prompts, read_run_file
 from medsam2_core.run.prompts import PointsPrompt
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
-from MedSAM2SlicerLib.record.runrecord import loadRun, saveRun, writeRun
+from MedSAM2SlicerLib.record.runrecord import loadRun, recordedWindow, saveRun, writeRun
 from MedSAM2SlicerLib.scene import segments
 from MedSAM2SlicerLib.scene.attributes import attributeName
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
@@ -104,8 +104,8 @@ def test_the_command_line_reads_it(nodes: Any, randomGrid: Callable, tmp_path: P
     assert run.settings == loadRun(segmentation, segmentId).run.settings
 
 
-def reloaded(scene: Any, folder: Path) -> Any:
-    """The scene written to a folder and read into an empty one."""
+def saved(scene: Any, folder: Path) -> None:
+    """Write the scene to a folder, and close it."""
     for kind, suffix in (("vtkMRMLScalarVolumeNode", ".nrrd"), ("vtkMRMLSegmentationNode", ".seg.nrrd")):
         for node in slicer.util.getNodesByClass(kind):
             node.AddDefaultStorageNode()
@@ -115,6 +115,11 @@ def reloaded(scene: Any, folder: Path) -> Any:
     scene.SetURL(str(folder / "scene.mrml"))
     assert scene.Commit()
     scene.Clear(1)
+
+
+def reloaded(scene: Any, folder: Path) -> Any:
+    """The scene written to a folder and read into an empty one."""
+    saved(scene, folder)
     assert scene.Connect()
     return scene
 
@@ -241,3 +246,18 @@ def test_a_record_that_cannot_be_written_says_so(nodes: Any, randomGrid: Callabl
     for name, said in (("run.txt", r"end its name with \.json"), ("no/run.json", "does not exist: create it")):
         with pytest.raises(VolumeError, match=said):
             writeRun(loadRun(segmentation, segmentId), tmp_path / name)
+
+
+def test_the_window_is_that_of_the_same_volume_in_a_scene_added_to_another(
+    nodes: Any, randomGrid: Callable, tmp_path: Path
+) -> None:
+    recorded(nodes, randomGrid(1))
+    saved(nodes.scene, tmp_path)
+    other = nodes.volume(name="other")
+    assert nodes.scene.Import()
+    volume = nodes.scene.GetFirstNode("CT", "vtkMRMLScalarVolumeNode")
+    segmentation = nodes.scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    segmentId = segmentation.GetSegmentation().GetNthSegmentID(0)
+    record = loadRun(segmentation, segmentId)
+    assert record.volumeNodeId == other.GetID()
+    assert recordedWindow(segmentation, [segmentId]) == (volume.GetID(), record.run.settings.window)
