@@ -14,7 +14,6 @@ from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
@@ -122,14 +121,9 @@ class Runner:
         if not works:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
         plan = self._workplace.plan()
-        self._workplace.lookAtVolume(plan.chosen.window)
-        self._workplace.lookForEdits()
-        for work in works:
-            work.noticeEdits()
-        self._workplace.target.noteGonePrompts(self._workplace.volume)
+        self._workplace.look(plan.chosen.window, works)
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
         self.abandon()
-        self._workplace.edits.forget()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
         run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative, ahead)
         target.closeStep()
@@ -146,8 +140,7 @@ class Runner:
         """Redraw segments from what the worker has kept, the slice `near` first. Raises MedSAM2Error if it is gone."""
         self.abandon()
         plan = self._workplace.plan()
-        self._workplace.lookAtVolume(plan.chosen.window)
-        self._workplace.lookForEdits()
+        self._workplace.look(plan.chosen.window, works)
         legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
         self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep, near))
 
@@ -235,10 +228,8 @@ class Runner:
 
     def _predict(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         plan = self._workplace.plan()
-        self._workplace.lookAtVolume(plan.chosen.window)
+        self._workplace.look(plan.chosen.window, [work])
         session = self._openSession(plan.chosen.along(volume.stack))
-        self._workplace.lookForEdits()
-        work.noteGonePrompts(PromptPlacer(volume))
         work.keepStack()
         objects = plan.objects([work], volume, opened=sliceIndex)
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))

@@ -86,19 +86,16 @@ def storedSlices(
     return states, prints
 
 
-def hasSlices(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
-    """Whether anything is stored of a segment's slices, be it damaged."""
-    return slicesText(segmentationNode, segmentId) is not None
-
-
 def storeSlices(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     segmentId: str,
     states: Mapping[str, Any],
     prints: Mapping[int, str],
-) -> None:
-    """Store what `storedSlices` reads; `states` in JSON's own types."""
-    restoreSlices(segmentationNode, segmentId, json.dumps({**states, "prints": prints}))
+) -> str:
+    """Store what `storedSlices` reads, and return its text; `states` in JSON's own types."""
+    text = json.dumps({**states, "prints": prints})
+    restoreSlices(segmentationNode, segmentId, text)
+    return text
 
 
 def storedStack(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> SliceStack | None:

@@ -60,14 +60,16 @@ class VoxelHash:
         self._array, self._slabs = array, slabs(array)
         self._type = array.dtype.newbyteorder("<")
         self._digest = hashlib.sha256(f"{self._type.str} {array.shape}".encode())
+        self.goesOn = True
+        """Whether there is more to do."""
 
     def work(self, seconds: float) -> bool:
         """Go on for about so long; whether there is more to do."""
         end = time.perf_counter() + seconds
-        while goesOn := self._next():
+        while self._next():
             if time.perf_counter() > end:
                 break
-        return goesOn
+        return self.goesOn
 
     def result(self) -> str:
         """Return it, after all that is still to be done."""
@@ -79,4 +81,5 @@ class VoxelHash:
         rows = next(self._slabs, None)
         if rows is not None:
             self._digest.update(np.ascontiguousarray(self._array[rows], dtype=self._type).data)
-        return rows is not None
+        self.goesOn = rows is not None
+        return self.goesOn

@@ -119,6 +119,16 @@ def markedIn(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -
     return None if held is None else (values[held] == segment.GetLabelValue(), shifted(held, boxOf(layer)))
 
 
+def markedOn(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, box: Box) -> Bools:
+    """Return which voxels of a box a segment has; none for one that is gone or is not a binary labelmap."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    layer = None if segment is None else segment.GetRepresentation(BINARY_LABELMAP)
+    if layer is None:
+        return np.zeros([side.stop - side.start for side in box], dtype=np.bool_)
+    marked: Bools = labelsIn(layer, box) == segment.GetLabelValue()
+    return marked
+
+
 def isMarked(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
     """Whether a segment has any voxel; True for one that is not a binary labelmap."""
     layer, label = layerOf(segmentationNode, segmentId), labelOf(segmentationNode, segmentId)
@@ -197,6 +207,12 @@ def bounds(values: npt.NDArray[Any]) -> Box | None:
         return None
     j, i = _span(np.any(shadow, axis=1)), _span(np.any(shadow, axis=0))
     return _span(np.any(values[:, j, i], axis=(1, 2))), j, i
+
+
+def tightened(marked: Bools, box: Box) -> tuple[Box, Box] | None:
+    """Return the smallest box around what is marked in a `box` of the volume, within that and in the volume."""
+    tight = bounds(marked)
+    return None if tight is None else (tight, shifted(tight, box))
 
 
 def shifted(box: Box, origin: Box) -> Box:

@@ -117,6 +117,7 @@ class ObliqueWriter:
         result = Written()
         for index, mask in masks.items():
             result += self._write(index, np.zeros(self.sliceShape(axis), dtype=np.bool_) if mask is None else mask)
+        self._writer.noteWritten(result.segmentIds, masks.keys())
         return result
 
     def end(self) -> None:

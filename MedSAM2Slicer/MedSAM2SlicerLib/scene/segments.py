@@ -6,7 +6,7 @@ Masks are bool arrays (k, j, i) or slices of one, on the volume's own grid.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,6 @@ from MedSAM2SlicerLib.scene.layers import (
     BINARY_LABELMAP,
     Bools,
     Box,
-    bounds,
     boxOf,
     byLayer,
     clip,
@@ -37,7 +36,7 @@ from MedSAM2SlicerLib.scene.layers import (
     nothingIn,
     parted,
     sharing,
-    shifted,
+    tightened,
     writeLabels,
 )
 from MedSAM2SlicerLib.scene.masking import EditRules
@@ -58,12 +57,17 @@ class Written:
         return Written(self.changed + other.changed, self.maskedOut + other.maskedOut, segmentIds)
 
 
+NoteWritten = Callable[[Collection[str], Collection[int]], object]
+"""Takes the IDs of segments and the indexes of slices."""
+
+
 class SegmentWriter:
     """Writes masks into one segment, as Slicer's own tools would.
 
     Editable area, intensity range and overwrite mode are those of `editorNode`; without one, everything is editable
-    and neighbors are spared. The segments `spared` lose nothing in any mode. Only the box that changes is touched. A
-    segment must be made by `ensureSegmentation`. Between `begin` and `end`, layers may be larger than what they hold
+    and neighbors are spared. The segments `spared` lose nothing in any mode. Only the box that changes is touched.
+    `noteWritten` is told at once which slices were written, and in which segments that has changed anything. A segment
+    must be made by `ensureSegmentation`. Between `begin` and `end`, layers may be larger than what they hold
     and closed surfaces lag behind.
     """
 
@@ -75,9 +79,11 @@ class SegmentWriter:
         editorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
         history: History | None = None,
         spared: Collection[str] = (),
+        noteWritten: NoteWritten = lambda _segmentIds, _indexes: None,
     ) -> None:
         self.segmentationNode, self.segmentId, self.volumeNode = segmentationNode, segmentId, volumeNode
         self.history = history or EditHistory(segmentationNode)
+        self.noteWritten = noteWritten
         self.written = Written()
         self._grid = checkedGeometry(volumeNode).shape_kji
         self._rules = EditRules(segmentationNode, segmentId, volumeNode, editorNode, spared)
@@ -114,7 +120,9 @@ class SegmentWriter:
         Raises VolumeError if the segment is gone, or for a mask that does not fit.
         """
         slices = [self._slice(index, mask, axis) for index, mask in masks.items()]
-        return self._told([self._write(box, target) for box, target in slices])
+        written = self._told([self._write(box, target) for box, target in slices])
+        self.noteWritten(written.segmentIds, masks.keys())
+        return written
 
     def writeBox(self, box: Box, target: Bools, where: Bools | None = None) -> Written:
         """Make the segment equal to `target` in a box of the volume, there only in the voxels that `where` marks.
@@ -164,18 +172,19 @@ class SegmentWriter:
         differs = target != self._marked(box)
         if where is not None:
             differs &= where
-        tight = bounds(differs)
-        if tight is None:
+        changed = tightened(differs, box)
+        if changed is None:
             return Written()
-        differs, target, box = differs[tight], target[tight], shifted(tight, box)
+        tight, box = changed
+        differs, target = differs[tight], target[tight]
         editable, wanted = self._rules.editable(box), differs & target
         added, removed = self._rules.sparingLocked(wanted & editable, box), differs & ~target & editable
         if removed.any():
             self._remove(box, removed)
         if added.any():
             self._add(box, added)
-        changed = int(np.count_nonzero(added | removed))
-        return Written(changed, int(np.count_nonzero(wanted & ~added)))
+        count = int(np.count_nonzero(added | removed))
+        return Written(count, int(np.count_nonzero(wanted & ~added)))
 
     def _marked(self, box: Box) -> Bools:
         if self._segment() is None:

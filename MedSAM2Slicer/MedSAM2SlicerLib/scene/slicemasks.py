@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import slicer
 
-from MedSAM2SlicerLib.scene.layers import Bools, Box, labelOf, labelsIn, layerOf, markedIn
+from MedSAM2SlicerLib.scene.layers import Bools, Box, markedIn, markedOn
 from MedSAM2SlicerLib.scene.segments import Written
 
 
@@ -60,11 +60,7 @@ class StoredSliceMasks:
 
     def mask(self, index: int) -> Bools:
         """See `SliceMasks`."""
-        layer = self._layer()
-        if layer is None:
-            rows, columns = (size for place, size in enumerate(self._shape) if place != self._axis)
-            return np.zeros((rows, columns), dtype=np.bool_)
-        marked: Bools = labelsIn(layer, self._slice(index)) == labelOf(self._segmentationNode, self._segmentId)
+        marked = markedOn(self._segmentationNode, self._segmentId, self._slice(index))
         onSlice: Bools = np.take(marked, 0, self._axis)
         return onSlice
 
@@ -83,11 +79,6 @@ class StoredSliceMasks:
         slices = np.transpose(marked, self._order())
         filled = np.flatnonzero(slices.any(axis=(1, 2)))
         return {along + int(place): maskPrint(slices[place], (within[0], within[1])) for place in filled}
-
-    def _layer(self) -> slicer.vtkOrientedImageData | None:
-        if self._segmentationNode.GetSegmentation().GetSegment(self._segmentId) is None:
-            return None
-        return layerOf(self._segmentationNode, self._segmentId)
 
     def _order(self) -> tuple[int, int, int]:
         first, second = (axis for axis in range(3) if axis != self._axis)

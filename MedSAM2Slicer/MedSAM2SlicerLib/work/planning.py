@@ -70,12 +70,12 @@ class Plan:
     def _legsOn(self, volume: SlicedVolume, works: Sequence[SegmentWork]) -> list[Leg]:
         """Segments on the same slices, grouped by the parts that they go through."""
         span, found = self.span(volume), dict[Span, list[SegmentWork]]()
-        for work in works:
-            for part in work.states.intervals(*span):
-                found.setdefault(part, []).append(work)
         options, objects = self.chosen.along(volume.stack), self.objects(works, volume)
         for thing in objects[: len(works)]:
             _requirePrompt(thing, span)
+        for work in works:
+            for part in work.states.intervals(*span):
+                found.setdefault(part, []).append(work)
         lane = Lane(volume, options, objects, options.stopRules(self._inside(volume)))
         return [Leg(lane, part, found[part]) for part in sorted(found)]
 

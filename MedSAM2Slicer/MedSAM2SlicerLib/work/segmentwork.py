@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -18,40 +19,28 @@ from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, make_objects
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
-from MedSAM2SlicerLib.scene.attributes import (
-    hasSlices,
-    restoreRun,
-    runText,
-    slicesText,
-    storedSlices,
-    storedStack,
-    storeSlices,
-)
+from MedSAM2SlicerLib.scene.attributes import restoreRun, runText, slicesText, storedSlices, storedStack, storeSlices
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
-from MedSAM2SlicerLib.work.contents import Contents, Known
+from MedSAM2SlicerLib.work.bases import Base
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
+_REMEMBERED = 20  # contents of the segment, of which Slicer can undo ten
 
 # A segment that was never propagated, but is painted on so few slices, is to be propagated from these.
 _FEW_SLICES = 12
 
 
 @dataclass(frozen=True)
-class _Base:
-    """What a slice showed before its prompts, which correct it.
-
-    It `covers` the mask of a prompt that the slice had been drawn from before another tool changed it to this.
+class _Known:
+    """What goes with a content of the segment: the states of its slices in JSON, the record of its run, and by slice
+    the number of the worker's answer that it shows.
     """
 
-    mask: Bools
-    covers: Bools | None
-
-    def hides(self, prompt: Prompt) -> bool:
-        """Whether a prompt on the slice says what the base has taken the place of."""
-        covers = self.covers
-        return covers is not None and isinstance(prompt, MaskPrompt) and np.array_equal(prompt.mask, covers)
+    states: dict[str, Any]
+    run: str | None
+    shown: Mapping[int, int]
 
 
 class SegmentWork:
@@ -77,12 +66,12 @@ class SegmentWork:
         self._segmentationNode, self._masks = segmentationNode, masks
         self._prints: dict[int, str] = {}
         self._stored: str | None = None  # as this one has stored it, or found it
-        self._bases: dict[int, _Base] = {}
+        self._bases: dict[int, Base] = {}
         self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
         self._answers: dict[int, int] = {}  # by slice: the worker's latest answer there, and the one that is shown
         self._shown: dict[int, int] = {}
         self._numbers = itertools.count()
-        self._contents = Contents()
+        self._remembered: dict[str, _Known] = {}
         self._load()
 
     @property
@@ -117,7 +106,7 @@ class SegmentWork:
 
     def keepStack(self) -> None:
         """Have the scene know the stack from the first prompt on, whether that draws anything or not."""
-        if not hasSlices(self._segmentationNode, self.segmentId):
+        if self._stored is None:
             self._store(self._keepInMind())
 
     def noticeEdits(self, written: bool = False) -> bool:
@@ -131,7 +120,7 @@ class SegmentWork:
         if prints == self._prints:
             return isOther
         changed = self._differing(prints)
-        known = None if written else self._contents.get(prints)
+        known = None if written else self._remembered.get(_key(prints))
         if known is not None:
             marked, self.states = self.states, SliceStates.fromJson(known.states)
             self.states.takeMarks(marked, but=changed)  # the user may have set them since
@@ -176,7 +165,7 @@ class SegmentWork:
     @property
     def isAsRemembered(self) -> bool:
         """Whether the segment shows what it did after one of the last looks at it."""
-        return self._contents.get(self._masks.prints()) is not None
+        return _key(self._masks.prints()) in self._remembered
 
     def marks(self, index: int) -> bool:
         """Whether the segment marks anything on a slice, by the last look at it."""
@@ -236,15 +225,9 @@ class SegmentWork:
 
     def noteGonePrompts(self, placer: PromptPlacer) -> None:
         """Slices whose prompts were removed since the worker got them are no longer prompted slices."""
-        if self.sent is None:
-            return
-        try:
-            gone = set(self.sent.slices) - {one.slice_index for one in self.prompts.prompts(placer)}
-        except MedSAM2Error:  # one that cannot be used, which the next propagation says
-            return
-        if gone:
-            self.states.notePromptsGone(gone)
-            self._save()
+        if self.sent is not None:
+            with suppress(MedSAM2Error):  # for one that cannot be used, which the next propagation says
+                self._noteGone({one.slice_index for one in self.prompts.prompts(placer)})
 
     def removePrompt(self, item: PromptItem) -> None:
         """Remove a prompt; see `PromptSet.remove`."""
@@ -305,6 +288,7 @@ class SegmentWork:
         """
         given, name = self.prompts.prompts(placer), self.prompts.name
         prompted = {one.slice_index for one in given}
+        self._noteGone(prompted)
         if opened in prompted:
             self._open(opened)
         own = {index: self._masks.mask(index) for index in self.states.kept()}
@@ -318,6 +302,13 @@ class SegmentWork:
         segment = Segment(name, self.objectId, _COLOR)
         self.sent = RunObject(segment, (*prompts, *merge_points(masks_first(given))))
         return self.sent
+
+    def _noteGone(self, prompted: set[int]) -> None:
+        """Only these slices are prompted now."""
+        gone = set() if self.sent is None else set(self.sent.slices) - prompted
+        if gone:
+            self.states.notePromptsGone(gone)
+            self._save()
 
     def _isOutdated(self, prompt: Prompt) -> bool:
         return prompt.slice_index in self._bases and self._bases[prompt.slice_index].hides(prompt)
@@ -333,7 +324,7 @@ class SegmentWork:
         byOthers = index not in self._drawnHere or (review is not None and review.origin == EDITED)
         if byOthers and index not in self._bases and (mask := self._masks.mask(index)).any():
             isEdited = review is not None and review.origin == EDITED
-            self._bases[index] = _Base(mask, self._drawnFrom.get(index) if isEdited else None)
+            self._bases[index] = Base(mask, self._drawnFrom.get(index) if isEdited else None)
         if review is not None and review.isKept:
             self.states.release(index)
 
@@ -350,7 +341,8 @@ class SegmentWork:
             self.noticeEdits()
             return
         self._prints = self._masks.prints()
-        if storedSlices(self._segmentationNode, self.segmentId) is None and len(self._prints) <= _FEW_SLICES:
+        isKnown = self._stored is not None and storedSlices(self._segmentationNode, self.segmentId) is not None
+        if not isKnown and len(self._prints) <= _FEW_SLICES:
             self.states.noteEdits(self._prints)
         self._keepInMind()
 
@@ -379,11 +371,26 @@ class SegmentWork:
         self._store(states)
 
     def _store(self, states: Mapping[str, Any]) -> None:
-        storeSlices(self._segmentationNode, self.segmentId, states, self._prints)
-        self._stored = slicesText(self._segmentationNode, self.segmentId)
+        self._stored = storeSlices(self._segmentationNode, self.segmentId, states, self._prints)
 
     def _keepInMind(self) -> dict[str, Any]:
         """In case undo or redo brings this content back. Returns the states in JSON's own types."""
-        states, run = self.states.toJson(), runText(self._segmentationNode, self.segmentId)
-        self._contents.keep(self._prints, Known(states, run, dict(self._shown)))
-        return states
+        key = _key(self._prints)
+        self._remembered.pop(key, None)
+        run = runText(self._segmentationNode, self.segmentId)
+        self._remembered[key] = known = _Known(self.states.toJson(), run, dict(self._shown))
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.pop(next(iter(self._remembered)))
+        return known.states
+
+
+def noteWritten(
+    works: Mapping[str, SegmentWork], stack: SliceStack, segmentIds: Collection[str], indexes: Collection[int]
+) -> None:
+    """Note for those of the segments that are at work, by ID, that this program wrote slices of a stack there."""
+    for segmentId in works.keys() & set(segmentIds):
+        works[segmentId].noteWritten(stack, indexes)
+
+
+def _key(prints: Mapping[int, str]) -> str:
+    return json.dumps(prints, sort_keys=True)

@@ -25,8 +25,7 @@ from MedSAM2SlicerLib.scene.oblique import masksOn, writerOn
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
-from MedSAM2SlicerLib.work.noting import NotingWriter
-from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork, noteWritten
 from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
 
@@ -204,8 +203,9 @@ class Target:
         self.readStored(volume)
         named, history = segmentId or self.segmentId, self.history if isStep and not self._hasStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
-        writer = SegmentWriter(self.segmentation, named, volume.node, editorNode, history, spared)
-        return NotingWriter(writerOn(volume, writer), partial(self._noteWritten, volume.stack))
+        noted = partial(noteWritten, self._works, volume.stack)
+        writer = SegmentWriter(self.segmentation, named, volume.node, editorNode, history, spared, noted)
+        return writerOn(volume, writer)
 
     def write(self, volume: SlicedVolume, masks: Mapping[int, Bools | None]) -> SliceWriter:
         """Write slices as one step for undo; returns the writer, which knows what it was not allowed to write."""
@@ -220,10 +220,6 @@ class Target:
     def closeStep(self) -> None:
         """Have what is written from now on be another step for undo."""
         self._hasStep = False
-
-    def _noteWritten(self, stack: SliceStack, segmentIds: Collection[str], indexes: Collection[int]) -> None:
-        for segmentId in self._works.keys() & set(segmentIds):
-            self._works[segmentId].noteWritten(stack, indexes)
 
     def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
         present = self.segmentIds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import slicer
@@ -109,10 +110,16 @@ class Workplace:
         self.target = target
         self.moved.emit()
 
-    def lookAtVolume(self, window: Window | str) -> None:
-        """Notice other voxels than before, or another window, with which all sessions are new. Raises VolumeError."""
+    def look(self, window: Window | str, works: Sequence[SegmentWork]) -> None:
+        """Notice what is to be known before the worker is asked for segments. Raises VolumeError.
+
+        That is other voxels than before, or another window, with which all sessions are new, and edits.
+        """
         if self.volume.isOther(self._owner(), window):
             self.target.noteNewSession()
+        self.catchUp()
+        for work in works:
+            work.noticeEdits()
 
     def watch(self) -> None:
         """Begin to watch for edits; the segments beside the one at work may have been edited before."""

@@ -130,7 +130,7 @@ class VolumeInUse:
 
     def work(self) -> bool:
         """Go on with the hash, once it was asked for, for 10 ms; whether there is more to do."""
-        return self._hash is not None and self._hash[1].work(_HASHING_SECONDS)
+        return self._hash is not None and self._hash[1].goesOn and self._hash[1].work(_HASHING_SECONDS)
 
     def modelView(self, window: Window | str, stack: SliceStack, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns), in color (rows, columns, 3), as the model sees it: windowed and upright."""

@@ -1,0 +1,26 @@
+"""What prompts correct."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medsam2_core.run.prompts import MaskPrompt, Prompt
+from MedSAM2SlicerLib.scene.layers import Bools
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a slice showed before its prompts, which correct it.
+
+    It `covers` the mask of a prompt that the slice had been drawn from before another tool changed it to this.
+    """
+
+    mask: Bools
+    covers: Bools | None
+
+    def hides(self, prompt: Prompt) -> bool:
+        """Whether a prompt on the slice says what the base has taken the place of."""
+        covers = self.covers
+        return covers is not None and isinstance(prompt, MaskPrompt) and np.array_equal(prompt.mask, covers)
