@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED, REFUSED
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import PromptError
 from medsam2_core.job.options import add_shared_options
+from medsam2_core.job.paths import path_argument
 
 if TYPE_CHECKING:
     from medsam2_core.cohort.cases import Case
@@ -53,11 +53,13 @@ def add_parser(subparsers: SubParsers) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(command=batch)
-    parser.add_argument("cohort", type=Path, nargs="?", metavar="COHORT", help="a table, or a folder of cases")
+    parser.add_argument("cohort", type=path_argument, nargs="?", metavar="COHORT", help="a table, or a folder of cases")
     parser.add_argument(
-        "--init", type=Path, metavar="FOLDER", help="write a table of a folder's cases, to be filled in"
+        "--init", type=path_argument, metavar="FOLDER", help="write a table of a folder's cases, to be filled in"
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results; of --init, the table's file")
+    parser.add_argument(
+        "--output", type=path_argument, metavar="DIR", help="folder of the results; of --init, the table's file"
+    )
     parser.add_argument("--check", action="store_true", help="tell what is wrong with the table, and run nothing")
     parser.add_argument("--retry-failed", action="store_true", help="run the cases that failed again")
     parser.add_argument(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import VolumeError
+from medsam2_core.job.paths import path_argument
 from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def add_parser(subparsers: SubParsers) -> None:
     )
     parser.set_defaults(command=evaluate)
     parser.add_argument("model", metavar="MODEL", help="a name from `medsam2 models list`, or a checkpoint")
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder with one folder per volume")
+    parser.add_argument("dataset", type=path_argument, metavar="DATASET", help="folder with one folder per volume")
     parser.add_argument("--policy", default="box", help="prompts, see below (default: box)")
     add_options(parser, "memory")
     parser.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), default="auto", help="default: auto")
@@ -60,7 +61,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH|auto", help="default: auto")
     parser.add_argument("--min-ml", type=float, default=5.0, help="leave out smaller structures (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the jitter (default: 0)")
-    parser.add_argument("--output", type=Path, metavar="TABLE.csv", help="write all measurements, row by row")
+    parser.add_argument("--output", type=path_argument, metavar="TABLE.csv", help="write all measurements, row by row")
     add_options(parser, "device", "precision")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.job.image_prompts import add_image_prompt_options
+from medsam2_core.job.paths import path_argument
 from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
@@ -42,9 +42,13 @@ def add_parser(subparsers: SubParsers) -> None:
     )
     parser.set_defaults(command=images)
     parser.add_argument(
-        "images", type=Path, nargs="+", metavar="IMAGE|FOLDER", help="PNG, JPEG, TIFF, BMP, DICOM, 2D NIfTI, NRRD, MHA"
+        "images",
+        type=path_argument,
+        nargs="+",
+        metavar="IMAGE|FOLDER",
+        help="PNG, JPEG, TIFF, BMP, DICOM, 2D NIfTI, NRRD, MHA",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--output", type=path_argument, required=True, metavar="DIR", help="folder for the results")
     add_image_prompt_options(parser)
     settings = parser.add_argument_group("settings")
     settings.add_argument(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from medsam2_core.cli.summary import shown_ml
 from medsam2_core.errors import VolumeError
 from medsam2_core.job.options import add_series_options
+from medsam2_core.job.paths import path_argument
 
 if TYPE_CHECKING:
     from medsam2_core.image.geometry import Geometry
@@ -26,7 +27,7 @@ def add_parser(subparsers: SubParsers) -> None:
     """Add `info`; it sets `command`, which takes the arguments and returns the exit code."""
     summary = "show what an image, a segmentation, a checkpoint or a run report holds"
     parser = subparsers.add_parser("info", help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
-    parser.add_argument("file", type=Path, metavar="FILE", help="or a folder or DICOMDIR of DICOM slices")
+    parser.add_argument("file", type=path_argument, metavar="FILE", help="or a folder or DICOMDIR of DICOM slices")
     add_series_options(parser)
     parser.set_defaults(command=info)
 

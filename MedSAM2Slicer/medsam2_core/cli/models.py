@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from medsam2_core.errors import Cancelled, WeightsError
+from medsam2_core.job.paths import path_argument
 from medsam2_core.weights.catalogue import ModelEntry, find_entry
 from medsam2_core.weights.download import ProgressCallback
 from medsam2_core.weights.store import ModelState, WeightsStore
@@ -32,7 +32,7 @@ def add_parser(subparsers: SubParsers) -> None:
     download.add_argument("names", nargs="+", metavar="NAME")
     download.add_argument("--accept-licence", action="store_true", help="accept the models' licenses without asking")
     add_file = _add_command(commands, "import", "import a model file that was downloaded by other means", import_model)
-    add_file.add_argument("file", type=Path, metavar="FILE")
+    add_file.add_argument("file", type=path_argument, metavar="FILE")
     add_file.add_argument("--name", help="which model the file must be (default: recognized by its content)")
     verify = _add_command(commands, "verify", "compare the files with the published checksums", verify_models)
     verify.add_argument("names", nargs="*", metavar="NAME", help="default: every model on this computer")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INTERRUPTED
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.job.options import add_shared_options
+from medsam2_core.job.paths import path_argument
 from medsam2_core.job.prompt_options import add_prompt_options
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ def add_parser(subparsers: SubParsers) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(command=sequence, report=None, sheet=None, disagreement=None, resample=False, prompts=None)
-    parser.add_argument("volumes", type=Path, nargs="+", metavar="VOLUME", help="4D NIfTI, DICOM folder, or volumes")
+    parser.add_argument(
+        "volumes", type=path_argument, nargs="+", metavar="VOLUME", help="4D NIfTI, DICOM folder, or volumes"
+    )
     parser.add_argument("--series", metavar="N|UID", help="which DICOM series, if there are several; see medsam2 info")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--output", type=path_argument, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--at", type=int, default=0, metavar="N", help="the frame of the prompts (default: 0)")
     parser.add_argument("--full", type=int, metavar="N", help="frame of the largest volume, for the ejection fraction")
     parser.add_argument("--empty", type=int, metavar="N", help="frame of the smallest volume")

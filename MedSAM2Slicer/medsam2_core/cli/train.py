@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import WeightsError
+from medsam2_core.job.paths import path_argument
 from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
@@ -38,9 +38,13 @@ def add_parser(subparsers: SubParsers) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(command=train)
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="training configuration, JSON")
+    parser.add_argument("config", type=path_argument, metavar="CONFIG", help="training configuration, JSON")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="folder of the run; give it again to resume"
+        "--output",
+        type=path_argument,
+        required=True,
+        metavar="FOLDER",
+        help="folder of the run; give it again to resume",
     )
     add_options(parser, "device")
 

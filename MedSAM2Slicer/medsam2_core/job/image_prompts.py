@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from medsam2_core.errors import PromptError
 from medsam2_core.files.text import TextError, read_json
+from medsam2_core.job.paths import path_argument, path_of
 from medsam2_core.job.prompt_options import DEFAULT_OBJECT, InOrder
 from medsam2_core.run.names import checked_name
 from medsam2_core.run.values import items, mapping, number, text, whole
@@ -63,7 +64,9 @@ def add_image_prompt_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--absent", action=InOrder, dest="typed", nargs=0, help="the object is not in the image of the last --prompt"
     )
-    group.add_argument("--prompts", type=Path, metavar="FILE.json", help="prompts of an earlier run, which writes them")
+    group.add_argument(
+        "--prompts", type=path_argument, metavar="FILE.json", help="prompts of an earlier run, which writes them"
+    )
 
 
 def parse_image_prompts(typed: Sequence[tuple[str, Any]]) -> list[ImagePrompt]:
@@ -120,13 +123,13 @@ def mask_and_label(text: str) -> tuple[Path, int | None]:
     """FILE and LABEL of FILE:LABEL; a file of the whole text goes first."""
     path, colon, label = text.rpartition(":")
     if colon and path and label.isdecimal() and not Path(text).is_file():
-        return Path(path), int(label)
-    return Path(text), None
+        return path_of(path), int(label)
+    return path_of(text), None
 
 
 def _image(value: str) -> tuple[Path, int]:
     found = None if Path(value).is_file() else _FRAME.fullmatch(value)
-    return (Path(value), 0) if found is None else (Path(found[1]), int(found[2]))
+    return (path_of(value), 0) if found is None else (path_of(found[1]), int(found[2]))
 
 
 def _prompt(image: Path, frame: int, name: str, kind: str, value: Any) -> ImagePrompt:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from medsam2_core.job.paths import path_argument
 from medsam2_core.job.prompt_options import add_prompt_options
 from medsam2_core.job.setting_options import add_setting_options
 
@@ -14,25 +14,25 @@ _LARGEST_STEP = 10_000
 def add_job_options(parser: argparse.ArgumentParser) -> None:
     """Add a job's image, its output and report, and the options of `add_case_options`."""
     parser.add_argument(
-        "volume", type=Path, metavar="CT", help="image file, DICOM cine, or folder or DICOMDIR of DICOM slices"
+        "volume", type=path_argument, metavar="CT", help="image file, DICOM cine, or folder or DICOMDIR of DICOM slices"
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path_argument,
         required=True,
         metavar="OUT.seg.nrrd",
         help=".seg.nrrd, .nrrd, .nii, .nii.gz, .mha, or for a DICOM series .dcm (DICOM SEG)",
     )
-    parser.add_argument("--report", type=Path, metavar="R.json", help="write what was done, slice by slice")
+    parser.add_argument("--report", type=path_argument, metavar="R.json", help="write what was done, slice by slice")
     parser.add_argument(
         "--sheet",
-        type=Path,
+        type=path_argument,
         metavar="S.html",
         help="write a page with every slice and its outlines, doubtful ones first",
     )
     parser.add_argument(
         "--disagreement",
-        type=Path,
+        type=path_argument,
         metavar="D.nii.gz",
         help="write where the axes of --directions three disagree, as an image in percent of them",
     )
@@ -44,7 +44,9 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     add_series_options(parser)
     add_prompt_options(parser)
     add_shared_options(parser)
-    parser.add_argument("--prompts", type=Path, metavar="RUN.json", help="take prompts and settings from a report")
+    parser.add_argument(
+        "--prompts", type=path_argument, metavar="RUN.json", help="take prompts and settings from a report"
+    )
 
 
 def add_shared_options(parser: argparse.ArgumentParser) -> None:

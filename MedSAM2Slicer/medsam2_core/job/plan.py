@@ -14,6 +14,7 @@ from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, check_fits, check_output_path, read_volume
 from medsam2_core.job.objects import run_objects, shows_objects
+from medsam2_core.job.paths import path_of
 from medsam2_core.job.place_options import check_range_holds_prompts, stop_rules
 from medsam2_core.job.prompt_options import checked_range, mask_source, parse_range
 from medsam2_core.job.setting_options import given_settings
@@ -146,7 +147,7 @@ def _inputs(options: argparse.Namespace) -> list[Path]:
     """The files that are read, but for --prompts, in whose place the new report may come."""
     given = options.volume, options.transform, options.boxes
     masks = [value for option, value in options.typed or [] if option == "--mask"]
-    markups = [Path(value) for option, value in options.typed or [] if option == "--markups"]
+    markups = [path_of(value) for option, value in options.typed or [] if option == "--markups"]
     named = [mask_source(text).path for text in (*masks, options.inside, options.prior) if text is not None]
     return [path for path in (*given, *markups, *named) if path is not None]
 

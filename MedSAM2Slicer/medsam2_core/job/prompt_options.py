@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.errors import PromptError
+from medsam2_core.job.paths import path_argument, path_of
 from medsam2_core.run.names import checked_name
 
 DEFAULT_OBJECT = "Segment_1"
@@ -113,13 +114,13 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--transform",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help="for --from-segmentation: what registers the earlier image to this one (.h5, .tfm, .mat of ITK or Slicer)",
     )
     group.add_argument(
         "--boxes",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help="boxes of a detector: a .csv with x0,y0,z0,x1,y1,z1 and perhaps object and score, or .json; see --frame",
     )
@@ -170,8 +171,8 @@ def mask_source(text: str) -> MaskOption:
     colons = [place for place, letter in enumerate(text) if letter == ":"]
     for place in [] if _is_there(text) else colons:
         if _is_there(text[:place]):
-            return MaskOption(Path(text[:place]), text[place + 1 :])
-    return MaskOption(Path(text))
+            return MaskOption(path_of(text[:place]), text[place + 1 :])
+    return MaskOption(path_of(text))
 
 
 def _is_there(text: str) -> bool:
@@ -206,7 +207,7 @@ def _parse(option: str, text: str) -> PromptOption:
     if option == "--mask":
         return mask_source(text)
     if option == "--markups":
-        return MarkupsOption(Path(text))
+        return MarkupsOption(path_of(text))
     if option == "--box":
         return _parse_box(text)
     return _parse_point(option, text)
