@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,23 @@ def rates(monkeypatch: pytest.MonkeyPatch, faster: float) -> None:
     """Pretend that products of numbers of two bytes are so many times as fast."""
     times = {torch.float32: 1.0, torch.bfloat16: 1 / faster, torch.float16: 1 / faster}
     monkeypatch.setattr(precision, "_seconds", lambda device, numbers: times[numbers])
+
+
+@pytest.mark.skipif(time.get_clock_info("thread_time").resolution > 1e-5, reason="no fine clock of a thread here")
+def test_a_busy_machine_does_not_change_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if another program came in between for up to a tenth of a second each time the clock is read."""
+    now, rng = [0.0], np.random.default_rng(0)
+
+    def clock() -> float:
+        now[0] += rng.uniform(0, 0.1)
+        return now[0]
+
+    monkeypatch.setattr(precision.time, "perf_counter", clock)
+    chosen = set()
+    for _ in range(12):
+        precision._seconds.cache_clear()
+        chosen.add(precision.multiplies_faster(torch.device("cpu"), torch.bfloat16))
+    assert len(chosen) == 1
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
