@@ -190,7 +190,9 @@ class ImageSetSession(Session):
         memories = [
             replace(known.conditioning[index].memory, slice_index=place) for place, index in enumerate(prompted)
         ]
-        bank = self._memory.bank(self.model.config, Timeline(1, len(self._stack)), memories)
+        # The images before are no neighbors: counted as often as in a volume, recency had 0.08 in place of 0.19 Dice.
+        config = replace(self.model.config, tracked_count=1.0)
+        bank = self._memory.bank(config, Timeline(1, len(self._stack)), memories)
         places = range(len(prompted), len(self._stack))
         last = known.conditioning[prompted[-1]].drawn
         return Track(object_id, "forward", order, places, bank, last, known.seen, stop=None)

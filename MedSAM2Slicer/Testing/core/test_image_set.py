@@ -210,6 +210,20 @@ def test_a_real_model_takes_images_of_any_size(discs: Any) -> None:
     assert all(np.isfinite(answers[1].logits).all() for answers in found)
 
 
+@pytest.mark.parametrize("memory", ["recency", "self-sorting"])
+def test_images_in_no_order_do_not_count_as_neighbors(tiny: Any, noise: list[np.ndarray], memory: str) -> None:
+    def logits(count: float) -> list[np.ndarray]:
+        session = m2.ImageSetSession(
+            _with_config(tiny, tracked_count=count), noise, order="arrival", memory=memory, seed=1
+        )
+        session.add_box(1, 0, (8, 8, 30, 30))
+        answers = session.segment()
+        return [answers[place][1].logits for place in range(len(noise))]
+
+    for one, other in zip(logits(1.0), logits(10.0), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("order", ["free", "arrival"])
 @pytest.mark.parametrize("after", [1, 3, 8])
 def test_cancelling_keeps_the_images_done(fakes: ModuleType, discs: Any, order: str, after: int) -> None:
