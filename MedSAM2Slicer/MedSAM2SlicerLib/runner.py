@@ -155,8 +155,10 @@ class Runner:
 
     def interrupt(self) -> None:
         """End a run that makes way: a prompt has come, and the propagation begins again with it."""
-        if self._makesWay and not self._isInterrupted:
+        run = self._run
+        if isinstance(run, Pass) and run.isTentative and not self._isInterrupted:
             self._isInterrupted = True
+            run.makeWay()
             self._stop(keep=False)
 
     def makeWay(self) -> None:
@@ -183,6 +185,8 @@ class Runner:
 
     def stepped(self, step: Step, progress: Progress) -> None:
         """See `driving.Follower`, as of the two that follow."""
+        if self._isInterrupted:
+            return
         self._signals.progressed.emit(progress)
         self._signals.sliceDrawn.emit(step.slice_index)
 

@@ -75,8 +75,8 @@ class Pass:
     """Segments on their way through `legs`, the intervals to draw, one after the other.
 
     Each is a run of its own, for the worker and in the records. One undo state holds all of them.
-    One that `isTentative` may have to make way for the next prompt: the leg that it does so in is seen, and else as if
-    it had never begun, so that what follows does not depend on how far it came.
+    One that `isTentative` may have to make way for the next prompt: the leg that it does so in is seen as far as it was
+    drawn by then, and else as if it had never begun, so that what follows does not depend on how far the worker came.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Pass:
         self._target, self._volume, self._openSession = target, volume, openSession
         self._legs, self._results = list(legs), list[Propagated]()
         self._stops = set[str]()  # of this pass
+        self._makesWay, self._unseen = False, list[Step]()
         self._works = {work.objectId: work for leg in legs for work in leg.works}
         lanes = {leg.lane.options.stack: leg.lane for leg in legs}
         self._recordings = {stack: Recording(volume, one.options, one.stop) for stack, one in lanes.items()}
@@ -128,7 +129,7 @@ class Pass:
     @property
     def goesOn(self) -> bool:
         """Whether another leg follows the one that was settled last."""
-        return bool(self._legs) and not self._results[-1].cancelled
+        return bool(self._legs) and not (self._makesWay or self._results[-1].cancelled)
 
     def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker go through the next leg."""
@@ -148,9 +149,19 @@ class Pass:
         )
 
     def write(self, step: Step) -> Progress:
-        """Write a step into its segments. Raises VolumeError if one is gone."""
+        """Write a step into its segments, unless it makes way. Raises VolumeError if one is gone."""
         self._volume.work()
-        return self._running.write(step, ahead=sum(leg.size for leg in self._legs[1:]))
+        if self._makesWay:
+            self._unseen.append(step)
+            return self.progress
+        return self._draw(step)
+
+    def makeWay(self) -> None:
+        """A prompt has come: what the worker says from now on counts only if it had done all before it heard of that.
+
+        Slices that it was ahead by were not seen, and a prompt on one of them is no correction.
+        """
+        self._makesWay = True
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """What is known of a segment's slices while the pass runs."""
@@ -160,6 +171,8 @@ class Pass:
 
     def settle(self, result: Propagated, model: Mapping[str, Any] | None) -> None:
         """Note on the segmentation what came of a leg; `model` are the worker's facts about it."""
+        for step in () if result.taken_back else self._unseen:
+            self._draw(step)
         leg = self._legs.pop(0)
         self._results.append(result)
         self._running.nextRequest()
@@ -202,6 +215,9 @@ class Pass:
         """Note nothing of what was drawn, which is undone: segments are as they were at an earlier look."""
         self._running.end()
         self._target.noticeOthers([])
+
+    def _draw(self, step: Step) -> Progress:
+        return self._running.write(step, ahead=sum(leg.size for leg in self._legs[1:]))
 
     def _takeBack(self, work: SegmentWork, leg: Leg) -> None:
         work.noteTakenBack(self._drawnOn(leg, work), *leg.span)

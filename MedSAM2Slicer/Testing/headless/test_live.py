@@ -19,6 +19,7 @@ from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.segments import segmentMask
 
 CLICKS, SLICES = 50, 20
+AHEAD = 7  # slices by which the worker may be ahead of what was drawn when a click comes
 
 
 @pytest.fixture
@@ -128,6 +129,40 @@ def test_a_click_on_what_the_stopped_run_drew_corrects_what_is_seen(running: Con
     prompts = [one for one in running.client.objects[-1][0].prompts if one.slice_index == 5]
     np.testing.assert_array_equal(prompts[0].mask, shown)
     assert len(prompts) == 2
+
+
+def test_slices_that_the_worker_was_ahead_by_are_not_drawn(running: ControllerBench) -> None:
+    """What comes after the click was not seen with it: neither drawn nor corrected."""
+    ahead = heedless(running)
+    drawn, told = running.drawn(), len(running.said["sliceDrawn"])
+    click(running, 1)
+    while ahead.steps:
+        ahead.step()
+    assert (running.drawn(), len(running.said["sliceDrawn"])) == (drawn, told)
+    ahead.finish(cancelled=True)
+    assert [one.slice_index for one in running.client.objects[-1][0].prompts if one.slice_index == 1] == [1]
+    running.client.answer(1)
+    assert set(running.drawn()) == {*drawn, 1}
+    assert 2 not in running.states()
+
+
+def test_a_click_that_the_worker_hears_of_too_late_finds_all_drawn(running: ControllerBench) -> None:
+    ahead = heedless(running)
+    click(running, 1)
+    finish(running)
+    assert not ahead.steps
+    assert running.drawn() == [1, 2, 3, 4, 5]
+    running.client.answer(1)
+    running.controller.tick()
+    assert running.controller.busy
+    assert runs(running) == 2
+
+
+def heedless(bench: ControllerBench) -> Any:
+    """The run, whose worker does not hear that it is to stop."""
+    call = bench.client.calls[-1]
+    call.cancel = lambda keep: None
+    return call
 
 
 def test_several_clicks_during_a_run_are_all_drawn(running: ControllerBench) -> None:
@@ -337,7 +372,7 @@ def wait(client: Any, controller: Controller, until: Callable[[], bool]) -> None
 def test_clicks_during_runs_give_what_the_same_prompts_give_without_live(
     quickClient: Any, volume: Any, make: Callable[[], Controller], at_once: None
 ) -> None:
-    """Each time the clicks come in the middle of a run, on slices it has not reached; then it comes to its end."""
+    """Each time the clicks come in the middle of a run, on slices it has not drawn; then it comes to its end."""
     rng = np.random.default_rng(1)
     clicks = 0
     while clicks < CLICKS:
@@ -365,13 +400,14 @@ class LiveBench:
     def click(self, point: list[float]) -> None:
         self.given.append(point)
         self._drawn.clear()
+        self._finished.clear()
         self.controller.prompting.addPoint(point)
 
     def draw(self, count: int) -> list[int]:
-        """Wait for a run that has drawn so many slices; returns those that it will not have reached when it stops."""
-        wait(self.client, self.controller, lambda: self.controller.busy and len(self._drawn) >= count)
-        seen = self.controller.review.slices()
-        return [index for index in range(SLICES) if all(abs(index - other) > 1 for other in seen)]
+        """Wait for a run that has drawn so many slices; returns those that it has not, if it is far from its end."""
+        wait(self.client, self.controller, lambda: len(self._drawn) >= count)
+        free = sorted({*range(SLICES)} - self.controller.review.slices().keys())
+        return free if len(free) > AHEAD else []
 
     def end(self) -> Any:
         wait(self.client, self.controller, lambda: bool(self._finished))
