@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from medsam2_core.model import SAM2, ImageFeatures
 View = tuple[int, Region]
 """A slice and the part of it that is looked at."""
 
-_BATCH = 8  # views encoded together
+BATCH = 8
+"""Views encoded together at most."""
 
 
 class EmbeddingCache:
@@ -25,6 +27,8 @@ class EmbeddingCache:
         self._model, self._stack, self._max_bytes = model, stack, max_bytes
         self._kept: OrderedDict[View, ImageFeatures] = OrderedDict()
         self._bytes = 0
+        self.works_ahead = model.device.type != "cpu"
+        """Whether views are encoded before they are asked for, to fill a batch. A processor takes as long for each."""
         self.encoded = 0
         """Views that went through the image encoder so far."""
         self.hits = 0
@@ -40,26 +44,37 @@ class EmbeddingCache:
         self._max_bytes = max_bytes
         self._shrink()
 
-    def get(self, views: Sequence[View]) -> ImageFeatures:
-        """Return the features of the views as one batch, in their order."""
+    def get(self, views: Sequence[View], ahead: Iterable[View] = ()) -> ImageFeatures:
+        """Return the features of the views as one batch, in their order.
+
+        Views `ahead` are those that will be asked for next.
+        """
         wanted = dict.fromkeys(views)
         missing = [view for view in wanted if view not in self._kept]
         self.hits += len(wanted) - len(missing)
-        for start in range(0, len(missing), _BATCH):
-            self._encode(missing[start : start + _BATCH])
+        if missing and self.works_ahead:
+            missing += self._to_fill(len(wanted), len(missing), ahead)
+        for start in range(0, len(missing), BATCH):
+            self._encode(missing[start : start + BATCH])
         for view in wanted:
             self._kept.move_to_end(view)
         features = ImageFeatures.stack([self._kept[view] for view in views])
         self._shrink()
         return features
 
-    def get_shared(self, views: Sequence[View]) -> tuple[ImageFeatures, list[int] | None]:
-        """Return the features of the views without repeats, since objects may look at the same, and which each is.
+    def get_shared(self, views: Sequence[View], ahead: Iterable[View] = ()) -> tuple[ImageFeatures, list[int] | None]:
+        """As `get`, without repeats, since objects may look at the same; and which of them each view is.
 
         None stands for views of which none repeats.
         """
         found = list(dict.fromkeys(views))
-        return self.get(found), None if len(found) == len(views) else [found.index(view) for view in views]
+        return self.get(found, ahead), None if len(found) == len(views) else [found.index(view) for view in views]
+
+    def _to_fill(self, wanted: int, missing: int, ahead: Iterable[View]) -> list[View]:
+        """The views ahead that fill the batch, no more than can be kept beside those that are wanted."""
+        room = self._max_bytes * len(self._kept) // max(self._bytes, 1) - wanted  # none before the first is known
+        unseen = (view for view in dict.fromkeys(ahead) if view not in self._kept)
+        return list(islice(unseen, max(min(-missing % BATCH, room), 0)))
 
     def _encode(self, views: Sequence[View]) -> None:
         size = self._model.config.image_size

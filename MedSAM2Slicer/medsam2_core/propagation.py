@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsam2_core.arrays import Bytes, Mask
-from medsam2_core.embeddings import EmbeddingCache, View
+from medsam2_core.embeddings import BATCH, EmbeddingCache, View
 from medsam2_core.image.pixels import PixelStack
-from medsam2_core.image.region import Box, FieldOfView, Region, mask_box
+from medsam2_core.image.region import Box, FieldOfView, Region, WholeView, mask_box
 from medsam2_core.memory_bank import Memory, MemoryBank
 from medsam2_core.model import SAM2, SliceOutput, SlicePrompts
 from medsam2_core.model.dense_prompts import carry_mask
@@ -187,7 +187,7 @@ class Propagator:
     def _round(self, tracks: list[Track]) -> list[Tracked]:
         """The device is waited for once, in `read`; what comes before it needs no value of this round's."""
         views = [(track.index, self._next_region(track)) for track in tracks]
-        seen, rows = self.cache.get_shared(views)
+        seen, rows = self.cache.get_shared(views, self._ahead(tracks))
         features = seen if rows is None else seen.rows(rows)
         recalls = [
             track.bank.recall(track.places[track.position], embedding)
@@ -225,6 +225,16 @@ class Propagator:
         shape, spacing = self.stack.shape(track.index), self.stack.spacing(track.index)
         encoded = [region for one in track.seen(track.index) for region in one.encoded_in]
         return self.view.around(track.box, *shape, spacing, track.last.region, encoded)
+
+    def _ahead(self, tracks: Sequence[Track]) -> Iterator[View]:
+        """Views that tracks come to next, if those do not hang on where the object is."""
+        if not isinstance(self.view, WholeView):
+            return
+        for step in range(1, BATCH):
+            for track in tracks:
+                if track.position + step < track.planned:
+                    index = track.indexes[track.position + step]
+                    yield index, Region.whole(*self.stack.shape(index))
 
     def _carried(self, tracks: list[Track], views: list[View]) -> SlicePrompts:
         """Prompts of tracked slices: none but the repeated ones, or for models trained so, the mask before, too."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import medsam2_core as m2
 from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.image.pixels import VolumeStack
 from medsam2_core.image.region import Region
@@ -113,3 +114,70 @@ def test_a_lower_limit_drops_what_was_used_longest_ago(fakes: ModuleType, stack:
     assert cache.encoded == 5
     cache.get([(0, WHOLE)])
     assert (cache.encoded, cache.bytes) == (6, 2 * one)
+
+
+@pytest.fixture
+def batches(fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many views went through the image encoder together."""
+    sizes: list[int] = []
+    encode = fakes.FakeModel.encode
+
+    def noted(model: Any, image: torch.Tensor) -> Any:
+        sizes.append(len(image))
+        return encode(model, image)
+
+    monkeypatch.setattr(fakes.FakeModel, "encode", noted)
+    return sizes
+
+
+def test_views_ahead_fill_the_batch(fakes: ModuleType, stack: VolumeStack, batches: list[int]) -> None:
+    cache = EmbeddingCache(fakes.FakeModel(), stack)
+    cache.works_ahead = True
+    cache.get([(0, WHOLE)])
+    ahead = [(index, WHOLE) for index in range(1, 20)]
+    for index in range(1, 12):
+        found = cache.get([(index, WHOLE)], ahead[index:])
+        torch.testing.assert_close(found.stride4, cache.get([(index, WHOLE)]).stride4)
+    assert batches == [1, 8, 8]
+    assert cache.encoded == 17
+
+
+def test_no_more_is_seen_ahead_than_can_be_kept(
+    fakes: ModuleType, stack: VolumeStack, one: int, batches: list[int]
+) -> None:
+    batches.clear()  # of what was measured
+    cache = EmbeddingCache(fakes.FakeModel(), stack, max_bytes=3 * one)
+    cache.works_ahead = True
+    for index in range(10):
+        cache.get([(index, WHOLE)], [(later, WHOLE) for later in range(index + 1, 20)])
+    assert batches == [1, 3, 3, 3]
+
+
+def test_a_processor_does_not_work_ahead(fakes: ModuleType, stack: VolumeStack, batches: list[int]) -> None:
+    cache = EmbeddingCache(fakes.FakeModel(), stack)
+    cache.get([(0, WHOLE)])
+    cache.get([(1, WHOLE)], [(2, WHOLE)])
+    assert batches == [1, 1]
+
+
+@pytest.mark.parametrize("view", ["whole", "zoom"])
+def test_a_propagation_asks_ahead_for_what_it_will_see(
+    fakes: ModuleType, monkeypatch: pytest.MonkeyPatch, batches: list[int], view: str
+) -> None:
+    """Which slices it will look at is known with whole slices only; none is seen that it does not come to."""
+    k, j, i = np.indices((20, 64, 64))
+    volume = np.where((i - 20 - k / 2) ** 2 + (j - 20) ** 2 < 8**2, 200, 100).astype(np.uint8)
+
+    def masks(works_ahead: bool) -> Any:
+        session = m2.VolumeSession(fakes.FakeModel(), volume, window=Window(0, 200, "test"), field_of_view=view)
+        monkeypatch.setattr(session._cache, "works_ahead", works_ahead)
+        session.add_box(1, 5, (14, 12, 32, 30))
+        list(session.propagate(stop=m2.StopRules(max_distance_mm=10)))
+        return session.mask(1)
+
+    alone = masks(works_ahead=False)
+    one_by_one = batches[:]
+    batches.clear()
+    np.testing.assert_array_equal(masks(works_ahead=True), alone)
+    assert alone[:16].any(axis=(1, 2)).all()
+    assert batches == ([1, 8, 7] if view == "whole" else one_by_one)
