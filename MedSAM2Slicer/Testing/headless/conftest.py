@@ -80,6 +80,16 @@ def quickClient(client: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Propagation by itself neither pauses nor waits for strokes to be over."""
+    from MedSAM2SlicerLib import live
+    from MedSAM2SlicerLib.scene.scenewatch import EditWatch
+
+    monkeypatch.setattr(live, "PAUSE", 0.0)
+    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
+
+
+@pytest.fixture
 def scene() -> Iterator[Any]:
     """An empty scene with module logics, as `slicer.mrmlScene` and `slicer.modules` in the application."""
     mrmlScene = slicer.vtkMRMLScene()

@@ -10,8 +10,6 @@ import pytest
 from controllerbench import ControllerBench, notice
 from fakeclient import FakeClient
 
-from MedSAM2SlicerLib import live
-from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 
 ORGAN = np.zeros((8, 9), dtype=bool)
@@ -37,9 +35,7 @@ class Loaded(ControllerBench):
 
 
 @pytest.fixture
-def loaded(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loaded]:
-    monkeypatch.setattr(live, "PAUSE", 0.0)
-    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
+def loaded(nodes: Any, at_once: None) -> Iterator[Loaded]:
     made = Loaded(nodes)
     yield made
     made.controller.close()
