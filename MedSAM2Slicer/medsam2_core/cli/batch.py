@@ -198,9 +198,11 @@ class _Progress:
 
     def __init__(self, results: Results, cases: list[Case], quiet: bool) -> None:
         self._quiet, self._count = quiet, len(cases)
+        failed = 0 if quiet else sum(results.failure(case) is not None for case in cases)
         self._ended = 0 if quiet else sum(results.is_settled(case) for case in cases)
         if self._ended:
-            print(f"{self._ended} of {self._count} cases are done already.", flush=True)
+            failures = f", and {failed} failed before" if failed else ""
+            print(f"{self._ended - failed} of {self._count} cases are done already{failures}.", flush=True)
 
     def case(self, case: Case, failed: str | None) -> None:
         self._ended += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import VolumeError
-from medsam2_core.job.paths import path_argument
+from medsam2_core.job.paths import path_argument, refuse_replacing
 from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         min_ml=arguments.min_ml,
         seed=arguments.seed,
     )
-    rows = list(_measure(arguments, settings, _Table(arguments.output)))
+    table = _Table(arguments.output, arguments.dataset)
+    rows = list(_measure(arguments, settings, table))
     if not rows:
         raise VolumeError(f"{arguments.dataset} has no structure of {settings.min_ml:g} mL or more: lower --min-ml.")
     print("\n".join(_lines(rows)))
@@ -115,9 +116,9 @@ class _Table:
     Without a path it takes nothing. An older file is replaced by the first row, not before.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        if path is not None and not path.parent.is_dir():
-            raise VolumeError(f"The folder {path.parent} does not exist: create it or choose another --output.")
+    def __init__(self, path: Path | None, dataset: Path) -> None:
+        if path is not None:
+            _check_table(path, dataset)
         self._path, self._started = path, False
 
     def add(self, row: Row) -> None:
@@ -132,6 +133,15 @@ class _Table:
         except OSError as error:
             raise VolumeError(f"{self._path} cannot be written ({error.strerror}): choose another --output.") from error
         self._started = True
+
+
+def _check_table(path: Path, dataset: Path) -> None:
+    """Raise VolumeError unless a table can be written there."""
+    if path.suffix.lower() != ".csv":
+        raise VolumeError(f"{path}: The table is CSV: end its name with .csv.")
+    if not path.parent.is_dir():
+        raise VolumeError(f"The folder {path.parent} does not exist: create it or choose another --output.")
+    refuse_replacing([path], dataset.glob("*/*"))
 
 
 def _lines(rows: Sequence[Row]) -> list[str]:

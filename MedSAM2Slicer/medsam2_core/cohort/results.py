@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from medsam2_core.cohort import inputs
-from medsam2_core.cohort.acceptance import CaseFolder
+from medsam2_core.cohort.acceptance import SEGMENTATION, CaseFolder
 from medsam2_core.cohort.cases import REPLACED, Case
 from medsam2_core.cohort.claims import Claim, Claims
 from medsam2_core.cohort.notes import read_note, write_note
@@ -60,15 +60,19 @@ class Results:
             ) from error
 
     def done(self, case: Case) -> dict[str, Any] | None:
-        """What is noted of a case that is done as it is asked for now; None for any other.
+        """What is noted of a case that is done as it is asked for now; None for any other, also if its files are gone.
 
         One that a person has worked on stays done when its model or its prompts' files change, but not with another
         image or row.
         """
         noted, _ = self.notes(case.name)
-        if noted is not None and CaseFolder(self.folder / case.name).has_work:
+        if noted is None:
+            return None
+        if CaseFolder(self.folder / case.name).has_work:
             noted["inputs"] = inputs.of_image(noted.get("inputs", {}), case)
-        return noted if noted is not None and self._is_of(noted, case) else None
+        elif not all(_is_written(self.folder / case.name / name) for name in (SEGMENTATION, REPORT)):
+            return None
+        return noted if self._is_of(noted, case) else None
 
     def failure(self, case: Case) -> dict[str, Any] | None:
         """What is noted of a case that failed as it is asked for now; None for any other."""
@@ -189,6 +193,10 @@ class Results:
             folder.rename(aside)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_written(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def case_of(folder: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,10 +116,11 @@ class Geometry:
         return self._ijk_to_lps_linear()
 
     def describe(self) -> str:
-        """Size, spacing and origin in one phrase, for messages."""
+        """Size, spacing and origin in one phrase, for messages, and the axes where they are not L, P and S."""
         spacing = " x ".join(f"{value:.4g}" for value in self.spacing_ijk)
-        origin = ", ".join(f"{value:.5g}" for value in self.origin_lps)
-        return f"{_sizes(self.shape_kji[::-1])} voxels of {spacing} mm from ({origin}) LPS"
+        axes = np.asarray(self.direction_lps).T
+        turned = "" if np.array_equal(axes, np.eye(3)) else f" along {', '.join(_vector(axis) for axis in axes)}"
+        return f"{_sizes(self.shape_kji[::-1])} voxels of {spacing} mm from {_vector(self.origin_lps)} LPS{turned}"
 
     def _ijk_to_lps_linear(self) -> Float:
         linear: Float = np.asarray(self.direction_lps) * np.asarray(self.spacing_ijk)  # scales the columns
@@ -170,6 +172,10 @@ def _points(points: npt.ArrayLike) -> Float:
 def _orthonormal(direction: tuple[Triple, Triple, Triple]) -> bool:
     matrix = np.asarray(direction)
     return bool(np.all(np.abs(matrix.T @ matrix - np.eye(3)) <= _ORTHONORMAL_TOLERANCE))
+
+
+def _vector(values: Iterable[float]) -> str:
+    return f"({', '.join(f'{value:.5g}' for value in values)})"
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

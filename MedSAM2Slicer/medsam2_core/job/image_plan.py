@@ -80,8 +80,9 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     if options.window is not None and options.window != "auto":
         Window.parse(options.window, _ANY_GRAY)
     model = find_model(options.model)
-    _make_output(options.output)
+    _require_no_file(options.output)
     paths = _inputs(options.images, prompts, options.output)
+    _make_output(options.output)
     skipped: list[str] = []
     shown = tqdm(paths, "reading", unit=" files", disable=options.quiet, leave=False)
     found = list(look_through(shown, options.window, lambda error: _skip(error, skipped)))
@@ -92,6 +93,7 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     segments = [Segment(name, label, palette_color(label - 1)) for label, name in enumerate(names, 1)]
     placed = tuple(_place(one, places, facts, names.index(one.name) + 1) for one in prompts)
     _require_objects(placed, segments)
+    _require_no_contradiction(placed)
     return SetPlan(
         places, facts, tuple(result_names(places)), tuple(skipped), tuple(segments), placed, model, options.output
     )
@@ -102,10 +104,12 @@ def _skip(error: VolumeError, skipped: list[str]) -> None:
     tell(f"{error} It is skipped.")
 
 
-def _make_output(folder: Path) -> None:
-    """Make the folder of the results. Raises VolumeError if it cannot be, or is a file."""
+def _require_no_file(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise VolumeError(f"{folder}: This is a file: give --output the name of a folder.")
+
+
+def _make_output(folder: Path) -> None:
     (folder / "masks").mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
     remove_abandoned(folder / "masks")
@@ -173,4 +177,14 @@ def _require_objects(prompts: Sequence[SetPrompt], segments: Sequence[Segment]) 
         if not any(one.label == segment.label and one.prompt.kind in _SHOWING for one in prompts):
             raise PromptError(
                 f"Object {segment.name!r} is shown in no image: add --point, --box or --mask to one that it is in."
+            )
+
+
+def _require_no_contradiction(prompts: Sequence[SetPrompt]) -> None:
+    """Raise PromptError for an object that is shown in an image and said to be absent from it."""
+    shown = {(one.index, one.label) for one in prompts if one.prompt.kind in _SHOWING}
+    for one in prompts:
+        if one.prompt.kind == "absent" and (one.index, one.label) in shown:
+            raise PromptError(
+                f"{one.prompt.image}: Object {one.prompt.name!r} is shown and said to be absent: give one of the two."
             )

@@ -33,10 +33,12 @@ from medsam2_core.run.set_report import (
     most_doubtful,
     picture,
     results_csv,
+    results_of,
     small,
 )
 
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+_TABLE = "results.csv"
 _SHOWN = 3  # images in doubt that the summary names
 
 
@@ -80,7 +82,12 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
             write_labelmap(plan.output / "masks.seg.nrrd", stack, _grid(plan), plan.segments)
     listed = [entries[index] for index in sorted(entries)]
     about = f"Model {plan.model.name}, order {options.order}, {model.device.type}."
-    write_text(plan.output / "results.csv", results_csv(listed, plan.segments))
+    earlier = results_of(plan.output / _TABLE)
+    write_text(plan.output / _TABLE, results_csv(listed, plan.segments))
+    now = {entry.result.casefold() for entry in listed}  # file systems may know no case
+    for name in earlier:
+        if name.casefold() not in now:
+            (plan.masks / f"{name}.png").unlink(missing_ok=True)
     write_text(plan.output / "prompts.json", prompts_json([one.prompt for one in plan.prompts]))
     write_text(plan.output / "index.html", contact_sheet(listed, plan.segments, plan.skipped, about))
     lines = [*_summary(listed), f"{seconds:.1f} s, {len(listed) / max(seconds, 1e-9):.1f} images/s. {about}"]

@@ -1,11 +1,12 @@
-"""Paths of command lines, none of them empty: that would be the current folder."""
+"""Paths of command lines: none is empty, which would be the current folder, and no output replaces an input."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medsam2_core.errors import PromptError
+from medsam2_core.errors import PromptError, VolumeError
 
 _EMPTY = "the path is empty: is a variable of your shell not set?"
 
@@ -22,3 +23,12 @@ def path_argument(text: str) -> Path:
     if not text.strip():
         raise ArgumentTypeError(_EMPTY)
     return Path(text)
+
+
+def refuse_replacing(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Raise VolumeError for an output that is one of the inputs, by whatever name."""
+    there = [path for path in outputs if path.exists()]
+    for source in inputs:
+        for path in there:
+            if source.exists() and source.samefile(path):
+                raise VolumeError(f"{path}: The output would replace an input: give it another name.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, check_fits, check_output_path, read_volume
 from medsam2_core.job.objects import run_objects, shows_objects
-from medsam2_core.job.paths import path_of
+from medsam2_core.job.paths import path_of, refuse_replacing
 from medsam2_core.job.place_options import check_range_holds_prompts, stop_rules
 from medsam2_core.job.prompt_options import checked_range, mask_source, parse_range
 from medsam2_core.job.setting_options import given_settings
@@ -82,7 +81,7 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
     model, expected_sha256 = _model(options.model, saved)
     volume = volume or read_volume(options.volume, options.series, options.resample, colors=True)
     if volume.slices is not None:
-        _refuse_replacing(_outputs(options), [frame.path for frame in volume.slices.frames])
+        refuse_replacing(_outputs(options), [frame.path for frame in volume.slices.frames])
     check_fits(options.output, volume)
     stack = _stack(options.axis, saved, volume)
     if volume.in_color and stack.plane is not None:
@@ -135,7 +134,7 @@ def _check_paths(options: argparse.Namespace) -> None:
     for place, path in enumerate(outputs):
         if path.resolve() in [other.resolve() for other in outputs[:place]]:
             raise VolumeError(f"{path}: Two outputs have this name: give each its own.")
-    _refuse_replacing(outputs, _inputs(options))
+    refuse_replacing(outputs, _inputs(options))
 
 
 def _outputs(options: argparse.Namespace) -> list[Path]:
@@ -150,14 +149,6 @@ def _inputs(options: argparse.Namespace) -> list[Path]:
     markups = [path_of(value) for option, value in options.typed or [] if option == "--markups"]
     named = [mask_source(text).path for text in (*masks, options.inside, options.prior) if text is not None]
     return [path for path in (*given, *markups, *named) if path is not None]
-
-
-def _refuse_replacing(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
-    there = [path for path in outputs if path.exists()]
-    for source in inputs:
-        for path in there:
-            if source.exists() and source.samefile(path):
-                raise VolumeError(f"{path}: The output would replace an input: give it another name.")
 
 
 def _check_image_path(path: Path) -> None:

@@ -60,17 +60,18 @@ def _reader(row: Setting, option: Option) -> Callable[[str], Any]:
     if not isinstance(row.kind, Whole | Number):
         return str
     least = 0 if row.optional else row.kind.least
-    return _number(int if isinstance(row.kind, Whole) else float, least, min(row.kind.most * option.per, _LARGEST))
+    kind, name = (int, "whole number") if isinstance(row.kind, Whole) else (float, "number")
+    return _number(kind, name, least, min(row.kind.most * option.per, _LARGEST))
 
 
-def _number(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
+def _number(kind: Callable[[str], float], name: str, least: float, most: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} cannot be used: give a number from {least:g} to {most:g}")
+            raise argparse.ArgumentTypeError(f"{text!r} cannot be used: give a {name} from {least:.9g} to {most:.9g}")
         return value
 
     return read

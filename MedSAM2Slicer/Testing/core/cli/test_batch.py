@@ -154,6 +154,7 @@ def test_a_failed_case_leaves_exit_code_3(run, capsys, ct: Path, checkpoint: Pat
         out, err = capsys.readouterr()
         assert err.count("bad: failed: ") == runs
         assert "1 of 2 cases done, 1 failed (try them again with --retry-failed)" in out
+        assert ("1 of 2 cases are done already, and 1 failed before." in out) == (runs == 0)
 
 
 class Running:

@@ -98,6 +98,21 @@ def test_images_of_one_size_make_a_segmentation(run, good: Path, checkpoint: Pat
     assert not (OUT / "masks.seg.nrrd").exists()
 
 
+def test_masks_of_earlier_images_are_gone_and_other_files_stay(run, good: Path, checkpoint: Path) -> None:
+    command = ("--output", OUT, "--model", checkpoint, "--quiet", "--prompt", good / "a2.png", "--point", "20,20")
+    assert run("images", good, *command) == 0
+    assert len(list((OUT / "masks").iterdir())) == 6
+    (OUT / "masks" / "mine.png").write_bytes(b"mine")
+    assert run("images", good / "a1.png", *command) == 0
+    assert sorted(path.name for path in (OUT / "masks").iterdir()) == ["a1.png", "a2.png", "mine.png"]
+
+
+def test_a_folder_that_is_refused_is_left_as_it_is(run, good: Path) -> None:
+    before = sorted(good.iterdir())
+    assert run("images", good / "a1.png", "--output", good, "--prompt", good / "a1.png", "--point", "20,20") == 2
+    assert sorted(good.iterdir()) == before
+
+
 def test_prompts_of_a_run_are_taken_up_and_added_to(run, good: Path, checkpoint: Path) -> None:
     command = ("images", good, "--output", OUT, "--model", checkpoint, "--quiet")
     mask = np.zeros((64, 30), np.uint8)
@@ -153,6 +168,8 @@ def test_stopping_keeps_what_is_done(run, capsys, monkeypatch, good: Path, check
         (("--prompt", "A", "--point", "nan,1"), "cannot be read"),
         (("--prompt", "A", "--point", "99,1"), "--point 99,1: The prompt at x 99, y 1 is outside"),
         (("--prompt", "A", "--absent"), "'Segment_1' is shown in no image"),
+        (("--prompt", "A", "--box", "1,2,9,9", "--absent"), "'Segment_1' is shown and said to be absent: give one"),
+        (("--prompt", "A", "--absent", "--point", "1,2"), "'Segment_1' is shown and said to be absent: give one"),
         (("--prompt", "A@4", "--point", "1,1"), "There is no such frame: give one from 0 to 0"),
         (("--prompt", "none.png", "--point", "1,1"), "none.png: No such file"),
         (("--prompt", "A", "--mask", "B"), "The mask has 30 x 64 pixels but the image 48 x 40"),

@@ -79,7 +79,8 @@ def test_every_choice_is_taken(run, dataset: Path, checkpoint: Path, capsys) -> 
         (("--min-ml", "500"), "has no structure of 500 mL or more: lower --min-ml"),
         (("--window", "foo"), "Unknown window 'foo'"),
         (("--output", "no/table.csv"), "The folder no does not exist"),
-        (("--output", "."), r"\. cannot be written .* choose another --output"),
+        (("--output", "."), r"\.: The table is CSV: end its name with \.csv"),
+        (("--output", "image.nii.gz"), r"image\.nii\.gz: The table is CSV: end its name with \.csv"),
         (("--memory", "elephant"), "No memory bank is called .elephant."),
     ],
 )
@@ -98,6 +99,14 @@ def test_a_refused_evaluation_leaves_an_older_table(run, dataset: Path, capsys) 
     Path("table.csv").write_text("older", encoding="utf-8")
     assert run("evaluate", "no.pt", dataset, "--output", "table.csv") == 2
     assert Path("table.csv").read_text(encoding="utf-8") == "older"
+
+
+def test_a_table_does_not_replace_what_is_read(run, dataset: Path, checkpoint: Path, capsys) -> None:
+    labels = dataset / "patient" / "labels.csv"
+    labels.write_text("1,ball\n", encoding="utf-8")
+    assert run("evaluate", checkpoint, dataset, "--min-ml", 0.5, "--output", labels) == 2
+    assert "The output would replace an input" in capsys.readouterr().err
+    assert labels.read_text(encoding="utf-8") == "1,ball\n"
 
 
 def test_an_empty_data_set_and_a_missing_model(run, dataset: Path, checkpoint: Path, tmp_path: Path, capsys) -> None:

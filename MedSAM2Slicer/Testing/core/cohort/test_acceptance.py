@@ -55,6 +55,7 @@ def results(cases: list[Case], tmp_path: Path) -> Results:
     for case in cases:
         (found.folder / case.name).mkdir()
         (found.folder / case.name / "segmentation.seg.nrrd").write_bytes(b"model's")
+        (found.folder / case.name / "report.json").write_bytes(b"{}")
         write_note(found.folder / case.name / "done.json", note(case))
     return found
 

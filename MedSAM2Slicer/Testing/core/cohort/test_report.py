@@ -52,6 +52,8 @@ def results(made: Made, tmp_path: Path) -> tuple[Results, list[Case]]:
     found.prepare()
     for place, case in enumerate(cases[:10]):
         (found.folder / case.name).mkdir()
+        for name in ("segmentation.seg.nrrd", "report.json"):
+            (found.folder / case.name / name).write_bytes(b"made")
         note = {
             "format": "medsam2-case/1", "case": case.name, "digest": case.digest, "inputs": {}, "doubt": place / 10,
             "seconds": {"reading": 1.0, "propagating": 2.0}, "range": [0, 8], "slices_per_second": 4.0,

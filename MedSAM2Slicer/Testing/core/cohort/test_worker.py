@@ -271,6 +271,18 @@ def test_a_note_that_is_damaged_is_none(bench: Bench, cases: list[Case]) -> None
     assert bench.told == [("a", None)]
 
 
+def test_a_case_whose_results_are_gone_is_made_again(bench: Bench, cases: list[Case]) -> None:
+    bench.run(cases)
+    segmentation = bench.output / "a" / "segmentation.seg.nrrd"
+    made = segmentation.read_bytes()
+    segmentation.unlink()
+    (bench.output / "b" / "report.json").write_bytes(b"")
+    assert not any(Results(bench.output).is_settled(case) for case in cases[:2])
+    bench.run(cases)
+    assert sorted(bench.told) == [("a", None), ("b", None)]
+    assert segmentation.read_bytes() == made
+
+
 def test_a_volume_in_color(bench: Bench, made: Made, images: Path, checkpoint: Path) -> None:
     import numpy as np
     import SimpleITK as sitk
