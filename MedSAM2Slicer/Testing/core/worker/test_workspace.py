@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from medsam2_core import free_memory
 from medsam2_core.errors import DeviceError, PromptError, WorkerError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
@@ -86,6 +87,21 @@ def test_a_refused_prompt_leaves_an_exact_account(session, applied: AppliedPromp
     assert changes(session) == [("points", 1, 2), ("box", 1, 4)]
     applied.change_to([item(1, POINT, BOX)])
     assert changes(session) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "MPS backend out of memory (MPS allocated: 8.00 GB)",
+        "[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes",
+    ],
+)
+def test_whatever_device_says_that_no_memory_is_left_is_understood(text: str) -> None:
+    assert free_memory.is_out_of_memory(RuntimeError(text))
+    assert not free_memory.is_out_of_memory(ValueError(text))
+    assert not free_memory.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 class Short:
