@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -90,10 +91,12 @@ class PromptPlacer:
         placed = place_points(volumeRas.tolist(), include, "ras", self.slicing, _("The point"))
         return [PlacedPrompt(prompt, PromptSource()) for prompt in placed]
 
-    def clicks(self, include: Sequence[Sequence[float]], exclude: Sequence[Sequence[float]]) -> list[PlacedPrompt]:
-        """Place world points (n, 3) where the object is, and such where it is not; either may be empty."""
-        placed = self.points(include, [True] * len(include)) if len(include) else []
-        return placed + (self.points(exclude, [False] * len(exclude)) if len(exclude) else [])
+    def clicks(
+        self, include: Sequence[Sequence[float]] | None, exclude: Sequence[Sequence[float]] | None
+    ) -> list[PlacedPrompt]:
+        """Place world points (n, 3) where the object is, and such where it is not; either may be empty or None."""
+        given = [(points, flag) for points, flag in ((include, True), (exclude, False)) if isGiven(points)]
+        return [placed for points, flag in given for placed in self.points(points, [flag] * len(points))]
 
     def box(self, cornersRas: Sequence[Sequence[float]]) -> PlacedPrompt:
         """Place a box given by opposite world corners (2, 3) on the slice nearest to its center."""
@@ -245,6 +248,11 @@ class PromptPlacer:
         if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
             raise PromptError(_("{what} are not triples of numbers: give [[r, a, s], ...] in mm.").format(what=what))
         return self._volume.toVolume(array)
+
+
+def isGiven(positions: Sequence[Any] | None) -> TypeGuard[Sequence[Any]]:
+    """Whether there are any positions; those of a numpy array have no truth value of their own."""
+    return positions is not None and len(positions) > 0
 
 
 def _ellipsoidRadius(diameter: Float) -> Float:

@@ -136,6 +136,17 @@ def test_further_settings_are_those_of_the_options(nodes: Any) -> None:
         console.process(fake, volume, points=point, speed=3)
 
 
+def test_arrays_are_positions_too(nodes: Any) -> None:
+    volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
+    inside, away = (ijkToWorld(volume, [place, place]) for place in ([4, 4, 3], [0, 0, 3]))
+    corners = ijkToWorld(volume, [[2, 2, 3], [6, 6, 3]])
+    console.process(
+        fake, volume, points=inside, exclude=away, scribbles=inside[None], excludeScribbles=[away], box=corners
+    )
+    (thing,) = fake.objects[0]
+    assert [type(prompt).__name__ for prompt in thing.prompts] == ["PointsPrompt", *["ScribblePrompt"] * 2, "BoxPrompt"]
+
+
 def test_a_setting_that_can_be_chosen_is_an_option_and_an_argument() -> None:
     chosen = {optionName(row.name) for part in ("session", "run") for row in rows_of(part) if row.option is not None}
     assert chosen <= {one.name for one in fields(RunOptions)}
