@@ -73,10 +73,11 @@ def process(
     options = _options(volume, axis, range, {**settings, **chosen}, stop or {})
     sliced = volume.sliced(options.stack)
     placer = PromptPlacer(sliced)
-    segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
     placed = placer.clicks(points, exclude)
     placed += _drawn(placer, scribbles, excludeScribbles)
     placed += _boxed(placer, box, roiNode, lineNode)
+    # Only now, so that prompts which cannot be used leave no empty segmentation behind.
+    segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
     if maskSegment is not None:
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()

@@ -244,6 +244,13 @@ def test_what_cannot_be_done_says_why(nodes: Any, arguments: dict[str, Any], err
         console.process(FakeClient((8, 9)), nodes.volume(shape=(7, 8, 9)), **arguments)
 
 
+@pytest.mark.parametrize("points", [[[1e6, 0, 0]], [[0, 0]]])
+def test_prompts_that_cannot_be_used_leave_no_segmentation_behind(nodes: Any, points: list[list[float]]) -> None:
+    with pytest.raises(PromptError):
+        console.process(FakeClient((8, 9)), nodes.volume(shape=(7, 8, 9)), points=points)
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
+
+
 def test_there_must_be_a_volume(scene: Any) -> None:
     with pytest.raises(VolumeError, match="No volume"):
         console.process(FakeClient((8, 9)), None, points=[[0, 0, 0]])
