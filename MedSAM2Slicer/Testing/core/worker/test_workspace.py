@@ -176,6 +176,20 @@ def test_no_memory_at_all_is_a_device_error(fake: ModuleType, device: str) -> No
         predict(opened(Short(fake, "nothing"), device), [])
 
 
+def test_no_memory_on_the_processor_either_is_a_device_error(fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Short(fake, "cpu")
+    workspace, load = opened(backend), backend.open_model
+
+    def open_model(name: str, device: str, image_size: int | None, precision: str) -> dict:
+        if device == "cpu":
+            raise MemoryError
+        return load(name, device, image_size, precision)
+
+    monkeypatch.setattr(backend, "open_model", open_model)
+    with pytest.raises(DeviceError, match="Memory ran out"):
+        predict(workspace, [])
+
+
 def test_a_model_too_large_for_the_graphics_card_is_loaded_on_the_processor(fake: ModuleType) -> None:
     notices: list[str] = []
     facts = Workspace(Short(fake, "cpu")).open_model("large", "auto", None, "auto", notices.append)
