@@ -237,9 +237,9 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         maskSegment: name or ID of a segment of the segmentation that is taken as true on the slices it marks.
         axis: axial, coronal, sagittal or an array axis (0, 1, 2 for k, j, i; default 0). window: auto, a CT preset or
         "level/width". model: a catalog name or a checkpoint's path. range: slices along the axis, the last one
-        excluded. memory: recency or self-sorting. progress: called with slices done and planned. direction: both,
-        forward or backward. fieldOfView: auto, whole or zoom. directions: one, or three to follow the object along all
-        axes, which takes three times as long. stop: rules by the names of `medsam2_core.StopRules`;
+        excluded. memory: recency, self-sorting or pooled. progress: called with slices done and planned. direction:
+        both, forward or backward. fieldOfView: auto, whole or zoom. directions: one, or three to follow the object
+        along all axes, which takes up to three times as long. stop: rules by the names of `medsam2_core.StopRules`;
         of these, inside is the name or ID of a segment, or an ROI node: ``stop={"inside": slicer.util.getNode("R")}``.
 
         The model stays loaded for as long as the logic lives. Raises MedSAM2Error, whose text says what to do.

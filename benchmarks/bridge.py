@@ -25,6 +25,7 @@ import vtk
 
 import headless
 import open_data
+from medsam2_core.training.policies import largest_slice, tight_box
 from MedSAM2SlicerLib.live import PAUSE
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 from MedSAM2SlicerLib.scene.history import EditHistory
@@ -75,7 +76,7 @@ def measure(clicks: int, runs: int, lives: int = 10) -> dict[str, Any]:
 def _clicks(controller: Any, client: Any, mask: Any, count: int) -> list[float]:
     """Milliseconds from each click, at random places of the object's largest slice, to its mask in the segment."""
     rng = np.random.default_rng(0)
-    index = int(mask.sum(axis=(1, 2)).argmax())
+    index = largest_slice(mask)
     inside = np.argwhere(mask[index])
     drawn: list[int] = []
     controller.previewed.connect(drawn.append)
@@ -98,9 +99,9 @@ def _propagation(controller: Any, client: Any, mask: Any) -> tuple[list[float], 
     From a box around the mask on the slice where it is largest.
     """
     controller.prompting.removeAllPrompts()
-    index = int(mask.sum(axis=(1, 2)).argmax())
-    rows, columns = np.nonzero(mask[index])
-    corners = [[columns.min(), rows.min(), index], [columns.max(), rows.max(), index]]
+    index = largest_slice(mask)
+    x0, y0, x1, y1 = tight_box(mask[index])
+    corners = [[x0, y0, index], [x1, y1, index]]
     drawn: list[int] = []
     controller.previewed.connect(drawn.append)
     controller.prompting.addBox(*ijkToWorld(controller.volumeNode, corners).tolist())
@@ -124,7 +125,7 @@ def _live(client: Any, volume: Any, mask: Any, count: int) -> dict[str, Any]:
     that one turn of the event loop, taking the worker's messages and looking at the clock, held the thread.
     """
     rng = np.random.default_rng(1)
-    index = int(mask.sum(axis=(1, 2)).argmax())
+    index = largest_slice(mask)
     inside = np.argwhere(mask[index])
     taken: dict[str, list[float]] = {"mask": [], "first": [], "all": []}
     blocked: list[float] = []

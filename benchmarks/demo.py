@@ -23,6 +23,7 @@ from medsam2_core.cli.main import run
 from medsam2_core.image.window import Window
 from medsam2_core.io import Volume, read_labelmap, read_segments, read_volume
 from medsam2_core.training.metrics import dice
+from medsam2_core.training.policies import largest_slice, tight_box
 
 OUT = Path(__file__).resolve().parents[1] / "demo"
 ORGANS = ("spleen", "liver", "heart")
@@ -59,9 +60,8 @@ def _reference(data: open_data.ChestCT, ct: Volume) -> Masks:
 
 def box_option(mask: np.ndarray) -> str:
     """The box around a mask (k, j, i) on its largest slice, as the command line takes it."""
-    k = int(mask.sum(axis=(1, 2)).argmax())
-    j, i = np.nonzero(mask[k])
-    return f"{i.min()},{j.min()},{i.max()},{j.max()}@{k}"
+    k = largest_slice(mask)
+    return ",".join(f"{edge:.0f}" for edge in tight_box(mask[k])) + f"@{k}"
 
 
 def _read(segmentation: Path, report: Path) -> tuple[Masks, dict[str, Any]]:

@@ -26,6 +26,7 @@ from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import read_labelmap, read_volume
 from medsam2_core.model import SAM2
 from medsam2_core.training.metrics import dice
+from medsam2_core.training.policies import largest_slice, tight_box
 from medsam2_core.weights.model_file import find_model
 from report_tables import table
 
@@ -115,10 +116,8 @@ def segment(model: SAM2, grey: Grey, geometry: Geometry, wanted: Masks) -> dict[
     spacing = orientation.turn_spacing(geometry.spacing_kji)
     session = m2.VolumeSession(model, orientation.turn(grey), spacing, window=AS_GIVEN)
     for number, mask in enumerate(wanted.values(), start=1):
-        index = int(mask.sum(axis=(1, 2)).argmax())
-        rows, columns = np.nonzero(mask[index])
-        box = (float(columns.min()), float(rows.min()), float(columns.max()), float(rows.max()))
-        session.add_box(number, index, orientation.turn_box(box))
+        index = largest_slice(mask)
+        session.add_box(number, index, orientation.turn_box(tight_box(mask[index])))
     for _ in session.propagate():
         pass
     return {name: orientation.turn_back(session.mask(number)) for number, name in enumerate(wanted, start=1)}

@@ -31,6 +31,7 @@ sys.path.append(str(TESTING / "support"))
 from gaps import Timed, table  # noqa: E402 (from a folder just added)
 
 from medsam2_core.io import Volume, read_labelmap, read_volume  # noqa: E402
+from medsam2_core.training.policies import largest_slice, tight_box  # noqa: E402
 
 SIZE = (1920, 1080)
 SECONDS = 1800  # for one Slicer: a self test's file takes about a minute, the tutorial two
@@ -158,9 +159,9 @@ def places(ct: Volume, masks: Sequence[np.ndarray]) -> dict[str, Any]:
         farthest = int(np.hypot(rows - middle[0], columns - middle[1]).argmax())
         return ras(columns[farthest], rows[farthest], k)
 
-    largest = [int(mask.sum(axis=(1, 2)).argmax()) for mask in masks]
-    rows, columns = np.nonzero(masks[0][largest[0]])
-    box = ras(columns.min(), rows.min(), largest[0]), ras(columns.max(), rows.max(), largest[0])
+    largest = [largest_slice(mask) for mask in masks]
+    x0, y0, x1, y1 = tight_box(masks[0][largest[0]])
+    box = ras(x0, y0, largest[0]), ras(x1, y1, largest[0])
     one, other, third = (inside(mask, k) for mask, k in zip(masks, largest, strict=True))
     return {"box": box, "inside": one, "coronal": other, "oblique": third}
 

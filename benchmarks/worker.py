@@ -29,6 +29,7 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import read_labelmap, read_volume
 from medsam2_core.run.prompts import BoxPrompt, PointsPrompt, Prompt, RunObject, add_prompts
+from medsam2_core.training.policies import largest_slice, tight_box
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.transports import SubprocessTransport
 
@@ -94,9 +95,8 @@ def _chest() -> tuple[_Prepared, npt.NDArray[np.bool_]]:
 
 def _box(mask: npt.NDArray[np.bool_]) -> BoxPrompt:
     """A box around the mask on the slice where it is largest."""
-    index = int(mask.sum(axis=(1, 2)).argmax())
-    rows, columns = np.nonzero(mask[index])
-    return BoxPrompt(index, (float(columns.min()), float(rows.min()), float(columns.max()), float(rows.max())))
+    index = largest_slice(mask)
+    return BoxPrompt(index, tight_box(mask[index]))
 
 
 def _client(folder: Path, volume: _Prepared) -> WorkerClient:

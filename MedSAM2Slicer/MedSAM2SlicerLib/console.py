@@ -15,7 +15,7 @@ from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.options import RunOptions, optionName
-from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer
+from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer, isGiven
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.regions import roiMask
 from MedSAM2SlicerLib.scene.segments import ensureSegmentation, segmentMask
@@ -73,10 +73,11 @@ def process(
     options = _options(volume, axis, range, {**settings, **chosen}, stop or {})
     sliced = volume.sliced(options.stack)
     placer = PromptPlacer(sliced)
-    segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
-    placed = placer.clicks(points or (), exclude or ())
-    placed += _drawn(placer, scribbles or (), excludeScribbles or ())
+    placed = placer.clicks(points, exclude)
+    placed += _drawn(placer, scribbles, excludeScribbles)
     placed += _boxed(placer, box, roiNode, lineNode)
+    # Only now, so that prompts which cannot be used leave no empty segmentation behind.
+    segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
     if maskSegment is not None:
         placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
     name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
@@ -129,8 +130,10 @@ def _axis(volume: VolumeInUse, axis: int | str | None) -> int:
     return int(axis)
 
 
-def _drawn(placer: PromptPlacer, scribbles: Sequence[Stroke], exclude: Sequence[Stroke]) -> list[PlacedPrompt]:
-    strokes = [*((one, True) for one in scribbles), *((one, False) for one in exclude)]
+def _drawn(
+    placer: PromptPlacer, scribbles: Sequence[Stroke] | None, exclude: Sequence[Stroke] | None
+) -> list[PlacedPrompt]:
+    strokes = [(one, flag) for given, flag in ((scribbles, True), (exclude, False)) if isGiven(given) for one in given]
     return [placed for stroke, include in strokes for placed in placer.stroke(stroke, include)]
 
 
@@ -140,7 +143,7 @@ def _boxed(
     roiNode: slicer.vtkMRMLMarkupsROINode | None,
     lineNode: slicer.vtkMRMLMarkupsLineNode | None,
 ) -> list[PlacedPrompt]:
-    placed = [placer.box(box)] if box else []
+    placed = [placer.box(box)] if isGiven(box) else []
     placed += [placer.roi(roiNode)] if roiNode is not None else []
     return placed + ([placer.line(lineNode)] if lineNode is not None else [])
 

@@ -43,7 +43,7 @@ def attempt(slot: Callable[..., Any], *values: Any, otherwise: Any = None) -> An
         return otherwise
 
 
-def guarded(slot: Callable[..., Any], otherwise: Any = None) -> Callable[..., Any]:
+def guarded(slot: Callable[..., Any]) -> Callable[..., Any]:
     """Return `slot` as something that never raises, to connect or as a method's decorator.
 
     It takes of the values that come with an event as many as `slot` does, as PythonQt has it.
@@ -52,7 +52,7 @@ def guarded(slot: Callable[..., Any], otherwise: Any = None) -> Callable[..., An
 
     @functools.wraps(slot)
     def call(*values: Any) -> Any:
-        return attempt(slot, *values[:count], otherwise=otherwise)
+        return attempt(slot, *values[:count])
 
     return call
 

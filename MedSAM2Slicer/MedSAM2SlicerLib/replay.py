@@ -16,7 +16,7 @@ from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.run.file import check_run, read_json
 from medsam2_core.run.sequence import PlacedRun
 from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
-from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.model_file import recorded_model
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.record.runrecord import RunRecord
 from MedSAM2SlicerLib.replayrun import ReplayRun, ReplaySegment
@@ -117,13 +117,12 @@ def _read(run: Saved) -> RunRecord:
 
 
 def _modelName(settings: FileSettings) -> str:
-    """The catalog's name of a run's model. A record is not trusted with paths: it only knows the name of a file."""
-    catalogue = load_catalogue()
+    """The catalog's name of a run's model."""
     named = settings.model or "starter"
-    published = next((name for name, entry in catalogue.items() if entry.sha256 == settings.model_sha256), named)
-    if published not in catalogue:
+    entry = recorded_model(named, settings.model_sha256)
+    if entry is None:
         raise PromptError(f"The run used the model {named!r}, which is not in the catalog: give its path as model.")
-    return published
+    return entry.name
 
 
 def _hashed(client: WorkerClient, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:

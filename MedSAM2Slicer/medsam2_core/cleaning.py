@@ -115,7 +115,7 @@ def _seed(prompt: SlicePrompt, shape: tuple[int, int]) -> Mask:
     seed = np.zeros(shape, dtype=bool) if prompt.mask is None else prompt.mask.copy()
     for x, y, label in prompt.points:
         if label:
-            seed[round(y), round(x)] = True
+            seed[min(round(y), shape[0] - 1), min(round(x), shape[1] - 1)] = True  # it may be on the slice's very edge
     if prompt.box is not None:
         x0, y0, x1, y1 = (round(value) for value in prompt.box)
         seed[y0 : y1 + 1, x0 : x1 + 1] = True

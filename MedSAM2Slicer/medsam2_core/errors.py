@@ -29,3 +29,12 @@ class WorkerError(MedSAM2Error):
 
 class Cancelled(MedSAM2Error):  # noqa: N818 (a request the user made, not a failure)
     """The user asked to stop; results received before stay valid."""
+
+
+# As torch says it for an NVIDIA or Apple GPU, for a CPU under Linux, and under Windows.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+
+
+def says_no_memory(error: BaseException) -> bool:
+    """Whether an error's text says that no memory is left; torch has a class for that on some devices only."""
+    return any(words in str(error).lower() for words in _NO_MEMORY)

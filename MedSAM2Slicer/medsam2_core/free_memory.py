@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from medsam2_core.errors import says_no_memory
+
 _MIB, _GIB = 1 << 20, 1 << 30
 
 _MMAP_THRESHOLD = -3  # the parameter of glibc's mallopt
@@ -17,8 +19,6 @@ _MMAP_THRESHOLD = -3  # the parameter of glibc's mallopt
 SMALLEST_CACHE = 64 * _MIB  # a handful of slices; below that every step would encode again
 _LARGEST_CACHE = 8 * _GIB  # 133 slices at 1024 pixels take 2.2 GB
 _UNKNOWN_MEMORY = 4 * _GIB  # taken to be free where the system does not tell
-
-_CPU_MESSAGES = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 
 
 def cache_budget(device: torch.device) -> int:
@@ -54,10 +54,10 @@ def give_large_blocks_back() -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of Python's or torch's says that no memory is left. On the CPU torch has no class for it."""
+    """Whether an error of Python's or torch's says that no memory is left."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _CPU_MESSAGES)
+    return isinstance(error, RuntimeError) and says_no_memory(error)
 
 
 def _available() -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from medsam2_core.answers import LOGIT_LIMIT, Answer
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
-from medsam2_core.image.region import Region
+from medsam2_core.image.region import Region, mask_box
 
 _LOWEST, _HIGHEST = 0.001, 0.999  # thresholds; their logits, 6.9, stay well within the limit
 _REACH = 3.0  # standard deviations; a slice further away would count at most 1.1 % of the slice itself
@@ -45,7 +45,8 @@ class FinalSlices:
         if not (math.isfinite(deviation) and deviation >= 0):
             raise PromptError("The smoothing cannot be used: give a standard deviation of 0 mm or more.")
         regions = [one.region for index in answers.keys() - given.keys() for one in answers[index].drawn]
-        self.part = Region.around_all([*regions, *(_around(mask) for mask in given.values() if mask.any())], *shape)
+        boxes = [box for box in map(mask_box, given.values()) if box is not None]
+        self.part = Region.around_all([*regions, *map(Region.of_box, boxes)], *shape)
         self._answers, self.given, self.shape, self._deviation = answers, given, shape, deviation
 
     def logits(self, first: int | None = None) -> Iterator[tuple[int, Tensor]]:
@@ -82,11 +83,6 @@ class FinalSlices:
         for other, logits in near.items():
             mean.add_(logits.to(mean.device), alpha=weights[other] / sum(weights.values()))
         return mean
-
-
-def _around(mask: Mask) -> Region:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return Region(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
 
 
 class DrawnSlices(Protocol):

@@ -65,11 +65,16 @@ class SessionObject:
         return prompted + list(self.tracked[index].drawn if index in self.tracked else ())
 
     def stands(self, start: int, end: int) -> bool:
-        """Whether what was tracked through a prompted slice to one that was edited since needs no new run."""
+        """Whether what was tracked through a prompted slice to one that was edited since needs no new run.
+
+        All of it is one track's: where a prompt between them is gone, so is what stood there for a new start.
+        """
         direction, step = ("forward", 1) if start < end else ("backward", -1)
-        between = [self.tracked.get(index, Answer(())) for index in range(start + step, end, step)]
-        drawn = all(any(one.direction == direction for one in answer.drawn) for answer in between)
-        return drawn and start not in self.edited and end in self.edited
+        between = [self.tracked.get(index, Answer(())).drawn for index in range(start + step, end, step)]
+        distances = [one.distance for drawn in between for one in drawn if one.direction == direction]
+        nearest = distances[0] if distances else 0
+        is_one_track = distances == list(range(nearest, nearest + len(between)))
+        return is_one_track and start not in self.edited and end in self.edited
 
     def given(self) -> dict[int, Mask]:
         """Masks (rows, columns) that say what is right, by slice."""

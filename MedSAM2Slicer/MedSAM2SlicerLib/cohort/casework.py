@@ -76,18 +76,18 @@ def _facts(nodes: CaseNodes, window: Window) -> dict[str, Any]:
     from medsam2_core.cohort.facts import case_facts
     from medsam2_core.cohort.overview import Drawing
 
-    volume = slicedVolume(nodes.volumeNode)
+    volume, stack = slicedVolume(nodes.volumeNode), _stackOf(nodes)
     labelmap = np.zeros(volume.geometry.shape_kji, dtype=np.uint16)
     objects = [_object(nodes, segmentId, label, labelmap) for label, segmentId in enumerate(nodes.segmentIds, 1)]
     report = {
-        "settings": {"range": [0, volume.slicing.count]},
+        "settings": {"range": [0, slicedVolume(nodes.volumeNode, stack).slicing.count]},
         "volume": {"spacing_kji": volume.geometry.spacing_kji},
         "objects": objects,
         "slices_per_second": None,
     }
     segments = [Segment(one["name"], one["label"], one["color"]) for one in objects]
     drawing = Drawing(slicer.util.arrayFromVolume(nodes.volumeNode), labelmap, volume.geometry, window, segments)
-    thumbnail = drawing.thumbnail(_stackOf(nodes).axis)
+    thumbnail = drawing.thumbnail(stack.axis)
     return {**case_facts(report, labelmap, {}), "thumbnail": base64.b64encode(thumbnail).decode()}
 
 

@@ -16,7 +16,7 @@ from MedSAM2SlicerLib.images.frameimages import FrameImages
 from MedSAM2SlicerLib.images.imageset import Images
 from MedSAM2SlicerLib.images.setrun import SetOptions, absentIn, ask, objectsOf, write
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
-from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer, isGiven
 from MedSAM2SlicerLib.worker.calls import askAndWait
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
@@ -70,8 +70,8 @@ def _placed(images: Images, nodes: Sequence[Any], prompt: Mapping[str, Any]) -> 
         raise PromptError(f"A prompt has no {unknown[0]!r}: use {', '.join(_WORDS)}.")
     index = _index(images, nodes, prompt.get("image", 0))
     placer = PromptPlacer(images.sliced(index))
-    placed = placer.clicks(prompt.get("points") or (), prompt.get("exclude") or ())
-    placed += [placer.box(prompt["box"])] if prompt.get("box") else []
+    placed = placer.clicks(prompt.get("points"), prompt.get("exclude"))
+    placed += [placer.box(prompt["box"])] if isGiven(prompt.get("box")) else []
     absent = [absentIn(images, index)] if prompt.get("absent") else []
     return [*absent, *(replace(one.prompt, slice_index=index) for one in placed)]
 

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from slicer.i18n import tr as _
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float
+from medsam2_core.image.polygon import filled
 from medsam2_core.run.prompts import MaskPrompt, Prompt, place_box, place_mask, place_points, place_scribble
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
@@ -90,10 +92,12 @@ class PromptPlacer:
         placed = place_points(volumeRas.tolist(), include, "ras", self.slicing, _("The point"))
         return [PlacedPrompt(prompt, PromptSource()) for prompt in placed]
 
-    def clicks(self, include: Sequence[Sequence[float]], exclude: Sequence[Sequence[float]]) -> list[PlacedPrompt]:
-        """Place world points (n, 3) where the object is, and such where it is not; either may be empty."""
-        placed = self.points(include, [True] * len(include)) if len(include) else []
-        return placed + (self.points(exclude, [False] * len(exclude)) if len(exclude) else [])
+    def clicks(
+        self, include: Sequence[Sequence[float]] | None, exclude: Sequence[Sequence[float]] | None
+    ) -> list[PlacedPrompt]:
+        """Place world points (n, 3) where the object is, and such where it is not; either may be empty or None."""
+        given = [(points, flag) for points, flag in ((include, True), (exclude, False)) if isGiven(points)]
+        return [placed for points, flag in given for placed in self.points(points, [flag] * len(points))]
 
     def box(self, cornersRas: Sequence[Sequence[float]]) -> PlacedPrompt:
         """Place a box given by opposite world corners (2, 3) on the slice nearest to its center."""
@@ -214,7 +218,7 @@ class PromptPlacer:
         if not 0 <= index < self.slicing.count:
             text = _("{where} lies outside {volume}: move it into the volume.")
             raise PromptError(text.format(where=where, volume=self._name))
-        return index, fillPolygon([self.slicing.split(voxel)[1] for voxel in voxels], self.slicing.shape)
+        return index, filled(np.array([self.slicing.split(voxel)[1] for voxel in voxels]), self.slicing.shape)
 
     def _bounds(self, voxels: Float, where: str) -> tuple[Float, Float]:
         """Lowest and highest (i, j, k) of voxels, clipped to the centers of the volume's outermost voxels."""
@@ -247,28 +251,16 @@ class PromptPlacer:
         return self._volume.toVolume(array)
 
 
+def isGiven(positions: Sequence[Any] | None) -> TypeGuard[Sequence[Any]]:
+    """Whether there are any positions; those of a numpy array have no truth value of their own."""
+    return positions is not None and len(positions) > 0
+
+
 def _ellipsoidRadius(diameter: Float) -> Float:
     """How far an ellipsoid reaches along the axes, given its longest diameter (3,), the others being equal."""
     squares = diameter**2
     radius: Float = np.sqrt(squares + _SHORT_AXIS**2 * (squares.sum() - squares)) / 2
     return radius
-
-
-def fillPolygon(pointsXy: Sequence[tuple[float, float]], shape: tuple[int, int]) -> Mask:
-    """Fill a closed polygon of (x, y) pixels in a mask of `shape` (rows, columns), clipped to it.
-
-    A pixel is inside if a ray from its center crosses the outline an odd number of times. Centers on a left or upper
-    edge count as inside, those on a right or lower edge do not.
-    """
-    rows, columns = shape
-    crossings = np.zeros((rows, columns + 1), dtype=np.int64)
-    for (x0, y0), (x1, y1) in itertools.pairwise([*pointsXy, pointsXy[0]]):
-        y = np.arange(max(0, math.ceil(min(y0, y1))), min(rows, math.ceil(max(y0, y1))))
-        if y.size:  # an edge along a row crosses none, so y1 differs from y0 here
-            x = x0 + (y - y0) * ((x1 - x0) / (y1 - y0))
-            np.add.at(crossings, (y, np.clip(np.ceil(x.round(_DECIMALS)), 0, columns).astype(np.int64)), 1)
-    inside: npt.NDArray[np.bool_] = crossings.cumsum(axis=1)[:, :columns] % 2 == 1
-    return inside
 
 
 def definedPoints(markupsNode: slicer.vtkMRMLMarkupsNode) -> Iterable[int]:

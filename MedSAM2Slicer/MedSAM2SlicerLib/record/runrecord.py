@@ -165,12 +165,16 @@ def writeRun(record: RunRecord, path: Path) -> None:
 
 
 def noteCut(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, drawing: Mapping[str, Any]) -> None:
-    """Note in the record, if there is one, with which settings of the part "drawing" the segment was redrawn."""
-    text = runText(segmentationNode, segmentId)
-    if text is not None:
-        report = json.loads(text)
+    """Note in the record with which settings of the part "drawing" the segment was redrawn.
+
+    Where there is none, or a damaged one, there is nothing to note it in.
+    """
+    try:
+        report = json.loads(runText(segmentationNode, segmentId) or "")
         report["settings"] |= {row.key: drawing[row.name] for row in rows_of("drawing")}
-        setAttribute(segmentationNode, attributeName(segmentId), json.dumps(report, separators=(",", ":")))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    setAttribute(segmentationNode, attributeName(segmentId), json.dumps(report, separators=(",", ":")))
 
 
 def _volumeNodeIdNow(record: RunRecord, segmentationNode: slicer.vtkMRMLSegmentationNode) -> str | None:

@@ -121,16 +121,12 @@ def windowOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | str = 
     return Window.parse(window, slicer.util.arrayFromVolume(volumeNode))
 
 
-def volumeKey(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window) -> str:
-    """Return a key for the voxels, grid and window of a volume, within this session.
+def _key(volumeNode: slicer.vtkMRMLScalarVolumeNode, geometry: Geometry, window: Window) -> str:
+    """A key for the voxels, grid and window of a volume, within this session.
 
     Cheap: voxels count by their modification time, which VTK never gives twice, so a node of the next scene that takes
     over the ID gets another key.
     """
-    return _key(volumeNode, geometryOf(volumeNode), window)
-
-
-def _key(volumeNode: slicer.vtkMRMLScalarVolumeNode, geometry: Geometry, window: Window) -> str:
     changed = volumeNode.GetImageData().GetMTime()
     grid = repr((geometry, window.lower, window.upper))
     return f"{volumeNode.GetID()}:{changed}:{hashlib.sha256(grid.encode()).hexdigest()[:16]}"

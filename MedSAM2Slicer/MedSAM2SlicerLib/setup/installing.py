@@ -33,7 +33,7 @@ from MedSAM2SlicerLib.setup.packages import (
     titles,
     versionRange,
 )
-from MedSAM2SlicerLib.worker.commands import Finished, Origin, WorkerCommand, runProgram
+from MedSAM2SlicerLib.worker.commands import Finished, Origin, WorkerCommand, lastLine, runProgram
 
 _PROBE_SECONDS = 30.0
 _DOCTOR_SECONDS = 180.0  # a first import of torch from a cold disk, or a short queue on a cluster
@@ -199,12 +199,12 @@ class Setup:
             done = self._host.run(command.sibling("doctor"), _DOCTOR_SECONDS)
         except WorkerError as error:
             return [f"{'doctor':<14}PROBLEM: {error}"]
-        return done.output.splitlines() or [f"{'doctor':<14}PROBLEM: {_lastLine(done.errors)}"]
+        return done.output.splitlines() or [f"{'doctor':<14}PROBLEM: {lastLine(done.errors)}"]
 
     def _missingByDoctor(self, command: WorkerCommand) -> list[Requirement]:
         done = self._host.run(command.sibling("doctor"), _DOCTOR_SECONDS)
         if not done.output.strip():
-            raise _unfit(command, _lastLine(done.errors))
+            raise _unfit(command, lastLine(done.errors))
         found = re.findall(r"^(.{14})PROBLEM: (.+)$", done.output, re.MULTILINE)
         problems = {name.strip(): text for name, text in found if name.strip() not in _HARMLESS}
         packages = {name: problems[name] for name in PACKAGES if name in problems}
@@ -218,7 +218,7 @@ class Setup:
         try:
             system, machine, version, versions = json.loads(done.output)
         except ValueError as error:
-            raise _unfit(command, _lastLine(done.errors)) from error
+            raise _unfit(command, lastLine(done.errors)) from error
         return Installation(system, machine, tuple(version), versions)
 
     def _requirements(self, reasons: Mapping[str, str]) -> list[Requirement]:
@@ -304,12 +304,8 @@ def _unfit(command: WorkerCommand, reason: str) -> WorkerError:
 
 def _failed(what: str, error: Exception) -> WorkerError:
     text = _("{what} could not be installed ({reason}): {advice}")
-    return WorkerError(text.format(what=what, reason=_lastLine(str(error)), advice=_advice()))
+    return WorkerError(text.format(what=what, reason=lastLine(str(error)), advice=_advice()))
 
 
 def _advice() -> str:
     return _("check network and disk space, see the error log (Ctrl+0), then try again or choose another Python.")
-
-
-def _lastLine(text: str) -> str:
-    return (text.strip().splitlines() or [_("no message")])[-1]

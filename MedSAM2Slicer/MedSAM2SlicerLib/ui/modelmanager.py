@@ -15,6 +15,7 @@ from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.process import Program
+from MedSAM2SlicerLib.worker.commands import lastLine
 
 if TYPE_CHECKING:
     from medsam2_core.weights.catalogue import ModelEntry
@@ -140,7 +141,7 @@ class ModelManager:
         elif code < 0:
             self._show(_("The download was stopped. What has arrived is kept; Download resumes from there."))
         else:
-            self._show(self._said.strip().splitlines()[-1].removeprefix("medsam2: "))
+            self._show(lastLine(self._said).removeprefix("medsam2: "))
         self._refresh()
         self.changed.emit()
 

@@ -56,12 +56,12 @@ def faultText(error: Exception) -> str:
     ).format(kind=type(error).__name__)
 
 
-def shortened(name: str, length: int = _NAME) -> str:
-    """Return a name of at most `length` characters; of a longer one the middle is left out."""
-    if len(name) <= length:
+def shortened(name: str) -> str:
+    """Return a name of at most `_NAME` characters; of a longer one the middle is left out."""
+    if len(name) <= _NAME:
         return name
-    end = (length - 1) // 2
-    return f"{name[: length - 1 - end]}…{name[-end:]}"
+    end = (_NAME - 1) // 2
+    return f"{name[: _NAME - 1 - end]}…{name[-end:]}"
 
 
 def segmentText(name: str, measures: Measures, stops: Mapping[str, str]) -> str:

@@ -83,6 +83,11 @@ class Finished:
     errors: str
 
 
+def lastLine(text: str) -> str:
+    """Return the last line of what a program wrote, in which most say why they failed; it may have written nothing."""
+    return (text.strip().splitlines() or [_("no message")])[-1]
+
+
 def workerCommand(text: str, moduleFolder: Path, startEnvironment: Mapping[str, str] | None = None) -> WorkerCommand:
     """Return the command that starts the worker.
 

@@ -121,6 +121,11 @@ class ModelTest(PanelTestCase):
         self.download("import sys; sys.exit('medsam2: There is no network.')")
         self.assertEqual(self.panel.models.manager.message.text, "There is no network.")
 
+    def test_a_download_that_fails_without_a_word(self) -> None:
+        self.download("import sys; sys.exit(3)")
+        self.assertEqual(self.panel.models.manager.message.text, "no message")
+        self.assertFalse(self.panel.models.manager.cancelButton.visible)
+
     def test_a_download_that_cannot_start(self) -> None:
         self.services.download = WorkerCommand(Origin.TYPED, (str(self.file()),))
         self.choose(TORONTO)

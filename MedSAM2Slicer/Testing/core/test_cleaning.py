@@ -63,6 +63,7 @@ def test_the_largest_part_of_all_slices() -> None:
         (SlicePrompt(points=((2.0, 2.0, 1), (9.2, 3.0, 0))), (True, False)),
         (SlicePrompt(box=(0.0, 0.0, 5.0, 5.0)), (True, False)),
         (SlicePrompt(points=((7.0, 0.0, 1),)), (True, True)),  # beside all parts: nothing to choose by
+        (SlicePrompt(points=((11.5, 3.0, 1), (2.0, 2.0, 1))), (True, False)),  # the first on the slice's very edge
     ],
 )
 def test_the_parts_with_a_prompt(prompt: SlicePrompt, kept: tuple[bool, bool]) -> None:

@@ -95,6 +95,15 @@ def test_without_an_edit_everything_runs_again(drawn: m2.VolumeSession, discs: A
     }
 
 
+def test_what_a_removed_prompt_drew_does_not_stand(drawn: m2.VolumeSession, discs: Any) -> None:
+    drawn.add_mask(1, 6, np.zeros((64, 64), bool))
+    run(drawn)
+    drawn.remove_prompts(1, 6)
+    drawn.add_mask(1, 9, discs.truth["dark"][9])
+    assert ways(run(drawn, first=4))["forward"] == [5, 6, 7, 8, 10]
+    assert all({one.distance for one in drawn._objects[1].tracked[i].drawn} == {i - 4, 9 - i} for i in (5, 6, 7, 8))
+
+
 def test_a_track_that_did_not_get_to_the_edited_slice_runs_again(make: Make, discs: Any) -> None:
     session = make()
     discs.prompt(session, "box", "dark", 2)

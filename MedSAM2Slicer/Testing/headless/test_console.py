@@ -136,6 +136,17 @@ def test_further_settings_are_those_of_the_options(nodes: Any) -> None:
         console.process(fake, volume, points=point, speed=3)
 
 
+def test_arrays_are_positions_too(nodes: Any) -> None:
+    volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
+    inside, away = (ijkToWorld(volume, [place, place]) for place in ([4, 4, 3], [0, 0, 3]))
+    corners = ijkToWorld(volume, [[2, 2, 3], [6, 6, 3]])
+    console.process(
+        fake, volume, points=inside, exclude=away, scribbles=inside[None], excludeScribbles=[away], box=corners
+    )
+    (thing,) = fake.objects[0]
+    assert [type(prompt).__name__ for prompt in thing.prompts] == ["PointsPrompt", *["ScribblePrompt"] * 2, "BoxPrompt"]
+
+
 def test_a_setting_that_can_be_chosen_is_an_option_and_an_argument() -> None:
     chosen = {optionName(row.name) for part in ("session", "run") for row in rows_of(part) if row.option is not None}
     assert chosen <= {one.name for one in fields(RunOptions)}
@@ -231,6 +242,13 @@ def recordedRegion(segmentation: Any, place: int) -> Any:
 def test_what_cannot_be_done_says_why(nodes: Any, arguments: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         console.process(FakeClient((8, 9)), nodes.volume(shape=(7, 8, 9)), **arguments)
+
+
+@pytest.mark.parametrize("points", [[[1e6, 0, 0]], [[0, 0]]])
+def test_prompts_that_cannot_be_used_leave_no_segmentation_behind(nodes: Any, points: list[list[float]]) -> None:
+    with pytest.raises(PromptError):
+        console.process(FakeClient((8, 9)), nodes.volume(shape=(7, 8, 9)), points=points)
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
 
 
 def test_there_must_be_a_volume(scene: Any) -> None:

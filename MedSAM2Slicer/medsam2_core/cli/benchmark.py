@@ -27,10 +27,7 @@ def add_parser(subparsers: SubParsers) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(command=benchmark)
-    parser.add_argument(
-        "--model", default="starter", metavar="NAME|FILE", help="a name from `medsam2 models list`, or a checkpoint"
-    )
-    add_options(parser, "device", "precision")
+    add_options(parser, "model", "device", "precision")
     parser.add_argument(
         "--slices", type=_slices, default=24, metavar="N", help="number of slices of the volume (default: 24)"
     )

@@ -50,8 +50,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument("model", metavar="MODEL", help="a name from `medsam2 models list`, or a checkpoint")
     parser.add_argument("dataset", type=path_argument, metavar="DATASET", help="folder with one folder per volume")
     parser.add_argument("--policy", default="box", help="prompts, see below (default: box)")
-    add_options(parser, "memory")
-    parser.add_argument("--field-of-view", choices=("auto", "whole", "zoom"), default="auto", help="default: auto")
+    add_options(parser, "memory", "field_of_view")
     parser.add_argument(
         "--axis",
         choices=("axial", "coronal", "sagittal", "0", "1", "2"),

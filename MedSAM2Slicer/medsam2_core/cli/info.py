@@ -167,9 +167,10 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
 
 def _run(path: Path) -> Iterator[_Line]:
     from medsam2_core.image.slicing import SliceStack
-    from medsam2_core.run.file import read_json, read_run_file
+    from medsam2_core.run.file import check_run, read_json
 
-    run, content = read_run_file(path), read_json(path)
+    content = read_json(path)
+    run = check_run(content, path)
     settings = run.settings
     if settings.model:
         yield "model", settings.model

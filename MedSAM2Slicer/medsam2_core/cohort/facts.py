@@ -22,7 +22,8 @@ def object_facts(item: Mapping[str, Any], first: int) -> Facts:
     """The facts of an object of a report. `strip`: percent of confidence for each slice from the first with any."""
     slices = item["slices"]
     present = [one for one in slices if one["area_mm2"] > 0]
-    start = min((one["slice_index"] for one in slices), default=first)
+    percent = {one["slice_index"]: _percent(one) for one in slices}
+    start = min(percent, default=first)
     return {
         "name": item["name"],
         "color": item["color"],
@@ -32,7 +33,7 @@ def object_facts(item: Mapping[str, Any], first: int) -> Facts:
         "lowest": _lowest(present),
         "stops": dict(item["stopped"]),
         "start": start,
-        "strip": [_percent(one) for one in slices],
+        "strip": [percent.get(index) for index in range(start, max(percent, default=start - 1) + 1)],
         "prompted": [one["slice_index"] for one in slices if one["direction"] == "prompt"],
     }
 

@@ -73,8 +73,9 @@ def _done(results: Results, name: str, noted: Mapping[str, Any]) -> Told:
         told["accepted"] = accepted["accepted"]
     if "facts" in accepted:
         compared = {item["name"]: item for item in noted["objects"] if "agreement" in item}
-        corrected = [_of_model(item, compared) for item in accepted["facts"]["objects"]]
-        told |= {"objects": corrected, "thumbnail": accepted["facts"]["thumbnail"], "corrected": True}
+        facts = accepted["facts"]
+        corrected = [_of_model(item, compared) for item in facts["objects"]]
+        told |= {"objects": corrected, "corrected": True, **{key: facts[key] for key in ("range", "thumbnail")}}
     return told
 
 

@@ -34,9 +34,12 @@ class Draft:
         self.file, self._path = self._made()
         try:
             self._reserve(reserve)
-        except BaseException as error:
+        except OSError as error:
             self.discard()
-            raise (self.refusal(error) if isinstance(error, OSError) else error) from error
+            raise self.refusal(error) from error
+        except BaseException:
+            self.discard()
+            raise
 
     def __enter__(self) -> Draft:
         return self

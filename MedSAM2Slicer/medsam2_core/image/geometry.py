@@ -19,7 +19,6 @@ _ORTHONORMAL_TOLERANCE = 1e-3  # NIfTI's 32-bit quaternions and hand-typed cosin
 _GRID_TOLERANCE = 0.1  # voxels
 _RAS_AXIS = {"sagittal": 0, "coronal": 1, "axial": 2}  # the anatomical axis a plane's slices are stacked along
 
-
 SHEARED = (
     "The volume's axes are not at right angles (a sheared or tilted grid): "
     "resample it to a regular grid first, for example in Slicer with Resample Scalar/Vector/DWI Volume."
@@ -60,7 +59,7 @@ class Geometry:
     def affine_ijk_to_ras(self) -> Float:
         """The 4x4 matrix that takes voxel (i, j, k, 1) to RAS mm."""
         affine = np.eye(4)
-        affine[:3, :3] = _RAS_FROM_LPS @ self._ijk_to_lps_linear()
+        affine[:3, :3] = _RAS_FROM_LPS @ self.columns_lps
         affine[:3, 3] = _RAS_FROM_LPS @ np.asarray(self.origin_lps)
         return affine
 
@@ -76,7 +75,7 @@ class Geometry:
 
     def lps_to_ijk(self, points: npt.ArrayLike) -> Float:
         """LPS points (n, 3) in mm as fractional voxels (i, j, k), not clipped to the grid."""
-        inverse = np.linalg.inv(self._ijk_to_lps_linear())
+        inverse = np.linalg.inv(self.columns_lps)
         ijk: Float = (_points(points) - np.asarray(self.origin_lps)) @ inverse.T
         return ijk
 
@@ -113,7 +112,8 @@ class Geometry:
     @property
     def columns_lps(self) -> Float:
         """The vectors (as columns) from a voxel to the next along i, j, k, LPS mm."""
-        return self._ijk_to_lps_linear()
+        columns: Float = np.asarray(self.direction_lps) * np.asarray(self.spacing_ijk)
+        return columns
 
     def describe(self) -> str:
         """Size, spacing and origin in one phrase, for messages, and the axes where they are not L, P and S."""
@@ -121,10 +121,6 @@ class Geometry:
         axes = np.asarray(self.direction_lps).T
         turned = "" if np.array_equal(axes, np.eye(3)) else f" along {', '.join(_vector(axis) for axis in axes)}"
         return f"{_sizes(self.shape_kji[::-1])} voxels of {spacing} mm from {_vector(self.origin_lps)} LPS{turned}"
-
-    def _ijk_to_lps_linear(self) -> Float:
-        linear: Float = np.asarray(self.direction_lps) * np.asarray(self.spacing_ijk)  # scales the columns
-        return linear
 
 
 def grid_from_affine(shape_kji: tuple[int, int, int], affine_ijk_to_ras: Float) -> Geometry:

@@ -42,10 +42,10 @@ class Hanging:
         flipped = np.flip(planes, axis) if self.flip else planes
         return flipped.swapaxes(axis, axis + 1) if self.swap else flipped
 
-    def turn_back(self, planes: Array, axis: int = 0) -> Array:
-        """Undo `turn`."""
-        swapped = planes.swapaxes(axis, axis + 1) if self.swap else planes
-        return np.flip(swapped, axis) if self.flip else swapped
+    def turn_back(self, plane: Array) -> Array:
+        """Undo `turn` for one plane."""
+        swapped = plane.T if self.swap else plane
+        return np.flip(swapped, 0) if self.flip else swapped
 
     def turn_region(self, region: Region, slices: int) -> Region:
         """Turn a rectangle whose rows count `slices` slices."""

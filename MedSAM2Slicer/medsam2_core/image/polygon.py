@@ -7,6 +7,8 @@ import numpy as np
 from medsam2_core.arrays import Mask
 from medsam2_core.image.geometry import Float
 
+_DECIMALS = 6  # of a pixel: a crossing at a center but for noise is at the center
+
 
 def filled(points_xy: Float, shape: tuple[int, ...]) -> Mask:
     """The pixels (rows, columns) whose center is within a closed polygon of points (n, 2); even and odd count as usual.
@@ -21,6 +23,6 @@ def filled(points_xy: Float, shape: tuple[int, ...]) -> Mask:
         crossed = np.arange(max(0, int(np.ceil(y0))), min(rows, int(np.ceil(y1))))
         if crossed.size:
             x = x0 + (crossed - y0) * (x1 - x0) / (y1 - y0)
-            turns[crossed, np.clip(np.ceil(x), 0, columns).astype(int)] += 1
+            turns[crossed, np.clip(np.ceil(x.round(_DECIMALS)), 0, columns).astype(int)] += 1
     inside: Mask = turns[:, :-1].cumsum(axis=1) % 2 == 1
     return inside

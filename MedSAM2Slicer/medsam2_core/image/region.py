@@ -39,6 +39,12 @@ class Region:
         return Region(0, 0, columns, rows)
 
     @staticmethod
+    def of_box(box: Box) -> Region:
+        """The pixels of a box of whole numbers."""
+        x0, y0, x1, y1 = (int(edge) for edge in box)
+        return Region(x0, y0, x1 - x0 + 1, y1 - y0 + 1)
+
+    @staticmethod
     def around_all(regions: Collection[Region], rows: int, columns: int) -> Region:
         """What any of some regions covers of a slice, as one rectangle within it; an empty one if there are none."""
         x0 = max(min((one.x0 for one in regions), default=0), 0)

@@ -24,6 +24,8 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import SHEARED, Geometry
 from medsam2_core.image.segments import Labels
 
+_JPEG_QUALITY = 80  # of 100
+
 
 @dataclass(frozen=True)
 class Image:
@@ -129,12 +131,12 @@ def stacked(paths: Sequence[Path]) -> Array:
         return sitk.GetArrayFromImage(sitk.ReadImage([str(path) for path in paths]))
 
 
-def jpeg_bytes(image: Array, quality: int = 80) -> bytes:
+def jpeg_bytes(image: Array) -> bytes:
     """An image (rows, columns) or (rows, columns, 3) of uint8 as the bytes of a JPEG file."""
     with _guarded(), tempfile.TemporaryDirectory(prefix="medsam2-") as folder:
         path = Path(folder) / "image.jpg"
         picture = sitk.GetImageFromArray(image, isVector=image.ndim == 3)
-        sitk.WriteImage(picture, str(path), useCompression=True, compressionLevel=quality)
+        sitk.WriteImage(picture, str(path), useCompression=True, compressionLevel=_JPEG_QUALITY)
         return path.read_bytes()
 
 

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from medsam2_core.errors import PromptError
+from medsam2_core.image.geometry import Triple
 from medsam2_core.image.slicing import Slicing
 from medsam2_core.run import values
 from medsam2_core.run.file import read_json
 from medsam2_core.run.prompts import BoxPrompt, Prompt, place_box, place_points
-
-Triple = tuple[float, float, float]
 
 _FRAMES = {"LPS": "lps", "RAS": "ras"}
 

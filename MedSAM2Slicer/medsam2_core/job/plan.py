@@ -23,8 +23,7 @@ from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.report import check_report_path
 from medsam2_core.run.sequence import PlacedRun, place_runs
 from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
-from medsam2_core.weights.catalogue import load_catalogue
-from medsam2_core.weights.model_file import ModelFile, catalogue_match, find_model
+from medsam2_core.weights.model_file import ModelFile, find_model, recorded_model
 
 _NO_PROMPTS = (
     "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE, "
@@ -159,14 +158,10 @@ def _check_image_path(path: Path) -> None:
 
 
 def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | None]:
-    """The model the user chose, else that of the run file, else the starter; with the checksum it should have.
-
-    A run file is not trusted with paths, so of a checkpoint outside the catalog it only knows the name.
-    """
+    """The model the user chose, else that of the run file, else the starter; with the checksum it should have."""
     if chosen is not None or saved.model is None:
         return find_model(chosen or "starter"), None
-    published = catalogue_match(saved.model_sha256) if saved.model_sha256 else None
-    entry = published or load_catalogue().get(saved.model)
+    entry = recorded_model(saved.model, saved.model_sha256)
     if entry is None:
         raise PromptError(
             f"The run used the model {saved.model!r}, which is not in the catalog: give its checkpoint with --model."

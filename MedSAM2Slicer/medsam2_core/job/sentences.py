@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from medsam2_core.errors import MedSAM2Error
+from medsam2_core.errors import MedSAM2Error, says_no_memory
 
 _NO_MEMORY = (
     "There is not enough memory: close other programs, lift the limit (ulimit -v), or use a smaller volume or model."
 )
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "can't start new thread")
+_NO_THREAD = "can't start new thread"  # as Python says it, for lack of memory
 
 EXPECTED = (MedSAM2Error, OSError, MemoryError, ImportError, UnicodeError, RuntimeError, SystemError)
 """The errors among which those are that `sentence_of` has words for."""
@@ -17,7 +17,7 @@ def sentence_of(error: BaseException) -> str | None:
     """What to tell; None for a mistake of ours. SystemError is how libraries in C fail where memory ran out."""
     if isinstance(error, MedSAM2Error):
         return str(error)
-    if isinstance(error, MemoryError | SystemError) or any(words in str(error).lower() for words in _MEMORY_WORDS):
+    if isinstance(error, MemoryError | SystemError) or says_no_memory(error) or _NO_THREAD in str(error):
         return _NO_MEMORY
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else "The output: "

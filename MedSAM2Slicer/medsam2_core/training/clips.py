@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medsam2_core.training.canvas import Generator
 from medsam2_core.training.views import choose_views, join_views
-from medsam2_core.training.volumes import Generator, TrainingVolume
+from medsam2_core.training.volumes import TrainingVolume
 
 # Share of clips that walk past the object's end. Without them 13 % of the tracked slices of 4-slice clips are empty,
 # and models learn that objects never end; with 35 % the starter still left only 58 % of the empty slices empty.

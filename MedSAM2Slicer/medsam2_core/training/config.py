@@ -8,6 +8,10 @@ from typing import Any
 
 from medsam2_core.errors import WeightsError
 from medsam2_core.files.text import read_json
+from medsam2_core.memory_name import MEMORIES
+
+# What the shares of a run may be of; see `unroll.Task`.
+_SHARES = {"prompts": ("box", "click", "mask"), "memories": MEMORIES, "corrections": ("none", "mask", "click")}
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything a run depends on. `data` maps folders (see `volumes.open_folder`) to their share of the clips."""
+    """Everything a run depends on. `data` maps folders (see `volumes.open_folder`) to their share of the clips.
+
+    Raises WeightsError for a share of what is not known.
+    """
 
     model: str
     data: dict[str, float]
@@ -43,6 +50,12 @@ class TrainingConfig:
     corrections: dict[str, float] = field(default_factory=lambda: {"none": 0.5, "mask": 0.3, "click": 0.2})
     sets: float = 0.0  # share of the clips that are sets of images in no order
     teacher_share: float = 0.5  # of the steps, over which presence goes from the truth to the model's own score
+
+    def __post_init__(self) -> None:
+        for entry, known in _SHARES.items():
+            for name in getattr(self, entry):
+                if name not in known:
+                    raise WeightsError(f"{entry} names {name!r}: use {', '.join(known)}.")
 
     @property
     def steps(self) -> int:
@@ -66,6 +79,8 @@ def load_config(path: Path) -> TrainingConfig:
         values: dict[str, Any] = read_json(path)
         phases = tuple(Phase(**phase) for phase in values.pop("phases"))
         return TrainingConfig(phases=phases, **values)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}): give a training configuration.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:

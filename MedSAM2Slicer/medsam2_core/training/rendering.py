@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medsam2_core.training.synthesis import Floats, Generator, Labels, Tissue, smooth_field
+from medsam2_core.training.canvas import Floats, Generator, Labels, Tissue, smooth_field
 
 # Mean, spread between labels (both HU). Soft tissues lie 10 to 60 HU apart, as they do in a patient.
 _HOUNSFIELD: dict[Tissue, tuple[float, float]] = {

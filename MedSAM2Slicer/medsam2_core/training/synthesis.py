@@ -17,20 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from medsam2_core.training.anatomy import LATE_PARTS, PARTS, lesions, loose_organs, loose_vessels, make_body
-from medsam2_core.training.canvas import Canvas, Floats, Generator, Labels, Tissue, smooth_field
-
-__all__ = [
-    "SHAPE",
-    "Floats",
-    "Generator",
-    "Labels",
-    "Synthetic",
-    "Tissue",
-    "make_corpus",
-    "smooth_field",
-    "synthesise_labels",
-]
-
+from medsam2_core.training.canvas import Canvas, Generator, Labels, Tissue
 
 SHAPE = (40, 288, 288)
 """Slices, rows and columns of a volume: fine enough that a rib that fills the model's image is not a staircase."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsam2_core.image.region import Region, ZoomView, mask_box
-from medsam2_core.training.synthesis import Generator
+from medsam2_core.training.canvas import Generator
 
 _WHOLE_SLICE = 0.35  # share of clips that see whole slices
 _ZOOM = (1.4, 3.5)  # side of the square, in sides of the object's box

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.window import Window
+from medsam2_core.training.canvas import Floats, Generator
 from medsam2_core.training.cases import Case, case_folders, read_case
 from medsam2_core.training.rendering import draw_style, render
 from medsam2_core.training.synthesis import Synthetic
-
-Floats = NDArray[np.float32]
-Generator = np.random.Generator
 
 
 class TrainingVolume(Protocol):

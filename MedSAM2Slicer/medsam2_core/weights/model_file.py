@@ -43,3 +43,12 @@ def find_model(name_or_path: str) -> ModelFile:
 def catalogue_match(sha256: str) -> ModelEntry | None:
     """The catalog's model with this checksum."""
     return next((entry for entry in load_catalogue().values() if entry.sha256 == sha256), None)
+
+
+def recorded_model(name: str, sha256: str | None) -> ModelEntry | None:
+    """The catalog's model that a run was made with, by the checksum, else by the name; None for any other.
+
+    A record is not trusted with paths: of a checkpoint outside the catalog it only knows the name of a file.
+    """
+    published = catalogue_match(sha256) if sha256 else None
+    return published or load_catalogue().get(name)

@@ -16,7 +16,7 @@ from medsam2_core.errors import WorkerError
 
 PROTOCOL = 2
 MAGIC = b"MS2W"
-MAX_HEADER_BYTES = 1 << 20
+MAX_HEADER_BYTES = 16 << 20  # a result tells of every slice of every object, in about 150 bytes
 MAX_PAYLOAD_BYTES = 2 << 30  # of all payloads of a frame together
 
 Buffer = bytes | bytearray | memoryview

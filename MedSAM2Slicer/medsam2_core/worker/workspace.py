@@ -263,11 +263,15 @@ class Workspace:
             try:
                 return task()
             except (MemoryError, RuntimeError) as error:  # RuntimeError is what torch raises
-                if not self._backend.is_out_of_memory(error):
-                    raise
-                reason = str(error).splitlines()[0] if str(error) else "no more details"
+                reason = self._what_lacked(error)
             # Only here the failed task's own tensors are gone.
             notify(self._make_room(reason))
+
+    def _what_lacked(self, error: MemoryError | RuntimeError) -> str:
+        """What the device says of the memory that there is none of. Raises any other error again."""
+        if not self._backend.is_out_of_memory(error):
+            raise error
+        return str(error).splitlines()[0] if str(error) else "no more details"
 
     def _make_room(self, reason: str) -> str:
         """Free memory, the least painful way that is left, and say how. Raises DeviceError if there is none."""
@@ -278,10 +282,13 @@ class Workspace:
             self._backend.release()
             return "Memory ran out: fewer slices are kept ready from now on, so going back to a slice takes longer."
         if self._device == "cpu":
-            raise DeviceError(f"Memory ran out ({reason}): use a smaller model or image size, or close programs.")
+            raise _no_memory(reason)
         self._device = "cpu"
         if self._model:
-            self._reopen()
+            try:
+                self._reopen()
+            except (MemoryError, RuntimeError) as error:
+                raise _no_memory(self._what_lacked(error)) from error
         return "The graphics card's memory ran out: the model runs on the processor from now on, which is slower."
 
     def _reopen(self) -> None:
@@ -302,6 +309,10 @@ def _known(items: dict[str, Item], key: str, kind: str) -> Item:
     if key not in items:
         raise WorkerError(f"The worker has no {kind} {key!r}: open it first.")
     return items[key]
+
+
+def _no_memory(reason: str) -> DeviceError:
+    return DeviceError(f"Memory ran out ({reason}): use a smaller model or image size, or close programs.")
 
 
 def _nothing(item: RunObject) -> ObjectRecord:

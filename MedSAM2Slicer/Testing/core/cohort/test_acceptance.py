@@ -29,7 +29,7 @@ from medsam2_core.stopping import CancelToken
 
 Made = Callable[..., tuple[list[Case], list[Problem]]]
 FACTS = {"objects": [{"name": "x", "volume_ml": 3.5, "lowest": None, "stops": {}, "doubt": 0.2, "slices": 2}]}
-WORK = Work(b"mine", {**FACTS, "thumbnail": "BBBB"}, {"slices": [1, 2]})
+WORK = Work(b"mine", {**FACTS, "range": [0, 9], "thumbnail": "BBBB"}, {"slices": [1, 2]})
 
 
 def note(case: Case, **more: Any) -> dict[str, Any]:
@@ -205,6 +205,7 @@ def test_the_report_follows(results: Results, folder: CaseFolder, cases: list[Ca
     first, second = summary["cases"]
     assert [one["state"] for one in summary["cases"]] == ["accepted", "accepted"]
     assert first["corrected"]
+    assert first["range"] == [0, 9]
     assert "corrected" not in second
     assert (first["objects"][0]["volume_ml"], second["objects"][0]["volume_ml"]) == (3.5, 1.0)
     assert first["doubt"] == 0.4

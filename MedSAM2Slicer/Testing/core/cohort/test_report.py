@@ -154,6 +154,12 @@ def test_facts_of_an_object() -> None:
     assert facts["lowest"] == [0.75, 4]
 
 
+def test_the_strip_has_a_place_for_each_slice_also_for_those_that_nothing_is_known_of() -> None:
+    slices = [slice_(2, 0.8, direction="prompt"), slice_(5, 0.75)]  # the first one outside the range of the run
+    item = {"name": "x", "color": [1, 0, 0], "volume_ml": 2.0, "stopped": {}, "slices": slices}
+    assert object_facts(item, 5)["strip"] == [80, None, None, 75]
+
+
 def test_agreement() -> None:
     one = np.zeros((4, 8, 8), bool)
     one[1:3, 2:6, 2:6] = True

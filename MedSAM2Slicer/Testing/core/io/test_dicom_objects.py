@@ -14,7 +14,6 @@ from pydicom.uid import RTStructureSetStorage
 from medsam2_core import io
 from medsam2_core.errors import MedSAM2Error, VolumeError
 from medsam2_core.image.geometry import Geometry
-from medsam2_core.image.polygon import filled
 from medsam2_core.training.cases import read_case
 
 GRID = Geometry((4, 10, 12), (0.7, 0.8, 2.5), (-5, 6, 7), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
@@ -149,12 +148,3 @@ def test_labels_to_measure_with(tmp_path: Path) -> None:
     case = read_case(tmp_path)
     assert case.names == {1: "organ"}
     assert (case.labels > 0).sum() == io.read_mask(path, GRID).sum() == 16
-
-
-def test_polygons_side_by_side_share_no_pixel_and_leave_none_out() -> None:
-    chance = np.random.default_rng(0)
-    for _ in range(30):
-        middle = chance.uniform(2, 8, 2).round(1)
-        corners = np.array([(-1.0, -1.0), (11.0, -1.0), (11.0, 11.0), (-1.0, 11.0)])
-        parts = [filled(np.array([middle, corners[n], corners[(n + 1) % 4]]), (10, 10)) for n in range(4)]
-        np.testing.assert_array_equal(np.sum(parts, axis=0), np.ones((10, 10)))

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 import open_data
 from medsam2_core import io
 from medsam2_core.errors import VolumeError
+from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.io import Segment
 
@@ -302,3 +303,14 @@ def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path: Path) -> None
     assert done.stdout.splitlines() == [f"{path}: {reason}" for path in paths] * 2
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert {path.read_bytes() for path in paths} == {b"old"}
+
+
+def test_what_interrupts_the_reserving_is_not_its_own_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_self: Draft, _size: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Draft, "_reserve", interrupted)
+    with pytest.raises(MemoryError) as caught:
+        Draft(tmp_path / "a.nii", 1)
+    assert caught.value.__cause__ is None  # else whoever follows the causes of an error goes round for ever
+    assert not list(tmp_path.iterdir())

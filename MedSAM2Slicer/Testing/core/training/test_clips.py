@@ -11,10 +11,11 @@ from torch.utils.data import default_collate
 
 import medsam2_core as m2
 from medsam2_core.memory_bank import MEMORY_RULES
+from medsam2_core.training.canvas import Generator
 from medsam2_core.training.clips import ClipDataset, cut_clip
 from medsam2_core.training.synthesis import make_corpus
 from medsam2_core.training.unroll import Task, unroll
-from medsam2_core.training.volumes import Generator, TrainingVolume, open_folder
+from medsam2_core.training.volumes import TrainingVolume, open_folder
 
 SIZE, IMAGES = 64, 6
 

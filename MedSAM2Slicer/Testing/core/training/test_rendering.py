@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from medsam2_core.training.canvas import Tissue
 from medsam2_core.training.rendering import draw_style, render
-from medsam2_core.training.synthesis import Synthetic, Tissue, synthesise_labels
+from medsam2_core.training.synthesis import Synthetic, synthesise_labels
 
 
 @pytest.fixture(scope="module")

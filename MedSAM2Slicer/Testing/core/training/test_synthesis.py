@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medsam2_core.training.synthesis import Synthetic, Tissue, make_corpus, smooth_field, synthesise_labels
+from medsam2_core.training.canvas import Tissue, smooth_field
+from medsam2_core.training.synthesis import Synthetic, make_corpus, synthesise_labels
 
 SHAPE = (48, 192, 192)
 TINY = (6, 32, 40)

@@ -314,6 +314,20 @@ def test_settings_that_cannot_be_used_name_the_entries(tmp_path: Path, values: A
         load_config(written(tmp_path / "c.json", values))
 
 
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"prompts": {"boxx": 1.0}}, "prompts names 'boxx': use box, click, mask"),
+        ({"memories": {"recent": 1.0}}, "memories names 'recent': use self-sorting, recency, pooled"),
+        ({"corrections": {"none": 0.5, "clicks": 0.5}}, "corrections names 'clicks': use none, mask, click"),
+    ],
+)
+def test_shares_of_what_is_not_known_are_refused(tmp_path: Path, entry: dict[str, Any], says: str) -> None:
+    path = written(tmp_path / "c.json", GOOD | entry)
+    with pytest.raises(m2.WeightsError, match=f"^{path}: {says}.$"):
+        load_config(path)
+
+
 def test_missing_settings(tmp_path: Path) -> None:
     with pytest.raises(m2.WeightsError, match="cannot be read"):
         load_config(tmp_path / "none.json")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medsam2_core.errors import WorkerError
+from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
 from medsam2_core.worker.wire import MAGIC, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, Decoder, Frame, encode
 
 headers = st.dictionaries(st.text().filter(lambda name: name != "payloads"), st.integers() | st.text() | st.none())
@@ -59,7 +60,7 @@ def framed(header: bytes) -> bytes:
     [
         (b"X", "does not speak"),
         (b"MS2X", "does not speak"),
-        (prefix(MAX_HEADER_BYTES + 1), "header of 1048577 bytes"),
+        (prefix(MAX_HEADER_BYTES + 1), f"header of {MAX_HEADER_BYTES + 1} bytes"),
         (prefix(0), "not JSON"),
         (framed(b"\xff\xfe"), "not JSON"),
         (framed(b"[1]"), "not a JSON object"),
@@ -78,6 +79,13 @@ def test_what_is_no_frame_is_refused_as_soon_as_it_shows(data: bytes, text: str)
 def test_too_large_a_message_is_not_sent() -> None:
     with pytest.raises(WorkerError, match="too large"):
         encode({"text": "x" * MAX_HEADER_BYTES})
+
+
+def test_the_result_of_many_objects_on_many_slices_is_sent() -> None:
+    slices = tuple(SliceRecord(k, 0.8312345678901234, 7.123456789012345, "forward", 1234.5678901) for k in range(1000))
+    result = Propagated(False, 1.0, tuple(ObjectRecord(label, {}, slices) for label in range(1, 41)))
+    (frame,) = Decoder().feed(stream((result.to_wire(), [])))
+    assert Propagated.from_wire(frame.header, 1000) == result
 
 
 def test_payloads_are_not_copied_on_the_way_out() -> None:

@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from medsam2_core import free_memory
 from medsam2_core.errors import DeviceError, PromptError, WorkerError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
@@ -88,6 +89,21 @@ def test_a_refused_prompt_leaves_an_exact_account(session, applied: AppliedPromp
     assert changes(session) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "MPS backend out of memory (MPS allocated: 8.00 GB)",
+        "[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes",
+    ],
+)
+def test_whatever_device_says_that_no_memory_is_left_is_understood(text: str) -> None:
+    assert free_memory.is_out_of_memory(RuntimeError(text))
+    assert not free_memory.is_out_of_memory(ValueError(text))
+    assert not free_memory.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
 class Short:
     """A fake backend whose sessions run out of memory until one of `cures` has been applied."""
 
@@ -158,6 +174,20 @@ def test_out_of_memory_ends_on_the_processor(fake: ModuleType) -> None:
 def test_no_memory_at_all_is_a_device_error(fake: ModuleType, device: str) -> None:
     with pytest.raises(DeviceError, match="Memory ran out"):
         predict(opened(Short(fake, "nothing"), device), [])
+
+
+def test_no_memory_on_the_processor_either_is_a_device_error(fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Short(fake, "cpu")
+    workspace, load = opened(backend), backend.open_model
+
+    def open_model(name: str, device: str, image_size: int | None, precision: str) -> dict:
+        if device == "cpu":
+            raise MemoryError
+        return load(name, device, image_size, precision)
+
+    monkeypatch.setattr(backend, "open_model", open_model)
+    with pytest.raises(DeviceError, match="Memory ran out"):
+        predict(workspace, [])
 
 
 def test_a_model_too_large_for_the_graphics_card_is_loaded_on_the_processor(fake: ModuleType) -> None:

@@ -24,10 +24,11 @@ dicom,dicom,ball,,"18,17,3 18,20,3",
 broken,broken,ball,,"18,17,3",
 """
 # Kept apart: these take another way through reading.
-SPECIAL = """case,image,object,point,resample,window,prompts
-color,color.mha,ball,"18,17,3",,,
-uneven,broken,ball,"18,17,3",yes,40/400,
-stroke,two.nrrd,,,,,stroke.json
+SPECIAL = """case,image,object,point,resample,window,prompts,axis,range
+color,color.mha,ball,"18,17,3",,,,,
+uneven,broken,ball,"18,17,3",yes,40/400,,,
+stroke,two.nrrd,,,,,stroke.json,,
+coronal,two.nrrd,ball,"18,17,3",,,,coronal,14:21
 """
 
 

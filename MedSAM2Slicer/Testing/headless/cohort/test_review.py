@@ -361,6 +361,13 @@ def test_special_cases(reviewed: Any, special: Path) -> None:
     reviewed.review.load("uneven")
     assert "other slices than the image" in reviewed.failures.pop()
     assert reviewed.review.name == "color"
+    reviewed.load("coronal")
+    reviewed.paint("ball", 0, np.ones((40, 48), bool))
+    reviewed.review.accept()
+    told = reviewed.review.cohort.told("coronal")
+    (ball,) = told["objects"]
+    assert told["range"] == [0, 40]  # of the slices that were painted, most were not of the run
+    assert (ball["start"], len(ball["strip"])) == (0, 40)
 
 
 def test_no_cohort_is_told(reviewed: Any, tmp_path: Path) -> None:

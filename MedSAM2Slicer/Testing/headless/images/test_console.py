@@ -37,7 +37,7 @@ def mask(segmentation: Any, name: str, volume: Any) -> np.ndarray:
 
 def test_a_box_and_what_is_not_there(client: Any, volumes: list[Any]) -> None:
     seen: list[tuple[int, int]] = []
-    prompts = [{"image": volumes[0], "box": corners(volumes[0])}, {"image": 2, "absent": True}]
+    prompts = [{"image": volumes[0], "box": np.array(corners(volumes[0]))}, {"image": 2, "absent": True}]
     found = processImages(client, volumes, prompts, lambda done, planned: seen.append((done, planned)), model="starter")
     assert [node.GetName() for node in found] == [f"image {place} segmentation" for place in range(3)]
     drawn = mask(found[1], "object", volumes[1])

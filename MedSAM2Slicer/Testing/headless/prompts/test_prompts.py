@@ -14,7 +14,7 @@ import vtk
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
-from MedSAM2SlicerLib.prompts.placing import PromptPlacer, fillPolygon
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import otherMarkups
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
 from MedSAM2SlicerLib.scene import segments
@@ -308,25 +308,3 @@ def test_an_roi_under_a_transform_that_scales(nodes: Any) -> None:
     found = case.placer.roi(roi)
     assert found.prompt == BoxPrompt(4, (0, 2, 8, 10))
     assert found.sliceRange == (2, 7)
-
-
-def test_a_curve_that_winds_twice_leaves_its_middle_out() -> None:
-    outer, inner = [(0.5, 0.5), (8.5, 0.5), (8.5, 8.5), (0.5, 8.5)], [(2.5, 2.5), (6.5, 2.5), (6.5, 6.5), (2.5, 6.5)]
-    expected = np.zeros((10, 10), bool)
-    expected[1:9, 1:9] = True
-    expected[3:7, 3:7] = False
-    np.testing.assert_array_equal(fillPolygon([*outer, outer[0], *inner, inner[0]], (10, 10)), expected)
-
-
-def test_polygons_are_filled_as_a_point_in_polygon_test_says() -> None:
-    from matplotlib.path import Path
-
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:20, :25]
-    for _ in range(50):
-        corners = rng.uniform(-5, 30, (rng.integers(3, 12), 2))
-        angle = np.argsort(np.arctan2(*(corners - corners.mean(axis=0)).T))
-        corners = corners[angle]  # a star around the middle, so that it does not cross itself
-        expected = Path([*corners, corners[0]]).contains_points(np.stack([columns.ravel(), rows.ravel()], 1))
-        found = fillPolygon([tuple(corner) for corner in corners], (20, 25))
-        assert (found.ravel() != expected).mean() < 0.005

@@ -19,9 +19,10 @@ from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.run.file import place_file_prompts, read_run_file
 from medsam2_core.run.prompts import PointsPrompt
+from medsam2_core.run.settings import usual
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import ObjectRecord, Propagated, SliceRecord
-from MedSAM2SlicerLib.record.runrecord import loadRun, recordedWindow, saveRun, writeRun
+from MedSAM2SlicerLib.record.runrecord import loadRun, noteCut, recordedWindow, saveRun, writeRun
 from MedSAM2SlicerLib.scene import segments
 from MedSAM2SlicerLib.scene.attributes import attributeName
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
@@ -199,6 +200,14 @@ def test_no_record_and_damaged_records(nodes: Any) -> None:
         segmentation.SetAttribute(attributeName(segmentId), text)
         with pytest.raises(PromptError, match=f"Run of segment .*{said}"):
             loadRun(segmentation, segmentId)
+
+
+def test_a_segment_with_a_damaged_record_can_be_redrawn(nodes: Any) -> None:
+    segmentation, segmentId = segments.ensureSegmentation(nodes.volume(), name="liver")
+    for text in ("{", "[" * 100000, "[]", "{}", '{"settings": []}'):
+        segmentation.SetAttribute(attributeName(segmentId), text)
+        noteCut(segmentation, segmentId, usual("drawing"))
+        assert segmentation.GetAttribute(attributeName(segmentId)) == text
 
 
 def test_a_record_that_does_not_fit_the_volume_says_so(nodes: Any, randomGrid: Callable) -> None:

@@ -108,19 +108,19 @@ def test_no_volume_and_no_voxels(nodes: Any) -> None:
 
 def test_the_key_changes_with_voxels_grid_and_window_only(nodes: Any, randomRigid: Any) -> None:
     volume, window = ct(nodes), Window.ct("lung")
-    key = volumes.volumeKey(volume, window)
+    key = volumes.prepareVolume(volume, window).key
     volume.SetName("Renamed")
     volume.SetAndObserveTransformNodeID(nodes.transform(randomRigid(1)).GetID())
-    assert volumes.volumeKey(volume, window) == key
-    assert volumes.volumeKey(volume, Window.ct("bone")) != key
+    assert volumes.prepareVolume(volume, window).key == key
+    assert volumes.prepareVolume(volume, Window.ct("bone")).key != key
     slicer.util.arrayFromVolume(volume)[0, 0, 0] = 7
     slicer.util.arrayFromVolumeModified(volume)
-    changed = volumes.volumeKey(volume, window)
+    changed = volumes.prepareVolume(volume, window).key
     assert changed != key
     assert volumes.prepareVolume(volume, window) == volumes.prepareVolume(volume, window)
     assert volumes.prepareVolume(volume, window) != volumes.prepareVolume(volume, Window.ct("bone"))
     volume.SetSpacing(1, 1, 2)
-    assert volumes.volumeKey(volume, window) != changed
+    assert volumes.prepareVolume(volume, window).key != changed
 
 
 def test_the_voxel_hash_is_that_of_the_content(nodes: Any) -> None:
