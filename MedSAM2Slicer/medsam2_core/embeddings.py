@@ -9,7 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from medsam2_core.image.pixels import PixelStack
+from medsam2_core.image.pixels import CPU, PixelStack
 from medsam2_core.image.region import Region
 from medsam2_core.model import SAM2, ImageFeatures
 
@@ -78,8 +78,9 @@ class EmbeddingCache:
 
     def _encode(self, views: Sequence[View]) -> None:
         size = self._model.config.image_size
-        images = [region.cut(self._stack.image(index), size) for index, region in views]
-        features = self._model.encode(_batch(images).to(self._model.device))
+        device = self._model.device
+        images = [region.cut(self._stack.image(index, _resizing(device)), size) for index, region in views]
+        features = self._model.encode(_batch(images).to(device))
         self.encoded += len(views)
         for row, view in enumerate(views):
             # Copies, since a row of the batch would keep the whole batch alive.
@@ -90,6 +91,11 @@ class EmbeddingCache:
         while self._bytes > self._max_bytes and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= _size(dropped)
+
+
+def _resizing(device: torch.device) -> torch.device:
+    """Where slices for a model on `device` are resized: there if it can, which Apple's GPUs cannot before torch 2.7."""
+    return device if device.type == "cuda" else CPU
 
 
 def _batch(images: Sequence[Tensor]) -> Tensor:

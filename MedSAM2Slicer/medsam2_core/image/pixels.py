@@ -17,6 +17,8 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.window import AS_GIVEN, Window
 
+CPU = torch.device("cpu")
+
 
 class PixelStack(Protocol):
     """Slices by index, gray or in color, uint8 until the model sees them. `ordered` says that neighbors are alike."""
@@ -32,8 +34,11 @@ class PixelStack(Protocol):
     def spacing(self, index: int) -> tuple[float, float]:
         """Row and column spacing in mm."""
 
-    def image(self, index: int) -> Tensor:
-        """Return a slice (rows, columns), or in color (3, rows, columns), float32 in [0, 1]."""
+    def image(self, index: int, device: torch.device = CPU) -> Tensor:
+        """Return a slice (rows, columns), or in color (3, rows, columns), float32 in [0, 1], on a device.
+
+        A byte a pixel goes there.
+        """
 
 
 class VolumeStack:
@@ -76,8 +81,8 @@ class VolumeStack:
     def spacing(self, index: int) -> tuple[float, float]:
         return self._spacing
 
-    def image(self, index: int) -> Tensor:
-        return _as_seen(self._pixels[index])
+    def image(self, index: int, device: torch.device = CPU) -> Tensor:
+        return _as_seen(self._pixels[index], device)
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """What the model sees of a slice, (rows, columns) or (rows, columns, 3)."""
@@ -156,8 +161,8 @@ class ImageStack:
     def spacing(self, index: int) -> tuple[float, float]:
         return self.facts[index].spacing or (1.0, 1.0)
 
-    def image(self, index: int) -> Tensor:
-        return _as_seen(self.pixels(index))
+    def image(self, index: int, device: torch.device = CPU) -> Tensor:
+        return _as_seen(self.pixels(index), device)
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """What the model sees of an image, (rows, columns) or (rows, columns, 3)."""
@@ -187,8 +192,8 @@ def _windowed(image: npt.NDArray[Any], window: Window) -> npt.NDArray[np.uint8]:
     return image if image.ndim == 3 else window.to_uint8(image)
 
 
-def _as_seen(pixels: npt.NDArray[np.uint8]) -> Tensor:
+def _as_seen(pixels: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
     """Pixels (rows, columns) as they are, (rows, columns, 3) with the colors first; float32 in [0, 1]."""
     # A copy, since torch takes no negative strides, and numpy calls those of length 1 contiguous.
-    image = torch.from_numpy(pixels.copy()).float() / 255
+    image = torch.from_numpy(pixels.copy()).to(device).float() / 255
     return image if image.ndim == 2 else image.permute(2, 0, 1)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +138,11 @@ def test_pixels_beyond_the_budget_are_taken_again() -> None:
     for index in (0, 1, 0, 2, 1, 0):
         assert stack.pixels(index).max() == index
     assert images.taken == [0, 1, 2, 1, 0]
+
+
+def test_slices_go_to_the_device_that_asks_for_them() -> None:
+    gray = VolumeStack(np.zeros((2, 3, 4), np.int16), (1, 1, 1), 0, WINDOW)
+    color = ImageStack([np.zeros((3, 4, 3), np.uint8)] * 2)
+    for stack, shape in ((gray, (3, 4)), (color, (3, 3, 4))):
+        image = stack.image(1, torch.device("meta"))
+        assert (image.device.type, image.shape, image.dtype) == ("meta", shape, torch.float32)
