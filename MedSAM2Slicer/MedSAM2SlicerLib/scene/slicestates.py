@@ -169,6 +169,7 @@ class SliceStates:
             before = self._slices.get(index, SliceReview(index, 1.0, EDITED, None, "prompt"))
             own = replace(before, origin=EDITED, confidence=1.0, areaMm2=None, stale=False, change=0.0)
             self._slices[index] = replace(own, disagreement=None)
+            self._untold.discard(index)
             self._noteChanged(index)
 
     def noteRemoved(self, index: int) -> None:

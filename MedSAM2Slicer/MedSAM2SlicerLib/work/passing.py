@@ -16,6 +16,7 @@ from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, drawingOf
 from MedSAM2SlicerLib.signal import Slot
+from MedSAM2SlicerLib.work.meanwhile import Drawn, Meanwhile
 from MedSAM2SlicerLib.work.pace import Outlook, Pace, measuredPace
 from MedSAM2SlicerLib.work.running import Progress, Running, SegmentRun
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
@@ -102,13 +103,14 @@ class Pass:
                 work.objectId: SegmentRun(
                     target.writer(lanes[work.stack].volume, work.segmentId),
                     work.stack,
-                    work.states.kept(),
+                    work.keeps,
                     set(work.states.slices),
                 )
                 for work in self._works.values()
             },
             outlook,
         )
+        self._meanwhile = Meanwhile(target, lambda: self.works, self._drawnOf)
 
     @property
     def works(self) -> list[SegmentWork]:
@@ -167,7 +169,7 @@ class Pass:
         """What is known of a segment's slices while the pass runs."""
         run = self._running.runs.get(work.objectId)
         drawn = {} if run is None else run.reviews
-        return {**work.states.slices, **{index: one for index, one in drawn.items() if index not in work.states.kept()}}
+        return {**work.states.slices, **{index: one for index, one in drawn.items() if not work.keeps(index)}}
 
     def settle(self, result: Propagated, model: Mapping[str, Any] | None) -> None:
         """Note on the segmentation what came of a leg; `model` are the worker's facts about it."""
@@ -189,14 +191,14 @@ class Pass:
     def finish(self) -> str:
         """Keep what is drawn; returns what came of it in a line."""
         works, node = self.works, self._target.segmentation
-        self._running.end()
+        self._end()
         self._target.remember([*self._works.values()], self._running.changed)
         volumeMl = sum(segmentVolumeMl(node, work.segmentId) for work in works)
         return self._running.summary(self._results, volumeMl, self._stops)
 
     def breakOff(self) -> None:
         """Keep what is drawn; no record can tell of it, since the worker may have gone further."""
-        self._running.end()
+        self._end()
         for leg in self._legs[:1]:
             for work in leg.works:
                 if self.isTentative:
@@ -213,11 +215,16 @@ class Pass:
 
     def giveUp(self) -> None:
         """Note nothing of what was drawn, which is undone: segments are as they were at an earlier look."""
-        self._running.end()
+        self._end()
         self._target.noticeOthers([])
 
     def _draw(self, step: Step) -> Progress:
-        return self._running.write(step, ahead=sum(leg.size for leg in self._legs[1:]))
+        with self._meanwhile.ours():
+            return self._running.write(step, ahead=sum(leg.size for leg in self._legs[1:]))
+
+    def _end(self) -> None:
+        self._meanwhile.end()
+        self._running.end()
 
     def _takeBack(self, work: SegmentWork, leg: Leg) -> None:
         work.noteTakenBack(self._drawnOn(leg, work), *leg.span)
@@ -226,10 +233,16 @@ class Pass:
         (first, last), drawn = leg.span, self._running.runs[work.objectId].reviews
         return {index: drawn[index] for index in drawn if first <= index < last}
 
+    def _drawnOf(self, work: SegmentWork) -> Drawn:
+        """What the leg that is under way has drawn of a segment."""
+        leg = next((leg for leg in self._legs[:1] if work in leg.works), None)
+        return ({}, 0, 0) if leg is None else (self._drawnOn(leg, work), *leg.span)
+
     def _settle(self, work: SegmentWork, leg: Leg, record: ObjectRecord, model: Mapping[str, Any] | None) -> None:
         run, result, span = self._running.runs[work.objectId], self._results[-1], leg.span
         continues, keepsOthers = work.isKnownToWorker, work.states.hasPropagatedOutside(*span)
-        reviews = run.settle(record, *span)
+        with self._meanwhile.ours():
+            reviews = run.settle(record, *span)
         if result.cancelled:
             work.noteSteps(run.reviews)
         else:
@@ -277,13 +290,14 @@ class Redraw:
                 work.objectId: SegmentRun(
                     target.writer(leg.lane.volume, work.segmentId, isStep),
                     work.stack,
-                    work.states.kept(),
+                    work.keeps,
                     set(),
                 )
                 for leg in legs
                 for work in leg.works
             }
         )
+        self._meanwhile = Meanwhile(target, lambda: self.works, lambda _work: ({}, 0, 0))
 
     @property
     def goesOn(self) -> bool:
@@ -298,7 +312,8 @@ class Redraw:
 
     def write(self, step: Step) -> Progress:
         """See `Pass.write`."""
-        return self._running.write(step)
+        with self._meanwhile.ours():
+            return self._running.write(step)
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """See `Pass.reviews`."""
@@ -309,7 +324,9 @@ class Redraw:
         leg = self._left.pop(0)
         (work,) = leg.works
         for record in result.objects:
-            work.noteCut(self._running.runs[work.objectId].settle(record, *leg.span), self._cut)
+            with self._meanwhile.ours():
+                reviews = self._running.runs[work.objectId].settle(record, *leg.span)
+            work.noteCut(reviews, self._cut)
         noteCut(self._target.segmentation, work.segmentId, drawingOf(self._cut))
         if result.cancelled:
             self._left.clear()
@@ -321,5 +338,6 @@ class Redraw:
 
     def breakOff(self) -> None:
         """Keep what is drawn."""
+        self._meanwhile.end()
         self._running.end()
         self._target.remember(self.works, self._running.changed)

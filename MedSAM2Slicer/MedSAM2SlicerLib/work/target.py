@@ -25,7 +25,7 @@ from MedSAM2SlicerLib.scene.oblique import masksOn, writerOn
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
-from MedSAM2SlicerLib.work.segmentwork import SegmentWork, noteWritten
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
 
@@ -203,7 +203,7 @@ class Target:
         self.readStored(volume)
         named, history = segmentId or self.segmentId, self.history if isStep and not self._hasStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
-        noted = partial(noteWritten, self._works, volume.stack)
+        noted = partial(_noteWritten, self._works, volume.stack)
         writer = SegmentWriter(self.segmentation, named, volume.node, editorNode, history, spared, noted)
         return writerOn(volume, writer)
 
@@ -262,3 +262,11 @@ def editorNodeOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> slicer.vtk
     """
     node = segmentationNode.GetScene().GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
     return node if node is not None and node.GetSegmentationNode() is segmentationNode else None
+
+
+def _noteWritten(
+    works: Mapping[str, SegmentWork], stack: SliceStack, segmentIds: Collection[str], indexes: Collection[int]
+) -> None:
+    """Note for those of the segments that are at work, by ID, that this program wrote slices of a stack there."""
+    for segmentId in works.keys() & set(segmentIds):
+        works[segmentId].noteWritten(stack, indexes)

@@ -1,0 +1,45 @@
+"""What others do to segments while a run writes into them: it is theirs, and the run leaves it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from MedSAM2SlicerLib.scene.scenewatch import EditWatch
+from MedSAM2SlicerLib.scene.slicestates import SliceReview
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+from MedSAM2SlicerLib.work.target import Target
+
+Drawn = tuple[Mapping[int, SliceReview], int, int]
+"""Slices that a run has drawn on its way through others, first <= index < last."""
+
+
+class Meanwhile:
+    """Watches a target from the beginning of a run to `end`; `drawn` tells of its segments, which `works` lists.
+
+    Events tell that somebody wrote; what that was is looked up when the run goes on, before it writes over that.
+    """
+
+    def __init__(
+        self, target: Target, works: Callable[[], list[SegmentWork]], drawn: Callable[[SegmentWork], Drawn]
+    ) -> None:
+        self._target, self._works, self._drawn = target, works, drawn
+        self._edits = EditWatch()
+        self._edits.follow(target.segmentation)
+
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """Enclose what the run writes, after a look at what others did before that."""
+        if self._edits.hasForeign:
+            self._look()
+        with self._edits.ours():
+            yield
+
+    def end(self) -> None:
+        """The run writes no more."""
+        self._edits.stop()
+
+    def _look(self) -> None:
+        for work in self._works():
+            work.spareEdits(*self._drawn(work))
+        self._edits.forget()
