@@ -40,6 +40,8 @@ class Meanwhile:
         self._edits.stop()
 
     def _look(self) -> None:
-        for work in self._works():
+        works = self._works()
+        self._target.noticeOthers(works, written=not self._edits.isForeignTravel)
+        for work in works:
             work.spareEdits(*self._drawn(work))
         self._edits.forget()

@@ -107,6 +107,8 @@ class SegmentWork:
         prints, self._theirs = self._masks.prints(), {}
         if prints == self._prints:
             return isOther
+        if self._contents.of(self._prints) is None:  # a run that is under way has left it so
+            self._keepInMind()
         changed = differing(self._prints, prints)
         known = None if written else self._contents.of(prints)
         if known is not None:
@@ -148,11 +150,10 @@ class SegmentWork:
 
         But for those that others changed before, which is still to be noted.
         """
-        found: dict[int, str | None]
         if stack == self.stack:
-            found = {**self._prints, **{index: self._masks.print(index) for index in indexes}}
+            found = filled(self._prints | {index: self._masks.print(index) for index in indexes})
         else:  # any of these may have been crossed
-            found = {**self._masks.prints()}
+            found = self._masks.prints()
         self._prints = filled(found | {index: self._prints.get(index) for index in self._theirs})
 
     def remember(self) -> None:

@@ -119,10 +119,13 @@ class Target:
         """Return the objects of segments other than `works` that the worker's session along a stack has."""
         return [one.sent for one in self._beside(works) if one.sent is not None and one.stack == stack]
 
-    def noticeOthers(self, works: Sequence[SegmentWork]) -> None:
-        """Look for edits in segments other than `works`, before these may overwrite them, on their own slices each."""
+    def noticeOthers(self, works: Sequence[SegmentWork], written: bool = False) -> None:
+        """Look for edits in segments other than `works`, before these may overwrite them, on their own slices each.
+
+        `written` as in `SegmentWork.noticeEdits`.
+        """
         for other in self._beside(works):
-            other.noticeEdits()
+            other.noticeEdits(written)
 
     def noticeNeighbors(self, written: bool = False) -> None:
         """Look for edits in all segments but this one; `written` as in `SegmentWork.noticeEdits`."""

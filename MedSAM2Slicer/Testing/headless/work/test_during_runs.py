@@ -262,6 +262,17 @@ def test_live_goes_on_from_what_was_painted_ahead_of_a_run(
     np.testing.assert_array_equal(done.mask()[1], SPOT)
 
 
+def overNeighbor(bench: ControllerBench, axis: int) -> tuple[Any, str]:
+    """A run of another segment along an axis, which overwrites the one that was propagated; and the ID of that."""
+    controller, segmentation, first = bench.controller, bench.controller.segmentationNode, bench.controller.segmentId
+    segmentEditor(segmentation).SetOverwriteMode(0)
+    controller.setSegment(segmentation, segmentation.GetSegmentation().AddEmptySegment("", "second"))
+    controller.setOptions(RunOptions(stack=SliceStack(axis)))
+    bench.client.shape = (8, 9) if axis == 0 else (7, 9)
+    bench.click(4, 4, 3)
+    return bench.propagate(1), first
+
+
 @pytest.mark.parametrize(("isOverwritten", "axis"), [(True, 0), (False, 0), (False, 1)])
 def test_what_is_painted_in_another_segment_during_a_run_is_an_edit_of_that_one(
     done: ControllerBench, isOverwritten: bool, axis: int
@@ -279,6 +290,35 @@ def test_what_is_painted_in_another_segment_during_a_run_is_an_edit_of_that_one(
     finish(call)
     controller.setSegment(segmentation, first)
     assert edited(done) == [0]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_is_painted_in_another_segment_is_known_though_the_run_draws_over_a_part_of_it(
+    done: ControllerBench, axis: int
+) -> None:
+    call, first = overNeighbor(done, axis)
+    paint(done, first, 2, FULL)
+    finish(call)
+    done.controller.setSegment(done.controller.segmentationNode, first)
+    assert edited(done) == [2]
+    assert done.mask()[2].any()
+    assert not done.mask()[2].all()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_is_painted_in_another_segment_and_undone_during_a_run_is_no_edit(
+    done: ControllerBench, axis: int
+) -> None:
+    call, first = overNeighbor(done, axis)
+    call.steps.clear()
+    done.controller.workplace.target.history.saveState()
+    paint(done, first, 0, FULL)
+    call.steps.append(6)
+    call.step()
+    done.controller.workplace.target.history.undo()  # as Segment Editor's own, which stops no run
+    finish(call)
+    done.controller.setSegment(done.controller.segmentationNode, first)
+    assert edited(done) == []
 
 
 @pytest.mark.parametrize("isLeft", [True, False])
