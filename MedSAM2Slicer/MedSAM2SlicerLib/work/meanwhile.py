@@ -24,6 +24,7 @@ class Meanwhile:
         self, target: Target, works: Callable[[], list[SegmentWork]], drawn: Callable[[SegmentWork], Drawn]
     ) -> None:
         self._target, self._works, self._drawn = target, works, drawn
+        self._announced: dict[str, tuple[int, int]] = {}  # by segment: the slices that the run is on its way through
         self._edits = EditWatch()
         self._edits.follow(target.segmentation)
 
@@ -32,6 +33,7 @@ class Meanwhile:
         """Enclose what the run writes, after a look at what others did before that."""
         if self._edits.hasForeign:
             self._look()
+        self._announce()
         with self._edits.ours():
             yield
 
@@ -44,4 +46,13 @@ class Meanwhile:
         self._target.noticeOthers(works, written=not self._edits.isForeignTravel)
         for work in works:
             work.spareEdits(*self._drawn(work))
+        self._announced.clear()
         self._edits.forget()
+
+    def _announce(self) -> None:
+        """Before a run writes, have the scene know that: nothing tells when a scene is being saved."""
+        for work in self._works():
+            drawn, first, last = self._drawn(work)
+            if first < last and self._announced.get(work.segmentId) != (first, last):
+                self._announced[work.segmentId] = first, last
+                work.announce(drawn, first, last)

@@ -92,6 +92,7 @@ class Pass:
         self.isTentative = isTentative
         self._target, self._volume, self._openSession = target, volume, openSession
         self._legs, self._results = list(legs), list[Propagated]()
+        self._leg: Leg | None = None  # that was asked for last
         self._stops = set[str]()  # of this pass
         self._makesWay, self._unseen = False, list[Step]()
         self._works = {work.objectId: work for leg in legs for work in leg.works}
@@ -135,7 +136,8 @@ class Pass:
 
     def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker go through the next leg."""
-        leg, lane = self._legs[0], self._legs[0].lane
+        self._leg = leg = self._legs[0]
+        lane = leg.lane
         session, settings, only = self._openSession(lane.options), lane.options.of("run"), leg.objectIds
         return client.propagate(
             session,
@@ -235,8 +237,8 @@ class Pass:
 
     def _drawnOf(self, work: SegmentWork) -> Drawn:
         """What the leg that is under way has drawn of a segment."""
-        leg = next((leg for leg in self._legs[:1] if work in leg.works), None)
-        return ({}, 0, 0) if leg is None else (self._drawnOn(leg, work), *leg.span)
+        leg = self._leg
+        return ({}, 0, 0) if leg is None or work not in leg.works else (self._drawnOn(leg, work), *leg.span)
 
     def _settle(self, work: SegmentWork, leg: Leg, record: ObjectRecord, model: Mapping[str, Any] | None) -> None:
         run, result, span = self._running.runs[work.objectId], self._results[-1], leg.span
@@ -285,6 +287,7 @@ class Redraw:
         self._near = near
         self.works = [work for leg in legs for work in leg.works]
         self._target, self._openSession, self._cut, self._left = target, openSession, cut, list(legs)
+        self._leg: Leg | None = None  # that was asked for last
         self._running = Running(
             {
                 work.objectId: SegmentRun(
@@ -297,7 +300,7 @@ class Redraw:
                 for work in leg.works
             }
         )
-        self._meanwhile = Meanwhile(target, lambda: self.works, lambda _work: ({}, 0, 0))
+        self._meanwhile = Meanwhile(target, lambda: self.works, self._drawnOf)
 
     @property
     def goesOn(self) -> bool:
@@ -306,7 +309,8 @@ class Redraw:
 
     def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker draw the next one."""
-        leg, (objectId,) = self._left[0], self._left[0].objectIds
+        self._leg = leg = self._left[0]
+        (objectId,) = leg.objectIds
         session, drawing = self._openSession(leg.lane.options), drawingOf(self._cut)
         return client.redraw(session, leg.lane.objects, objectId, drawing, onStep, onDone, onError, self._near)
 
@@ -341,3 +345,8 @@ class Redraw:
         self._meanwhile.end()
         self._running.end()
         self._target.remember(self.works, self._running.changed)
+
+    def _drawnOf(self, work: SegmentWork) -> Drawn:
+        """Nothing of a segment that counts as drawn while there is more to come."""
+        leg = self._leg
+        return ({}, 0, 0) if leg is None or work not in leg.works else ({}, *leg.span)

@@ -133,8 +133,15 @@ class SegmentWork:
         before, prints = filled(self._prints | self._theirs), self._masks.prints()
         changed = differing(before, prints)
         if changed and self._contents.of(before) is None:
-            self._contents.keep(before, self._known(self._soFar(drawn, first, last)))
+            self._contents.keep(before, self._known(self.states.soFar(drawn, first, last, self._theirs)))
         self._theirs |= {index: prints.get(index) for index in changed}
+
+    def announce(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """Have the scene know, in case it is saved, what a run is on its way through and has `drawn` there."""
+        states = self.states.soFar(drawn, first, last, self._theirs)
+        states.running = first, last
+        prints = filled(self._prints | self._theirs)
+        self._stored = storeSlices(self._segmentationNode, self.segmentId, states.toJson(), prints)
 
     def keeps(self, index: int) -> bool:
         """Whether a slice is the user's, or was made that since a run began."""
@@ -146,10 +153,7 @@ class SegmentWork:
         self._bases.clear()
 
     def noteWritten(self, stack: SliceStack, indexes: Iterable[int]) -> None:
-        """Slices of a stack were written by this program, the segment or over it: what they show now is no edit.
-
-        But for those that others changed before, which is still to be noted.
-        """
+        """Slices of a stack were written by this program, the segment or over it: no edit, but for what others did."""
         if stack == self.stack:
             found = filled(self._prints | {index: self._masks.print(index) for index in indexes})
         else:  # any of these may have been crossed
@@ -341,15 +345,6 @@ class SegmentWork:
         self._noteAnswers(reviews.keys() - self._theirs.keys())
         self.states.noteUntold(self._theirs)
 
-    def _soFar(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> SliceStates:
-        """What is to be known if a run ends where it is."""
-        states = SliceStates.fromJson(self.states.toJson())
-        if drawn:
-            states.noteSteps(drawn)
-            states.noteUntold(range(first, last))
-        states.noteEdits(self._theirs)
-        return states
-
     def _noteAnswers(self, indexes: Iterable[int]) -> None:
         answered = dict.fromkeys(indexes, next(self._numbers))
         self._answers |= answered
@@ -376,6 +371,10 @@ class SegmentWork:
             return False
         changed = differing(self._prints, stored[1])
         self.states, self._prints = stored
+        if self.states.running is not None:
+            prints = self._masks.prints()
+            drawn = self.states.noteInterrupted(differing(self._prints, prints))
+            self._prints = filled(self._prints | {index: prints.get(index) for index in drawn})
         self._forgetBases(changed)
         self._shown = {index: number for index, number in self._shown.items() if index not in changed}
         self._keepInMind()
