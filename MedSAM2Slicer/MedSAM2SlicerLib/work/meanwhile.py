@@ -42,10 +42,10 @@ class Meanwhile:
         self._edits.stop()
 
     def _look(self) -> None:
-        works = self._works()
-        self._target.noticeOthers(works, written=not self._edits.isForeignTravel)
+        works, written = self._works(), not self._edits.isForeignTravel
+        self._target.noticeOthers(works, written)
         for work in works:
-            work.spareEdits(*self._drawn(work))
+            work.spareEdits(written, *self._drawn(work))
         self._announced.clear()
         self._edits.forget()
 

@@ -25,7 +25,6 @@ from MedSAM2SlicerLib.work.bases import Base
 from MedSAM2SlicerLib.work.contents import Contents, Known, differing, filled
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
-
 # A segment that was never propagated, but is painted on so few slices, is to be propagated from these.
 _FEW_SLICES = 12
 
@@ -125,15 +124,17 @@ class SegmentWork:
         self._save()
         return True
 
-    def spareEdits(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:
+    def spareEdits(self, written: bool, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:
         """Look for slices that others changed since a run began: it leaves them alone; `noticeEdits` notes them later.
 
-        Undo brings back what it had `drawn` before, on its way through slices first <= index < last.
+        Undo brings back what it had `drawn` on its way through slices first <= index < last. `written`: there was more.
         """
         before, prints = filled(self._prints | self._theirs), self._masks.prints()
         changed = differing(before, prints)
         if changed and self._contents.of(before) is None:
             self._contents.keep(before, self._known(self.states.soFar(drawn, first, last, self._theirs)))
+        lost = set[int]() if written else changed & drawn.keys() - self._theirs.keys()  # with undo: nobody's edit
+        self._prints = filled(self._prints | {index: prints.get(index) for index in lost})
         self._theirs |= {index: prints.get(index) for index in changed}
 
     def announce(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:

@@ -155,6 +155,38 @@ def test_undo_of_what_was_painted_during_a_run_brings_back_what_it_had_drawn(don
     assert done.states() == before
 
 
+def test_what_goes_with_undo_of_a_stroke_during_a_run_is_drawn_by_the_next_one(done: ControllerBench) -> None:
+    done.client.mask = lambda index: ~SPOT
+    call = done.propagate(3)
+    stroke(done, 1)
+    for _ in range(3):
+        call.step()  # 6 and 2, and 1 that is left alone
+    done.controller.workplace.target.history.undo()  # as Segment Editor's own, which stops no run
+    finish(call)
+    notice(done)
+    assert edited(done) == []
+    assert [index for index, state in done.states().items() if state == "stale"] == [1, 2, 6]
+    assert not (done.mask()[6] == ~SPOT).all()
+    finish(done.propagate(0))
+    assert "stale" not in done.states().values()
+    for index in (1, 2, 6):
+        np.testing.assert_array_equal(done.mask()[index], ~SPOT)
+
+
+def test_a_stroke_that_is_redone_during_a_run_is_an_edit(done: ControllerBench) -> None:
+    call = done.propagate(3)
+    stroke(done, 1)
+    call.step()
+    history = done.controller.workplace.target.history
+    history.undo()
+    call.step()
+    history.redo()
+    finish(call)
+    notice(done)
+    assert 1 in edited(done)
+    np.testing.assert_array_equal(done.mask()[1], SPOT)
+
+
 def test_a_slice_that_was_painted_and_undone_during_a_run_is_not_said_to_be_drawn(done: ControllerBench) -> None:
     before = done.mask()[1]
     done.client.mask = lambda index: ~SPOT
