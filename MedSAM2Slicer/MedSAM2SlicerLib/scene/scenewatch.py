@@ -61,6 +61,11 @@ class EditWatch(slicer.util.VTKObservationMixin):
         return self._editedAt is not None and not self._written
 
     @property
+    def hasForeign(self) -> bool:
+        """Whether others than the run at work did anything since `forget`, as far as events tell."""
+        return bool(self._foreign)
+
+    @property
     def isForeignTravel(self) -> bool:
         """Whether there was undo or redo while a run wrote, as far as events tell, which a new name sends too."""
         return self._foreign == {"modified"}

@@ -115,6 +115,7 @@ class SliceStates:
         self.stack = stack or SliceStack()
         self.sources: set[str] = set()  # IDs of segments that slices were taken from
         self.cut: Cut | None = None  # of what was propagated
+        self.running: tuple[int, int] | None = None  # first <= index < last that a run was under way through, if stored
         self._slices: dict[int, SliceReview] = {}
         self._changed: set[int] = set()
         self._untold: set[int] = set()
@@ -169,6 +170,7 @@ class SliceStates:
             before = self._slices.get(index, SliceReview(index, 1.0, EDITED, None, "prompt"))
             own = replace(before, origin=EDITED, confidence=1.0, areaMm2=None, stale=False, change=0.0)
             self._slices[index] = replace(own, disagreement=None)
+            self._untold.discard(index)
             self._noteChanged(index)
 
     def noteRemoved(self, index: int) -> None:
@@ -199,6 +201,33 @@ class SliceStates:
         self.cut = PLAIN
         self._slices |= {index: one for index, one in reviews.items() if index not in self.kept()}
         self._untold -= reviews.keys()
+
+    def soFar(self, drawn: Mapping[int, SliceReview], first: int, last: int, edited: Iterable[int]) -> SliceStates:
+        """Return what is to be known if a run ends that has `drawn` slices on its way through first <= index < last.
+
+        Others have `edited` slices meanwhile.
+        """
+        states = SliceStates.fromJson(self.toJson())
+        if drawn:
+            states.noteSteps(drawn)
+            states.noteUntold(range(first, last))
+        states.noteEdits(edited)
+        return states
+
+    def noteInterrupted(self, changed: Iterable[int]) -> set[int]:
+        """Slices were `changed` since this was stored, and the run that was under way has not come to its end.
+
+        Returns those that it has drawn: they are stale, and what the model said of them is not known any more.
+        """
+        first, last = self.running or (0, 0)
+        self.running = None
+        drawn = {index for index in changed if first <= index < last and not self.keeps(index)}
+        review = SliceReview(first, 0.0, PROPAGATED, None, "forward", stale=True)
+        prompted = {index for index, one in self._slices.items() if one.isAnchor}
+        self._slices |= {index: replace(review, sliceIndex=index) for index in drawn - prompted}
+        if drawn:
+            self.noteUntold(range(first, last))
+        return drawn
 
     def noteUntold(self, indexes: Iterable[int]) -> None:
         """A propagation that no record tells of went through slices: the next one is to do so again."""
@@ -265,8 +294,8 @@ class SliceStates:
     def toJson(self) -> dict[str, Any]:
         """Return all of it in JSON's own types."""
         slices = [asdict(self._slices[index]) for index in sorted(self._slices)]
-        sets = {"changed": sorted(self._changed), "untold": sorted(self._untold)}
-        return {**self.stack.to_json(), "slices": slices, "sources": sorted(self.sources), "cut": self.cut, **sets}
+        sets = {"changed": sorted(self._changed), "untold": sorted(self._untold), "sources": sorted(self.sources)}
+        return {**self.stack.to_json(), "slices": slices, "cut": self.cut, "running": self.running, **sets}
 
     @staticmethod
     def fromJson(stored: Any) -> SliceStates:
@@ -278,6 +307,7 @@ class SliceStates:
             states._untold = {_checked(index, isinstance(index, int)) for index in stored.get("untold", ())}
             states.sources = {_checked(one, isinstance(one, str)) for one in stored.get("sources", ())}
             states.cut = _readCut(stored.get("cut"))
+            states.running = _readSpan(stored.get("running"))
         except (TypeError, KeyError, AttributeError, PromptError) as error:
             raise ValueError(f"not the states of slices: {error}") from error
         return states
@@ -335,6 +365,13 @@ def _readCut(stored: Any) -> Cut | None:
     _checked(stored, isinstance(stored, list | tuple) and len(stored) <= len(PLAIN))
     cut = zip(rows_of("drawing"), wholeCut(*stored), strict=True)  # an earlier version may have stored fewer
     return tuple(plain(row.kind, value, row.name) for row, value in cut)
+
+
+def _readSpan(stored: Any) -> tuple[int, int] | None:
+    if stored is None:
+        return None
+    first, last = _checked(stored, isinstance(stored, list | tuple) and len(stored) == 2)
+    return int(first), int(last)
 
 
 def _checked(value: Any, fine: bool) -> Any:

@@ -16,6 +16,7 @@ from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, drawingOf
 from MedSAM2SlicerLib.signal import Slot
+from MedSAM2SlicerLib.work.meanwhile import Drawn, Meanwhile
 from MedSAM2SlicerLib.work.pace import Outlook, Pace, measuredPace
 from MedSAM2SlicerLib.work.running import Progress, Running, SegmentRun
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
@@ -91,6 +92,7 @@ class Pass:
         self.isTentative = isTentative
         self._target, self._volume, self._openSession = target, volume, openSession
         self._legs, self._results = list(legs), list[Propagated]()
+        self._leg: Leg | None = None  # that was asked for last
         self._stops = set[str]()  # of this pass
         self._makesWay, self._unseen = False, list[Step]()
         self._works = {work.objectId: work for leg in legs for work in leg.works}
@@ -102,13 +104,14 @@ class Pass:
                 work.objectId: SegmentRun(
                     target.writer(lanes[work.stack].volume, work.segmentId),
                     work.stack,
-                    work.states.kept(),
+                    work.keeps,
                     set(work.states.slices),
                 )
                 for work in self._works.values()
             },
             outlook,
         )
+        self._meanwhile = Meanwhile(target, lambda: self.works, self._drawnOf)
 
     @property
     def works(self) -> list[SegmentWork]:
@@ -133,7 +136,8 @@ class Pass:
 
     def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker go through the next leg."""
-        leg, lane = self._legs[0], self._legs[0].lane
+        self._leg = leg = self._legs[0]
+        lane = leg.lane
         session, settings, only = self._openSession(lane.options), lane.options.of("run"), leg.objectIds
         return client.propagate(
             session,
@@ -167,7 +171,7 @@ class Pass:
         """What is known of a segment's slices while the pass runs."""
         run = self._running.runs.get(work.objectId)
         drawn = {} if run is None else run.reviews
-        return {**work.states.slices, **{index: one for index, one in drawn.items() if index not in work.states.kept()}}
+        return {**work.states.slices, **{index: one for index, one in drawn.items() if not work.keeps(index)}}
 
     def settle(self, result: Propagated, model: Mapping[str, Any] | None) -> None:
         """Note on the segmentation what came of a leg; `model` are the worker's facts about it."""
@@ -189,14 +193,14 @@ class Pass:
     def finish(self) -> str:
         """Keep what is drawn; returns what came of it in a line."""
         works, node = self.works, self._target.segmentation
-        self._running.end()
+        self._end()
         self._target.remember([*self._works.values()], self._running.changed)
         volumeMl = sum(segmentVolumeMl(node, work.segmentId) for work in works)
         return self._running.summary(self._results, volumeMl, self._stops)
 
     def breakOff(self) -> None:
         """Keep what is drawn; no record can tell of it, since the worker may have gone further."""
-        self._running.end()
+        self._end()
         for leg in self._legs[:1]:
             for work in leg.works:
                 if self.isTentative:
@@ -213,11 +217,16 @@ class Pass:
 
     def giveUp(self) -> None:
         """Note nothing of what was drawn, which is undone: segments are as they were at an earlier look."""
-        self._running.end()
+        self._end()
         self._target.noticeOthers([])
 
     def _draw(self, step: Step) -> Progress:
-        return self._running.write(step, ahead=sum(leg.size for leg in self._legs[1:]))
+        with self._meanwhile.ours():
+            return self._running.write(step, ahead=sum(leg.size for leg in self._legs[1:]))
+
+    def _end(self) -> None:
+        self._meanwhile.end()
+        self._running.end()
 
     def _takeBack(self, work: SegmentWork, leg: Leg) -> None:
         work.noteTakenBack(self._drawnOn(leg, work), *leg.span)
@@ -226,10 +235,16 @@ class Pass:
         (first, last), drawn = leg.span, self._running.runs[work.objectId].reviews
         return {index: drawn[index] for index in drawn if first <= index < last}
 
+    def _drawnOf(self, work: SegmentWork) -> Drawn:
+        """What the leg that is under way has drawn of a segment."""
+        leg = self._leg
+        return ({}, 0, 0) if leg is None or work not in leg.works else (self._drawnOn(leg, work), *leg.span)
+
     def _settle(self, work: SegmentWork, leg: Leg, record: ObjectRecord, model: Mapping[str, Any] | None) -> None:
         run, result, span = self._running.runs[work.objectId], self._results[-1], leg.span
         continues, keepsOthers = work.isKnownToWorker, work.states.hasPropagatedOutside(*span)
-        reviews = run.settle(record, *span)
+        with self._meanwhile.ours():
+            reviews = run.settle(record, *span)
         if result.cancelled:
             work.noteSteps(run.reviews)
         else:
@@ -272,18 +287,20 @@ class Redraw:
         self._near = near
         self.works = [work for leg in legs for work in leg.works]
         self._target, self._openSession, self._cut, self._left = target, openSession, cut, list(legs)
+        self._leg: Leg | None = None  # that was asked for last
         self._running = Running(
             {
                 work.objectId: SegmentRun(
                     target.writer(leg.lane.volume, work.segmentId, isStep),
                     work.stack,
-                    work.states.kept(),
+                    work.keeps,
                     set(),
                 )
                 for leg in legs
                 for work in leg.works
             }
         )
+        self._meanwhile = Meanwhile(target, lambda: self.works, self._drawnOf)
 
     @property
     def goesOn(self) -> bool:
@@ -292,13 +309,15 @@ class Redraw:
 
     def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
         """Have the worker draw the next one."""
-        leg, (objectId,) = self._left[0], self._left[0].objectIds
+        self._leg = leg = self._left[0]
+        (objectId,) = leg.objectIds
         session, drawing = self._openSession(leg.lane.options), drawingOf(self._cut)
         return client.redraw(session, leg.lane.objects, objectId, drawing, onStep, onDone, onError, self._near)
 
     def write(self, step: Step) -> Progress:
         """See `Pass.write`."""
-        return self._running.write(step)
+        with self._meanwhile.ours():
+            return self._running.write(step)
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """See `Pass.reviews`."""
@@ -309,7 +328,9 @@ class Redraw:
         leg = self._left.pop(0)
         (work,) = leg.works
         for record in result.objects:
-            work.noteCut(self._running.runs[work.objectId].settle(record, *leg.span), self._cut)
+            with self._meanwhile.ours():
+                reviews = self._running.runs[work.objectId].settle(record, *leg.span)
+            work.noteCut(reviews, self._cut)
         noteCut(self._target.segmentation, work.segmentId, drawingOf(self._cut))
         if result.cancelled:
             self._left.clear()
@@ -321,5 +342,11 @@ class Redraw:
 
     def breakOff(self) -> None:
         """Keep what is drawn."""
+        self._meanwhile.end()
         self._running.end()
         self._target.remember(self.works, self._running.changed)
+
+    def _drawnOf(self, work: SegmentWork) -> Drawn:
+        """Nothing of a segment that counts as drawn while there is more to come."""
+        leg = self._leg
+        return ({}, 0, 0) if leg is None or work not in leg.works else ({}, *leg.span)

@@ -44,13 +44,15 @@ def tellEmptied(names: Iterable[str]) -> str:
 
 
 class SegmentRun:
-    """One segment's part of a propagation, along a `stack`. `kept` slices are not written."""
+    """One segment's part of a propagation, along a `stack`. Slices that somebody `keeps`, by then, are not written."""
 
-    def __init__(self, writer: SliceWriter, stack: SliceStack, kept: Collection[int], drawnBefore: set[int]) -> None:
+    def __init__(
+        self, writer: SliceWriter, stack: SliceStack, keeps: Callable[[int], bool], drawnBefore: set[int]
+    ) -> None:
         self.stack = stack
         self.reviews: dict[int, SliceReview] = {}
         self._writer, self._axis = writer, stack.axis
-        self._kept, self._drawnBefore = frozenset(kept), drawnBefore
+        self._keeps, self._drawnBefore = keeps, drawnBefore
         self._shape = writer.sliceShape(stack.axis)
         self._latest: dict[str, tuple[int, Bools]] = {}  # by direction: the slice drawn last, to compare with
         self._prompted: dict[int, Bools] = {}
@@ -59,7 +61,7 @@ class SegmentRun:
     def write(self, index: int, direction: str, answer: ObjectAnswer) -> None:
         """Write the mask of a slice."""
         mask = answer.mask.full(self._shape)
-        if index not in self._kept:
+        if not self._keeps(index):
             self._writer.writeSlices({index: mask}, self._axis)
         self.reviews[index] = reviewAnswer(index, answer, direction, self._change(index, direction, mask))
 
@@ -70,7 +72,7 @@ class SegmentRun:
         """
         known = reviewRecord(record)
         within = {index for index in self._drawnBefore | self.reviews.keys() if first <= index < last}
-        gone = within - known.keys() - self._kept
+        gone = (index for index in within - known.keys() if not self._keeps(index))
         self._writer.writeSlices(dict.fromkeys(sorted(gone)), self._axis)
         self.reviews = {
             index: replace(known[index], change=one.change) for index, one in self.reviews.items() if index in known

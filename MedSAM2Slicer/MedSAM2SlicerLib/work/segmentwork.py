@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import slicer
@@ -24,23 +22,11 @@ from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
 from MedSAM2SlicerLib.work.bases import Base
+from MedSAM2SlicerLib.work.contents import Contents, Known, differing, filled
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
-_REMEMBERED = 20  # contents of the segment, of which Slicer can undo ten
-
 # A segment that was never propagated, but is painted on so few slices, is to be propagated from these.
 _FEW_SLICES = 12
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What goes with a content of the segment: the states of its slices in JSON, the record of its run, and by slice
-    the number of the worker's answer that it shows.
-    """
-
-    states: dict[str, Any]
-    run: str | None
-    shown: Mapping[int, int]
 
 
 class SegmentWork:
@@ -71,7 +57,8 @@ class SegmentWork:
         self._answers: dict[int, int] = {}  # by slice: the worker's latest answer there, and the one that is shown
         self._shown: dict[int, int] = {}
         self._numbers = itertools.count()
-        self._remembered: dict[str, _Known] = {}
+        self._contents = Contents()
+        self._theirs: dict[int, str | None] = {}  # fingerprints of slices that others changed while a run writes
         self._load()
 
     @property
@@ -116,11 +103,13 @@ class SegmentWork:
         been erased.
         """
         isOther = self._takeStored()
-        prints = self._masks.prints()
+        prints, self._theirs = self._masks.prints(), {}
         if prints == self._prints:
             return isOther
-        changed = self._differing(prints)
-        known = None if written else self._remembered.get(_key(prints))
+        if self._contents.of(self._prints) is None:  # a run that is under way has left it so
+            self._keepInMind()
+        changed = differing(self._prints, prints)
+        known = None if written else self._contents.of(prints)
         if known is not None:
             marked, self.states = self.states, SliceStates.fromJson(known.states)
             self.states.takeMarks(marked, but=changed)  # the user may have set them since
@@ -135,18 +124,42 @@ class SegmentWork:
         self._save()
         return True
 
+    def spareEdits(self, written: bool, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """Look for slices that others changed since a run began: it leaves them alone; `noticeEdits` notes them later.
+
+        Undo brings back what it had `drawn` on its way through slices first <= index < last. `written`: there was more.
+        """
+        before, prints = filled(self._prints | self._theirs), self._masks.prints()
+        changed = differing(before, prints)
+        if changed and self._contents.of(before) is None:
+            self._contents.keep(before, self._known(self.states.soFar(drawn, first, last, self._theirs)))
+        lost = set[int]() if written else changed & drawn.keys() - self._theirs.keys()  # with undo: nobody's edit
+        self._prints = filled(self._prints | {index: prints.get(index) for index in lost})
+        self._theirs |= {index: prints.get(index) for index in changed}
+
+    def announce(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:
+        """Have the scene know, in case it is saved, what a run is on its way through and has `drawn` there."""
+        states = self.states.soFar(drawn, first, last, self._theirs)
+        states.running = first, last
+        prints = filled(self._prints | self._theirs)
+        self._stored = storeSlices(self._segmentationNode, self.segmentId, states.toJson(), prints)
+
+    def keeps(self, index: int) -> bool:
+        """Whether a slice is the user's, or was made that since a run began."""
+        return index in self._theirs or self.states.keeps(index)
+
     def startOver(self) -> None:
         """Forget what is known of the slices, all of which were drawn again."""
         self.states = SliceStates(self.stack)
         self._bases.clear()
 
     def noteWritten(self, stack: SliceStack, indexes: Iterable[int]) -> None:
-        """Slices of a stack were written by this program, the segment or over it: what they show now is no edit."""
-        if stack != self.stack:  # any of these may have been crossed
-            self._prints = self._masks.prints()
-            return
-        found = {index: self._masks.print(index) for index in indexes}
-        self._prints = {index: one for index, one in (self._prints | found).items() if one is not None}
+        """Slices of a stack were written by this program, the segment or over it: no edit, but for what others did."""
+        if stack == self.stack:
+            found = filled(self._prints | {index: self._masks.print(index) for index in indexes})
+        else:  # any of these may have been crossed
+            found = self._masks.prints()
+        self._prints = filled(found | {index: self._prints.get(index) for index in self._theirs})
 
     def remember(self) -> None:
         """Have the scene know, after this program has written, what that was."""
@@ -165,7 +178,7 @@ class SegmentWork:
     @property
     def isAsRemembered(self) -> bool:
         """Whether the segment shows what it did after one of the last looks at it."""
-        return _key(self._masks.prints()) in self._remembered
+        return self._contents.of(self._masks.prints()) is not None
 
     def marks(self, index: int) -> bool:
         """Whether the segment marks anything on a slice, by the last look at it."""
@@ -179,12 +192,12 @@ class SegmentWork:
     def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """The worker drew slices first <= index < last."""
         self.states.noteRun(reviews, first, last)
-        self._noteAnswers(reviews)
+        self._noteDrawn(reviews)
 
     def noteSteps(self, reviews: Mapping[int, SliceReview]) -> None:
         """The worker drew these slices, and did not come to the end."""
         self.states.noteSteps(reviews)
-        self._noteAnswers(reviews)
+        self._noteDrawn(reviews)
 
     def noteBrokenOff(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """The worker drew slices on its way through first <= index < last; how far it came is not known."""
@@ -328,6 +341,11 @@ class SegmentWork:
         if review is not None and review.isKept:
             self.states.release(index)
 
+    def _noteDrawn(self, reviews: Mapping[int, SliceReview]) -> None:
+        """A run drew slices, but not those that it left alone, whatever becomes of these."""
+        self._noteAnswers(reviews.keys() - self._theirs.keys())
+        self.states.noteUntold(self._theirs)
+
     def _noteAnswers(self, indexes: Iterable[int]) -> None:
         answered = dict.fromkeys(indexes, next(self._numbers))
         self._answers |= answered
@@ -352,17 +370,16 @@ class SegmentWork:
         stored = None if self._stored == before else storedSlices(self._segmentationNode, self.segmentId)
         if stored is None or stored[0].stack != self.stack:
             return False
-        changed = self._differing(stored[1])
+        changed = differing(self._prints, stored[1])
         self.states, self._prints = stored
+        if self.states.running is not None:
+            prints = self._masks.prints()
+            drawn = self.states.noteInterrupted(differing(self._prints, prints))
+            self._prints = filled(self._prints | {index: prints.get(index) for index in drawn})
         self._forgetBases(changed)
         self._shown = {index: number for index, number in self._shown.items() if index not in changed}
         self._keepInMind()
         return True
-
-    def _differing(self, prints: Mapping[int, str]) -> set[int]:
-        """The slices whose fingerprints are others than at the last look."""
-        indexes = prints.keys() | self._prints.keys()
-        return {index for index in indexes if prints.get(index) != self._prints.get(index)}
 
     def _save(self) -> None:
         states = self._keepInMind()
@@ -375,22 +392,9 @@ class SegmentWork:
 
     def _keepInMind(self) -> dict[str, Any]:
         """In case undo or redo brings this content back. Returns the states in JSON's own types."""
-        key = _key(self._prints)
-        self._remembered.pop(key, None)
-        run = runText(self._segmentationNode, self.segmentId)
-        self._remembered[key] = known = _Known(self.states.toJson(), run, dict(self._shown))
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.pop(next(iter(self._remembered)))
+        known = self._known(self.states)
+        self._contents.keep(filled(self._prints | self._theirs), known)
         return known.states
 
-
-def noteWritten(
-    works: Mapping[str, SegmentWork], stack: SliceStack, segmentIds: Collection[str], indexes: Collection[int]
-) -> None:
-    """Note for those of the segments that are at work, by ID, that this program wrote slices of a stack there."""
-    for segmentId in works.keys() & set(segmentIds):
-        works[segmentId].noteWritten(stack, indexes)
-
-
-def _key(prints: Mapping[int, str]) -> str:
-    return json.dumps(prints, sort_keys=True)
+    def _known(self, states: SliceStates) -> Known:
+        return Known(states.toJson(), runText(self._segmentationNode, self.segmentId), dict(self._shown))

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Float
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import RunObject
@@ -17,7 +18,7 @@ from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import promptedSegments
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
 from MedSAM2SlicerLib.record.runrecord import recordedWindow
-from MedSAM2SlicerLib.scene.attributes import runText, storedSlices
+from MedSAM2SlicerLib.scene.attributes import gridOf, isSameGrid, runText, storedSlices
 from MedSAM2SlicerLib.scene.fitting import fitSegmentation
 from MedSAM2SlicerLib.scene.history import EditHistory, History, NoHistory
 from MedSAM2SlicerLib.scene.layers import Bools
@@ -25,7 +26,7 @@ from MedSAM2SlicerLib.scene.oblique import masksOn, writerOn
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
-from MedSAM2SlicerLib.work.segmentwork import SegmentWork, noteWritten
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
 
@@ -48,6 +49,7 @@ class Target:
         if history is None and segmentationNode is not None:
             self.history = EditHistory(segmentationNode)
         self._works: dict[str, SegmentWork] = {}
+        self._grids: dict[str, Float] = {}  # of oblique ones, by segment
         self._own: SegmentWork | None = None  # of the segment, while it is looked at on slices of another stack
         self._window: tuple[str, Window] | None = None
         self.groups = False
@@ -68,6 +70,7 @@ class Target:
         target.groups = self.groups
         if segmentationNode is self.segmentationNode:
             target.history, target._works, target._window = self.history, self._works, self._window
+            target._grids = self._grids
         elif segmentationNode is not None:
             target._window = recordedWindow(segmentationNode, dict.fromkeys([segmentId, *target.segmentIds()]))
         return target
@@ -119,10 +122,13 @@ class Target:
         """Return the objects of segments other than `works` that the worker's session along a stack has."""
         return [one.sent for one in self._beside(works) if one.sent is not None and one.stack == stack]
 
-    def noticeOthers(self, works: Sequence[SegmentWork]) -> None:
-        """Look for edits in segments other than `works`, before these may overwrite them, on their own slices each."""
+    def noticeOthers(self, works: Sequence[SegmentWork], written: bool = False) -> None:
+        """Look for edits in segments other than `works`, before these may overwrite them, on their own slices each.
+
+        `written` as in `SegmentWork.noticeEdits`.
+        """
         for other in self._beside(works):
-            other.noticeEdits()
+            other.noticeEdits(written)
 
     def noticeNeighbors(self, written: bool = False) -> None:
         """Look for edits in all segments but this one; `written` as in `SegmentWork.noticeEdits`."""
@@ -203,7 +209,7 @@ class Target:
         self.readStored(volume)
         named, history = segmentId or self.segmentId, self.history if isStep and not self._hasStep else NoHistory()
         spared = self._works[named].sources if named in self._works else ()
-        noted = partial(noteWritten, self._works, volume.stack)
+        noted = partial(_noteWritten, self._works, volume.stack)
         writer = SegmentWriter(self.segmentation, named, volume.node, editorNode, history, spared, noted)
         return writerOn(volume, writer)
 
@@ -222,10 +228,22 @@ class Target:
         self._hasStep = False
 
     def _beside(self, works: Sequence[SegmentWork]) -> list[SegmentWork]:
+        self._dropMoved()
         present = self.segmentIds()
         return [other for other in self._works.values() if other not in works and other.segmentId in present]
 
+    def _dropMoved(self) -> None:
+        """Forget oblique works whose voxels were moved since, by hardening a transform: the scene knows their slices.
+
+        Segments of which nothing is drawn yet have no voxels to move.
+        """
+        for segmentId in [one for one, work in self._works.items() if work.stack.plane is not None]:
+            grid = gridOf(self.segmentation, segmentId)
+            if grid is not None and not isSameGrid(self._grids.setdefault(segmentId, grid), grid):
+                del self._works[segmentId], self._grids[segmentId]
+
     def _stackOf(self, segmentId: str) -> SliceStack | None:
+        self._dropMoved()
         work = self._works.get(segmentId)
         if work is not None:
             return work.stack if work.isSettled else None
@@ -262,3 +280,11 @@ def editorNodeOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> slicer.vtk
     """
     node = segmentationNode.GetScene().GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
     return node if node is not None and node.GetSegmentationNode() is segmentationNode else None
+
+
+def _noteWritten(
+    works: Mapping[str, SegmentWork], stack: SliceStack, segmentIds: Collection[str], indexes: Collection[int]
+) -> None:
+    """Note for those of the segments that are at work, by ID, that this program wrote slices of a stack there."""
+    for segmentId in works.keys() & set(segmentIds):
+        works[segmentId].noteWritten(stack, indexes)

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import slicer
 
-from medsam2_core.errors import MedSAM2Error
+from medsam2_core.errors import MedSAM2Error, VolumeError
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
+from MedSAM2SlicerLib.scene.fitting import whyNoFit
 from MedSAM2SlicerLib.scene.overlay import Overlay
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
@@ -55,10 +56,14 @@ class Workplace:
         return self.volume.sliced(self.stack)
 
     def slicedIfUsable(self) -> SlicedVolume | None:
-        """As `sliced`; None without a usable volume."""
+        """As `sliced`; None without a usable volume.
+
+        That is none whose oblique slices lie elsewhere than the segmentation's: all on them would count as edited.
+        """
         try:
             volume = self.sliced()
-            return volume if volume.slicing.count else None
+            isElsewhere = volume.oblique is not None and self._whyNoFit(volume.node)
+            return volume if volume.slicing.count and not isElsewhere else None
         except MedSAM2Error:
             return None
 
@@ -76,7 +81,9 @@ class Workplace:
         return None if volume is None else self.target.work(volume)
 
     def works(self) -> list[SegmentWork]:
-        """Return all segments that can be propagated. Raises VolumeError without a usable volume."""
+        """Return all segments that can be propagated. Raises VolumeError without a usable volume that they fit."""
+        if whyNot := self._whyNoFit(self.volume.usable):
+            raise VolumeError(whyNot)
         return [] if self.segmentationNode is None else self.target.works(self.volume, self.options.stack)
 
     def ensuredWork(self, volume: SlicedVolume) -> SegmentWork:
@@ -160,6 +167,9 @@ class Workplace:
         """Have the scene know of a segment that this program wrote, after a look at what others did before."""
         work.remember()
         self.edits.forget()
+
+    def _whyNoFit(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+        return "" if self.segmentationNode is None else whyNoFit(volumeNode, self.segmentationNode)
 
     def _owner(self) -> str:
         """Whose sessions in the worker these are. What was seen before there was a segmentation is the new one's."""

@@ -18,14 +18,16 @@ from fakeclient import FakeClient
 import open_data
 from medsam2_core.cli.main import run
 from medsam2_core.errors import PromptError, VolumeError
-from medsam2_core.image.slicing import Slicing
+from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.run.settings import rows_of
 from MedSAM2SlicerLib import console
 from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.record.runrecord import loadRun
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld, volumeGeometry
-from MedSAM2SlicerLib.scene.segments import segmentMask
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.work.target import Target
 from MedSAM2SlicerLib.worker.client import WorkerClient
+from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
 SPLEEN = 1
 COMMAND = [sys.executable, "-m", "medsam2_core.worker"]
@@ -172,6 +174,22 @@ def test_whoever_breaks_it_off_keeps_what_is_drawn(nodes: Any) -> None:
     assert loadRun(segmentation, segmentId) is None
     console.process(fake, volume, segmentation, segmentId, points=ijkToWorld(volume, [[4, 4, 3]]).tolist())
     assert loadRun(segmentation, segmentId) is not None
+
+
+def test_what_somebody_paints_meanwhile_is_left_alone(nodes: Any) -> None:
+    volume, fake = nodes.volume(shape=(7, 8, 9)), FakeClient((8, 9))
+    segmentation, segmentId = ensureSegmentation(volume)
+    painted = np.eye(8, 9, dtype=bool)
+
+    def paint(done: int, _planned: int) -> None:
+        if done == 2:
+            SegmentWriter(segmentation, segmentId, volume).writeSlices({1: painted}, 0)
+
+    points = ijkToWorld(volume, [[4, 4, 3]]).tolist()
+    console.process(fake, volume, segmentation, segmentId, points=points, progress=paint)
+    np.testing.assert_array_equal(segmentMask(segmentation, segmentId, volume)[1], painted)
+    work = Target(segmentation, segmentId).work(VolumeInUse(volume).sliced(SliceStack()))
+    assert work.states.kept() == [1]
 
 
 def test_a_segment_is_found_by_its_exact_name_and_never_by_luck(nodes: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import slicer
-import slicer.util
 from knowingclient import KnowingClient, drawnOn
+from scenefolder import writeScene
 
 from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.controller import Controller
@@ -23,9 +23,6 @@ from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, s
 SHAPE = (12, 16, 17)
 GRID = np.array([[-1.4, 0.0, 0.0, 11.2], [0.0, -1.4, 0.0, 10.5], [0.0, 0.0, 2.0, -11.0], [0.0, 0.0, 0.0, 1.0]])
 BALLS = (((-6.0, -5.0, -6.0), 4.6), ((6.0, 5.0, -5.0), 4.2), ((0.0, 0.0, 5.5), 4.4))
-FILES = {
-    "vtkMRMLScalarVolumeNode": ".nrrd", "vtkMRMLSegmentationNode": ".seg.nrrd", "vtkMRMLMarkupsNode": ".mrk.json",
-}  # fmt: skip
 TO_ALL = ("propagateAll", "trim", "comeBack", "reload")
 
 
@@ -140,16 +137,7 @@ class Room:
     def _reload(self, value: float) -> None:
         """The scene is saved, closed and loaded into another Slicer."""
         selected, scene = self.controller.segmentId, slicer.mrmlScene
-        for storage in (slicer.vtkMRMLMarkupsJsonStorageNode, slicer.vtkMRMLMarkupsROIJsonStorageNode):
-            scene.RegisterNodeClass(storage())
-        for kind, suffix in FILES.items():
-            for node in slicer.util.getNodesByClass(kind):
-                node.AddDefaultStorageNode()
-                node.GetStorageNode().SetFileName(str(self.folder / f"{node.GetID()}{suffix}"))
-                assert node.GetStorageNode().WriteData(node)
-        scene.SetRootDirectory(str(self.folder))
-        scene.SetURL(str(self.folder / "scene.mrml"))
-        assert scene.Commit()
+        writeScene(self.folder)
         self.controller.close()
         scene.Clear(1)
         assert scene.Connect()

@@ -1,0 +1,58 @@
+"""What others do to segments while a run writes into them: it is theirs, and the run leaves it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from MedSAM2SlicerLib.scene.scenewatch import EditWatch
+from MedSAM2SlicerLib.scene.slicestates import SliceReview
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+from MedSAM2SlicerLib.work.target import Target
+
+Drawn = tuple[Mapping[int, SliceReview], int, int]
+"""Slices that a run has drawn on its way through others, first <= index < last."""
+
+
+class Meanwhile:
+    """Watches a target from the beginning of a run to `end`; `drawn` tells of its segments, which `works` lists.
+
+    Events tell that somebody wrote; what that was is looked up when the run goes on, before it writes over that.
+    """
+
+    def __init__(
+        self, target: Target, works: Callable[[], list[SegmentWork]], drawn: Callable[[SegmentWork], Drawn]
+    ) -> None:
+        self._target, self._works, self._drawn = target, works, drawn
+        self._announced: dict[str, tuple[int, int]] = {}  # by segment: the slices that the run is on its way through
+        self._edits = EditWatch()
+        self._edits.follow(target.segmentation)
+
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """Enclose what the run writes, after a look at what others did before that."""
+        if self._edits.hasForeign:
+            self._look()
+        self._announce()
+        with self._edits.ours():
+            yield
+
+    def end(self) -> None:
+        """The run writes no more."""
+        self._edits.stop()
+
+    def _look(self) -> None:
+        works, written = self._works(), not self._edits.isForeignTravel
+        self._target.noticeOthers(works, written)
+        for work in works:
+            work.spareEdits(written, *self._drawn(work))
+        self._announced.clear()
+        self._edits.forget()
+
+    def _announce(self) -> None:
+        """Before a run writes, have the scene know that: nothing tells when a scene is being saved."""
+        for work in self._works():
+            drawn, first, last = self._drawn(work)
+            if first < last and self._announced.get(work.segmentId) != (first, last):
+                self._announced[work.segmentId] = first, last
+                work.announce(drawn, first, last)
