@@ -24,7 +24,7 @@ from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import Track, Tracked
 from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
-from medsam2_core.session_base import PropagationStep, Session
+from medsam2_core.session_base import PropagationStep, Session, whole_number
 from medsam2_core.session_object import SessionObject
 from medsam2_core.stopping import CancelToken, StopRules
 from medsam2_core.votes import Block, Votes
@@ -190,7 +190,8 @@ class VolumeSession(Session):
 
     def _span(self, first: int | None, last: int | None) -> range:
         count = len(self._stack)
-        span = range(0 if first is None else first, count if last is None else last)
+        start = 0 if first is None else whole_number(first, "The first slice")
+        span = range(start, count if last is None else whole_number(last, "The end of the range"))
         if not span or span.start < 0 or span.stop > count:
             raise PromptError(
                 f"The range {span.start}:{span.stop} holds no slice: give one within 0:{count}, its end not included."
