@@ -40,7 +40,7 @@ class VolumeSession(Session):
     "whole" or "zoom". In-slice points are (x, y): x counts along the last of the remaining axes, y along the first.
     The model sees slices as the array has them; `image.orientation` turns those of a file upright, and masks back, and
     says how slices `across` hang, along which objects are followed too if three directions are asked for.
-    Raises `VolumeError` for arrays that are not volumes.
+    Raises `VolumeError` for arrays that are not volumes, and for a spacing that is not above 0.
     """
 
     def __init__(

@@ -17,6 +17,8 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.window import AS_GIVEN, Window
 
+_LEAST_MM, _MOST_MM = 1e-9, 1e9  # beyond these areas, and distances in slices, overflow
+
 
 class PixelStack(Protocol):
     """Slices by index, gray or in color, uint8 until the model sees them. `ordered` says that neighbors are alike."""
@@ -41,6 +43,7 @@ class VolumeStack:
 
     A fourth axis of length 3 holds red, green and blue as uint8, which no window applies to. A uint8 volume in the
     window 0 to 255 is what the model sees already: it is used in place, without a copy.
+    Raises VolumeError for an array that is no volume, and for a spacing (mm along k, j, i) that is none.
     """
 
     ordered = True
@@ -56,8 +59,8 @@ class VolumeStack:
         row_axis, column_axis = (a for a in range(3) if a != axis)
         seen = in_color or (volume.dtype == np.uint8 and window.keeps_uint8)
         self._pixels = np.moveaxis(volume if seen else window.to_uint8(volume), axis, 0)
-        self._spacing = (float(spacing_kji[row_axis]), float(spacing_kji[column_axis]))
-        self.slice_mm = float(spacing_kji[axis])
+        mm = checked_spacing(spacing_kji, 3)
+        self._spacing, self.slice_mm = (mm[row_axis], mm[column_axis]), mm[axis]
         """The way from slice to slice."""
 
     def across(self, axis: int, hanging: Hanging) -> VolumeStack:
@@ -90,13 +93,17 @@ class ImageFacts:
     """What is known of an image without its pixels.
 
     `key` is the same for images whose pixels the model sees as the same, and for no others. `spacing` is mm between
-    rows and between columns; None counts as 1 mm.
+    rows and between columns; None counts as 1 mm. Raises VolumeError for a spacing that is none.
     """
 
     shape: tuple[int, int]
     window: Window
     key: str
     spacing: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.spacing is not None:
+            checked_spacing(self.spacing, 2)
 
     @staticmethod
     def of(
@@ -167,6 +174,17 @@ class ImageStack:
         while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > self._max_bytes:
             self._kept.popitem(last=False)
         return self._kept[index]
+
+
+def checked_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
+    """A spacing in mm, as numbers. Raises VolumeError unless it has one for each axis, finite and above 0."""
+    try:
+        mm = tuple(float(one) for one in spacing)
+    except (TypeError, ValueError):
+        mm = ()
+    if len(mm) != axes or not all(_LEAST_MM <= one <= _MOST_MM for one in mm):
+        raise VolumeError(f"The spacing {spacing!r} cannot be used: give {axes} numbers of mm, each above 0.")
+    return mm
 
 
 def is_color(pixels: npt.NDArray[Any], dimensions: int) -> bool:
