@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -91,8 +90,11 @@ class Session:
         prompt = self._prompt_at(object_id, slice_index)
         self._set(object_id, slice_index, prompt.with_box(box_xyxy, self._stack.shape(slice_index)))
 
-    def add_mask(self, object_id: int, slice_index: int, mask: npt.NDArray[Any]) -> None:
-        """Take a mask (rows, columns) as the truth on a slice, in place of its prompts so far. Raises `PromptError`."""
+    def add_mask(self, object_id: int, slice_index: int, mask: npt.ArrayLike) -> None:
+        """Take a mask (rows, columns) as the truth on a slice, in place of its prompts so far.
+
+        All that is not 0 is the object; probabilities are to be cut first. Raises `PromptError`.
+        """
         object_id, slice_index = self._place(object_id, slice_index)
         self._set(object_id, slice_index, mask_prompt(mask, self._stack.shape(slice_index)))
 
