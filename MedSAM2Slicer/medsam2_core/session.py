@@ -23,7 +23,7 @@ from medsam2_core.memory_bank import MemoryRule, Shelf, Timeline
 from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import Track, Tracked
-from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
+from medsam2_core.redrawing import FinalSlices, draw_labels, smoothing_deviation, threshold_logit
 from medsam2_core.session_base import PropagationStep, Session, whole_number
 from medsam2_core.session_object import SessionObject
 from medsam2_core.stopping import CancelToken, StopRules
@@ -111,9 +111,9 @@ class VolumeSession(Session):
         Slices come in order, but for the one that somebody looks at (`near`), which is the first.
 
         Pixels at least as probable as `threshold` (0.001 to 0.999) are the object's; `smoothing_mm` is the standard
-        deviation of a Gaussian across slices; `largest` and `fill_holes` are as in `Cleaning`. Slices with a mask as
-        prompt count but are not drawn again. Nothing kept changes, so each call starts from the model's own answers.
-        Raises `PromptError` if nothing was propagated.
+        deviation of a Gaussian across slices (0 to 1000); `largest` and `fill_holes` are as in `Cleaning`. Slices with
+        a mask as prompt count but are not drawn again. Nothing kept changes, so each call starts from the model's own
+        answers. Raises `PromptError` if nothing was propagated, or for settings that are none of these.
         """
         known = self._known(object_id)
         if not known.stops:
@@ -175,7 +175,7 @@ class VolumeSession(Session):
                 yield PropagationStep(index, answer.direction, *own)
 
     def _final(self, known: SessionObject, threshold: float, smoothing_mm: float, cleaning: Cleaning) -> CleanSlices:
-        deviation, shape = smoothing_mm / self._slice_mm, self._stack.shape(0)
+        deviation, shape = smoothing_deviation(smoothing_mm, self._slice_mm), self._stack.shape(0)
         final = FinalSlices(known.answers(), known.given(), shape, deviation)
         return CleanSlices(final, threshold_logit(threshold), cleaning, known.prompts)
 
