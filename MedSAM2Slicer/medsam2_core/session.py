@@ -17,7 +17,7 @@ from medsam2_core.crossing import Crossing, Found
 from medsam2_core.directions import AXES, ONE, STEPS, THREE
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.orientation import Hanging
-from medsam2_core.image.pixels import VolumeStack, is_color
+from medsam2_core.image.pixels import VolumeStack, as_pixels, is_color
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.memory_bank import MemoryRule, Shelf, Timeline
 from medsam2_core.memory_name import DEFAULT_MEMORY
@@ -35,9 +35,10 @@ Progress = Callable[[int, int], None]
 class VolumeSession(Session):
     """Segment objects in a volume (k, j, i), or (k, j, i, 3) of RGB as uint8, slice by slice along an array axis.
 
-    `spacing` is in mm along k, j, i. Without a `window` one is chosen by the intensities. `memory` is a name
-    ("recency", "self-sorting") or a rule of `memory_bank`; `field_of_view` is "auto" (as the model was trained),
-    "whole" or "zoom". In-slice points are (x, y): x counts along the last of the remaining axes, y along the first.
+    `spacing` is in mm along k, j, i. The `window` may be written, such as "lung" or "40/400"; without, one is chosen by
+    the intensities. `memory` is a name ("recency", "self-sorting") or a rule of `memory_bank`; `field_of_view` is
+    "auto" (as the model was trained), "whole" or "zoom". In-slice points are (x, y): x counts along the last of the
+    remaining axes, y along the first.
     The model sees slices as the array has them; `image.orientation` turns those of a file upright, and masks back, and
     says how slices `across` hang, along which objects are followed too if three directions are asked for.
     Raises `VolumeError` for arrays that are not volumes, and for a spacing that is not above 0.
@@ -46,15 +47,16 @@ class VolumeSession(Session):
     def __init__(
         self,
         model: SAM2,
-        volume: npt.NDArray[Any],
+        volume: npt.ArrayLike,
         spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
         axis: int = 0,
-        window: Window | None = None,
+        window: Window | str | None = None,
         memory: str | MemoryRule = DEFAULT_MEMORY,
         field_of_view: str = "auto",
         across: tuple[Hanging, Hanging] = (Hanging(), Hanging()),
     ) -> None:
-        self.window = window or (AS_GIVEN if is_color(volume, 4) else Window.auto(volume))
+        volume = as_pixels(volume)
+        self.window = AS_GIVEN if window is None and is_color(volume, 4) else Window.of(window, volume)
         self.axis, self._across = axis, across
         self._volume = VolumeStack(volume, spacing, axis, self.window)
         super().__init__(model, self._volume, memory, field_of_view)

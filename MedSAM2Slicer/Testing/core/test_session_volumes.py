@@ -101,6 +101,23 @@ def test_what_is_no_volume_is_refused(fakes: ModuleType, shape: tuple[int, ...],
         m2.VolumeSession(fakes.FakeModel(), np.ones(shape), axis=axis)
 
 
+@pytest.mark.parametrize("volume", [None, "CT", [[[1], [1, 2]]], np.full((3, 4, 5), None), np.ones((3, 4, 5), complex)])
+def test_what_is_no_array_of_numbers_is_refused(fakes: ModuleType, volume: Any) -> None:
+    with pytest.raises(m2.VolumeError, match="no array of real numbers"):
+        m2.VolumeSession(fakes.FakeModel(), volume)
+
+
+def test_nested_lists_and_written_windows_are_taken(fakes: ModuleType, discs: Any) -> None:
+    level, width = (discs.window.upper + discs.window.lower) / 2, discs.window.upper - discs.window.lower
+    session = m2.VolumeSession(fakes.FakeModel(), discs.volume.tolist(), window=f"{level}/{width}")
+    discs.prompt(session, "box", "dark", 4)
+    run(session)
+    assert fakes.dice(session.mask(1), discs.truth["dark"]) > 0.9
+    assert m2.VolumeSession(fakes.FakeModel(), discs.volume, window="lung").window == m2.Window.ct("lung")
+    with pytest.raises(m2.VolumeError, match="Unknown window 'longs'"):
+        m2.VolumeSession(fakes.FakeModel(), discs.volume, window="longs")
+
+
 # Refusals
 
 EMPTY = np.zeros((3, 4), bool)

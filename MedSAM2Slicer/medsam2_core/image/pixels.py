@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -107,28 +107,30 @@ class ImageFacts:
 
     @staticmethod
     def of(
-        image: npt.NDArray[Any], window: Window | None = None, spacing: tuple[float, float] | None = None
+        image: npt.ArrayLike, window: Window | str | None = None, spacing: tuple[float, float] | None = None
     ) -> ImageFacts:
-        """Look at an image (rows, columns), or (rows, columns, 3) as uint8 RGB, in a window or else its own.
+        """Look at an image (rows, columns), or (rows, columns, 3) as uint8 RGB, in a window (see `Window.of`).
 
-        Raises VolumeError for an array of another shape, or without a finite value.
+        Raises VolumeError for what is no image, or has no finite value.
         """
+        image = as_pixels(image)
         if not (image.ndim == 2 or is_color(image, 3)) or 0 in image.shape:
             raise VolumeError(f"It has shape {image.shape}: give images (rows, columns), or RGB (rows, columns, 3).")
-        chosen = AS_GIVEN if image.ndim == 3 else window or Window.auto(image)
+        chosen = AS_GIVEN if image.ndim == 3 else Window.of(window, image)
         pixels = _windowed(image, chosen)
         digest = hashlib.sha256(repr(pixels.shape).encode())
         digest.update(np.ascontiguousarray(pixels).data)
         return ImageFacts((image.shape[0], image.shape[1]), chosen, digest.hexdigest(), spacing)
 
 
+@runtime_checkable
 class Images(Protocol):
     """Images by index: a list of them, or what reads them from files."""
 
     def __len__(self) -> int:
         """How many there are."""
 
-    def __getitem__(self, index: int, /) -> npt.NDArray[Any]:
+    def __getitem__(self, index: int, /) -> npt.ArrayLike:
         """The pixels of one."""
 
 
@@ -144,10 +146,12 @@ class ImageStack:
     def __init__(
         self,
         images: Images,
-        window: Window | None = None,
+        window: Window | str | None = None,
         facts: Sequence[ImageFacts] | None = None,
         max_bytes: int = 1 << 28,
     ) -> None:
+        if not isinstance(images, Images):
+            raise VolumeError("The image set is no list of images: give one of arrays (rows, columns).")
         if not len(images):
             raise VolumeError("The image set is empty: give at least two images.")
         self._images, self._max_bytes = images, max_bytes
@@ -169,7 +173,7 @@ class ImageStack:
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """What the model sees of an image, (rows, columns) or (rows, columns, 3)."""
         if index not in self._kept:
-            self._kept[index] = _windowed(self._images[index], self.facts[index].window)
+            self._kept[index] = _windowed(as_pixels(self._images[index]), self.facts[index].window)
         self._kept.move_to_end(index)
         while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > self._max_bytes:
             self._kept.popitem(last=False)
@@ -187,12 +191,23 @@ def checked_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
     return mm
 
 
+def as_pixels(pixels: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Pixels or voxels as an array, without a copy if they are one. Raises VolumeError if they are no real numbers."""
+    try:
+        array = np.asarray(pixels)
+        if array.dtype.kind in "biuf":
+            return array
+    except (TypeError, ValueError):
+        pass  # such as lists of unequal lengths: answered like any other thing that is no array
+    raise VolumeError("This is no array of real numbers: give one, or lists of equal lengths.")
+
+
 def is_color(pixels: npt.NDArray[Any], dimensions: int) -> bool:
     """Whether an array's last axis, of as many, holds red, green and blue."""
     return pixels.ndim == dimensions and pixels.shape[-1] == 3 and pixels.dtype == np.uint8
 
 
-def _look_at(images: Images, window: Window | None) -> Iterator[ImageFacts]:
+def _look_at(images: Images, window: Window | str | None) -> Iterator[ImageFacts]:
     number = 0
     try:
         for number in range(len(images)):
