@@ -51,7 +51,7 @@ class ImageSetSession(Session):
         self,
         model: SAM2,
         images: Images,
-        window: Window | None = None,
+        window: Window | str | None = None,
         memory: str | MemoryRule = "self-sorting",
         order: Order = "free",
         seed: int | None = None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol, get_args
+from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +68,7 @@ class MemoryBank(Protocol):
         """Hand out what counts for this slice, whose image embedding is (hidden_dim, g, g)."""
 
 
+@runtime_checkable
 class MemoryRule(Protocol):
     """A kind of memory bank and its settings."""
 
@@ -148,8 +149,10 @@ MEMORY_RULES: dict[str, MemoryRule] = {
 
 def memory_rule(rule: str | MemoryRule) -> MemoryRule:
     """Turn a name as `memory_name` reads it into its rule; a rule stays itself. Raises `PromptError`."""
-    if not isinstance(rule, str):
+    if isinstance(rule, MemoryRule) and not isinstance(rule, type):
         return rule
+    if not isinstance(rule, str):
+        raise PromptError(f"{rule!r} is no memory bank: give a name such as 'self-sorting', or a rule, SelfSorting().")
     name = parse_memory(rule)
     return MEMORY_RULES[name.kind] if name.size is None else SelfSorting(size=name.size)
 

@@ -58,44 +58,62 @@ class SlicePrompt:
         return region.points_to_model(points, image_size)[None], torch.tensor([[row[2] for row in rows]])
 
 
-def mask_prompt(mask: npt.NDArray[Any], shape: tuple[int, int]) -> SlicePrompt:
-    """Take a mask (rows, columns) as the truth on its slice; an empty one says that the object is not there."""
-    if mask.shape != shape:
+def mask_prompt(mask: npt.ArrayLike, shape: tuple[int, int]) -> SlicePrompt:
+    """Take a mask (rows, columns) as the truth on its slice; an empty one says that the object is not there.
+
+    All that is not 0 is the object. Fractions, NaN and infinite numbers are no mask.
+    """
+    values = _array(mask, "The mask is no array of numbers: give one, (rows, columns).")
+    if values.shape != shape:
         raise PromptError(
-            f"The mask has {_size(mask.shape)} pixels but the slice {_size(shape)}: give one on the slice's grid."
+            f"The mask has {_size(values.shape)} pixels but the slice {_size(shape)}: give one on the slice's grid."
         )
-    return SlicePrompt(mask=mask.astype(bool))
+    # Some readers give label maps as floats. Probabilities or logits would count as the object everywhere.
+    if values.dtype.kind == "f" and not (np.isfinite(values).all() and np.array_equal(values, np.floor(values))):
+        raise PromptError("The mask holds fractions or NaN: cut it at a threshold first, such as mask > 0.5.")
+    return SlicePrompt(mask=values.astype(bool))
 
 
 def _checked_points(
     points: npt.ArrayLike, labels: Sequence[int], shape: tuple[int, int]
 ) -> tuple[tuple[float, float, int], ...]:
-    try:
-        places = np.asarray(points, dtype=float)
-    except (ValueError, TypeError) as error:
-        raise PromptError("Points must be pairs of numbers: give x and y of each.") from error
-    if places.ndim != 2 or places.shape[1:] != (2,) or len(places) != len(labels) or not len(places):
+    places = _array(points, "Points must be pairs of numbers: give x and y of each.")
+    kinds = _array(labels, "Point labels must be numbers: use 1 to include and 0 to exclude.")
+    if places.shape != (kinds.size, 2) or kinds.ndim != 1 or not kinds.size:
         raise PromptError(
-            f"Points of shape {places.shape} with {len(labels)} labels do not match: give (n, 2) points and n labels."
+            f"Points of shape {places.shape} with labels of shape {kinds.shape} do not match: give (n, 2) points and "
+            "n labels."
         )
-    unknown = sorted(set(labels) - {INCLUDE, EXCLUDE})
-    if unknown:
+    unknown = kinds[(kinds != INCLUDE) & (kinds != EXCLUDE)]
+    if unknown.size:
         raise PromptError(f"Point label {unknown[0]} is unknown: use 1 to include and 0 to exclude.")
     for x, y in places:
         _check_inside(x, y, shape)
-    return tuple((float(x), float(y), int(label)) for (x, y), label in zip(places, labels, strict=True))
+    return tuple((float(x), float(y), int(label)) for (x, y), label in zip(places, kinds, strict=True))
 
 
 def _checked_box(box: Sequence[float], shape: tuple[int, int]) -> Box:
-    if len(box) != 4:
-        raise PromptError(f"A box needs four numbers, x0, y0, x1, y1, not {len(box)}.")
-    x0, x1 = sorted((float(box[0]), float(box[2])))
-    y0, y1 = sorted((float(box[1]), float(box[3])))
+    corners = _array(box, "A box needs four numbers: give x0, y0, x1, y1.")
+    if corners.shape != (4,):
+        raise PromptError(f"A box needs four numbers, not those of shape {corners.shape}: give x0, y0, x1, y1.")
+    x0, x1 = sorted((float(corners[0]), float(corners[2])))
+    y0, y1 = sorted((float(corners[1]), float(corners[3])))
     _check_inside(x0, y0, shape)
     _check_inside(x1, y1, shape)
     if x1 - x0 < 1 or y1 - y0 < 1:
         raise PromptError(f"The box {x0:g}, {y0:g}, {x1:g}, {y1:g} is empty: make it at least 2 pixels wide and high.")
     return x0, y0, x1, y1
+
+
+def _array(values: npt.ArrayLike, problem: str) -> npt.NDArray[Any]:
+    """Booleans or real numbers as an array. Raises PromptError, which says the problem, for anything else."""
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise PromptError(problem) from error
+    if array.dtype.kind not in "biuf":
+        raise PromptError(problem)
+    return array
 
 
 def _check_inside(x: float, y: float, shape: tuple[int, int]) -> None:

@@ -17,14 +17,14 @@ from medsam2_core.crossing import Crossing, Found
 from medsam2_core.directions import AXES, ONE, STEPS, THREE
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.orientation import Hanging
-from medsam2_core.image.pixels import VolumeStack, is_color
+from medsam2_core.image.pixels import VolumeStack, as_pixels, is_color
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.memory_bank import MemoryRule, Shelf, Timeline
 from medsam2_core.memory_name import DEFAULT_MEMORY
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import Track, Tracked
-from medsam2_core.redrawing import FinalSlices, draw_labels, threshold_logit
-from medsam2_core.session_base import PropagationStep, Session
+from medsam2_core.redrawing import FinalSlices, draw_labels, smoothing_deviation, threshold_logit
+from medsam2_core.session_base import PropagationStep, Session, whole_number
 from medsam2_core.session_object import SessionObject
 from medsam2_core.stopping import CancelToken, StopRules
 from medsam2_core.votes import Block, Votes
@@ -35,26 +35,28 @@ Progress = Callable[[int, int], None]
 class VolumeSession(Session):
     """Segment objects in a volume (k, j, i), or (k, j, i, 3) of RGB as uint8, slice by slice along an array axis.
 
-    `spacing` is in mm along k, j, i. Without a `window` one is chosen by the intensities. `memory` is a name
-    ("recency", "self-sorting") or a rule of `memory_bank`; `field_of_view` is "auto" (as the model was trained),
-    "whole" or "zoom". In-slice points are (x, y): x counts along the last of the remaining axes, y along the first.
+    `spacing` is in mm along k, j, i. The `window` may be written, such as "lung" or "40/400"; without, one is chosen by
+    the intensities. `memory` is a name ("recency", "self-sorting") or a rule of `memory_bank`; `field_of_view` is
+    "auto" (as the model was trained), "whole" or "zoom". In-slice points are (x, y): x counts along the last of the
+    remaining axes, y along the first.
     The model sees slices as the array has them; `image.orientation` turns those of a file upright, and masks back, and
     says how slices `across` hang, along which objects are followed too if three directions are asked for.
-    Raises `VolumeError` for arrays that are not volumes.
+    Raises `VolumeError` for arrays that are not volumes, and for a spacing that is not above 0.
     """
 
     def __init__(
         self,
         model: SAM2,
-        volume: npt.NDArray[Any],
+        volume: npt.ArrayLike,
         spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
         axis: int = 0,
-        window: Window | None = None,
+        window: Window | str | None = None,
         memory: str | MemoryRule = DEFAULT_MEMORY,
         field_of_view: str = "auto",
         across: tuple[Hanging, Hanging] = (Hanging(), Hanging()),
     ) -> None:
-        self.window = window or (AS_GIVEN if is_color(volume, 4) else Window.auto(volume))
+        volume = as_pixels(volume)
+        self.window = AS_GIVEN if window is None and is_color(volume, 4) else Window.of(window, volume)
         self.axis, self._across = axis, across
         self._volume = VolumeStack(volume, spacing, axis, self.window)
         super().__init__(model, self._volume, memory, field_of_view)
@@ -111,9 +113,9 @@ class VolumeSession(Session):
         Slices come in order, but for the one that somebody looks at (`near`), which is the first.
 
         Pixels at least as probable as `threshold` (0.001 to 0.999) are the object's; `smoothing_mm` is the standard
-        deviation of a Gaussian across slices; `largest` and `fill_holes` are as in `Cleaning`. Slices with a mask as
-        prompt count but are not drawn again. Nothing kept changes, so each call starts from the model's own answers.
-        Raises `PromptError` if nothing was propagated.
+        deviation of a Gaussian across slices (0 to 1000); `largest` and `fill_holes` are as in `Cleaning`. Slices with
+        a mask as prompt count but are not drawn again. Nothing kept changes, so each call starts from the model's own
+        answers. Raises `PromptError` if nothing was propagated, or for settings that are none of these.
         """
         known = self._known(object_id)
         if not known.stops:
@@ -175,7 +177,7 @@ class VolumeSession(Session):
                 yield PropagationStep(index, answer.direction, *own)
 
     def _final(self, known: SessionObject, threshold: float, smoothing_mm: float, cleaning: Cleaning) -> CleanSlices:
-        deviation, shape = smoothing_mm / self._slice_mm, self._stack.shape(0)
+        deviation, shape = smoothing_deviation(smoothing_mm, self._slice_mm), self._stack.shape(0)
         final = FinalSlices(known.answers(), known.given(), shape, deviation)
         return CleanSlices(final, threshold_logit(threshold), cleaning, known.prompts)
 
@@ -190,7 +192,8 @@ class VolumeSession(Session):
 
     def _span(self, first: int | None, last: int | None) -> range:
         count = len(self._stack)
-        span = range(0 if first is None else first, count if last is None else last)
+        start = 0 if first is None else whole_number(first, "The first slice")
+        span = range(start, count if last is None else whole_number(last, "The end of the range"))
         if not span or span.start < 0 or span.stop > count:
             raise PromptError(
                 f"The range {span.start}:{span.stop} holds no slice: give one within 0:{count}, its end not included."

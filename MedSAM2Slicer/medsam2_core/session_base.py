@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -16,6 +16,7 @@ from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.errors import PromptError
 from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Region, view_called
+from medsam2_core.image.segments import MAX_LABEL
 from medsam2_core.memory_bank import MemoryRule, memory_rule
 from medsam2_core.model import SAM2
 from medsam2_core.prompts import SlicePrompt, mask_prompt
@@ -79,17 +80,22 @@ class Session:
 
         On a slice that a propagation has drawn, or that a mask was given for, the points correct what is there.
         """
+        object_id, slice_index = self._place(object_id, slice_index)
         prompt = self._prompt_at(object_id, slice_index)
         self._set(object_id, slice_index, prompt.with_points(points_xy, labels, self._stack.shape(slice_index)))
 
     def add_box(self, object_id: int, slice_index: int, box_xyxy: Sequence[float]) -> None:
         """Set the box x0, y0, x1, y1 in pixels around the object on a slice, as `add_points`. Raises `PromptError`."""
+        object_id, slice_index = self._place(object_id, slice_index)
         prompt = self._prompt_at(object_id, slice_index)
         self._set(object_id, slice_index, prompt.with_box(box_xyxy, self._stack.shape(slice_index)))
 
-    def add_mask(self, object_id: int, slice_index: int, mask: npt.NDArray[Any]) -> None:
-        """Take a mask (rows, columns) as the truth on a slice, in place of its prompts so far. Raises `PromptError`."""
-        self._check_place(object_id, slice_index)
+    def add_mask(self, object_id: int, slice_index: int, mask: npt.ArrayLike) -> None:
+        """Take a mask (rows, columns) as the truth on a slice, in place of its prompts so far.
+
+        All that is not 0 is the object; probabilities are to be cut first. Raises `PromptError`.
+        """
+        object_id, slice_index = self._place(object_id, slice_index)
         self._set(object_id, slice_index, mask_prompt(mask, self._stack.shape(slice_index)))
 
     def remove_prompts(self, object_id: int, slice_index: int) -> None:
@@ -108,7 +114,7 @@ class Session:
     @torch.inference_mode()
     def look(self, slice_index: int) -> None:
         """Compute the image features of a slice ahead of its first prompt. Raises `PromptError`."""
-        self._check_index(slice_index)
+        slice_index = self._index(slice_index)
         self._cache.get([(slice_index, Region.whole(*self._stack.shape(slice_index)))])
 
     def snapshot(self) -> Callable[[], None]:
@@ -122,7 +128,7 @@ class Session:
 
     def predict_slice(self, slice_index: int) -> dict[int, SlicePrediction]:
         """Masks on a slice by object id: of prompted objects at once, of others as last propagated."""
-        self._check_index(slice_index)
+        slice_index = self._index(slice_index)
         self._condition_all()
         shape = self._stack.shape(slice_index)
         answers = {object_id: known.answer(slice_index) for object_id, known in self._objects.items()}
@@ -147,7 +153,6 @@ class Session:
 
     def _prompt_at(self, object_id: int, index: int) -> SlicePrompt:
         """Return the prompts a new one is added to; on a tracked slice they start from what is drawn there."""
-        self._check_place(object_id, index)
         known = self._objects.get(object_id, SessionObject())
         if index in known.prompts:
             return known.prompts[index]
@@ -160,14 +165,17 @@ class Session:
     def _set(self, object_id: int, index: int, prompt: SlicePrompt) -> None:
         self._objects.setdefault(object_id, SessionObject()).set_prompt(index, prompt, self._stack.shape(index))
 
-    def _check_place(self, object_id: int, index: int) -> None:
-        if not 1 <= object_id <= 65535:
-            raise PromptError(f"Object id {object_id} cannot be a label: choose one from 1 to 65535.")
-        self._check_index(index)
+    def _place(self, object_id: int, index: int) -> tuple[int, int]:
+        label = whole_number(object_id, "The object id")
+        if not 1 <= label <= MAX_LABEL:
+            raise PromptError(f"Object id {label} cannot be a label: choose one from 1 to {MAX_LABEL}.")
+        return label, self._index(index)
 
-    def _check_index(self, index: int) -> None:
+    def _index(self, index: int) -> int:
+        index = whole_number(index, "The slice")
         if not 0 <= index < len(self._stack):
             raise PromptError(f"Slice {index} does not exist: slices go from 0 to {len(self._stack) - 1}.")
+        return index
 
     def _condition_all(self) -> None:
         for known in self._objects.values():
@@ -191,3 +199,11 @@ class Session:
             {object_id: answer.object_score for object_id, answer in present.items()},
             {number: answer.disagreement for number, answer in present.items() if answer.disagreement is not None},
         )
+
+
+def whole_number(value: int, what: str) -> int:
+    """Return a whole number of Python's, from numpy's too. Raises `PromptError`, which names `what` it should be."""
+    try:
+        return operator.index(value)
+    except TypeError as error:  # a float even if it is whole: ranges and label maps take none
+        raise PromptError(f"{what} is {value!r}, which is not a whole number: give one such as 6.") from error

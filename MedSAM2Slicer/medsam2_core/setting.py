@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -22,6 +23,10 @@ class Whole:
     least: int = 0
     most: int = 1 << 31
 
+    def holds(self, value: object) -> bool:
+        """Whether a value, of Python or numpy, is one of them."""
+        return isinstance(value, Integral) and self.least <= int(value) <= self.most
+
 
 @dataclass(frozen=True)
 class Number:
@@ -29,6 +34,10 @@ class Number:
 
     least: float = -1e30
     most: float = 1e30
+
+    def holds(self, value: object) -> bool:
+        """Whether a value, of Python or numpy, is one of them; NaN is not."""
+        return isinstance(value, Real) and self.least <= float(value) <= self.most
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from medsam2_core.setting import Number, Option, Structure, Whole, setting
+from medsam2_core.errors import PromptError
+from medsam2_core.setting import Number, Option, Structure, Whole, plain_rows, setting
 
 if TYPE_CHECKING:
     from medsam2_core.arrays import Mask  # brings numpy, which the command line's help has no use for
@@ -57,12 +58,12 @@ class CancelToken:
 
 @dataclass(frozen=True, eq=False)
 class StopRules:
-    """When a track with no prompted slice ahead stops before the end of the range; None switches a rule off.
+    """When a track with no prompted slice ahead stops before the end of the range; None or 0 switches a rule off.
 
     `absent_slices` empty slices in a row; an area under `min_area_mm2`; an area that differs from the slice before by
     more than `max_area_change` (0.5 is 50 %); the next slice farther than `max_distance_mm` from the prompted one the
     track started at; less than half of the mask within the region `inside`, a mask (k, j, i) on the volume's grid. The
-    slice that breaks a rule of area or region is left empty.
+    slice that breaks a rule of area or region is left empty. Raises PromptError for other values.
     """
 
     absent_slices: int | None = setting(
@@ -70,14 +71,14 @@ class StopRules:
         option=Option("--stop-absent", "object absent on N slices in a row (default: {default})", "N"),
     )  # fmt: skip
     min_area_mm2: float | None = setting(
-        Number(), None, optional=True, unit="mm2", option=Option("--stop-area", "area smaller than this")
+        Number(0.0), None, optional=True, unit="mm2", option=Option("--stop-area", "area smaller than this")
     )
     max_area_change: float | None = setting(
-        Number(), None, optional=True,
+        Number(0.0), None, optional=True,
         option=Option("--stop-change", "area changed by more than this from slice to slice", "PERCENT", per=100),
     )  # fmt: skip
     max_distance_mm: float | None = setting(
-        Number(), None, optional=True, unit="mm",
+        Number(0.0), None, optional=True, unit="mm",
         option=Option("--stop-distance", "farther than this from the prompted slice"),
     )  # fmt: skip
     inside: Mask | None = setting(
@@ -85,6 +86,15 @@ class StopRules:
             "--stop-outside", "more than half of the mask outside a mask on the volume's grid", "FILE[:NAME]"
         ),
     )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for row in plain_rows(StopRules):
+            value = getattr(self, row.name)
+            if value == 0:  # off, as on the command line and in the panel: as a rule it would stop every track at once
+                object.__setattr__(self, row.name, None)
+            elif value is not None and isinstance(row.kind, Whole | Number) and not row.kind.holds(value):
+                kind = "a whole number" if isinstance(row.kind, Whole) else "a number"
+                raise PromptError(f"The stop rule {row.name} cannot be {value!r}: give {kind} above 0, or None.")
 
     def turned(self, turn: Callable[[Mask], Mask]) -> StopRules:
         """The same rules for a volume that `turn` was applied to."""

@@ -245,6 +245,26 @@ def test_cancelling_keeps_the_images_done(fakes: ModuleType, discs: Any, order: 
     assert {planned for _, planned in seen} == {10 if order == "free" else 4}
 
 
+def test_images_as_lists_in_a_written_window(fakes: ModuleType, discs: Any) -> None:
+    images, truths = discs
+    written = f"{(WINDOW.upper + WINDOW.lower) / 2}/{WINDOW.upper - WINDOW.lower}"
+    session = m2.ImageSetSession(fakes.FakeModel(), [one.tolist() for one in images], window=written)
+    session.add_mask(1, 0, truths[0].tolist())
+    assert fakes.dice(session.segment()[2][1].mask, truths[2]) > 0.85
+
+
+@pytest.mark.parametrize("images", [None, 5, iter([np.ones((4, 4))]), {np.ones((4, 4)).tobytes()}])
+def test_what_is_no_list_of_images_is_refused(fakes: ModuleType, images: Any) -> None:
+    with pytest.raises(m2.VolumeError, match="no list of images"):
+        m2.ImageSetSession(fakes.FakeModel(), images)
+
+
+@pytest.mark.parametrize("image", [None, "a", [[1], [1, 2]], np.zeros((4, 4), complex)])
+def test_what_is_no_image_is_named(fakes: ModuleType, image: Any) -> None:
+    with pytest.raises(m2.VolumeError, match="Image 1: This is no array of real numbers"):
+        m2.ImageSetSession(fakes.FakeModel(), [np.ones((4, 4)), image])
+
+
 def test_refusals(fakes: ModuleType, discs: Any) -> None:
     session = m2.ImageSetSession(fakes.FakeModel(), discs[0], window=WINDOW)
     with pytest.raises(m2.PromptError, match="nothing to look for"):

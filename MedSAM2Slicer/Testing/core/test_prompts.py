@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,54 @@ def test_a_mask_of_any_type_is_taken_as_a_copy(dtype: type) -> None:
     assert prompt.mask is not None
     assert prompt.mask.dtype == bool
     assert prompt.mask.sum() == 24
+
+
+@pytest.mark.parametrize("outside", [np.nan, np.inf, -np.inf, 0.1, -0.5])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_mask_of_fractions_is_to_be_cut_first(outside: float, dtype: type) -> None:
+    mask = np.full(SHAPE, outside, dtype)
+    mask[3:9, 4:8] = 1
+    with pytest.raises(PromptError, match=r"fractions or NaN: cut it at a threshold first, such as mask > 0.5"):
+        mask_prompt(mask, SHAPE)
+
+
+def test_lists_are_taken_too() -> None:
+    prompt = mask_prompt([[0, 1, 0], [0, 1, 1]], (2, 3))
+    assert prompt.mask.tolist() == [[False, True, False], [False, True, True]]
+    assert SlicePrompt().with_points([[1, 2]], np.array([True]), SHAPE).points == ((1, 2, 1),)
+    assert SlicePrompt().with_box(np.array([9, 8, 2, 3], np.uint8), SHAPE).box == (2, 3, 9, 8)
+
+
+@pytest.mark.parametrize("mask", [None, "mask", [[1], [1, 2]], np.full(SHAPE, None), np.full(SHAPE, 1j)])
+def test_what_is_no_mask_is_refused(mask: Any) -> None:
+    with pytest.raises(PromptError, match="no array of numbers"):
+        mask_prompt(mask, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "problem"),
+    [
+        ([(1, 2)], 1, r"labels of shape \(\) do not match"),
+        ([(1, 2)], [[1]], r"labels of shape \(1, 1\) do not match"),
+        ([(1, 2)], None, "labels must be numbers"),
+        ([(1, 2)], ["1"], "labels must be numbers"),
+        ([(1, 2), (3, 4)], [1, [0]], "labels must be numbers"),
+        ([(1, 2)], [0.5], "Point label 0.5 is unknown"),
+        ([(1, 2)], [np.nan], "Point label nan is unknown"),
+        ((1, 2), [1], r"Points of shape \(2,\)"),
+        ([("a", 2)], [1], "pairs of numbers"),
+        (None, [1], "pairs of numbers"),
+    ],
+)
+def test_what_are_no_points_is_refused(points: Any, labels: Any, problem: str) -> None:
+    with pytest.raises(PromptError, match=problem):
+        SlicePrompt().with_points(points, labels, SHAPE)
+
+
+@pytest.mark.parametrize("box", [None, 5, "abcd", ("a", 1, 2, 3), (1, 2, 3), [[1, 2, 9, 9]], [1, 2, 3, [4]]])
+def test_what_is_no_box_is_refused(box: Any) -> None:
+    with pytest.raises(PromptError, match="A box needs four numbers"):
+        SlicePrompt().with_box(box, SHAPE)
 
 
 @given(st.tuples(st.integers(0, 60), st.integers(0, 60)))

@@ -177,14 +177,24 @@ def test_a_propagation_that_went_nowhere_can_be_drawn_again(make: Make, discs: A
     assert [step.slice_index for step in session.redraw(1, 0.9)] == [4]
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, 2.0, float("nan")])
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, 2.0, float("nan"), "even"])
 def test_a_threshold_that_is_no_probability(session: m2.VolumeSession, threshold: float) -> None:
     for draw in (lambda: session.redraw(1, threshold), lambda: session.mask(1, threshold)):
         with pytest.raises(m2.PromptError, match=r"give a probability from 0.001 to 0.999"):
             draw()
 
 
-@pytest.mark.parametrize("smoothing", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("smoothing", [-1.0, float("nan"), float("inf"), 1000.1, 1e9, "wide", None])
 def test_a_smoothing_that_is_none(session: m2.VolumeSession, smoothing: float) -> None:
-    with pytest.raises(m2.PromptError, match="0 mm or more"):
-        session.redraw(1, 0.5, smoothing)
+    for draw in (session.redraw, session.mask):
+        with pytest.raises(m2.PromptError, match="0 mm or more, up to 1000 mm"):
+            draw(1, 0.5, smoothing)
+    with pytest.raises(m2.PromptError, match="0 mm or more, up to 1000 mm"):
+        session.labelmap(0.5, smoothing)
+
+
+def test_a_smoothing_far_beyond_the_volume_ends(make: Make, discs: Any) -> None:
+    session = make(spacing=(1e-6, 1.0, 1.0))
+    discs.prompt(session, "box", "dark", 4)
+    list(session.propagate())
+    assert len(list(session.redraw(1, smoothing_mm=1000))) == 11

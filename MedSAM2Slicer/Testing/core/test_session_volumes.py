@@ -101,6 +101,23 @@ def test_what_is_no_volume_is_refused(fakes: ModuleType, shape: tuple[int, ...],
         m2.VolumeSession(fakes.FakeModel(), np.ones(shape), axis=axis)
 
 
+@pytest.mark.parametrize("volume", [None, "CT", [[[1], [1, 2]]], np.full((3, 4, 5), None), np.ones((3, 4, 5), complex)])
+def test_what_is_no_array_of_numbers_is_refused(fakes: ModuleType, volume: Any) -> None:
+    with pytest.raises(m2.VolumeError, match="no array of real numbers"):
+        m2.VolumeSession(fakes.FakeModel(), volume)
+
+
+def test_nested_lists_and_written_windows_are_taken(fakes: ModuleType, discs: Any) -> None:
+    level, width = (discs.window.upper + discs.window.lower) / 2, discs.window.upper - discs.window.lower
+    session = m2.VolumeSession(fakes.FakeModel(), discs.volume.tolist(), window=f"{level}/{width}")
+    discs.prompt(session, "box", "dark", 4)
+    run(session)
+    assert fakes.dice(session.mask(1), discs.truth["dark"]) > 0.9
+    assert m2.VolumeSession(fakes.FakeModel(), discs.volume, window="lung").window == m2.Window.ct("lung")
+    with pytest.raises(m2.VolumeError, match="Unknown window 'longs'"):
+        m2.VolumeSession(fakes.FakeModel(), discs.volume, window="longs")
+
+
 # Refusals
 
 EMPTY = np.zeros((3, 4), bool)
@@ -112,6 +129,12 @@ REFUSED: list[tuple[str, Callable[[m2.VolumeSession], Any], str]] = [
     ("slice to predict", lambda s: s.predict_slice(11), "Slice 11 does not exist"),
     ("object 0", lambda s: s.add_box(0, 1, (1, 1, 9, 9)), "Object id 0 cannot be a label"),
     ("object 65536", lambda s: s.add_mask(65536, 1, EMPTY), "choose one from 1 to 65535"),
+    ("object 1.5", lambda s: s.add_points(1.5, 1, [(1, 1)], [1]), "object id is 1.5, which is not a whole number"),
+    ("object of text", lambda s: s.add_box("1", 1, (1, 1, 9, 9)), "object id is '1', which is not a whole number"),
+    ("slice 6.5", lambda s: s.add_box(1, 6.5, (1, 1, 9, 9)), "slice is 6.5, which is not a whole number"),
+    ("slice 6.5 of a mask", lambda s: s.add_mask(1, 6.5, EMPTY), "slice is 6.5, which is not"),
+    ("slice 6.0 to look at", lambda s: s.look(6.0), "slice is 6.0, which is not"),
+    ("no slice to predict", lambda s: s.predict_slice(None), "slice is None, which is not"),
     ("unknown object", lambda s: s.results(3), "Object 3 has no prompt: objects with prompts are none yet"),
     ("unknown stops", lambda s: s.stops(3), "Object 3 has no prompt"),
     ("unknown removal", lambda s: s.remove_prompts(3, 1), "Object 3 has no prompt"),
@@ -150,6 +173,8 @@ def test_refusals_say_what_to_do_and_change_nothing(
         ({"first": -1}, "holds no slice"),
         ({"last": 12}, "holds no slice"),
         ({"first": 5}, r"Object 1 has no prompt within 5:11: widen the range to its prompted slice \(4\)"),
+        ({"first": 1.5}, "The first slice is 1.5, which is not a whole number"),
+        ({"last": "all"}, "The end of the range is 'all', which is not a whole number"),
         ({"direction": "up"}, "Direction 'up' is unknown"),
     ],
 )
@@ -158,6 +183,13 @@ def test_runs_that_cannot_be(make: Make, discs: Any, options: dict[str, Any], pr
     discs.prompt(session, "box", "dark", 4)
     with pytest.raises(m2.PromptError, match=problem):
         run(session, **options)
+
+
+def test_numbers_of_numpy_name_objects_and_slices(make: Make, discs: Any, fakes: ModuleType) -> None:
+    session = make()
+    session.add_mask(np.int64(3), np.uint8(0), discs.truth["dark"][0])
+    run(session, first=np.int16(0), last=np.uint8(11))
+    assert fakes.dice(session.labelmap() == 3, discs.truth["dark"]) > 0.9
 
 
 @pytest.mark.parametrize("options", [{"memory": "elephant"}, {"field_of_view": "fisheye"}])

@@ -29,6 +29,32 @@ def run(session: m2.VolumeSession, **options: Any) -> list[int]:
     return np.flatnonzero(np.moveaxis(session.mask(1), session.axis, 0).any(axis=(1, 2))).tolist()
 
 
+# Values
+
+
+@pytest.mark.parametrize("rule", ["absent_slices", "min_area_mm2", "max_area_change", "max_distance_mm"])
+def test_none_and_0_switch_a_rule_off(make: Make, discs: Any, rule: str) -> None:
+    found = []
+    for off in (None, 0, 0.0, np.int64(0)):
+        rules = m2.StopRules(**{rule: off})
+        assert getattr(rules, rule) is None
+        found.append(run(prompted(make, discs), stop=rules))
+    assert found == [list(range(11))] * 4
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, np.nan, np.inf, "3"])
+@pytest.mark.parametrize("rule", ["absent_slices", "min_area_mm2", "max_area_change", "max_distance_mm"])
+def test_a_rule_of_no_use_is_refused(rule: str, value: float) -> None:
+    with pytest.raises(m2.PromptError, match=f"The stop rule {rule} cannot be .*: give a (whole )?number above 0"):
+        m2.StopRules(**{rule: value})
+
+
+def test_absent_slices_are_whole_ones() -> None:
+    assert m2.StopRules(absent_slices=np.int64(2)).absent_slices == 2
+    with pytest.raises(m2.PromptError, match=r"absent_slices cannot be 1\.5: give a whole number above 0"):
+        m2.StopRules(absent_slices=1.5)
+
+
 # Distance
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.window import AS_GIVEN, Window
 
 CPU = torch.device("cpu")
+_LEAST_MM, _MOST_MM = 1e-9, 1e9  # beyond these areas, and distances in slices, overflow
 
 
 class PixelStack(Protocol):
@@ -46,6 +47,7 @@ class VolumeStack:
 
     A fourth axis of length 3 holds red, green and blue as uint8, which no window applies to. A uint8 volume in the
     window 0 to 255 is what the model sees already: it is used in place, without a copy.
+    Raises VolumeError for an array that is no volume, and for a spacing (mm along k, j, i) that is none.
     """
 
     ordered = True
@@ -61,8 +63,8 @@ class VolumeStack:
         row_axis, column_axis = (a for a in range(3) if a != axis)
         seen = in_color or (volume.dtype == np.uint8 and window.keeps_uint8)
         self._pixels = np.moveaxis(volume if seen else window.to_uint8(volume), axis, 0)
-        self._spacing = (float(spacing_kji[row_axis]), float(spacing_kji[column_axis]))
-        self.slice_mm = float(spacing_kji[axis])
+        mm = checked_spacing(spacing_kji, 3)
+        self._spacing, self.slice_mm = (mm[row_axis], mm[column_axis]), mm[axis]
         """The way from slice to slice."""
 
     def across(self, axis: int, hanging: Hanging) -> VolumeStack:
@@ -95,7 +97,7 @@ class ImageFacts:
     """What is known of an image without its pixels.
 
     `key` is the same for images whose pixels the model sees as the same, and for no others. `spacing` is mm between
-    rows and between columns; None counts as 1 mm.
+    rows and between columns; None counts as 1 mm. Raises VolumeError for a spacing that is none.
     """
 
     shape: tuple[int, int]
@@ -103,30 +105,36 @@ class ImageFacts:
     key: str
     spacing: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        if self.spacing is not None:
+            checked_spacing(self.spacing, 2)
+
     @staticmethod
     def of(
-        image: npt.NDArray[Any], window: Window | None = None, spacing: tuple[float, float] | None = None
+        image: npt.ArrayLike, window: Window | str | None = None, spacing: tuple[float, float] | None = None
     ) -> ImageFacts:
-        """Look at an image (rows, columns), or (rows, columns, 3) as uint8 RGB, in a window or else its own.
+        """Look at an image (rows, columns), or (rows, columns, 3) as uint8 RGB, in a window (see `Window.of`).
 
-        Raises VolumeError for an array of another shape, or without a finite value.
+        Raises VolumeError for what is no image, or has no finite value.
         """
+        image = as_pixels(image)
         if not (image.ndim == 2 or is_color(image, 3)) or 0 in image.shape:
             raise VolumeError(f"It has shape {image.shape}: give images (rows, columns), or RGB (rows, columns, 3).")
-        chosen = AS_GIVEN if image.ndim == 3 else window or Window.auto(image)
+        chosen = AS_GIVEN if image.ndim == 3 else Window.of(window, image)
         pixels = _windowed(image, chosen)
         digest = hashlib.sha256(repr(pixels.shape).encode())
         digest.update(np.ascontiguousarray(pixels).data)
         return ImageFacts((image.shape[0], image.shape[1]), chosen, digest.hexdigest(), spacing)
 
 
+@runtime_checkable
 class Images(Protocol):
     """Images by index: a list of them, or what reads them from files."""
 
     def __len__(self) -> int:
         """How many there are."""
 
-    def __getitem__(self, index: int, /) -> npt.NDArray[Any]:
+    def __getitem__(self, index: int, /) -> npt.ArrayLike:
         """The pixels of one."""
 
 
@@ -142,10 +150,12 @@ class ImageStack:
     def __init__(
         self,
         images: Images,
-        window: Window | None = None,
+        window: Window | str | None = None,
         facts: Sequence[ImageFacts] | None = None,
         max_bytes: int = 1 << 28,
     ) -> None:
+        if not isinstance(images, Images):
+            raise VolumeError("The image set is no list of images: give one of arrays (rows, columns).")
         if not len(images):
             raise VolumeError("The image set is empty: give at least two images.")
         self._images, self._max_bytes = images, max_bytes
@@ -167,11 +177,33 @@ class ImageStack:
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """What the model sees of an image, (rows, columns) or (rows, columns, 3)."""
         if index not in self._kept:
-            self._kept[index] = _windowed(self._images[index], self.facts[index].window)
+            self._kept[index] = _windowed(as_pixels(self._images[index]), self.facts[index].window)
         self._kept.move_to_end(index)
         while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > self._max_bytes:
             self._kept.popitem(last=False)
         return self._kept[index]
+
+
+def checked_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
+    """A spacing in mm, as numbers. Raises VolumeError unless it has one for each axis, finite and above 0."""
+    try:
+        mm = tuple(float(one) for one in spacing)
+    except (TypeError, ValueError):
+        mm = ()
+    if len(mm) != axes or not all(_LEAST_MM <= one <= _MOST_MM for one in mm):
+        raise VolumeError(f"The spacing {spacing!r} cannot be used: give {axes} numbers of mm, each above 0.")
+    return mm
+
+
+def as_pixels(pixels: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Pixels or voxels as an array, without a copy if they are one. Raises VolumeError if they are no real numbers."""
+    try:
+        array = np.asarray(pixels)
+        if array.dtype.kind in "biuf":
+            return array
+    except (TypeError, ValueError):
+        pass  # such as lists of unequal lengths: answered like any other thing that is no array
+    raise VolumeError("This is no array of real numbers: give one, or lists of equal lengths.")
 
 
 def is_color(pixels: npt.NDArray[Any], dimensions: int) -> bool:
@@ -179,7 +211,7 @@ def is_color(pixels: npt.NDArray[Any], dimensions: int) -> bool:
     return pixels.ndim == dimensions and pixels.shape[-1] == 3 and pixels.dtype == np.uint8
 
 
-def _look_at(images: Images, window: Window | None) -> Iterator[ImageFacts]:
+def _look_at(images: Images, window: Window | str | None) -> Iterator[ImageFacts]:
     number = 0
     try:
         for number in range(len(images)):

@@ -88,6 +88,15 @@ class Window:
         return _percentile_window(foreground if foreground.size else values, 0.5, 99.5)
 
     @classmethod
+    def of(cls, window: Window | str | None, volume: Array) -> Window:
+        """A window as it is, one that `parse` reads, or for None that of `auto`. Raises VolumeError for others."""
+        if isinstance(window, Window):
+            return window
+        if window is None or isinstance(window, str):
+            return cls.parse("auto" if window is None else window, volume)
+        raise VolumeError(f"{window!r} is no window: give a Window, or a text such as 'lung' or '40/400'.")
+
+    @classmethod
     def parse(cls, text: str, volume: Array) -> Window:
         """The window a user wrote: a CT preset's name, "level/width" or "auto" (which looks at `volume`).
 

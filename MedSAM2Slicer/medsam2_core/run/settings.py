@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from medsam2_core.directions import AXES, ONE
+from medsam2_core.limits import SMOOTHING_MM, THRESHOLD
 from medsam2_core.memory_name import DEFAULT_MEMORY, parse_memory
-from medsam2_core.setting import Choice, Number, Option, Setting, Structure, Text, Whole, plain_rows, rows, setting
+from medsam2_core.setting import Choice, Option, Setting, Structure, Text, Whole, plain_rows, rows, setting
 from medsam2_core.stopping import StopRules
 
 if TYPE_CHECKING:
@@ -73,11 +74,11 @@ class RunSettings:
     )  # fmt: skip
     stop: StopRules = setting(Structure(), StopRules(), part="run")
     threshold: float = setting(
-        Number(0.001, 0.999), 0.5, part="drawing",
+        THRESHOLD, 0.5, part="drawing",
         option=Option("--threshold", "least probability of a pixel (default: {default:g})", "P"),
     )  # fmt: skip
     smoothing_mm: float = setting(
-        Number(0.0, 1000.0), 0.0, part="drawing", unit="mm",
+        SMOOTHING_MM, 0.0, part="drawing", unit="mm",
         option=Option("--smooth", "sigma of a Gaussian across slices (default: {default:g})"),
     )  # fmt: skip
     largest: str = setting(

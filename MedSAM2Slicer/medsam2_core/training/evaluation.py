@@ -16,6 +16,8 @@ import numpy as np
 
 from medsam2_core.arrays import Mask
 from medsam2_core.directions import ONE, THREE
+from medsam2_core.errors import VolumeError
+from medsam2_core.image.segments import MAX_LABEL
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import MemoryRule
 from medsam2_core.memory_name import DEFAULT_MEMORY
@@ -116,9 +118,15 @@ def evaluate(
     """Measure a model on structures of a case (default: all of `settings.min_ml` and more).
 
     Yields a row per structure and round: a policy with corrections also gives the rows before them. Neither the other
-    structures nor their order change a row. Raises `PromptError` for an unknown memory bank or field of view.
+    structures nor their order change a row. Raises `PromptError` for an unknown memory bank or field of view, and
+    `VolumeError` for a label that no object of a session can have.
     """
     chosen = case.structures(settings.min_ml) if structures is None else structures
+    for structure in chosen:
+        if structure.label > MAX_LABEL:
+            raise VolumeError(
+                f"The labels of {case.name} hold {structure.label}, which is too large: use 1 to {MAX_LABEL} there."
+            )
     window = Window.parse(settings.window, case.image)
     for start in range(0, len(chosen), settings.together):
         yield from _Pass(model, case, settings, window, chosen[start : start + settings.together]).rows()

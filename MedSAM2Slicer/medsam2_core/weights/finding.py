@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from medsam2_core.errors import WeightsError
 from medsam2_core.weights.catalogue import load_catalogue
 from medsam2_core.weights.store import WeightsStore
 
@@ -11,8 +13,11 @@ from medsam2_core.weights.store import WeightsStore
 def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
     """Return the file of a catalog model or the given file, and the image size the catalog wants, if any.
 
-    A text is a path if it names an existing file or looks like one (has a folder or a suffix such as .pt).
+    A text is a path if it names an existing file or looks like one (has a folder or a suffix such as .pt). Raises
+    WeightsError for a model that is not on this machine, and for what is neither a name nor a path.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise WeightsError(f"{name_or_path!r} is no model: give a name from `medsam2 models list` or a path.")
     path = Path(name_or_path)
     catalogue = load_catalogue()
     store = WeightsStore(catalogue=catalogue)

@@ -74,6 +74,24 @@ def test_only_three_axes(axis: int) -> None:
         VolumeStack(np.ones((2, 2, 2)), (1, 1, 1), axis, WINDOW)
 
 
+@pytest.mark.parametrize("mm", [0.0, -1.6, float("nan"), float("inf"), 1e300, 1e-300, None, "a"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_spacing_that_is_none_is_refused(mm: float, axis: int) -> None:
+    spacing = tuple(mm if axis == one else 0.8 for one in range(3))
+    with pytest.raises(VolumeError, match=r"The spacing .* cannot be used: give 3 numbers of mm, each above 0"):
+        VolumeStack(np.ones((2, 2, 2)), spacing, 0, WINDOW)
+    with pytest.raises(VolumeError, match="give 2 numbers of mm"):
+        ImageFacts.of(np.ones((2, 2)), WINDOW, (1.0, mm))
+
+
+@pytest.mark.parametrize("spacing", [(), (1.0,), (1.0, 1.0, 1.0, 1.0), 1.0, "abc"])
+def test_a_spacing_of_another_length_is_refused(spacing: tuple[float, ...]) -> None:
+    with pytest.raises(VolumeError, match="give 3 numbers of mm"):
+        VolumeStack(np.ones((2, 2, 2)), spacing, 0, WINDOW)
+    with pytest.raises(VolumeError, match="give 2 numbers of mm"):
+        ImageFacts.of(np.ones((2, 2)), WINDOW, spacing)
+
+
 @pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (2, 3, 3), (0, 4)])
 def test_only_images_make_a_set(shape: tuple[int, ...]) -> None:
     with pytest.raises(VolumeError, match="Image 1: It has shape"):

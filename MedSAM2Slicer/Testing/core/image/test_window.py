@@ -173,6 +173,17 @@ def test_a_window_without_width_is_refused(text: str) -> None:
         Window.parse(text, np.zeros((1, 1, 1)))
 
 
+def test_a_window_is_given_or_written_or_chosen() -> None:
+    volume = np.linspace(0, 1, 1000).reshape(10, 10, 10)
+    own = Window(0, 5, "own")
+    assert Window.of(own, volume) is own
+    assert Window.of("lung", volume) == Window.ct("lung")
+    assert Window.of(None, volume) == Window.of("auto", volume) == Window.auto(volume)
+    for other in ((0, 1), 5, Window):
+        with pytest.raises(VolumeError, match="is no window: give a Window, or a text such as 'lung'"):
+            Window.of(other, volume)
+
+
 def test_an_unknown_preset_lists_the_choices() -> None:
     with pytest.raises(VolumeError, match="'heart': choose one of abdomen, lung, bone"):
         Window.ct("heart")

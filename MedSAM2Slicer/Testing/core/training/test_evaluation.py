@@ -175,6 +175,13 @@ def test_confidence_is_judged_where_a_mask_was_drawn(model: SAM2, case: Case, si
     assert all(0 <= one.iou <= 1 for one in row.slices)
 
 
+def test_a_label_too_large_for_an_object_names_its_case(model: SAM2, case: Case) -> None:
+    labels = case.labels.astype(np.int32)
+    labels[labels == 2] = 70_000
+    with pytest.raises(m2.VolumeError, match="The labels of balls hold 70000, which is too large: use 1 to 65535"):
+        next(evaluate(model, dataclasses.replace(case, labels=labels), settings()))
+
+
 def test_the_mean_leaves_out_what_is_not_there() -> None:
     assert mean_of([1.0, None, 0.0]) == 0.5
     assert np.isnan(mean_of([None]))

@@ -96,6 +96,23 @@ def test_missing_extra_and_misshapen_weights_are_counted(state: State, refused: 
     assert "1 of another shape (first: no_obj_ptr)" in refused({"model": state | {"no_obj_ptr": torch.zeros(1, 7)}})
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_weights_that_are_no_numbers_are_refused(
+    state: State, refused: Callable[..., str], number: float, dtype: torch.dtype
+) -> None:
+    broken = state["no_obj_ptr"].to(dtype, copy=True)
+    broken[0, 3] = number
+    said = refused({"model": state | {"no_obj_ptr": broken}})
+    assert f"NaN or infinite in 1 of {len(state)} weights (first: no_obj_ptr)" in said
+
+
+def test_large_weights_in_half_precision_are_numbers(state: State, tmp_path: Path) -> None:
+    large = torch.full_like(state["no_obj_ptr"], 60_000, dtype=torch.float16)  # their sum is infinite in float16
+    torch.save({"model": state | {"no_obj_ptr": large}}, tmp_path / "large.pt")
+    assert load_state(read_checkpoint(tmp_path / "large.pt")).state_dict()["no_obj_ptr"].max() == 60_000
+
+
 def test_unknown_sizes_are_said(state: State, refused: Callable[..., str]) -> None:
     assert "SAM 2.1 with 7 channels and 8 blocks" in refused({"model": state | {PATCH: torch.zeros(7, 3, 7, 7)}})
     assert "0 channels" in refused({"model": state | {PATCH: torch.tensor(1.0)}})

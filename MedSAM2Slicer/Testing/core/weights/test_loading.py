@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -64,6 +65,12 @@ def test_unknown_names_list_what_there_is(name: str) -> None:
 def test_a_path_that_is_not_there(path: str) -> None:
     with pytest.raises(m2.WeightsError, match="does not exist"):
         m2.load_model(path, device="cpu")
+
+
+@pytest.mark.parametrize("name", [None, 5, b"starter", ["starter"]])
+def test_what_is_neither_a_name_nor_a_path(name: Any) -> None:
+    with pytest.raises(m2.WeightsError, match="is no model: give a name from `medsam2 models list`"):
+        m2.load_model(name, device="cpu")
 
 
 def test_a_random_model_by_its_configuration() -> None:
