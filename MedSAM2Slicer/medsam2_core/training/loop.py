@@ -227,5 +227,5 @@ def _learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def _draw(shares: dict[str, float], generator: torch.Generator) -> str:
-    chosen = torch.multinomial(torch.tensor(list(shares.values())), 1, generator=generator)
+    chosen = torch.multinomial(torch.tensor(list(shares.values()), dtype=torch.float32), 1, generator=generator)
     return list(shares)[int(chosen)]

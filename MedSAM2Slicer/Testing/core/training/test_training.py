@@ -124,6 +124,13 @@ def test_a_run_leaves_a_checkpoint_that_loads_and_a_finished_run_stays(config: T
     assert read_checkpoint(train(continued, tmp_path / "tuned", Ranks(CPU))).config == found.config
 
 
+def test_shares_may_be_whole_numbers(config: TrainingConfig, tmp_path: Path) -> None:
+    shares = {"prompts": {"box": 1}, "memories": {"recency": 1, "self-sorting": 0}, "corrections": {"none": 2}}
+    whole = replace(config, phases=(Phase(2, 2, 1),), data=dict.fromkeys(config.data, 1), **shares)
+    train(whole, tmp_path, Ranks(CPU))
+    assert weights(tmp_path)["step"] == 2
+
+
 def test_a_repeated_batch_is_learned(corpus: Path) -> None:
     torch.manual_seed(0)
     model = m2.build_model("starter", SIZE).train()
