@@ -6,7 +6,7 @@ import csv
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -226,6 +226,6 @@ def _learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * warm * (0.505 + 0.495 * math.cos(math.pi * step / config.steps))
 
 
-def _draw(shares: dict[str, float], generator: torch.Generator) -> str:
+def _draw(shares: Mapping[str, float], generator: torch.Generator) -> str:
     chosen = torch.multinomial(torch.tensor(list(shares.values()), dtype=torch.float32), 1, generator=generator)
     return list(shares)[int(chosen)]
