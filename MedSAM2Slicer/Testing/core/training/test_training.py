@@ -123,6 +123,53 @@ def test_a_run_leaves_a_checkpoint_that_loads_and_a_finished_run_stays(config: T
     assert read_checkpoint(train(continued, tmp_path / "tuned", Ranks(CPU))).config == found.config
 
 
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def no_zip(path: Path) -> None:
+    path.write_bytes(b"no state")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def without_average(path: Path) -> None:
+    torch.save({**weights(path.parent), "average": {}}, path)
+
+
+def a_list(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+def of_another_model(path: Path) -> None:
+    torch.save({**weights(path.parent), "model": {"weight": torch.zeros(1)}}, path)
+
+
+@pytest.mark.parametrize("damage", [cut_short, no_zip, empty, without_average, a_list, of_another_model])
+def test_a_state_that_cannot_be_resumed_from_is_told(
+    config: TrainingConfig, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    shortest = replace(config, phases=(Phase(1, 1, 1),))
+    train(shortest, tmp_path, Ranks(CPU))
+    damage(tmp_path / "state.pt")
+    with pytest.raises(m2.WeightsError, match=f"^{tmp_path / 'state.pt'} cannot be resumed from: .*; delete it to"):
+        train(shortest, tmp_path, Ranks(CPU))
+
+
+def test_no_memory_is_not_taken_for_damage(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_arguments: Any, **_options: Any) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    (tmp_path / "state.pt").touch()
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(config, tmp_path, Ranks(CPU))
+
+
 def test_shares_may_be_whole_numbers(config: TrainingConfig, tmp_path: Path) -> None:
     shares = {"prompts": {"box": 1}, "memories": {"recency": 1, "self-sorting": 0}, "corrections": {"none": 2}}
     whole = replace(config, phases=(Phase(2, 2, 1),), data=dict.fromkeys(config.data, 1), **shares)
