@@ -72,7 +72,7 @@ CORE = House(
         "run": {"basics", "files", "image", "io"},
         "api": {"basics", "image", "session", "weights"},
         "speed": {"api", "basics", "image", "model"},
-        "training": {"basics", "files", "image", "io", "model", "session", "weights"},
+        "training": {"basics", "files", "image", "io", "model", "run", "session", "weights"},
         "worker": {"basics", "image", "model", "run", "session", "weights"},
         "job": {"api", "basics", "files", "image", "io", "model", "run", "session", "weights"},
         "cohort": {"basics", "files", "image", "io", "job", "run", "training", "weights"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ def read_numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
         return [(lines[reader.line_num - 1][0], [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         raise TextError(str(error)) from error
+
+
+def column_of(path: Path, columns: Sequence[str], name: str) -> set[str]:
+    """The cells in one column of a table that has just these columns; none if there is no such table."""
+    try:
+        header, *rows = read_rows(path)
+    except (OSError, TextError, ValueError):
+        return set()
+    if header != list(columns):
+        return set()
+    return {row[columns.index(name)] for row in rows if len(row) == len(columns)}
 
 
 def harmless_cell(value: Any) -> Any:

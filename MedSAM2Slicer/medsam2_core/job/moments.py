@@ -22,8 +22,10 @@ from medsam2_core.job.execute import Unfailing, load
 from medsam2_core.job.plan import Plan, make_plan
 from medsam2_core.moments import Moment, follow, stack_opener
 from medsam2_core.run.applied import AppliedPrompts
-from medsam2_core.run.curve import curve_csv, curve_svg, ejection_fraction
+from medsam2_core.run.curve import curve_csv, curve_svg, ejection_fraction, frames_of
 from medsam2_core.run.report import volume_ml
+
+_TABLE = "volumes.csv"
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,17 @@ def run_moments(moments: MomentsPlan, quiet: bool, stop: m2.CancelToken) -> tupl
     labels = [segment.label for segment in moments.segments]
     course = {**settings.of("run"), "stop": settings.stop.turned(orientation.turn)}
     del course["rounds"]  # of a run that somebody stopped
+    earlier = frames_of(moments.output / _TABLE)
     volumes_ml: dict[int, dict[int, float]] = {}
     confidence: dict[int, dict[int, float]] = {}
     steps = follow(open_stack, session, labels, moments.start, len(turned), stop, course, settings.of("drawing"))
     for moment in tqdm(steps, total=len(turned), unit=" frames", file=Unfailing(sys.stderr), disable=quiet):
         volumes_ml[moment.index] = _write(moments, orientation, moment)
         confidence[moment.index] = dict(moment.confidence)
-        write_text(moments.output / "volumes.csv", curve_csv(volumes_ml, confidence, moments.segments))
+        write_text(moments.output / _TABLE, curve_csv(volumes_ml, confidence, moments.segments))
         write_text(moments.output / "volumes.svg", curve_svg(volumes_ml, moments.segments))
+        for frame in earlier - volumes_ml.keys():  # at the first moment: the table lists them no more
+            (moments.output / _name(frame)).unlink(missing_ok=True)
     return _summary(moments, volumes_ml), len(volumes_ml)
 
 

@@ -6,12 +6,14 @@ import csv
 import html
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from medsam2_core.files.text import harmless_cell
+from medsam2_core.files.text import column_of, harmless_cell
 from medsam2_core.image.segments import Segment
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _EDGE = 640, 360, 60, 40, 16
 _TICKS = 4
+_COLUMNS = ("frame", "object", "volume_ml", "confidence")
 
 
 def curve_csv(
@@ -22,12 +24,17 @@ def curve_csv(
     """A line for each moment and object; both mappings are by moment, then by label."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("frame", "object", "volume_ml", "confidence"))
+    table.writerow(_COLUMNS)
     for moment in sorted(volumes_ml):
         for segment in segments:
             values = volumes_ml[moment][segment.label], confidence[moment][segment.label]
             table.writerow((moment, harmless_cell(segment.name), f"{values[0]:.4f}", f"{values[1]:.3f}"))
     return text.getvalue()
+
+
+def frames_of(path: Path) -> set[int]:
+    """The frames that a table lists which `curve_csv` made; none if there is no such table."""
+    return {int(frame) for frame in column_of(path, _COLUMNS, "frame") if frame.isdecimal()}
 
 
 def ejection_fraction(full_ml: float, empty_ml: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.arrays import Array
-from medsam2_core.files.text import TextError, harmless_cell, read_rows
+from medsam2_core.files.text import column_of, harmless_cell
 from medsam2_core.image.outline import resized, svg_path
 from medsam2_core.image.segments import Segment
 from medsam2_core.io.itk import jpeg_bytes
@@ -105,14 +105,7 @@ def results_csv(entries: Sequence[SetEntry], segments: Sequence[Segment]) -> str
 
 def results_of(path: Path) -> set[str]:
     """The names of the results that a table lists which `results_csv` made; none if there is no such table."""
-    try:
-        header, *rows = read_rows(path)
-    except (OSError, TextError, ValueError):
-        return set()
-    if tuple(header) != _COLUMNS:
-        return set()
-    names = {row[_COLUMNS.index("result")] for row in rows if len(row) == len(_COLUMNS)}
-    return {name for name in names if Path(name).name == name}
+    return {name for name in column_of(path, _COLUMNS, "result") if Path(name).name == name}
 
 
 def picture(pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer[Any]], segments: Sequence[Segment]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import pickle
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from medsam2_core.config import get_config
-from medsam2_core.errors import WeightsError
+from medsam2_core.errors import WeightsError, says_no_memory
 from medsam2_core.memory_bank import MEMORY_RULES
 from medsam2_core.model import SAM2
 from medsam2_core.training.clips import Clip, ClipDataset
@@ -30,6 +31,8 @@ from medsam2_core.training.volumes import open_folder
 from medsam2_core.weights.checkpoint import load_state, read_checkpoint, save_checkpoint
 
 _LOG_EVERY = 20
+# What a state that is damaged, or of another model, raises where it is read.
+_UNFIT = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
 
 
 def train(config: TrainingConfig, folder: Path, ranks: Ranks) -> Path:
@@ -37,7 +40,7 @@ def train(config: TrainingConfig, folder: Path, ranks: Ranks) -> Path:
 
     Writes `state.pt` (to resume), `log.csv` and `model.pt`. A run that was interrupted loses at most `save_every`
     steps and continues with the clips it would have seen, also by another number of processes.
-    Raises WeightsError where the processes cannot share the clips of a step equally.
+    Raises WeightsError where the processes cannot share the clips of a step equally, and for a state that is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _check_shares(config, ranks)
@@ -68,11 +71,20 @@ class _Run:
             self._loss = DistributedDataParallel(self._loss, broadcast_buffers=False, find_unused_parameters=True)
 
     def _resume(self) -> None:
-        state = torch.load(self._state_path, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self._average = state["average"]
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        try:
+            state = torch.load(self._state_path, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            for name, value in self._average.items():
+                value.copy_(state["average"][name])
+            self.step = int(state["step"])
+        except _UNFIT as error:
+            if says_no_memory(error):
+                raise
+            raise WeightsError(
+                f"{self._state_path} cannot be resumed from: it is damaged, or of another model than the "
+                "configuration's; delete it to start again, or choose another --output."
+            ) from error
 
     def save(self) -> None:
         """Write the averaged weights and all that resuming needs, each file whole or not at all; once for all ranks."""
@@ -226,6 +238,6 @@ def _learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * warm * (0.505 + 0.495 * math.cos(math.pi * step / config.steps))
 
 
-def _draw(shares: dict[str, float], generator: torch.Generator) -> str:
-    chosen = torch.multinomial(torch.tensor(list(shares.values())), 1, generator=generator)
+def _draw(shares: Mapping[str, float], generator: torch.Generator) -> str:
+    chosen = torch.multinomial(torch.tensor(list(shares.values()), dtype=torch.float32), 1, generator=generator)
     return list(shares)[int(chosen)]

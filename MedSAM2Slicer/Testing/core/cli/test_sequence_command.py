@@ -56,6 +56,17 @@ def test_a_4d_file(run, capsys, four_d: Path, ct: Path, checkpoint: Path) -> Non
     assert [len(line.split()) for line in lines] == [3, 3]
 
 
+def test_frames_of_an_earlier_longer_run_are_gone_and_other_files_stay(run, four_d: Path, checkpoint: Path) -> None:
+    command = ("--output", OUT, "--model", checkpoint, "--quiet", *BOX)
+    assert run("sequence", four_d, *command) == 0
+    (OUT / "frame_007.seg.nrrd").write_bytes(b"mine")
+    volume = nibabel.load(four_d)
+    nibabel.Nifti1Image(np.asarray(volume.dataobj)[..., :2], volume.affine).to_filename("short.nii")
+    assert run("sequence", "short.nii", *command) == 0
+    assert [row["frame"] for row in rows()] == ["0", "1"]
+    assert sorted(path.name for path in OUT.glob("frame_*")) == [f"frame_00{n}.seg.nrrd" for n in (0, 1, 7)]
+
+
 def test_a_volume_for_each_moment_gives_the_same(run, four_d: Path, checkpoint: Path) -> None:
     command = ("--model", checkpoint, "--quiet", *BOX)
     assert run("sequence", four_d, "--output", OUT, *command) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from medsam2_core.model import SAM2
 from medsam2_core.model.mask_decoder import DecodedMasks
 from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLUDE
 from medsam2_core.training.clips import ClipDataset
-from medsam2_core.training.config import Phase, TrainingConfig, load_config
+from medsam2_core.training.config import Phase, TrainingConfig
 from medsam2_core.training.loop import train
 from medsam2_core.training.losses import slice_loss
 from medsam2_core.training.ranks import Ranks
@@ -122,6 +121,71 @@ def test_a_run_leaves_a_checkpoint_that_loads_and_a_finished_run_stays(config: T
     assert not list(tmp_path.glob("*.part"))
     continued = replace(config, start_from=str(path), phases=(Phase(1, 1, 2),))
     assert read_checkpoint(train(continued, tmp_path / "tuned", Ranks(CPU))).config == found.config
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def no_zip(path: Path) -> None:
+    path.write_bytes(b"no state")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def without_average(path: Path) -> None:
+    torch.save({**weights(path.parent), "average": {}}, path)
+
+
+def a_list(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+def of_another_model(path: Path) -> None:
+    torch.save({**weights(path.parent), "model": {"weight": torch.zeros(1)}}, path)
+
+
+@pytest.mark.parametrize("damage", [cut_short, no_zip, empty, without_average, a_list, of_another_model])
+def test_a_state_that_cannot_be_resumed_from_is_told(
+    config: TrainingConfig, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    shortest = replace(config, phases=(Phase(1, 1, 1),))
+    train(shortest, tmp_path, Ranks(CPU))
+    damage(tmp_path / "state.pt")
+    with pytest.raises(m2.WeightsError, match=f"^{tmp_path / 'state.pt'} cannot be resumed from: .*; delete it to"):
+        train(shortest, tmp_path, Ranks(CPU))
+
+
+def test_no_memory_is_not_taken_for_damage(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_arguments: Any, **_options: Any) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    (tmp_path / "state.pt").touch()
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(config, tmp_path, Ranks(CPU))
+
+
+def test_shares_may_be_whole_numbers(config: TrainingConfig, tmp_path: Path) -> None:
+    shares = {"prompts": {"box": 1}, "memories": {"recency": 1, "self-sorting": 0}, "corrections": {"none": 2}}
+    whole = replace(config, phases=(Phase(2, 2, 1),), data=dict.fromkeys(config.data, 1), **shares)
+    train(whole, tmp_path, Ranks(CPU))
+    assert weights(tmp_path)["step"] == 2
+
+
+def test_phases_follow_each_other_and_use_new_clips(config: TrainingConfig) -> None:
+    two = replace(config, phases=(Phase(3, 1, 4), Phase(2, 5, 2)))
+    assert two.steps == 5
+    assert [two.phase_at(step) for step in range(5)] == [
+        *((two.phases[0], left, used) for left, used in ((3, 0), (2, 4), (1, 8))),
+        *((two.phases[1], left, used) for left, used in ((2, 12), (1, 14))),
+    ]
+    with pytest.raises(IndexError):
+        two.phase_at(5)
 
 
 def test_a_repeated_batch_is_learned(corpus: Path) -> None:
@@ -284,64 +348,7 @@ def test_only_the_best_of_the_ambiguous_masks_is_trained() -> None:
     assert trained.tolist() == [True, False, True, False]
 
 
-# Settings and data
-
-
-def written(path: Path, values: Any) -> Path:
-    path.write_text(values if isinstance(values, str) else json.dumps(values), encoding="utf-8")
-    return path
-
-
-GOOD = {"model": "starter", "data": {"a": 1.0}, "phases": [{"steps": 3, "length": 1, "clips": 2}]}
-
-
-def test_settings_are_read_from_json(tmp_path: Path) -> None:
-    found = load_config(written(tmp_path / "c.json", GOOD | {"learning_rate": 1e-3}))
-    assert found.phases == (Phase(3, 1, 2),)
-    assert found.learning_rate == 1e-3
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        "not json", "[]", "3", {}, GOOD | {"phases": 3}, GOOD | {"phases": [{"steps": 3}]}, GOOD | {"speed": 9},
-        {"phases": []}, GOOD | {"phases": [3]},
-    ],
-    ids=repr,
-)  # fmt: skip
-def test_settings_that_cannot_be_used_name_the_entries(tmp_path: Path, values: Any) -> None:
-    with pytest.raises(m2.WeightsError, match="its entries are model, data, phases"):
-        load_config(written(tmp_path / "c.json", values))
-
-
-@pytest.mark.parametrize(
-    ("entry", "says"),
-    [
-        ({"prompts": {"boxx": 1.0}}, "prompts names 'boxx': use box, click, mask"),
-        ({"memories": {"recent": 1.0}}, "memories names 'recent': use self-sorting, recency, pooled"),
-        ({"corrections": {"none": 0.5, "clicks": 0.5}}, "corrections names 'clicks': use none, mask, click"),
-    ],
-)
-def test_shares_of_what_is_not_known_are_refused(tmp_path: Path, entry: dict[str, Any], says: str) -> None:
-    path = written(tmp_path / "c.json", GOOD | entry)
-    with pytest.raises(m2.WeightsError, match=f"^{path}: {says}.$"):
-        load_config(path)
-
-
-def test_missing_settings(tmp_path: Path) -> None:
-    with pytest.raises(m2.WeightsError, match="cannot be read"):
-        load_config(tmp_path / "none.json")
-
-
-def test_phases_follow_each_other_and_use_new_clips(config: TrainingConfig) -> None:
-    two = replace(config, phases=(Phase(3, 1, 4), Phase(2, 5, 2)))
-    assert two.steps == 5
-    assert [two.phase_at(step) for step in range(5)] == [
-        *((two.phases[0], left, used) for left, used in ((3, 0), (2, 4), (1, 8))),
-        *((two.phases[1], left, used) for left, used in ((2, 12), (1, 14))),
-    ]
-    with pytest.raises(IndexError):
-        two.phase_at(5)
+# Data
 
 
 @pytest.fixture
