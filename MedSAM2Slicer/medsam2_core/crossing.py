@@ -155,7 +155,7 @@ class _Along:
     ) -> None:
         self._slices, self._axis, self._hanging, self._memory = len(first), axis, hanging, memory
         self._stack = first.across(axis, hanging)
-        cache = EmbeddingCache(propagator.model, self._stack, _CACHE)
+        cache = EmbeddingCache(propagator.model, self._stack, _CACHE, propagator.cache.folder)
         self._propagator = Propagator(propagator.model, self._stack, cache, propagator.view)
 
     def start(self, number: int, found: Found, walk: Walk) -> _Crossed:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
 from torch import Tensor
 
+from medsam2_core.feature_folder import FeatureFolder
 from medsam2_core.image.pixels import CPU, PixelStack
 from medsam2_core.image.region import Region
 from medsam2_core.model import SAM2, ImageFeatures
@@ -21,10 +22,16 @@ BATCH = 8
 
 
 class EmbeddingCache:
-    """Features of views of one stack by one model. The ones used longest ago go first when `max_bytes` is reached."""
+    """Features of views of one stack by one model. The ones used longest ago go first when `max_bytes` is reached.
 
-    def __init__(self, model: SAM2, stack: PixelStack, max_bytes: int = 1 << 30) -> None:
+    What is in a `folder` is not encoded, and what is encoded is kept there.
+    """
+
+    def __init__(
+        self, model: SAM2, stack: PixelStack, max_bytes: int = 1 << 30, folder: FeatureFolder | None = None
+    ) -> None:
         self._model, self._stack, self._max_bytes = model, stack, max_bytes
+        self.folder = folder
         self._kept: OrderedDict[View, ImageFeatures] = OrderedDict()
         self._bytes = 0
         self.works_ahead = model.device.type != "cpu"
@@ -32,7 +39,7 @@ class EmbeddingCache:
         self.encoded = 0
         """Views that went through the image encoder so far."""
         self.hits = 0
-        """Views that were asked for and still kept so far."""
+        """Views that were asked for and still kept so far, in memory or in the folder."""
 
     @property
     def bytes(self) -> int:
@@ -55,7 +62,7 @@ class EmbeddingCache:
         if missing and self.works_ahead:
             missing += self._to_fill(len(wanted), len(missing), ahead)
         for start in range(0, len(missing), BATCH):
-            self._encode(missing[start : start + BATCH])
+            self.hits += len(wanted.keys() & self._take(missing[start : start + BATCH]))
         for view in wanted:
             self._kept.move_to_end(view)
         features = ImageFeatures.stack([self._kept[view] for view in views])
@@ -76,16 +83,29 @@ class EmbeddingCache:
         unseen = (view for view in dict.fromkeys(ahead) if view not in self._kept)
         return list(islice(unseen, max(min(-missing % BATCH, room), 0)))
 
-    def _encode(self, views: Sequence[View]) -> None:
-        size = self._model.config.image_size
-        device = self._model.device
+    def _take(self, views: Sequence[View]) -> set[View]:
+        """Keep the features of views, encoded but for those that are in the folder, which are returned."""
+        size, device = self._model.config.image_size, self._model.device
         images = [region.cut(self._stack.image(index, _resizing(device)), size) for index, region in views]
-        features = self._model.encode(_batch(images).to(device))
-        self.encoded += len(views)
-        for row, view in enumerate(views):
-            # Copies, since a row of the batch would keep the whole batch alive.
-            self._kept[view] = ImageFeatures(*(level[row : row + 1].clone() for level in features))
+        found = [None if self.folder is None else self.folder.find(image) for image in images]
+        unseen = [image for image, features in zip(images, found, strict=True) if features is None]
+        encoded = self._encode(unseen)
+        for view, features in zip(views, found, strict=True):
+            self._kept[view] = features or next(encoded)
             self._bytes += _size(self._kept[view])
+        return {view for view, features in zip(views, found, strict=True) if features is not None}
+
+    def _encode(self, images: Sequence[Tensor]) -> Iterator[ImageFeatures]:
+        if not images:
+            return
+        batch = self._model.encode(_batch(images).to(self._model.device))
+        self.encoded += len(images)
+        for row, image in enumerate(images):
+            # Copies, since a row of the batch would keep the whole batch alive.
+            features = ImageFeatures(*(level[row : row + 1].clone() for level in batch))
+            if self.folder is not None:
+                self.folder.keep(image, features)
+            yield features
 
     def _shrink(self) -> None:
         while self._bytes > self._max_bytes and len(self._kept) > 1:

@@ -14,6 +14,7 @@ from medsam2_core.arrays import Mask
 from medsam2_core.conditioning import condition
 from medsam2_core.embeddings import EmbeddingCache
 from medsam2_core.errors import PromptError
+from medsam2_core.feature_folder import FeatureFolder
 from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Region, view_called
 from medsam2_core.image.segments import MAX_LABEL
@@ -47,7 +48,7 @@ class Session:
         self._stack = stack
         self._memory = memory_rule(memory)
         self._view = view_called(model.config.field_of_view if field_of_view == "auto" else field_of_view)
-        self._cache = EmbeddingCache(model, stack)
+        self._cache = EmbeddingCache(model, stack, folder=FeatureFolder.chosen(model))
         self._propagator = Propagator(model, stack, self._cache, self._view)
         self._objects: dict[int, SessionObject] = {}
 

@@ -68,7 +68,7 @@ CORE = House(
         "io": {"basics", "files", "image"},
         "model": {"basics"},
         "weights": {"basics", "files", "model"},
-        "session": {"basics", "image", "model"},
+        "session": {"basics", "files", "image", "model"},
         "run": {"basics", "files", "image", "io"},
         "api": {"basics", "image", "session", "weights"},
         "speed": {"api", "basics", "image", "model"},

@@ -1,0 +1,122 @@
+"""Image features kept on disk from one run to the next, for who names a folder: another session, program or day.
+
+With a published model on a processor, encoding is half of a first propagation and nearly all of a first click.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medsam2_core.errors import VolumeError
+from medsam2_core.files.draft import Draft
+from medsam2_core.model import SAM2, ImageFeatures
+from medsam2_core.notices import tell
+
+FOLDER_VARIABLE = "MEDSAM2_FEATURES"
+"""Names the folder in the environment, since who annotates in Slicer, scripts and runs cohorts wants the same one."""
+
+LIMIT_VARIABLE = "MEDSAM2_FEATURES_GB"
+_DEFAULT_GB = 10.0  # 2,400 slices of sam2.1_hiera_tiny at 512 pixels
+
+_DAMAGED = (RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError)
+
+
+class FeatureFolder:
+    """Features by what the model sees, whichever volume, slice, axis or window it comes from: nothing is ever stale.
+
+    The files used longest ago go first when `max_bytes` is reached. Processes may share a folder, and computers too:
+    what another one made differs by rounding. Trouble with it ends no run: it is told, and nothing more is kept.
+    """
+
+    def __init__(self, folder: Path, model: SAM2, max_bytes: int) -> None:
+        self._folder, self._model, self._max_bytes = folder, model, max_bytes
+        self._weights = _digest(model)
+        self._bytes: int | None = None  # of the folder, as far as this process knows; unknown until it adds to it
+
+    @classmethod
+    def chosen(cls, model: SAM2) -> FeatureFolder | None:
+        """The folder that the environment names, None if it names none. Raises VolumeError for a limit that is none."""
+        name = os.environ.get(FOLDER_VARIABLE)
+        return cls(Path(name).expanduser(), model, _limit()) if name else None
+
+    def find(self, image: Tensor) -> ImageFeatures | None:
+        """The features of an image as the model sees it, on the model's device; None if they are not here."""
+        path = self._path(image)
+        try:
+            features = ImageFeatures(*torch.load(path, map_location=self._model.device, weights_only=True))
+        except OSError:
+            return None
+        except _DAMAGED:
+            with suppress(OSError):
+                path.unlink()
+            return None
+        with suppress(OSError):  # a folder that may only be read serves, too
+            os.utime(path)
+        return features
+
+    def keep(self, image: Tensor, features: ImageFeatures) -> None:
+        """Store the features of an image."""
+        if self._max_bytes <= 0:
+            return
+        path = self._path(image)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # of patients: for nobody else
+            with Draft(path) as draft:
+                torch.save(tuple(level.cpu() for level in features), draft.file)
+                draft.keep()
+            self._make_room(path.stat().st_size)
+        except (OSError, VolumeError) as error:
+            self._max_bytes = 0
+            tell(f"Image features are not kept in {self._folder} from now on: {error}")
+
+    def _path(self, image: Tensor) -> Path:
+        seen = image.contiguous().cpu()
+        digest = hashlib.sha256(self._weights + f"{tuple(seen.shape)} {seen.dtype}".encode())
+        digest.update(seen.numpy().data)
+        return self._folder / f"{digest.hexdigest()}.pt"
+
+    def _make_room(self, added: int) -> None:
+        """Remove the files used longest ago if there are too many bytes now, a tenth more than must be."""
+        if self._bytes is not None and self._bytes + added <= self._max_bytes:
+            self._bytes += added
+            return
+        files = sorted(self._files())
+        self._bytes = sum(size for _, size, _ in files)
+        least = self._max_bytes * 9 // 10 if self._bytes > self._max_bytes else self._bytes
+        for _, size, path in files[:-1]:  # never the last
+            if self._bytes <= least:
+                return
+            path.unlink(missing_ok=True)
+            self._bytes -= size
+
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """When each was used last, its bytes and its place; other processes may remove some meanwhile."""
+        for path in self._folder.glob("*.pt"):
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                yield found.st_mtime, found.st_size, path
+
+
+def _limit() -> int:
+    text = os.environ.get(LIMIT_VARIABLE)
+    try:
+        return int(float(text or _DEFAULT_GB) * 1e9)
+    except (ValueError, OverflowError) as error:
+        raise VolumeError(f"{LIMIT_VARIABLE} is {text!r}: give a number of gigabytes, such as 20.") from error
+
+
+def _digest(model: SAM2) -> bytes:
+    """Of all that features hang on but the image: the weights, also in which numbers they are, and the settings."""
+    digest = hashlib.sha256(repr(model.config).encode())
+    for name, weight in model.state_dict().items():
+        digest.update(f"{name} {weight.dtype}".encode())
+        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.digest()
