@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
 from medsam2_core.processor import share_cores
 
 share_cores()  # before anything loads torch; the processes that tests start inherit it
+os.environ.pop("MEDSAM2_FEATURES", None)  # what a user's folder knows would not be encoded here
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
