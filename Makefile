@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
 # The files of tests are shared among processes, one a core; each is as big as a program that has loaded torch.
-PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo cohort-demo accuracy benchmark corrections oblique directions ablation sets mainthread fuzz pictures
 .PHONY: map test coverage slicer-test lint clean

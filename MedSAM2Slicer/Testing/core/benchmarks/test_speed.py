@@ -70,7 +70,7 @@ def test_transformers_is_measured() -> None:
 
 
 def test_a_trial_runs_in_a_process_of_its_own_beside_busy_ones() -> None:
-    trial = Trial("ours", slices=4, objects=2, image_size=SIZE, wait="ACTIVE", busy=1)
+    trial = Trial("ours", slices=4, objects=2, image_size=SIZE, busy=1)
     found = speed.run(trial)
     assert set(found) == {"click, new slice", "click, seen slice", "first", "peak"}
     floor = speed.run(replace(trial, contender="floor", busy=0))
