@@ -54,11 +54,12 @@ def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> Ca
     segmentationNode = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     nodes = CaseNodes(name, scene.AddNewNodeByClass(kind, name), segmentationNode)
     _fill(nodes.volumeNode, volume, window)
-    storage = slicer.vtkMRMLSegmentationStorageNode()  # of no node: saving a scene must not write into the results
-    storage.SetFileName(str(segmentation))
-    if not (segmentation.is_file() and storage.ReadData(nodes.segmentationNode)):
+    if not _read(nodes.segmentationNode, segmentation):
         nodes.remove()
-        text = _("{path} is missing or damaged: run medsam2 batch with this case again.")
+        text = _(
+            "{path} is missing or damaged: start over with this case if it is your own work, else run medsam2 batch "
+            "with it again."
+        )
         raise VolumeError(text.format(path=segmentation))
     if whyNoFit(nodes.volumeNode, nodes.segmentationNode):
         nodes.remove()
@@ -67,6 +68,19 @@ def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> Ca
     nodes.segmentationNode.CreateDefaultDisplayNodes()
     nodes.segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(nodes.volumeNode)
     return nodes
+
+
+def _read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> bool:
+    """Read a segmentation; False for a file that is missing or damaged, with which Slicer's own reader would crash."""
+    from medsam2_core.io.itk import read_image
+
+    try:
+        read_image(path)
+    except (VolumeError, MemoryError):  # a damaged header may tell of any size
+        return False
+    storage = slicer.vtkMRMLSegmentationStorageNode()  # of no node: saving a scene must not write into the results
+    storage.SetFileName(str(path))
+    return bool(storage.ReadData(node))
 
 
 def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: Volume, window: Window) -> None:

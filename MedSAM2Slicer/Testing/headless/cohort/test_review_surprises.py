@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+import pytest
+
 from medsam2_core.cli.main import run as commandLine
 from medsam2_core.cohort.acceptance import CaseFolder
 from MedSAM2SlicerLib.cohort.cohortfolder import ALL
@@ -74,3 +77,30 @@ def test_a_case_that_failed_with_another_row_stays_failed(reviewed: Any) -> None
     reviewed.review.writeReport()
     states = [one["state"] for one in json.loads(summary.read_text(encoding="utf-8"))["cases"]]
     assert states == ["accepted", "done", "failed", "failed"]
+
+
+@pytest.mark.parametrize("part", [0.1, 0.6, 0.95])
+def test_a_segmentation_that_is_cut_short_is_told_and_other_cases_go_on(reviewed: Any, part: float) -> None:
+    path = reviewed.folder / "two" / "segmentation.seg.nrrd"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    reviewed.review.load("two")
+    told = reviewed.failures.pop()
+    assert str(path) in told
+    assert "run medsam2 batch" in told
+    reviewed.load("dicom")
+    reviewed.review.accept()
+    assert reviewed.review.cohort.line("dicom").state == "accepted"
+
+
+def test_a_draft_that_is_cut_short_is_told_and_can_be_put_aside(reviewed: Any) -> None:
+    reviewed.load("two")
+    reviewed.paint("ball", 0, np.ones((40, 48), bool))
+    reviewed.load("dicom")
+    path = reviewed.folder / "two" / "draft.seg.nrrd"
+    path.write_bytes(path.read_bytes()[:400])
+    reviewed.review.load("two")
+    assert "start over" in reviewed.failures.pop()
+    assert reviewed.review.name == "dicom"
+    reviewed.review.startOver("two")
+    reviewed.load("two")
+    assert list((reviewed.folder / "replaced" / "two").glob("*/draft.seg.nrrd"))
