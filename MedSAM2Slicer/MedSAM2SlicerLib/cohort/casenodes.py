@@ -12,6 +12,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.prompts.promptnodes import promptNodes
 from MedSAM2SlicerLib.scene.fitting import whyNoFit
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CaseNodes:
-    """The nodes of a case that was loaded."""
+    """The nodes of a case that was loaded, and the grid that its image had then."""
 
     name: str
     volumeNode: slicer.vtkMRMLScalarVolumeNode
     segmentationNode: slicer.vtkMRMLSegmentationNode
+    geometry: Geometry
 
     @property
     def segmentIds(self) -> list[str]:
@@ -52,7 +54,7 @@ def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> Ca
     """Put a case into the scene, its volume shown in `window`. Raises VolumeError; then the scene is as before."""
     scene, kind = slicer.mrmlScene, "vtkMRMLVectorVolumeNode" if volume.in_color else "vtkMRMLScalarVolumeNode"
     segmentationNode = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    nodes = CaseNodes(name, scene.AddNewNodeByClass(kind, name), segmentationNode)
+    nodes = CaseNodes(name, scene.AddNewNodeByClass(kind, name), segmentationNode, volume.geometry)
     _fill(nodes.volumeNode, volume, window)
     if not _read(nodes.segmentationNode, segmentation):
         nodes.remove()
