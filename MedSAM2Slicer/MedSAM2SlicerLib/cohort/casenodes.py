@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,13 +42,23 @@ class CaseNodes:
 
     def remove(self) -> None:
         """Take the case out of the scene; markups that were drawn for another purpose stay."""
-        for prompt in promptNodes(slicer.mrmlScene):
-            if prompt.segmentationNode is self.segmentationNode:
-                displays = [] if prompt.isTaken else _displays(prompt.node)
-                prompt.drop()
-                _removeAll(displays)
-        for node in (self.segmentationNode, self.volumeNode):
-            _removeAll([*_displays(node), node])
+        self.remover()()
+
+    def remover(self) -> Callable[[], None]:
+        """Return what does so, also once only a part of it is left in the scene."""
+        prompts = [one for one in promptNodes(slicer.mrmlScene) if one.segmentationNode is self.segmentationNode]
+        own = [*(one.node for one in prompts if not one.isTaken), self.segmentationNode, self.volumeNode]
+        nodes = [*(display for node in own for display in _displays(node)), *own]
+
+        def remove() -> None:
+            for prompt in prompts:
+                if slicer.mrmlScene.IsNodePresent(prompt.node):
+                    prompt.drop()
+            for node in nodes:
+                if slicer.mrmlScene.IsNodePresent(node):
+                    slicer.mrmlScene.RemoveNode(node)
+
+        return remove
 
 
 def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> CaseNodes:
@@ -98,8 +109,3 @@ def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: Volume, window: Window) 
 def _displays(node: slicer.vtkMRMLDisplayableNode) -> list[slicer.vtkMRMLNode]:
     nodes = (node.GetNthDisplayNode(place) for place in range(node.GetNumberOfDisplayNodes()))
     return [one for one in nodes if one is not None]
-
-
-def _removeAll(nodes: list[slicer.vtkMRMLNode]) -> None:
-    for node in nodes:
-        slicer.mrmlScene.RemoveNode(node)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import slicer
 
 from medsam2_core.cli.main import run as commandLine
 from medsam2_core.cohort.acceptance import CaseFolder
@@ -104,3 +105,30 @@ def test_a_draft_that_is_cut_short_is_told_and_can_be_put_aside(reviewed: Any) -
     reviewed.review.startOver("two")
     reviewed.load("two")
     assert list((reviewed.folder / "replaced" / "two").glob("*/draft.seg.nrrd"))
+
+
+@pytest.mark.parametrize("part", ["volumeNode", "segmentationNode"])
+@pytest.mark.parametrize("after", ["two", "dicom"])
+def test_what_is_left_of_a_case_goes_when_one_is_loaded(reviewed: Any, part: str, after: str) -> None:
+    reviewed.load(after)
+    reviewed.load("two")
+    reviewed.load(after)
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    reviewed.load("two")
+    reviewed.paint("ball", 0, np.ones((40, 48), bool))
+    slicer.mrmlScene.RemoveNode(getattr(reviewed.case.nodes, part))
+    reviewed.load(after)
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert reviewed.review.cohort.line("two").hasDraft
+
+
+def test_work_that_could_not_be_kept_stays_in_the_scene(reviewed: Any) -> None:
+    reviewed.load("two")
+    nodes = reviewed.case.nodes
+    nodes.segmentationNode.GetSegmentation().GetSegment(reviewed.segment("ball")).SetName("mine")
+    nodes.segmentationNode.GetSegmentation().CreateRepresentation("Closed surface")
+    nodes.segmentationNode.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    slicer.mrmlScene.RemoveNode(nodes.volumeNode)
+    assert "surface" in reviewed.failures.pop()
+    reviewed.load("dicom")
+    assert slicer.mrmlScene.IsNodePresent(nodes.segmentationNode)
