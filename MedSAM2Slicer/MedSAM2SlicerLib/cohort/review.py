@@ -115,9 +115,12 @@ class CohortReview:
         with self._telling():
             said = self._kept()
             try:
-                self._show(CaseAtWork(self.cohort, name))
+                work = CaseAtWork(self.cohort, name)
+                self._show(work)
             finally:
                 self._say(said)
+            if work.told:
+                self.failed.emit(work.told)
 
     def step(self, by: int) -> None:
         """Load the next case of the list that has results (`by` 1), or the one before (-1)."""
@@ -161,10 +164,10 @@ class CohortReview:
             return
         with self._telling():
             if work.isOvertaken:
-                said = work.keep()
-                self._show(CaseAtWork(cohort, work.name))
+                said, again = work.keep(), CaseAtWork(cohort, work.name)
+                self._show(again)
                 text = _("{name} is loaded as somebody else has left it meanwhile: look at it once more.")
-                raise VolumeError(" ".join([said, text.format(name=work.name)]).strip())
+                raise VolumeError(" ".join([said, again.told, text.format(name=work.name)]).strip())
             work.keep()
             act(cohort.case(work.name))
             work.note()

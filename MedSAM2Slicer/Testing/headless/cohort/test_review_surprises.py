@@ -132,3 +132,46 @@ def test_work_that_could_not_be_kept_stays_in_the_scene(reviewed: Any) -> None:
     assert "surface" in reviewed.failures.pop()
     reviewed.load("dicom")
     assert slicer.mrmlScene.IsNodePresent(nodes.segmentationNode)
+
+
+@pytest.mark.parametrize("damage", ["{", '{"format": "medsam2-review/1"}', '{"format": "another"}', None])
+def test_a_damaged_draft_is_told_when_it_is_loaded_and_kept_aside(reviewed: Any, damage: str | None) -> None:
+    reviewed.load("two")
+    reviewed.paint("ball", 0, np.ones((40, 48), bool))
+    reviewed.load("dicom")
+    folder = reviewed.folder / "two"
+    work = (folder / "draft.seg.nrrd").read_bytes()
+    if damage is None:
+        (folder / "draft.json").unlink()
+    else:
+        (folder / "draft.json").write_text(damage, encoding="utf-8")
+    reviewed.review.open(reviewed.folder)
+    assert reviewed.review.cohort.line("two").hasDraft
+    reviewed.review.load("two")
+    assert reviewed.review.name == "two"
+    assert not reviewed.mask("ball")[0].all()
+    (kept,) = (reviewed.folder / "replaced" / "two").iterdir()
+    told = reviewed.failures.pop()
+    assert "damaged" in told
+    assert str(kept) in told
+    assert (kept / "draft.seg.nrrd").read_bytes() == work
+    assert (kept / "draft.json").exists() == (damage is not None)
+    assert not reviewed.review.cohort.line("two").hasDraft
+    reviewed.review.accept()
+    assert reviewed.failures == []
+
+
+def test_a_damaged_acceptance_is_told_and_nothing_of_it_is_lost(reviewed: Any) -> None:
+    reviewed.load("two")
+    reviewed.paint("ball", 0, np.ones((40, 48), bool))
+    reviewed.review.accept()
+    reviewed.load("dicom")
+    folder = reviewed.folder / "two"
+    accepted = (folder / "segmentation.seg.nrrd").read_bytes()
+    (folder / "accepted.json").write_text("{", encoding="utf-8")
+    reviewed.review.load("two")
+    (kept,) = (reviewed.folder / "replaced" / "two").iterdir()
+    assert str(kept) in reviewed.failures.pop()
+    assert (kept / "segmentation.seg.nrrd").read_bytes() == accepted
+    assert not reviewed.mask("ball")[0].all()
+    assert reviewed.review.cohort.line("two").state == "done"
