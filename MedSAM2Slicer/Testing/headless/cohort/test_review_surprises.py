@@ -175,3 +175,18 @@ def test_a_damaged_acceptance_is_told_and_nothing_of_it_is_lost(reviewed: Any) -
     assert (kept / "segmentation.seg.nrrd").read_bytes() == accepted
     assert not reviewed.mask("ball")[0].all()
     assert reviewed.review.cohort.line("two").state == "done"
+
+
+@pytest.mark.parametrize("slice_index", [6, 99, -1, 10**30, 1.5, "1", None])
+def test_a_report_of_slices_that_the_image_does_not_have_is_told(reviewed: Any, slice_index: Any) -> None:
+    path = reviewed.folder / "two" / "report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    report["objects"][0]["slices"][0]["slice_index"] = slice_index
+    path.write_text(json.dumps(report), encoding="utf-8")
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    reviewed.review.load("two")
+    told = reviewed.failures.pop()
+    assert str(path) in told
+    assert "run medsam2 batch" in told
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    reviewed.load("dicom")
