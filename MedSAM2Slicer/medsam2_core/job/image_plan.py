@@ -73,6 +73,8 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do; files without an image are
     left out and noted.
     """
+    if options.seed is not None and (options.order != "arrival" or not options.memory.startswith("self-sorting")):
+        raise PromptError("--seed is of draws that only --order arrival with self-sorting memory makes: omit it.")
     prompts = [] if options.prompts is None else read_image_prompts(options.prompts)
     prompts += parse_image_prompts(options.typed or [])
     if not prompts:

@@ -216,3 +216,11 @@ def test_results_are_no_inputs_of_the_next_run(run, capsys, good: Path, checkpoi
         assert len(list((good / "out" / "masks").iterdir())) == 6
     assert run(*command, "--prompt", good / "out" / "masks" / "a1.png", "--box", "8,8,36,30") == 2
     assert "in the output folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("--order", "arrival", "--memory", "recency")])
+def test_a_seed_of_no_draws_is_refused(run, capsys, good: Path, checkpoint: Path, words: tuple[str, ...]) -> None:
+    common = ("images", good, "--output", OUT, "--model", checkpoint, "--prompt", good / "a1.png", "--point", "9,9")
+    assert run(*common, *words, "--seed", "0") == 2
+    assert "--seed is of draws" in capsys.readouterr().err
+    assert run(*common, "--order", "arrival", "--seed", "3", "--quiet") == 0
