@@ -119,6 +119,9 @@ def _make_output(folder: Path) -> None:
 
 def _inputs(sources: Sequence[Path], prompts: Sequence[ImagePrompt], output: Path) -> list[Path]:
     """All image files, the prompted ones too; of earlier results in the same folder none."""
+    for one in prompts:
+        if one.image.is_dir():
+            raise PromptError(f"{one.image}: This is a folder: name the image in it that is prompted.")
     wanted = [*sources, *dict.fromkeys(one.image for one in prompts)]
     results = output.resolve()
     found: dict[Path, Path] = {}

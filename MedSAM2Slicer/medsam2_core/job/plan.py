@@ -161,7 +161,7 @@ def _check_image_path(path: Path) -> None:
 def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | None]:
     """The model the user chose, else that of the run file, else the starter; with the checksum it should have."""
     if chosen is not None or saved.model is None:
-        return find_model(chosen or "starter"), None
+        return find_model("starter" if chosen is None else chosen), None
     entry = recorded_model(saved.model, saved.model_sha256)
     if entry is None:
         raise PromptError(

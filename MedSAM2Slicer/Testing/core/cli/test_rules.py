@@ -116,6 +116,7 @@ def test_boxes_of_a_detector(run, ct: Path, checkpoint: Path) -> None:
         (("--boxes", "out.json", "--least-score", "2"), "None of 1 boxes has a score of 2 or more"),
         (("--boxes", "out.json", "--least-score", "high"), "'high' is not a number"),
         (("--box", "8,8,36,30@5", "--least-score", "0"), "--least-score chooses among the boxes of a detector: give"),
+        (("--box", "8,8,36,30@5", "--model", ""), "The model has no name"),
         (("--box", "8,8,36,30@5", "--every", "1"), "--every takes slices of a mask: give --mask or"),
         (("--boxes", "out.json", "--every", "3"), "--every takes slices of a mask: give --mask or"),
     ],
