@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
+from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.cohort.caseloading import LoadedCase, loadCase
 from MedSAM2SlicerLib.cohort.casework import fingerprint, makeWork, noteEdits
 from MedSAM2SlicerLib.cohort.cohortfolder import CohortFolder
 
 
 class CaseAtWork:
-    """A case of a cohort, which is loaded. Raises MedSAM2Error if it cannot be."""
+    """A case of a cohort, which is loaded. Raises MedSAM2Error if it cannot be. `told` says what of it was damaged."""
 
     def __init__(self, cohort: CohortFolder, name: str) -> None:
         self._cohort, self.name = cohort, name
+        self.told = self._putDamagedAside()
         self.note()
-        self.case: LoadedCase = loadCase(cohort, name)
+        self.case: LoadedCase = self._loaded()
         self._mark = fingerprint(self.case.nodes)
         cohort.retell(name)  # somebody else may have worked on it meanwhile
 
@@ -28,6 +30,19 @@ class CaseAtWork:
     def isOvertaken(self) -> bool:
         """Whether another person, or another run, has changed the folder since."""
         return self._cohort.case(self.name).signature() != self._seen
+
+    def _loaded(self) -> LoadedCase:
+        try:
+            return loadCase(self._cohort, self.name)
+        except MedSAM2Error as error:
+            raise type(error)(f"{self.told} {error}".strip()) from error
+
+    def _putDamagedAside(self) -> str:
+        path = self._cohort.putDamagedAside(self.name)
+        if path is None:
+            return ""
+        text = _("Earlier work on {name} is damaged, so the case is shown without it: its files are kept in {path}.")
+        return text.format(name=self.name, path=path)
 
     def note(self) -> None:
         """Note that the folder is as this program left it."""

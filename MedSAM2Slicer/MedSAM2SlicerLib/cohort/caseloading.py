@@ -28,15 +28,16 @@ def loadCase(cohort: CohortFolder, name: str) -> LoadedCase:
     """Put a case into the scene. Raises MedSAM2Error for one that cannot be; then the scene is as before."""
     from medsam2_core.cohort.opening import read_image
 
-    report = read_json(cohort.case(name).path / "report.json")
-    settings = check_run(report, name).settings
+    path = cohort.case(name).path / "report.json"
+    report = read_json(path)
+    settings = check_run(report, path).settings
     volume = read_image(cohort.noted(name), cohort.path)
     window = settings.window or Window.parse("auto", volume.array)
     segmentation, review = cohort.case(name).latest()
     nodes = addCase(name, volume, window, segmentation)
     try:
         if review is None:
-            restoreRecorded(nodes, report)
+            restoreRecorded(nodes, report, path)
         else:
             restoreReview(nodes, review)
     except MedSAM2Error:

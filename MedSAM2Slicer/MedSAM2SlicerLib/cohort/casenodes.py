@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.prompts.promptnodes import promptNodes
 from MedSAM2SlicerLib.scene.fitting import whyNoFit
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CaseNodes:
-    """The nodes of a case that was loaded."""
+    """The nodes of a case that was loaded, and the grid that its image had then."""
 
     name: str
     volumeNode: slicer.vtkMRMLScalarVolumeNode
     segmentationNode: slicer.vtkMRMLSegmentationNode
+    geometry: Geometry
 
     @property
     def segmentIds(self) -> list[str]:
@@ -39,26 +42,37 @@ class CaseNodes:
 
     def remove(self) -> None:
         """Take the case out of the scene; markups that were drawn for another purpose stay."""
-        for prompt in promptNodes(slicer.mrmlScene):
-            if prompt.segmentationNode is self.segmentationNode:
-                displays = [] if prompt.isTaken else _displays(prompt.node)
-                prompt.drop()
-                _removeAll(displays)
-        for node in (self.segmentationNode, self.volumeNode):
-            _removeAll([*_displays(node), node])
+        self.remover()()
+
+    def remover(self) -> Callable[[], None]:
+        """Return what does so, also once only a part of it is left in the scene."""
+        prompts = [one for one in promptNodes(slicer.mrmlScene) if one.segmentationNode is self.segmentationNode]
+        own = [*(one.node for one in prompts if not one.isTaken), self.segmentationNode, self.volumeNode]
+        nodes = [*(display for node in own for display in _displays(node)), *own]
+
+        def remove() -> None:
+            for prompt in prompts:
+                if slicer.mrmlScene.IsNodePresent(prompt.node):
+                    prompt.drop()
+            for node in nodes:
+                if slicer.mrmlScene.IsNodePresent(node):
+                    slicer.mrmlScene.RemoveNode(node)
+
+        return remove
 
 
 def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> CaseNodes:
     """Put a case into the scene, its volume shown in `window`. Raises VolumeError; then the scene is as before."""
     scene, kind = slicer.mrmlScene, "vtkMRMLVectorVolumeNode" if volume.in_color else "vtkMRMLScalarVolumeNode"
     segmentationNode = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    nodes = CaseNodes(name, scene.AddNewNodeByClass(kind, name), segmentationNode)
+    nodes = CaseNodes(name, scene.AddNewNodeByClass(kind, name), segmentationNode, volume.geometry)
     _fill(nodes.volumeNode, volume, window)
-    storage = slicer.vtkMRMLSegmentationStorageNode()  # of no node: saving a scene must not write into the results
-    storage.SetFileName(str(segmentation))
-    if not (segmentation.is_file() and storage.ReadData(nodes.segmentationNode)):
+    if not _read(nodes.segmentationNode, segmentation):
         nodes.remove()
-        text = _("{path} is missing or damaged: run medsam2 batch with this case again.")
+        text = _(
+            "{path} is missing or damaged: start over with this case if it is your own work, else run medsam2 batch "
+            "with it again."
+        )
         raise VolumeError(text.format(path=segmentation))
     if whyNoFit(nodes.volumeNode, nodes.segmentationNode):
         nodes.remove()
@@ -67,6 +81,19 @@ def addCase(name: str, volume: Volume, window: Window, segmentation: Path) -> Ca
     nodes.segmentationNode.CreateDefaultDisplayNodes()
     nodes.segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(nodes.volumeNode)
     return nodes
+
+
+def _read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> bool:
+    """Read a segmentation; False for a file that is missing or damaged, with which Slicer's own reader would crash."""
+    from medsam2_core.io.itk import read_image
+
+    try:
+        read_image(path)
+    except (VolumeError, MemoryError):  # a damaged header may tell of any size
+        return False
+    storage = slicer.vtkMRMLSegmentationStorageNode()  # of no node: saving a scene must not write into the results
+    storage.SetFileName(str(path))
+    return bool(storage.ReadData(node))
 
 
 def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: Volume, window: Window) -> None:
@@ -82,8 +109,3 @@ def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: Volume, window: Window) 
 def _displays(node: slicer.vtkMRMLDisplayableNode) -> list[slicer.vtkMRMLNode]:
     nodes = (node.GetNthDisplayNode(place) for place in range(node.GetNumberOfDisplayNodes()))
     return [one for one in nodes if one is not None]
-
-
-def _removeAll(nodes: list[slicer.vtkMRMLNode]) -> None:
-    for node in nodes:
-        slicer.mrmlScene.RemoveNode(node)

@@ -20,10 +20,10 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.cohort.casenodes import CaseNodes
+from MedSAM2SlicerLib.cohort.caseplace import seenPrints, settledSegmentation
 from MedSAM2SlicerLib.cohort.reviewnotes import describeReview
 from MedSAM2SlicerLib.scene.attributes import storedSlices, storedStack
 from MedSAM2SlicerLib.scene.history import NoHistory
-from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
 from MedSAM2SlicerLib.scene.slicestates import SliceStates
@@ -33,13 +33,16 @@ _FILE = "segmentation.seg.nrrd"
 
 
 def fingerprint(nodes: CaseNodes) -> dict[str, Any]:
-    """Return what differs once anybody has changed a case: masks, names and colors, prompts, states of slices."""
-    segmentation, volume = nodes.segmentationNode.GetSegmentation(), slicedVolume(nodes.volumeNode)
+    """Return what differs once anybody has changed a case: masks, names and colors, prompts, states of slices.
+
+    Masks are those that are seen on the image, so moving the segmentation changes them, and moving both does not.
+    """
+    segmentation = nodes.segmentationNode.GetSegmentation()
     segments = {
         segmentId: (
             segmentation.GetSegment(segmentId).GetName(),
             segmentation.GetSegment(segmentId).GetColor(),
-            masksOn(volume, nodes.segmentationNode, segmentId).prints(),
+            seenPrints(nodes, segmentId),
         )
         for segmentId in nodes.segmentIds
     }
@@ -51,12 +54,19 @@ def noteEdits(nodes: CaseNodes) -> None:
 
     Loaded again, the case would otherwise be found edited, and so changed, when they are.
     """
-    Target(nodes.segmentationNode, history=NoHistory()).readStored(slicedVolume(nodes.volumeNode))
+    _noteEdits(nodes.segmentationNode, nodes.volumeNode)
+
+
+def _noteEdits(segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    Target(segmentationNode, history=NoHistory()).readStored(slicedVolume(volumeNode))
 
 
 def makeWork(nodes: CaseNodes, window: Window) -> Work:
     """Return the case as it is now, its picture in `window`. Raises VolumeError if there is no room for its file."""
-    return Work(_fileOf(nodes.segmentationNode), _facts(nodes, window), describeReview(nodes))
+    settled = settledSegmentation(nodes)
+    if settled is not nodes.segmentationNode:
+        _noteEdits(settled, nodes.volumeNode)
+    return Work(_fileOf(settled), _facts(nodes, settled, window), describeReview(nodes, settled))
 
 
 def _fileOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bytes:
@@ -71,14 +81,14 @@ def _fileOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bytes:
         return path.read_bytes()
 
 
-def _facts(nodes: CaseNodes, window: Window) -> dict[str, Any]:
-    """The facts of a case, as of a run whose report has these slices."""
+def _facts(nodes: CaseNodes, settled: slicer.vtkMRMLSegmentationNode, window: Window) -> dict[str, Any]:
+    """The facts of a case, as of a run whose report has these slices, which `settled` knows."""
     from medsam2_core.cohort.facts import case_facts
     from medsam2_core.cohort.overview import Drawing
 
-    volume, stack = slicedVolume(nodes.volumeNode), _stackOf(nodes)
+    volume, stack = slicedVolume(nodes.volumeNode), _stackOf(nodes, settled)
     labelmap = np.zeros(volume.geometry.shape_kji, dtype=np.uint16)
-    objects = [_object(nodes, segmentId, label, labelmap) for label, segmentId in enumerate(nodes.segmentIds, 1)]
+    objects = [_object(nodes, settled, one, label, labelmap) for label, one in enumerate(nodes.segmentIds, 1)]
     report = {
         "settings": {"range": [0, slicedVolume(nodes.volumeNode, stack).slicing.count]},
         "volume": {"spacing_kji": volume.geometry.spacing_kji},
@@ -91,9 +101,11 @@ def _facts(nodes: CaseNodes, window: Window) -> dict[str, Any]:
     return {**case_facts(report, labelmap, {}), "thumbnail": base64.b64encode(thumbnail).decode()}
 
 
-def _object(nodes: CaseNodes, segmentId: str, label: int, labelmap: Array) -> dict[str, Any]:
+def _object(
+    nodes: CaseNodes, settled: slicer.vtkMRMLSegmentationNode, segmentId: str, label: int, labelmap: Array
+) -> dict[str, Any]:
     """A segment as an object of a report; it is drawn into the label map, over those before it."""
-    states, _prints = storedSlices(nodes.segmentationNode, segmentId) or (SliceStates(), {})
+    states, _prints = storedSlices(settled, segmentId) or (SliceStates(), {})
     mask = segmentMask(nodes.segmentationNode, segmentId, nodes.volumeNode)
     labelmap[mask] = label
     volume = slicedVolume(nodes.volumeNode, states.stack)
@@ -126,7 +138,7 @@ def _slices(states: SliceStates, areas: Sequence[float]) -> list[Mapping[str, An
     ]
 
 
-def _stackOf(nodes: CaseNodes) -> SliceStack:
+def _stackOf(nodes: CaseNodes, settled: slicer.vtkMRMLSegmentationNode) -> SliceStack:
     """The slices that the first segment was worked on."""
-    stacks = (storedStack(nodes.segmentationNode, one) for one in nodes.segmentIds)
+    stacks = (storedStack(settled, one) for one in nodes.segmentIds)
     return next(filter(None, stacks), SliceStack())

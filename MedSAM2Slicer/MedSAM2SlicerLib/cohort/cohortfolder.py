@@ -93,6 +93,14 @@ class CohortFolder:
         """Put aside what a person made of a case. Raises VolumeError."""
         self.case(name).start_over(self._results.aside(name))
 
+    def putDamagedAside(self, name: str) -> Path | None:
+        """Put aside what a person made of a case and is damaged; returns the folder, if there was any.
+
+        Raises VolumeError.
+        """
+        aside = self._results.aside(name)
+        return aside if self.case(name).put_damaged_aside(aside) else None
+
     def putAside(self, name: str, work: Work) -> Path:
         """Keep work on a case where it takes no part; returns the folder. Raises VolumeError."""
         aside = self._results.aside(name)

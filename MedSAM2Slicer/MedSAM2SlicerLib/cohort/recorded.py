@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,19 @@ from MedSAM2SlicerLib.segmentnames import segmentIdOf
 Json = dict[str, Any]
 
 
-def restoreRecorded(nodes: CaseNodes, report: Json) -> None:
-    """Put what a report says into the scene. Raises PromptError for one that is damaged, or of other segments."""
-    run = check_run(report, nodes.name)
+def restoreRecorded(nodes: CaseNodes, report: Json, path: Path) -> None:
+    """Put what a report, which lies at `path`, says into the scene.
+
+    Raises PromptError for one that is damaged, or of other segments or slices.
+    """
+    run = check_run(report, path)
     volume = slicedVolume(nodes.volumeNode, run.settings.stack)
     identity = {"node_id": nodes.volumeNode.GetID(), "voxels_sha256": voxelHash(nodes.volumeNode)}
     for item in run.objects:
         segmentId = segmentIdOf(nodes.segmentationNode, item.name)
         _placePrompts(nodes, segmentId, item, volume)
         masks = masksOn(volume, nodes.segmentationNode, segmentId)
-        states = _states(_reported(report, item.name), _givenMasks(item), run, masks)
+        states = _states(_reported(report, item.name), _givenMasks(item), run, masks, volume.slicing.count)
         storeSlices(nodes.segmentationNode, segmentId, states.toJson(), masks.prints())
         record = json.dumps(_record(report, item.name, {"name": nodes.name, **identity}), separators=(",", ":"))
         restoreRun(nodes.segmentationNode, segmentId, record)
@@ -65,13 +69,13 @@ def _givenMasks(item: FileObject) -> set[int]:
     return {prompt["slice_index"] for prompt in item.prompts if prompt["kind"] == "mask"}
 
 
-def _states(slices: Any, given: Collection[int], run: RunFile, masks: SliceMasks) -> SliceStates:
-    """The states of a segment's slices, of what a report has of them. Raises PromptError for anything else."""
+def _states(slices: Any, given: Collection[int], run: RunFile, masks: SliceMasks, count: int) -> SliceStates:
+    """The states of a segment's slices, of what a report has of those of `count`. Raises PromptError for others."""
     plain = plain_settings(vars(run.settings))
     try:
         stored = {
             **(run.settings.stack or SliceStack()).to_json(),
-            "slices": [_slice(one, given, masks) for one in slices],
+            "slices": [_slice(one, given, masks, count) for one in slices],
             "changed": [],
             "cut": [plain[row.name] for row in rows_of("drawing")],
         }
@@ -81,11 +85,14 @@ def _states(slices: Any, given: Collection[int], run: RunFile, masks: SliceMasks
         raise PromptError(text.format(where=run.path, error=error)) from error
 
 
-def _slice(one: Mapping[str, Any], given: Collection[int], masks: SliceMasks) -> Json:
-    """A slice of a report as `SliceStates` has it."""
+def _slice(one: Mapping[str, Any], given: Collection[int], masks: SliceMasks, count: int) -> Json:
+    """A slice of a report as `SliceStates` has it. Raises ValueError for one that the volume does not have."""
     index, direction = one["slice_index"], one["direction"]
+    if not 0 <= index < count:
+        raise ValueError(f"slice {index} of {count}")
     isPrompted = PROMPTED if direction == "prompt" else PROPAGATED
-    before = masks.mask(index - STEPS[direction]) if direction in STEPS and index - STEPS[direction] >= 0 else None
+    drawnFrom = index - STEPS[direction] if direction in STEPS else -1
+    before = masks.mask(drawnFrom) if 0 <= drawnFrom < count else None
     return {
         "sliceIndex": index,
         "confidence": one["confidence"] or 0.0,

@@ -39,6 +39,7 @@ class CohortReview:
         self.cohort: CohortFolder | None = None
         self._whyBusy = whyBusy
         self._work: CaseAtWork | None = None
+        self._takeOut: Callable[[], None] | None = None  # removes what is left of a case that lost a node
         self._tried = ""  # the case that was to be loaded last: one that cannot be must not stop the way
         self._isReportDue = False
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
@@ -114,9 +115,12 @@ class CohortReview:
         with self._telling():
             said = self._kept()
             try:
-                self._show(CaseAtWork(self.cohort, name))
+                work = CaseAtWork(self.cohort, name)
+                self._show(work)
             finally:
                 self._say(said)
+            if work.told:
+                self.failed.emit(work.told)
 
     def step(self, by: int) -> None:
         """Load the next case of the list that has results (`by` 1), or the one before (-1)."""
@@ -160,10 +164,10 @@ class CohortReview:
             return
         with self._telling():
             if work.isOvertaken:
-                said = work.keep()
-                self._show(CaseAtWork(cohort, work.name))
+                said, again = work.keep(), CaseAtWork(cohort, work.name)
+                self._show(again)
                 text = _("{name} is loaded as somebody else has left it meanwhile: look at it once more.")
-                raise VolumeError(" ".join([said, text.format(name=work.name)]).strip())
+                raise VolumeError(" ".join([said, again.told, text.format(name=work.name)]).strip())
             work.keep()
             act(cohort.case(work.name))
             work.note()
@@ -199,15 +203,21 @@ class CohortReview:
         """Have another case in the scene, in place of that before."""
         before, self._work = self.case, work
         self.loaded.emit(work.case)
-        if before is not None:
-            before.nodes.remove()
+        self._remove(before)
         self.changed.emit()
 
     def _leave(self) -> None:
         """Take the case, which is kept, out of the scene."""
         before, self._work = self.case, None
+        self._remove(before)
+
+    def _remove(self, before: LoadedCase | None) -> None:
+        """Take a case out of the scene, or what is left of one that lost a node."""
+        takeOut, self._takeOut = self._takeOut, None
         if before is not None:
             before.nodes.remove()
+        elif takeOut is not None:
+            takeOut()
 
     def _whyNoMore(self, by: int) -> str:
         if by > 0:
@@ -223,14 +233,20 @@ class CohortReview:
 
     def _onNodeRemoved(self, node: slicer.vtkMRMLNode) -> None:
         if self.case is not None and self.case.nodes.has(node):
-            self._lose()
+            takeOut = self.case.nodes.remover()
+            if self._lose():  # else what was changed is in the scene alone
+                self._takeOut = takeOut
 
     def _onSceneClosing(self) -> None:
+        self._takeOut = None
         self._lose()
 
-    def _lose(self) -> None:
-        """Somebody takes the case out of the scene."""
+    def _lose(self) -> bool:
+        """Somebody takes the case out of the scene. Returns whether what was changed is kept."""
+        isKept = False
         with self._telling():
             self._say(self._kept())
+            isKept = True
         self._work = None
         self.changed.emit()
+        return isKept

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import PromptError
@@ -14,9 +15,10 @@ from MedSAM2SlicerLib.prompts.storing import describePrompts, restorePrompts
 from MedSAM2SlicerLib.scene.attributes import restoreRun, restoreSlices, runText, slicesText
 
 
-def describeReview(nodes: CaseNodes) -> dict[str, Any]:
-    """Return what `restoreReview` puts back."""
-    return {"segments": {segmentId: _segment(nodes, segmentId) for segmentId in nodes.segmentIds}}
+def describeReview(nodes: CaseNodes, settled: slicer.vtkMRMLSegmentationNode | None = None) -> dict[str, Any]:
+    """Return what `restoreReview` puts back; of slices what a copy on the image's grid, `settled`, knows of them."""
+    of = nodes.segmentationNode if settled is None else settled
+    return {"segments": {segmentId: _segment(nodes.segmentationNode, segmentId, of) for segmentId in nodes.segmentIds}}
 
 
 def restoreReview(nodes: CaseNodes, review: Mapping[str, Any]) -> None:
@@ -34,10 +36,11 @@ def restoreReview(nodes: CaseNodes, review: Mapping[str, Any]) -> None:
         raise PromptError(text.format(name=nodes.name, error=error)) from error
 
 
-def _segment(nodes: CaseNodes, segmentId: str) -> dict[str, Any]:
-    node = nodes.segmentationNode
+def _segment(
+    node: slicer.vtkMRMLSegmentationNode, segmentId: str, settled: slicer.vtkMRMLSegmentationNode
+) -> dict[str, Any]:
     return {
-        "slices": _value(slicesText(node, segmentId)),
+        "slices": _value(slicesText(settled, segmentId)),
         "run": _value(runText(node, segmentId)),
         "prompts": describePrompts(node, segmentId),
     }

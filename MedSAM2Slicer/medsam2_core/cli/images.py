@@ -60,9 +60,7 @@ def add_parser(subparsers: SubParsers) -> None:
     settings.add_argument(
         "--memory", default="self-sorting", metavar="BANK", help="of --order arrival: self-sorting (default) or recency"
     )
-    settings.add_argument(
-        "--seed", type=int, default=0, help="of --order arrival with self-sorting: of the draws (default: 0)"
-    )
+    settings.add_argument("--seed", type=int, help="of --order arrival with self-sorting: of the draws (default: 0)")
     settings.add_argument(
         "--window", metavar="NAME|LEVEL/WIDTH|auto", help="for gray images (default: auto, each its own)"
     )

@@ -47,12 +47,18 @@ class CaseFolder:
     @property
     def accepted(self) -> dict[str, Any] | None:
         """The note of an acceptance: "accepted" is when, and of corrected work there are "facts" and "review"."""
-        return read_note(self.path / _ACCEPTED, _FORMAT)
+        return _noted(self.path / _ACCEPTED, {"accepted": str})
 
     @property
     def draft(self) -> dict[str, Any] | None:
         """The note of work that is not accepted yet: "facts" and "review"."""
-        return read_note(self.path / _DRAFT_NOTE, _FORMAT) if (self.path / _DRAFT).is_file() else None
+        known = {"facts": dict, "review": dict}
+        return _noted(self.path / _DRAFT_NOTE, known) if (self.path / _DRAFT).is_file() else None
+
+    @property
+    def has_draft(self) -> bool:
+        """Whether there is work that is not accepted yet, be it damaged."""
+        return any((self.path / name).is_file() for name in (_DRAFT_NOTE, _DRAFT))
 
     @property
     def has_work(self) -> bool:
@@ -122,6 +128,30 @@ class CaseFolder:
         self._remove(_ACCEPTED)
         self._restore()
 
+    def put_damaged_aside(self, aside: Path) -> bool:
+        """Move what a person left here and cannot be used to the folder `aside`; returns whether there was any.
+
+        An accepted segmentation goes with its note, and the model's own takes its place again.
+        """
+        damaged = [] if self.draft else [name for name in (_DRAFT_NOTE, _DRAFT) if (self.path / name).is_file()]
+        is_of_accepted = (self.path / _ACCEPTED).is_file() and self.accepted is None
+        if is_of_accepted:
+            damaged.append(_ACCEPTED)
+        try:
+            for name in damaged:
+                _require_opens(self.path / name)
+            if damaged:
+                aside.mkdir(parents=True)
+            if is_of_accepted and (self.path / MODEL_SEGMENTATION).is_file():
+                _write(aside / SEGMENTATION, _read(self.path / SEGMENTATION))
+            for name in damaged:
+                (self.path / name).replace(aside / name)
+        except OSError as error:
+            raise _refusal(self.path, error) from error
+        if is_of_accepted:
+            self._restore()
+        return bool(damaged)
+
     def _restore(self) -> None:
         own = self.path / MODEL_SEGMENTATION
         try:
@@ -136,6 +166,19 @@ class CaseFolder:
                 (self.path / name).unlink(missing_ok=True)
         except OSError as error:
             raise _refusal(self.path, error) from error
+
+
+def _noted(path: Path, known: Mapping[str, type]) -> dict[str, Any] | None:
+    """What a note holds; None for one that is damaged or lacks what must be `known`."""
+    note = read_note(path, _FORMAT)
+    is_whole = note is not None and all(isinstance(note.get(name), kind) for name, kind in known.items())
+    return note if is_whole else None
+
+
+def _require_opens(path: Path) -> None:
+    """Raise OSError for a file that cannot be read now, which says nothing of what it holds."""
+    with path.open("rb") as file:
+        file.read(1)
 
 
 def _read(path: Path) -> bytes:

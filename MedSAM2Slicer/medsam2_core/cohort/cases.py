@@ -15,6 +15,7 @@ from medsam2_core.cohort.columns import OBJECT, Column, case_parser, columns
 from medsam2_core.cohort.table import Problem, Row, is_switched_on
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.io.volume import naming, require_readable
+from medsam2_core.job.objects import has_masks
 from medsam2_core.job.prompt_options import DEFAULT_OBJECT, parse_prompts
 from medsam2_core.job.setting_options import given_settings
 from medsam2_core.run.names import checked_name
@@ -22,6 +23,7 @@ from medsam2_core.run.settings import RunSettings
 
 _LONGEST_NAME = 100  # bytes; file systems take 255, and folders at work have a longer one
 _FORBIDDEN = frozenset('/\\:*?"<>|')
+_EVERY = "--every="
 REPLACED = "replaced"
 """The folder for what people had made of cases before these were run again."""
 
@@ -110,7 +112,17 @@ def make_cases(rows: Sequence[Row], folder: Path, shared: tuple[str, ...]) -> tu
         else:
             problems += _differences(first, one)
             cases[first.name] = replace(first, objects=(*first.objects, *one.objects))
+    if any(word.startswith(_EVERY) for word in shared):
+        return [_without_idle(case, len(shared)) for case in cases.values()], problems
     return list(cases.values()), problems
+
+
+def _without_idle(case: Case, shared: int) -> Case:
+    """A case without --every among the words of the whole cohort, the first ones, where it has no mask."""
+    if has_masks(case.options):
+        return case
+    words = (word for word in case.settings[:shared] if not word.startswith(_EVERY))
+    return replace(case, settings=(*words, *case.settings[shared:]))
 
 
 def image_name(text: str) -> str:

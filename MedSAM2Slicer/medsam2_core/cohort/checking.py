@@ -19,7 +19,7 @@ from medsam2_core.image.window import Window
 from medsam2_core.io import read_grid
 from medsam2_core.io.volume import naming, require_readable
 from medsam2_core.job.detections import place_detections, read_detections
-from medsam2_core.job.objects import shows_objects
+from medsam2_core.job.objects import require_use, shows_objects
 from medsam2_core.job.place_options import check_range_holds_prompts, place_options
 from medsam2_core.job.prompt_options import MaskOption, PromptOption, mask_source, parse_prompts, parse_range
 from medsam2_core.notices import told
@@ -113,9 +113,9 @@ def _check_boxes(options: Namespace, slicing: Slicing | None) -> None:
     if options.boxes is None:
         return
     if slicing is None:
-        read_detections(options.boxes, options.least_score)
+        read_detections(options.boxes, options.least_score or 0.0)
     else:
-        place_detections(options.boxes, options.least_score, options.frame, slicing)
+        place_detections(options.boxes, options.least_score or 0.0, options.frame, slicing)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -166,4 +166,6 @@ _SETTINGS: dict[str, Callable[[Namespace], None]] = {
     "stop-outside": lambda options: _check_source(options.inside),
     "from-segmentation": lambda options: _check_source(options.prior),
     "transform": _check_transform,
+    "least-score": lambda options: require_use(options, "least-score"),
+    "every": lambda options: require_use(options, "every"),
 }

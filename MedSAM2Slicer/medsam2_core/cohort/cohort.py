@@ -14,6 +14,7 @@ from medsam2_core.cohort.report import write_report
 from medsam2_core.cohort.results import DONE, Results
 from medsam2_core.cohort.table import Problem, read_table
 from medsam2_core.errors import VolumeError
+from medsam2_core.job.objects import has_masks
 
 
 def read_cohort(path: Path, options: Namespace, output: Path | None) -> tuple[list[Case], list[Problem]]:
@@ -24,6 +25,8 @@ def read_cohort(path: Path, options: Namespace, output: Path | None) -> tuple[li
     rows, problems = (find_cases(path), []) if path.is_dir() else read_table(path)
     folder = path.resolve() if path.is_dir() else path.resolve().parent
     cases, wrong = make_cases(rows, folder, shared_words(options))
+    if options.every is not None and cases and not any(has_masks(case.options) for case in cases):
+        problems.append(Problem(None, "every", "No row has a mask to take slices of: omit --every."))
     problems += wrong
     for case in cases:
         problems += problems_of(case)

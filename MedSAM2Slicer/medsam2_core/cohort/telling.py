@@ -66,7 +66,7 @@ def _done(results: Results, name: str, noted: Mapping[str, Any]) -> Told:
         "seconds": sum(noted["seconds"].values()),
         "rate": noted["slices_per_second"],
         **shown,
-        "draft": folder.draft is not None,
+        "draft": folder.has_draft,
         "notices": [*noted["notices"], *(f"Earlier work of a person is in {one}." for one in results.replaced(name))],
     }
     if accepted:

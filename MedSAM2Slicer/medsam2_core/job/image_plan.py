@@ -73,6 +73,8 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do; files without an image are
     left out and noted.
     """
+    if options.seed is not None and (options.order != "arrival" or not options.memory.startswith("self-sorting")):
+        raise PromptError("--seed is of draws that only --order arrival with self-sorting memory makes: omit it.")
     prompts = [] if options.prompts is None else read_image_prompts(options.prompts)
     prompts += parse_image_prompts(options.typed or [])
     if not prompts:
@@ -117,6 +119,9 @@ def _make_output(folder: Path) -> None:
 
 def _inputs(sources: Sequence[Path], prompts: Sequence[ImagePrompt], output: Path) -> list[Path]:
     """All image files, the prompted ones too; of earlier results in the same folder none."""
+    for one in prompts:
+        if one.image.is_dir():
+            raise PromptError(f"{one.image}: This is a folder: name the image in it that is prompted.")
     wanted = [*sources, *dict.fromkeys(one.image for one in prompts)]
     results = output.resolve()
     found: dict[Path, Path] = {}

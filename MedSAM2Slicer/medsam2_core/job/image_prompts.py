@@ -87,13 +87,15 @@ def parse_image_prompts(typed: Sequence[tuple[str, Any]]) -> list[ImagePrompt]:
 
 
 def read_image_prompts(path: Path) -> list[ImagePrompt]:
-    """The prompts of a JSON file as `prompts_json` makes it; images as seen from its folder.
+    """The prompts of a JSON file as `prompts_json` makes it; images and masks as seen from its folder.
 
-    Raises PromptError for a file that cannot be read or holds something else.
+    Raises PromptError for a file that cannot be read or holds something else, or names a file that is not there.
     """
     try:
         raw = items(mapping(read_json(path), str(path)), "prompts", str(path))
-    except (OSError, TextError) as error:
+    except OSError as error:
+        raise PromptError(f"{path}: Cannot be read ({error.strerror or error}): check the path.") from error
+    except TextError as error:
         raise PromptError(f"{path}: Cannot be read ({error}): give prompts.json of an earlier result.") from error
     return [_read(mapping(one, f"{path}: prompt {place}"), path, place) for place, one in enumerate(raw, 1)]
 
@@ -134,6 +136,7 @@ def _image(value: str) -> tuple[Path, int]:
 
 def _prompt(image: Path, frame: int, name: str, kind: str, value: Any) -> ImagePrompt:
     if kind == "mask":
+        mask_and_label(value)  # refuses an empty one
         return ImagePrompt(image, frame, name, "mask", mask=value)
     if kind == "absent":
         return ImagePrompt(image, frame, name, "absent")
@@ -161,10 +164,21 @@ def _read(raw: dict[str, Any], path: Path, place: int) -> ImagePrompt:
     if len(numbers) != _COUNTS.get(known, 0):
         raise PromptError(f"{where}.numbers holds {len(numbers)} numbers: give {_COUNTS[known]} for a {known}.")
     return ImagePrompt(
-        path.parent / text(raw.get("image"), f"{where}.image"),
+        Path(_named(raw, "image", where, path.parent)),
         whole(raw.get("frame", 0), f"{where}.frame", 0, 1 << 31),
         checked_name(text(raw.get("object"), f"{where}.object"), f"{where}.object"),
         known,
         numbers,
-        text(raw["mask"], f"{where}.mask") if known == "mask" and "mask" in raw else "",
+        _named(raw, "mask", where, path.parent) if known == "mask" else "",
     )
+
+
+def _named(raw: dict[str, Any], key: str, where: str, folder: Path) -> str:
+    """The file that a prompt names, of a mask with its label. Raises PromptError unless it is there."""
+    if raw.get(key) in (None, ""):
+        raise PromptError(f"{where} names no {key}: write the path of its file there, as {key!r}.")
+    named = str(folder / text(raw[key], f"{where}.{key}"))
+    file = mask_and_label(named)[0] if key == "mask" else Path(named)
+    if not file.is_file():
+        raise PromptError(f"{where}.{key} is {file}, which is no file: correct it, as seen from {folder.resolve()}.")
+    return named

@@ -62,7 +62,7 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
         PictureFiles(plan.places),
         memory=options.memory,
         order=options.order,
-        seed=options.seed if options.order == "arrival" else None,
+        seed=options.seed or 0 if options.order == "arrival" else None,
         facts=plan.facts,
     )
     session.limit_cache(cache_budget(model.device))

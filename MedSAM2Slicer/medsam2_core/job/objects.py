@@ -24,6 +24,25 @@ def shows_objects(options: argparse.Namespace) -> bool:
     return bool(options.typed) or options.prior is not None or options.boxes is not None
 
 
+def refuse_idle(options: argparse.Namespace) -> None:
+    """Raise PromptError for an option that nothing here is left to by the others."""
+    for option in ("least-score", "every"):
+        require_use(options, option)
+
+
+def require_use(options: argparse.Namespace, option: str) -> None:
+    """As `refuse_idle`, of --least-score or --every alone."""
+    if option == "least-score" and options.least_score is not None and options.boxes is None:
+        raise PromptError("--least-score chooses among the boxes of a detector: give --boxes too, or omit it.")
+    if option == "every" and options.every is not None and not has_masks(options):
+        raise PromptError("--every takes slices of a mask: give --mask or --from-segmentation too, or omit it.")
+
+
+def has_masks(options: argparse.Namespace) -> bool:
+    """Whether there is anything that --every thins."""
+    return options.prior is not None or any(option == "--mask" for option, _ in options.typed or [])
+
+
 def run_objects(
     options: argparse.Namespace, saved: Sequence[RunObject], slicing: Slicing, volume: Volume
 ) -> list[RunObject]:
@@ -40,11 +59,12 @@ def run_objects(
             colors.setdefault(one.name, one.color)
         said[one.name] = said.get(one.name) or one.terminology
     if options.boxes is not None:
-        for name, placed in place_detections(options.boxes, options.least_score, options.frame, slicing).items():
+        for name, placed in place_detections(options.boxes, options.least_score or 0.0, options.frame, slicing).items():
             prompts.setdefault(name, []).extend(placed)
     typed = parse_prompts(options.typed or [])
+    every = options.every or 1
     for name, given in typed.items():
-        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored, options.every))
+        prompts.setdefault(name, []).extend(place_options(given, options.frame, slicing, volume.stored, every))
     made = make_objects(prompts, labels, colors)
     return [_with_terminology(item, said.get(item.segment.name), typed.get(item.segment.name, ())) for item in made]
 
@@ -53,11 +73,12 @@ def _earlier(options: argparse.Namespace, slicing: Slicing) -> Iterator[tuple[Pr
     """The objects of an earlier segmentation, carried onto this image, and every n-th slice of each as prompts."""
     if options.prior is None:
         return
-    if options.every == 1:
+    every = options.every or 1
+    if every == 1:
         tell("Each slice of the earlier segmentation is a prompt, so none of them is drawn anew: see --every.")
     source = mask_source(options.prior)
     for one in read_prior(source.path, slicing.geometry, source.name, options.transform):
-        yield one, every_nth(place_mask(one.mask, slicing), options.every)
+        yield one, every_nth(place_mask(one.mask, slicing), every)
 
 
 def _with_terminology(item: RunObject, said: Terminology | None, typed: Sequence[PromptOption]) -> RunObject:

@@ -60,7 +60,6 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every",
         type=_step,
-        default=1,
         metavar="N",
         help="of a --mask or --from-segmentation take one slice in N, so that those between are drawn anew",
     )

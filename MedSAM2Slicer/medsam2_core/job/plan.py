@@ -12,7 +12,7 @@ from medsam2_core.files.draft import Draft
 from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, check_fits, check_output_path, read_volume
-from medsam2_core.job.objects import run_objects, shows_objects
+from medsam2_core.job.objects import refuse_idle, run_objects, shows_objects
 from medsam2_core.job.paths import path_of, refuse_replacing
 from medsam2_core.job.place_options import check_range_holds_prompts, stop_rules
 from medsam2_core.job.prompt_options import checked_range, mask_source, parse_range
@@ -72,6 +72,7 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
     Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do.
     """
     shown = shows_objects(options)
+    refuse_idle(options)
     if not shown and options.prompts is None:
         raise PromptError(_NO_PROMPTS)
     _check_paths(options)
@@ -160,7 +161,7 @@ def _check_image_path(path: Path) -> None:
 def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | None]:
     """The model the user chose, else that of the run file, else the starter; with the checksum it should have."""
     if chosen is not None or saved.model is None:
-        return find_model(chosen or "starter"), None
+        return find_model("starter" if chosen is None else chosen), None
     entry = recorded_model(saved.model, saved.model_sha256)
     if entry is None:
         raise PromptError(

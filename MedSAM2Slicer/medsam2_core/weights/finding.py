@@ -19,6 +19,8 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
     if not isinstance(name_or_path, str | os.PathLike):
         raise WeightsError(f"{name_or_path!r} is no model: give a name from `medsam2 models list` or a path.")
     path = Path(name_or_path)
+    if not str(name_or_path).strip():
+        raise WeightsError("The model has no name: is a variable of your shell not set? See `medsam2 models list`.")
     catalogue = load_catalogue()
     store = WeightsStore(catalogue=catalogue)
     if str(name_or_path) in catalogue:

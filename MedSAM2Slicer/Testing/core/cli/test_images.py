@@ -176,6 +176,10 @@ def test_stopping_keeps_what_is_done(run, capsys, monkeypatch, good: Path, check
         (("--prompt", "A", "--mask", "A:999"), "The mask marks no pixel"),
         (("--prompt", "A", "--point", "1,1", "--window", "nonsense"), "Unknown window"),
         (("--prompts", "B"), "Cannot be read"),
+        (("--prompts", "none.json"), "none.json: Cannot be read (No such file or directory): check the path"),
+        (("--prompt", "A", "--mask", ""), "The path is empty"),
+        (("--prompt", "FOLDER", "--point", "1,1"), "This is a folder: name the image in it that is prompted"),
+        (("--prompt", "A", "--point", "1,1", "--model", ""), "The model has no name"),
         (("--prompt", "A", "--point", "1,1", "--output", "A"), "This is a file: give --output the name of a folder"),
         (("--prompt", "A", "--point", "1,1", "--model", "none"), "none"),
     ],
@@ -184,6 +188,7 @@ def test_refusals(run, capsys, good: Path, words: tuple[str, ...], says: str) ->
     names = {
         "A": good / "a1.png",
         "B": good / "b.bmp",
+        "FOLDER": good,
         "A@4": f"{good / 'a1.png'}@4",
         "A:999": f"{good / 'a1.png'}:999",
     }
@@ -201,12 +206,32 @@ def test_refusals(run, capsys, good: Path, words: tuple[str, ...], says: str) ->
         ('{"prompts": [{"kind": "circle"}]}', "prompt 1.kind is 'circle': choose one of point"),
         ('{"prompts": [{"kind": "box", "numbers": [1], "image": "a", "object": "b"}]}', "give 4 for a box"),
         ('{"prompts": [{"kind": "point", "numbers": [1, 2], "image": 3, "object": "b"}]}', "not text"),
+        ('{"prompts": [{"kind": "absent", "object": "b"}]}', "prompt 1 names no image: write the path"),
+        ('{"prompts": [{"kind": "absent", "image": "", "object": "b"}]}', "prompt 1 names no image: write the path"),
+        ('{"prompts": [{"kind": "absent", "image": ".", "object": "b"}]}', "prompt 1.image is ., which is no file"),
+        ('{"prompts": [{"kind": "absent", "image": "x.png", "object": "b"}]}', "1.image is x.png, which is no file"),
+        ('{"prompts": [{"kind": "mask", "image": "p.json", "object": "b"}]}', "prompt 1 names no mask: write the path"),
+        (
+            '{"prompts": [{"kind": "mask", "image": "p.json", "object": "b", "mask": "m.png:2"}]}',
+            "prompt 1.mask is m.png, which is no file: correct it, as seen from ",
+        ),
     ],
 )
 def test_files_of_prompts_that_say_nothing(run, capsys, good: Path, content: str, says: str) -> None:
     Path("p.json").write_text(content, encoding="utf-8")
     assert run("images", good, "--output", OUT, "--prompts", "p.json") == 2
     assert says in capsys.readouterr().err
+
+
+def test_files_of_prompts_name_masks_as_seen_from_their_folder(run, good: Path, checkpoint: Path) -> None:
+    mask = np.zeros((40, 48), np.uint8)
+    mask[8:30, 8:30] = 2
+    sitk.WriteImage(sitk.GetImageFromArray(mask), str(good.parent / "m.png"))
+    prompt = {"kind": "mask", "image": "photos/a1.png", "object": "b", "mask": "m.png:2"}
+    (good.parent / "p.json").write_text(json.dumps({"prompts": [prompt]}), encoding="utf-8")
+    common = ("images", good, "--output", OUT, "--model", checkpoint, "--quiet")
+    assert run(*common, "--prompts", good.parent / "p.json") == 0
+    assert run(*common, "--prompts", OUT / "prompts.json") == 0
 
 
 def test_results_are_no_inputs_of_the_next_run(run, capsys, good: Path, checkpoint: Path) -> None:
@@ -216,3 +241,11 @@ def test_results_are_no_inputs_of_the_next_run(run, capsys, good: Path, checkpoi
         assert len(list((good / "out" / "masks").iterdir())) == 6
     assert run(*command, "--prompt", good / "out" / "masks" / "a1.png", "--box", "8,8,36,30") == 2
     assert "in the output folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("--order", "arrival", "--memory", "recency")])
+def test_a_seed_of_no_draws_is_refused(run, capsys, good: Path, checkpoint: Path, words: tuple[str, ...]) -> None:
+    common = ("images", good, "--output", OUT, "--model", checkpoint, "--prompt", good / "a1.png", "--point", "9,9")
+    assert run(*common, *words, "--seed", "0") == 2
+    assert "--seed is of draws" in capsys.readouterr().err
+    assert run(*common, "--order", "arrival", "--seed", "3", "--quiet") == 0

@@ -115,6 +115,10 @@ def test_boxes_of_a_detector(run, ct: Path, checkpoint: Path) -> None:
         (("--boxes", "out.json"), "out.json: The box of 'box' lies outside the volume"),
         (("--boxes", "out.json", "--least-score", "2"), "None of 1 boxes has a score of 2 or more"),
         (("--boxes", "out.json", "--least-score", "high"), "'high' is not a number"),
+        (("--box", "8,8,36,30@5", "--least-score", "0"), "--least-score chooses among the boxes of a detector: give"),
+        (("--box", "8,8,36,30@5", "--model", ""), "The model has no name"),
+        (("--box", "8,8,36,30@5", "--every", "1"), "--every takes slices of a mask: give --mask or"),
+        (("--boxes", "out.json", "--every", "3"), "--every takes slices of a mask: give --mask or"),
     ],
 )
 def test_refusals(run, capsys, ct: Path, checkpoint: Path, prior: Path, words: Sequence[str], said: str) -> None:
@@ -146,3 +150,29 @@ def test_rules_are_columns_of_a_cohort(run, capsys, ct: Path, checkpoint: Path, 
     err = capsys.readouterr().err
     assert "row 2, transform: " in err
     assert "row 3, boxes: " in err
+
+
+def test_options_that_no_row_has_a_use_for_are_refused(run, capsys, ct: Path, checkpoint: Path, prior: Path) -> None:
+    def check(rows: Sequence[Sequence[object]], *words: str) -> str:
+        with Path("cohort.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(rows)
+        assert run("batch", "cohort.csv", "--check", "--model", checkpoint, *words) in (0, 2)
+        return capsys.readouterr().err
+
+    boxed = ("p1", ct, "8,8,36,30@5", "")
+    carried = ("p2", ct, "", f"{prior}:ball")
+    names = ("case", "image", "box", "from segmentation")
+    assert "every: No row has a mask to take slices of: omit --every" in check([names, boxed], "--every", "3")
+    assert check([names, boxed, carried], "--every", "3") == ""
+    err = check([(*names, "every", "least score"), (*boxed, 3, 0.5), (*carried, 3, "")])
+    assert "row 2, every: --every takes slices of a mask" in err
+    assert "row 2, least-score: --least-score chooses among" in err
+    assert "row 3" not in err
+
+
+def test_every_of_a_whole_cohort_is_for_the_cases_with_masks(run, ct: Path, checkpoint: Path, prior: Path) -> None:
+    rows = [("case", "image", "box", "from segmentation"), ("p1", ct, "8,8,36,30@5", ""), ("p2", ct, "", prior)]
+    with Path("cohort.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert run("batch", "cohort.csv", "--output", "out", "--model", checkpoint, "--quiet", "--every", "3") == 0
+    assert prompted("out/p1/report.json") == {"Segment_1": [5]}

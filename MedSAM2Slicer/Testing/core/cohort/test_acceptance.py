@@ -329,3 +329,33 @@ def test_a_segmentation_that_is_gone_is_told(folder: CaseFolder) -> None:
     with pytest.raises(VolumeError, match="Cannot be read"):
         folder.accept()
     assert folder.draft is not None
+
+
+def test_a_damaged_draft_and_acceptance_go_aside(folder: CaseFolder, tmp_path: Path) -> None:
+    aside = tmp_path / "aside"
+    folder.keep_draft(WORK)
+    folder.accept()
+    folder.keep_draft(WORK)
+    assert not folder.put_damaged_aside(aside)
+    for name in ("accepted.json", "draft.json"):
+        (folder.path / name).write_text("{", encoding="utf-8")
+    assert folder.has_draft
+    assert folder.put_damaged_aside(aside)
+    named = {"accepted.json", "draft.json", "draft.seg.nrrd", "segmentation.seg.nrrd"}
+    assert {path.name for path in aside.iterdir()} == named
+    assert (aside / "segmentation.seg.nrrd").read_bytes() == b"mine"
+    assert files(folder)["segmentation.seg.nrrd"] == b"model's"
+    assert not folder.has_work
+
+
+def test_a_draft_that_cannot_be_read_now_stays(folder: CaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.keep_draft(WORK)
+
+    def away(_path: Path, *_: Any, **__: Any) -> Any:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", away)
+    with pytest.raises(VolumeError, match="Input/output error"):
+        folder.put_damaged_aside(folder.path / "aside")
+    monkeypatch.undo()
+    assert folder.draft is not None

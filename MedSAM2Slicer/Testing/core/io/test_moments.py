@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -14,7 +15,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.io.moments import read_moments
-from medsam2_core.io.volume import read_volume
+from medsam2_core.io.volume import list_series, read_volume
 
 MOMENTS = np.random.default_rng(0).integers(-1000, 1000, (3, 4, 5, 6)).astype(np.int16)  # t, k, j, i
 
@@ -61,6 +62,36 @@ def write_slice(path: Path, pixels: np.ndarray, series: str, moment: int, k: int
     data.PixelSpacing, data.ImageOrientationPatient = [0.5, 0.75], [1, 0, 0, 0, 1, 0]
     data.ImagePositionPatient = [0, 0, 2.0 * k]
     pydicom.dcmwrite(path, data, enforce_file_format=True)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("TemporalPositionIdentifier", (9, 10, 100)),
+        ("NominalPercentageOfCardiacPhase", (5.0, 35.0, 100.0)),
+        ("FrameReferenceTime", (999999.5, 1234567.0, 1234568.0)),
+        ("EchoTime", ("4.6", "9.2", "13.8")),
+        ("AcquisitionNumber", (2, 10, 11)),
+        ("TriggerTime", ("0.0", "95", "1020.5")),
+        ("AcquisitionTime", ("095959.9", "100000", "100000.5")),
+        ("AcquisitionDateTime", ("20200101095959.123456", "20200101095959.123457", "20200101100000")),
+    ],
+)
+def test_phases_come_in_the_order_of_their_marks_whatever_the_files_are_called(
+    tmp_path: Path, keyword: str, values: tuple[Any, ...]
+) -> None:
+    uid = generate_uid()
+    for moment, name in enumerate("bca"):
+        for k, pixels in enumerate(MOMENTS[moment]):
+            path = tmp_path / f"{name}{k}.dcm"
+            write_slice(path, pixels, uid, 0, k)
+            data = pydicom.dcmread(path)
+            setattr(data, keyword, values[moment])
+            data.save_as(path)
+    found = read_moments([tmp_path])
+    assert np.array_equal(np.stack([volume.array for volume in found]), MOMENTS)
+    listed = [float(one.part.rpartition(" ")[2]) for one in list_series(tmp_path)]
+    assert listed == [float(value) for value in values]
 
 
 def test_volumes_on_several_grids_are_no_moments(tmp_path: Path) -> None:

@@ -234,5 +234,5 @@ def _plane(cosines: Sequence[float] | None) -> str:
 def _mark(places: Sequence[Any], keywords: Sequence[str]) -> str:
     value = next((found for found in (_find(places, keyword) for keyword in keywords) if found is not None), "")
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:.12g}"  # milliseconds of hours, too
     return "/".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from medsam2_core.errors import VolumeError
@@ -119,10 +120,22 @@ def _is_one_volume(frames: Sequence[Frame]) -> bool:
 
 
 def _split(groups: dict[tuple[str, ...], list[Frame]], name: str) -> dict[tuple[str, ...], list[Frame]]:
+    """The groups, each split by what its frames have of a mark, in the order of its values."""
     split: dict[tuple[str, ...], list[Frame]] = {}
     for names, group in groups.items():
-        values = {frame.marks[name] for frame in group}
+        by_value: defaultdict[str, list[Frame]] = defaultdict(list)
         for frame in group:
-            key = (*names, f"{name} {frame.marks[name]}".strip()) if len(values) > 1 else names
-            split.setdefault(key, []).append(frame)
+            by_value[frame.marks[name]].append(frame)
+        for value in sorted(by_value, key=_place):
+            key = (*names, f"{name} {value}".strip()) if len(by_value) > 1 else names
+            split[key] = by_value[value]
     return split
+
+
+def _place(value: str) -> tuple[bool, Decimal, str]:
+    """Where a value of a mark comes: numbers, as times are too, by what they say and before other text."""
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    return (False, number, "") if number.is_finite() else (True, Decimal(0), value)
