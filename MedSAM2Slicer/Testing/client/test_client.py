@@ -168,6 +168,16 @@ def test_errors_arrive_with_their_class(make_client, block, model: str, error: t
     assert client.predict("s", 5, [block]).wait()
 
 
+def test_a_model_that_cannot_be_loaded_takes_the_one_before_with_it(make_client, block) -> None:
+    client = make_client()
+    assert client.predict("s", 5, [block]).wait()
+    client.setModel("missing")
+    with pytest.raises(WeightsError):
+        client.predict("s", 5, [block]).wait()
+    client.setModel("fake")
+    assert client.predict("s", 5, [block]).wait()
+
+
 def test_a_model_that_chose_its_precision_serves_who_wants_just_that(make_client, block) -> None:
     client = make_client()
     client.predict("s", 5, [block]).wait()
