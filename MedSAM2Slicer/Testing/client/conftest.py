@@ -15,6 +15,7 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, RunObject
+from MedSAM2SlicerLib.scene.growing import GrowingArray
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.connection import Timeouts
 from MedSAM2SlicerLib.worker.transports import SubprocessTransport
@@ -32,6 +33,27 @@ class Prepared:
     grey: np.ndarray
     geometry: Geometry
     window: Window = WINDOW
+
+
+class Unmade:
+    """A volume of which nothing but the first slice can be made."""
+
+    geometry, window = GEOMETRY, WINDOW
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.growing = GrowingArray(np.zeros(GEOMETRY.shape_kji, np.uint8), self._steps())
+
+    def _steps(self) -> Iterator[int]:
+        yield 1
+        raise self._error
+
+
+@pytest.fixture(scope="session", params=[MemoryError(), ValueError("I/O operation on closed file")])
+def unmade(request: pytest.FixtureRequest) -> tuple[Unmade, str]:
+    """Such a volume, and what is told of it."""
+    told = f"needs could not be sent .{type(request.param).__name__}.*tried 3 times"
+    return Unmade(request.param), told
 
 
 @pytest.fixture(scope="session")

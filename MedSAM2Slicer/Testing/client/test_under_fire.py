@@ -294,6 +294,16 @@ def test_a_worker_that_never_greets(make_client, block, tmp_path: Path) -> None:
         call.wait()
 
 
+def test_a_volume_that_cannot_be_made_is_an_error_and_the_next_request_works(make_client, unmade, block) -> None:
+    unmade, text = unmade
+    client = make_client()
+    client.setVolume("broken", unmade)
+    client.openSession("broken", "broken", 0)
+    with pytest.raises(WorkerError, match=text):
+        client.predict("broken", 5, [block]).wait()
+    assert client.predict("s", 5, [block]).wait()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_costs_the_log_only(make_client, block) -> None:
     client = make_client(logPath=Path("/dev/full"))
