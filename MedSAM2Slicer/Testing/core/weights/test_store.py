@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -230,3 +231,25 @@ def test_user_folder_of_each_platform(monkeypatch, tmp_path: Path, platform: str
     if variable:
         monkeypatch.setenv(variable, str(tmp_path / "data"))
         assert user_folder() == tmp_path / "data" / "medsam2"
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user, of whom the system knows nothing but a number."""
+    for name in ("MEDSAM2_HOME", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system's list of users")
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_has_the_bundled_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert user_folder() == Path("/.local/share/medsam2")
+    assert WeightsStore().state("starter") is ModelState.BUNDLED
+
+
+def test_a_home_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDSAM2_HOME", "~no-such-user/models")
+    with pytest.raises(WeightsError, match=r"MEDSAM2_HOME is '~no-such-user/models'.*full path"):
+        user_folder()

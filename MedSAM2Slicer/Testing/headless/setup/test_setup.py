@@ -225,6 +225,19 @@ def test_the_doctors_page() -> None:
     assert home not in text
 
 
+@pytest.mark.parametrize(("home", "shown"), [("/", "/home/ann/x"), ("/home/an", "/home/ann/x"), ("/home", "~/ann/x")])
+def test_the_doctors_page_of_any_home(monkeypatch: pytest.MonkeyPatch, home: str, shown: str) -> None:
+    monkeypatch.setenv("HOME", home)
+    text = Setup(FakeHost(answer=Finished(0, "models        /home/ann/x", ""))).doctorText(REMOTE)
+    assert text.endswith(f"models        {shown}")
+
+
+def test_the_doctors_page_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999)
+    assert "~" not in Setup(FakeHost(answer=Finished(0, HEALTHY, ""))).doctorText(REMOTE)
+
+
 def test_the_doctors_page_when_the_doctor_cannot_come() -> None:
     page = Setup(FakeHost(answer=Finished(1, "", "ModuleNotFoundError: No module named 'tqdm'"))).doctorText(OWN)
     assert page.endswith("doctor        PROBLEM: ModuleNotFoundError: No module named 'tqdm'")
