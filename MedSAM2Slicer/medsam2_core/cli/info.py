@@ -134,8 +134,8 @@ def _letter(slicing: Slicing) -> str:
 def _segmentation(path: Path) -> Iterator[_Line]:
     import numpy as np
 
+    from medsam2_core.image.measure import volume_ml
     from medsam2_core.io import read_segments, read_volume
-    from medsam2_core.run.report import volume_ml
 
     labelmap, segments = read_segments(path)
     try:
@@ -145,7 +145,7 @@ def _segmentation(path: Path) -> Iterator[_Line]:
     for segment in segments:
         size = f"{np.count_nonzero(labelmap == segment.label)} voxels"
         if spacing is not None:
-            size = shown_ml(volume_ml(labelmap, segment.label, spacing))
+            size = shown_ml(volume_ml(labelmap == segment.label, spacing))
         yield f"label {segment.label}", f"{segment.name}, {size}"
 
 
