@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.arrays import Block, Mask
+from medsam2_core.arrays import Block, Mask, block_of
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float, Geometry, Triple
 
@@ -93,10 +93,11 @@ class ObliqueSlices:
 
     def box(self, index: int, mask: Mask) -> Block | None:
         """Return a box of the volume that holds all voxels which a slice's mask marks; None if it marks none."""
-        if not mask.any():
+        rows, columns = block_of(mask)
+        if not rows.stop:
             return None
-        (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
-        corners = itertools.product((left - 0.5, right + 0.5), (top - 0.5, bottom + 0.5), (index - 0.5, index + 0.5))
+        edges = ((side.start - 0.5, side.stop - 0.5) for side in (columns, rows, slice(index, index + 1)))
+        corners = itertools.product(*edges)
         low, high = _bounds(_mapped(self._to_stored, np.array(list(corners))))
         sides = zip(low[::-1], high[::-1], self.stored.shape_kji, strict=True)
         k, j, i = (slice(max(0, math.floor(a)), min(size, math.ceil(b) + 1)) for a, b, size in sides)
