@@ -274,7 +274,7 @@ def removeModels(store: WeightsStore | None = None) -> list[str]:
         WeightsError: a model is just being downloaded, or cannot be deleted.
     """
     store = store or WeightsStore()
-    states = {name: store.state(name) for name in store.catalogue}
+    states = {name: store.state(name) for name in store.catalog}
     for name, state in states.items():
         if state is not ModelState.BUNDLED:
             store.remove(name)

@@ -152,7 +152,7 @@ def _segmentation(path: Path) -> Iterator[_Line]:
 def _checkpoint(path: Path) -> Iterator[_Line]:
     from medsam2_core.weights.checkpoint import load_state, read_checkpoint
     from medsam2_core.weights.checksum import file_sha256
-    from medsam2_core.weights.model_file import catalogue_match
+    from medsam2_core.weights.model_file import catalog_match
 
     checkpoint = read_checkpoint(path)
     model = load_state(checkpoint)
@@ -161,7 +161,7 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
     yield "image size", f"{checkpoint.config.image_size} pixels"
     sha256 = file_sha256(path)
     yield "sha256", sha256
-    entry = catalogue_match(sha256)
+    entry = catalog_match(sha256)
     yield "catalog", f"{entry.name}: {entry.title}, {entry.licence}" if entry else "not a published file"
 
 

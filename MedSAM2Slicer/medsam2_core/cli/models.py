@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from medsam2_core.errors import Cancelled, WeightsError
 from medsam2_core.job.paths import path_argument
-from medsam2_core.weights.catalogue import ModelEntry, find_entry
+from medsam2_core.weights.catalog import ModelEntry, find_entry
 from medsam2_core.weights.download import ProgressCallback
 from medsam2_core.weights.store import ModelState, WeightsStore
 
@@ -43,7 +43,7 @@ def add_parser(subparsers: SubParsers) -> None:
 def list_models(_arguments: argparse.Namespace) -> int:
     """Print a table of all models on standard output and the folder they are kept in on standard error."""
     store = _open_store()
-    rows = [_HEADINGS, *(_row(entry, store.state(entry.name)) for entry in store.catalogue.values())]
+    rows = [_HEADINGS, *(_row(entry, store.state(entry.name)) for entry in store.catalog.values())]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         print(_aligned(row, widths))
@@ -54,7 +54,7 @@ def list_models(_arguments: argparse.Namespace) -> int:
 def download_models(arguments: argparse.Namespace) -> int:
     """Fetch `arguments.names`, asking for each license that is not permissive."""
     store = _open_store()
-    for entry in [find_entry(store.catalogue, name) for name in arguments.names]:
+    for entry in [find_entry(store.catalog, name) for name in arguments.names]:
         if store.state(entry.name) is ModelState.MISSING:
             accepted = arguments.accept_licence or _licence_accepted(entry)
             with _progress_bar(entry.name) as progress:

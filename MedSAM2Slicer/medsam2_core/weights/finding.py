@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from medsam2_core.errors import WeightsError
-from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.catalog import load_catalog
 from medsam2_core.weights.store import WeightsStore
 
 
@@ -19,10 +19,10 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
     if not isinstance(name_or_path, str | os.PathLike):
         raise WeightsError(f"{name_or_path!r} is no model: give a name from `medsam2 models list` or a path.")
     path = Path(name_or_path)
-    catalogue = load_catalogue()
-    store = WeightsStore(catalogue=catalogue)
-    if str(name_or_path) in catalogue:
-        return store.path(str(name_or_path)), catalogue[str(name_or_path)].image_size
+    catalog = load_catalog()
+    store = WeightsStore(catalog=catalog)
+    if str(name_or_path) in catalog:
+        return store.path(str(name_or_path)), catalog[str(name_or_path)].image_size
     if path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth"):
         return path, None
     return store.path(str(name_or_path)), None  # raises, naming what there is

@@ -13,7 +13,7 @@ import pytest
 
 from medsam2_core.cli import models
 from medsam2_core.errors import Cancelled, WeightsError
-from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.catalog import load_catalog
 from medsam2_core.weights.store import WeightsStore
 
 CONTENT = b"weights"
@@ -22,11 +22,11 @@ Run = Callable[..., int]
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsStore:
-    tiny = load_catalogue()["sam2_hiera_tiny"]
+    tiny = load_catalog()["sam2_hiera_tiny"]
     free = replace(tiny, name="free", file="free.pt", sha256=hashlib.sha256(CONTENT).hexdigest())
     gated = replace(tiny, name="gated", file="gated.pt", permissive=False, size_bytes=None, licence_text="Ask first.")
-    catalogue = {"free": free, "gated": gated}
-    store = WeightsStore(tmp_path / "store", catalogue, bundled_folder=tmp_path)
+    catalog = {"free": free, "gated": gated}
+    store = WeightsStore(tmp_path / "store", catalog, bundled_folder=tmp_path)
     monkeypatch.setattr(models, "_open_store", lambda: store)
     return store
 
@@ -37,8 +37,8 @@ def downloads(store: WeightsStore, monkeypatch: pytest.MonkeyPatch) -> list[tupl
     calls: list[tuple[str, bool]] = []
 
     def download(name, progress, accept_licence):
-        if not (accept_licence or store.catalogue[name].permissive):
-            raise WeightsError(store.catalogue[name].licence_text)
+        if not (accept_licence or store.catalog[name].permissive):
+            raise WeightsError(store.catalog[name].licence_text)
         calls.append((name, accept_licence))
         progress(3, None)
         progress(len(CONTENT), len(CONTENT))

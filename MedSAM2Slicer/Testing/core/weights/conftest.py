@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from medsam2_core.weights.catalogue import ModelEntry
+from medsam2_core.weights.catalog import ModelEntry
 from medsam2_core.weights.download import Patience, RemoteFile
 from medsam2_core.weights.store import WeightsStore
 
@@ -138,8 +138,8 @@ def make_store(tmp_path: Path) -> Callable[..., WeightsStore]:
     bundled.mkdir()
 
     def make(*entries: ModelEntry, folder: Path | None = None) -> WeightsStore:
-        catalogue = {entry.name: entry for entry in entries}
-        return WeightsStore(folder or tmp_path / "store", catalogue, bundled_folder=bundled, patience=QUICK)
+        catalog = {entry.name: entry for entry in entries}
+        return WeightsStore(folder or tmp_path / "store", catalog, bundled_folder=bundled, patience=QUICK)
 
     return make
 

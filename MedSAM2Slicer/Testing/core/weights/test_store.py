@@ -13,7 +13,7 @@ import pytest
 from medsam2_core.errors import Cancelled, WeightsError
 from medsam2_core.files.lock import try_lock
 from medsam2_core.weights import store as module
-from medsam2_core.weights.catalogue import ModelEntry
+from medsam2_core.weights.catalog import ModelEntry
 from medsam2_core.weights.store import ModelState, WeightsStore
 from medsam2_core.weights.user_folder import user_folder
 
@@ -210,7 +210,7 @@ def test_default_store_uses_the_product(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("MEDSAM2_HOME", str(tmp_path))
     store = WeightsStore()
     assert store.folder == tmp_path
-    assert "starter" in store.catalogue
+    assert "starter" in store.catalog
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ class FakeStore:
     removed: list[str] = field(default_factory=list)
 
     @property
-    def catalogue(self) -> dict[str, ModelState]:
+    def catalog(self) -> dict[str, ModelState]:
         return self.states
 
     def state(self, name: str) -> ModelState:
@@ -283,7 +283,7 @@ def test_removing_models_spares_the_bundled_one() -> None:
 
 def test_removing_real_files(tmp_path: Path) -> None:
     store = WeightsStore(tmp_path)
-    entry = next(entry for entry in store.catalogue.values() if entry.url)
+    entry = next(entry for entry in store.catalog.values() if entry.url)
     (tmp_path / entry.file).write_bytes(b"weights")
     assert removeModels(store) == [entry.name]
     assert not (tmp_path / entry.file).exists()

@@ -79,7 +79,7 @@ def models_folder() -> Path:
     raise WeightsError(f"{CATALOGUE_FILE} is missing beside and inside {package}: reinstall MedSAM2Slicer.")
 
 
-def load_catalogue(path: Path | None = None) -> dict[str, ModelEntry]:
+def load_catalog(path: Path | None = None) -> dict[str, ModelEntry]:
     """Read the catalog at `path` (default: the product's own) and return its entries by name, in file order.
 
     Raises:
@@ -92,18 +92,18 @@ def load_catalogue(path: Path | None = None) -> dict[str, ModelEntry]:
     return {entry.name: entry for entry in entries}
 
 
-def find_entry(catalogue: Mapping[str, ModelEntry], name: str) -> ModelEntry:
+def find_entry(catalog: Mapping[str, ModelEntry], name: str) -> ModelEntry:
     """Return the entry called `name`.
 
     Raises:
         WeightsError: there is none; the message lists the names and the closest ones.
     """
-    if name in catalogue:
-        return catalogue[name]
+    if name in catalog:
+        return catalog[name]
     # Two suggestions, because a typed "medsam2" can mean either group's model.
-    close = " or ".join(repr(known) for known in difflib.get_close_matches(name, catalogue, n=2))
+    close = " or ".join(repr(known) for known in difflib.get_close_matches(name, catalog, n=2))
     suggestion = f" (did you mean {close}?)" if close else ""
-    raise WeightsError(f"{name!r} is not a known model{suggestion}: choose one of {', '.join(catalogue)}.")
+    raise WeightsError(f"{name!r} is not a known model{suggestion}: choose one of {', '.join(catalog)}.")
 
 
 def _raw_models(path: Path) -> list[Any]:
