@@ -251,9 +251,9 @@ def banner(requirements: Sequence[Requirement]) -> str:
 
 def question(requirements: Sequence[Requirement]) -> str:
     """Return the one question before the installation: each package with size, license and reason."""
-    line = _("- {title}: about {size}, license {licence} ({why})")
+    line = _("- {title}: about {size}, license {license} ({why})")
     lines = [
-        line.format(title=PACKAGES[one.name].title, size=sizeText(one.sizeMb), licence=one.licence, why=one.why)
+        line.format(title=PACKAGES[one.name].title, size=sizeText(one.sizeMb), license=one.license, why=one.why)
         for one in requirements
     ]
     return "\n".join(

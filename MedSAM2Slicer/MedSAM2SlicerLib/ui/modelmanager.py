@@ -110,10 +110,10 @@ class ModelManager:
         self.table.setRowCount(len(store.catalog))
         for row, entry in enumerate(store.catalog.values()):
             state = store.state(entry.name)
-            cells = (entry.title, _stateText(state), text.megabytes(entry.size_bytes), entry.licence)
+            cells = (entry.title, _stateText(state), text.megabytes(entry.size_bytes), entry.license)
             for column, cell in enumerate(cells):
                 item = qt.QTableWidgetItem(cell)
-                item.setToolTip(f"{entry.intended_use}\n{entry.licence_text}")
+                item.setToolTip(f"{entry.intended_use}\n{entry.license_text}")
                 self.table.setItem(row, column, item)
             self.table.setCellWidget(row, _ACTION, self._button(entry.name, state))
         self.table.resizeColumnsToContents()
@@ -156,7 +156,7 @@ class ModelManager:
 
 def _question(entry: ModelEntry) -> str:
     return _("{title}: {size}. {license}\n\n{use}\n\nDownload?").format(
-        title=entry.title, size=text.megabytes(entry.size_bytes), license=entry.licence_text, use=entry.intended_use
+        title=entry.title, size=text.megabytes(entry.size_bytes), license=entry.license_text, use=entry.intended_use
     )
 
 

@@ -86,5 +86,5 @@ def _note(entry: ModelEntry, state: ModelState) -> str:
     if state is ModelState.BUNDLED:
         return _("Built in.")
     if state is ModelState.INSTALLED:
-        return _("Downloaded. {license}.").format(license=entry.licence)
-    return _("Not downloaded: {size}. {license}.").format(size=text.megabytes(entry.size_bytes), license=entry.licence)
+        return _("Downloaded. {license}.").format(license=entry.license)
+    return _("Not downloaded: {size}. {license}.").format(size=text.megabytes(entry.size_bytes), license=entry.license)

@@ -270,7 +270,7 @@ class ServicesTest(unittest.TestCase):
 
     def test_download_command(self) -> None:
         command = self.services.downloadCommand(TORONTO)
-        self.assertEqual(command.arguments[-4:], ("models", "download", TORONTO, "--accept-licence"))
+        self.assertEqual(command.arguments[-4:], ("models", "download", TORONTO, "--accept-license"))
 
     def test_catalog_entries_are_what_the_panel_expects(self) -> None:
         self.assertTrue(all(isinstance(one, ModelEntry) for one in self.services.store.catalog.values()))

@@ -162,7 +162,7 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
     sha256 = file_sha256(path)
     yield "sha256", sha256
     entry = catalog_match(sha256)
-    yield "catalog", f"{entry.name}: {entry.title}, {entry.licence}" if entry else "not a published file"
+    yield "catalog", f"{entry.name}: {entry.title}, {entry.license}" if entry else "not a published file"
 
 
 def _run(path: Path) -> Iterator[_Line]:

@@ -27,8 +27,8 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "file": (str,),
     "bytes": (int, NoneType),
     "sha256": (str,),
-    "licence": (str,),
-    "licence_text": (str,),
+    "license": (str,),
+    "license_text": (str,),
     "permissive": (bool,),
     "intended_use": (str,),
     "config": (str,),
@@ -44,7 +44,7 @@ class ModelEntry:
     url: where the file is downloaded from, None for a model that comes with the product.
     file: the bare file name on disk; size_bytes: its length in bytes, None where unknown.
     sha256: 64 lower-case hexadecimal digits; empty only for a bundled model that is not released yet.
-    `licence`: SPDX identifier or short text; licence_text: the sentences to show before a download.
+    `license`: SPDX identifier or short text; license_text: the sentences to show before a download.
     permissive: whether the license allows any use, so that no question is asked.
     config: the name for `build_model`; image_size: side of the model's square input in pixels.
     """
@@ -56,8 +56,8 @@ class ModelEntry:
     file: str
     size_bytes: int | None
     sha256: str
-    licence: str
-    licence_text: str
+    license: str
+    license_text: str
     permissive: bool
     intended_use: str
     config: str
@@ -146,7 +146,7 @@ def _problem(raw: Any) -> str | None:
 
 
 def _value_problem(raw: dict[str, Any]) -> str | None:
-    blank = [key for key in ("name", "title", "licence", "licence_text", "config") if not raw[key].strip()]
+    blank = [key for key in ("name", "title", "license", "license_text", "config") if not raw[key].strip()]
     if blank:
         return f"empty {', '.join(blank)}"
     # A path in the file name could leave the store's folder.

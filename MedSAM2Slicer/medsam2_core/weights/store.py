@@ -77,11 +77,11 @@ class WeightsStore:
         name: str,
         progress: ProgressCallback | None = None,
         cancel: Cancellation | None = None,
-        accept_licence: bool = False,
+        accept_license: bool = False,
     ) -> Path:
         """Fetch the model `name` unless it is here, and return its file. An interrupted download resumes.
 
-        `accept_licence` is the user's yes to `ModelEntry.licence_text`; a permissive license needs none.
+        `accept_license` is the user's yes to `ModelEntry.license_text`; a permissive license needs none.
 
         Raises:
             WeightsError: license not accepted, or network, disk or checksum trouble.
@@ -91,8 +91,8 @@ class WeightsStore:
         if self.state(name) is not ModelState.MISSING:
             return self.path(name)
         source = _source(entry)
-        if not (entry.permissive or accept_licence):
-            raise WeightsError(_licence_question(entry))
+        if not (entry.permissive or accept_license):
+            raise WeightsError(_license_question(entry))
         target = self._installed(entry)
         with self._locked(entry):
             # Another process may have finished it between the first look and the lock.
@@ -197,10 +197,10 @@ def _how_to_get(entry: ModelEntry) -> str:
     )
 
 
-def _licence_question(entry: ModelEntry) -> str:
+def _license_question(entry: ModelEntry) -> str:
     return (
-        f"{entry.name} has a license to accept before the download: {entry.licence_text} If you agree, pass "
-        "accept_licence=True (on the command line --accept-licence)."
+        f"{entry.name} has a license to accept before the download: {entry.license_text} If you agree, pass "
+        "accept_license=True (on the command line --accept-license)."
     )
 
 

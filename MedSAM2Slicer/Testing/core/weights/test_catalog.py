@@ -106,8 +106,8 @@ def test_faulty_entry_is_refused(write: Write, raw: dict[str, Any], change: dict
 
 
 def test_missing_field_and_non_object_are_refused(write: Write, raw: dict[str, Any]) -> None:
-    del raw["licence"]
-    with pytest.raises(WeightsError, match="fields: " + "licence"):
+    del raw["license"]
+    with pytest.raises(WeightsError, match="fields: " + "license"):
         load_catalog(write(raw))
     with pytest.raises(WeightsError, match="not an object"):
         load_catalog(write("text"))

@@ -75,12 +75,12 @@ def test_download_reports_and_is_gone_on_with_after_cancel(store: WeightsStore, 
     assert seen[-1] == len(content)
 
 
-def test_licence_is_shown_before_anything_is_fetched(make_store: MakeStore, make_entry: MakeEntry, server) -> None:
-    store = make_store(make_entry(permissive=False, licence_text="Research only."))
-    with pytest.raises(WeightsError, match=r"^toy .*Research only\. .*accept_licence=True"):
+def test_license_is_shown_before_anything_is_fetched(make_store: MakeStore, make_entry: MakeEntry, server) -> None:
+    store = make_store(make_entry(permissive=False, license_text="Research only."))
+    with pytest.raises(WeightsError, match=r"^toy .*Research only\. .*accept_license=True"):
         store.download("toy")
     assert server.requested == []
-    assert store.download("toy", accept_licence=True).is_file()
+    assert store.download("toy", accept_license=True).is_file()
 
 
 def test_bundled_model_is_found_and_stays(make_store: MakeStore, make_entry: MakeEntry, tmp_path: Path) -> None:

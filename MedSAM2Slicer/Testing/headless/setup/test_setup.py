@@ -83,7 +83,7 @@ def test_nothing_is_asked_when_nothing_is_missing() -> None:
     assert host.installed == []
 
 
-def test_one_question_names_sizes_and_licences() -> None:
+def test_one_question_names_sizes_and_licenses() -> None:
     asked: list[str] = []
     host = FakeHost(cuda=True)
     assert Setup(host, {}).ensure(OWN, lambda text: not asked.append(text)) is False
