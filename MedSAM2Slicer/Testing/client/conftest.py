@@ -30,7 +30,7 @@ WINDOW = Window(0, 255, "test")
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    grey: np.ndarray
+    gray: np.ndarray
     geometry: Geometry
     window: Window = WINDOW
 
@@ -58,10 +58,10 @@ def unmade(request: pytest.FixtureRequest) -> tuple[Unmade, str]:
 
 @pytest.fixture(scope="session")
 def volume() -> Prepared:
-    grey = np.zeros(GEOMETRY.shape_kji, np.uint8)
+    gray = np.zeros(GEOMETRY.shape_kji, np.uint8)
     for k in range(12):
-        grey[k, 3 : 10 + k // 2, 5 : 12 + k] = 200
-    return Prepared(grey, GEOMETRY)
+        gray[k, 3 : 10 + k // 2, 5 : 12 + k] = 200
+    return Prepared(gray, GEOMETRY)
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def test_killed_at_random_moments(make_client, volume, block) -> None:
 
     def check(step) -> None:
         (answer,) = step.answers
-        assert np.array_equal(answer.mask.full((20, 30)), volume.grey[step.slice_index] > 100)
+        assert np.array_equal(answer.mask.full((20, 30)), volume.gray[step.slice_index] > 100)
 
     while killer.kills < KILLS:
         call = client.propagate("s", [block], 0, 12, onStep=check, onDone=ended.append, onError=ended.append)

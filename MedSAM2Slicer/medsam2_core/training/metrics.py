@@ -86,7 +86,7 @@ def distance_mm(target: Mask, spacing: Sequence[float]) -> npt.NDArray[np.float3
     return np.where(target, np.float32(0), signed)
 
 
-def empty_recognised(found: Mask, wanted: Mask) -> float | None:
+def empty_recognized(found: Mask, wanted: Mask) -> float | None:
     """Share of the slices without the object that were left empty, 0 to 1."""
     empty = ~_present(wanted)
     return _share(np.count_nonzero(empty & ~_present(found)), np.count_nonzero(empty)) if empty.any() else None

@@ -115,7 +115,7 @@ class WeightsStore:
             try:
                 for block in read_blocks(path):
                     copy.append(block)
-                entry = self._recognise(path, copy.sha256, name)
+                entry = self._recognize(path, copy.sha256, name)
                 self._adopt(copy, entry)
             finally:
                 copy.discard()
@@ -163,12 +163,12 @@ class WeightsStore:
             copy.finish(target)
             part_path(target).unlink(missing_ok=True)
 
-    def _recognise(self, path: Path, sha256: str, name: str | None) -> ModelEntry:
+    def _recognize(self, path: Path, sha256: str, name: str | None) -> ModelEntry:
         candidates = list(self.catalog.values()) if name is None else [self.catalog[name]]
         for entry in candidates:
             if entry.sha256 == sha256:
                 return entry
-        raise WeightsError(_not_recognised(path, sha256, candidates))
+        raise WeightsError(_not_recognized(path, sha256, candidates))
 
     @contextmanager
     def _locked(self, entry: ModelEntry) -> Iterator[None]:
@@ -204,7 +204,7 @@ def _license_question(entry: ModelEntry) -> str:
     )
 
 
-def _not_recognised(path: Path, sha256: str, candidates: list[ModelEntry]) -> str:
+def _not_recognized(path: Path, sha256: str, candidates: list[ModelEntry]) -> str:
     if len(candidates) == 1:
         expected = f"the model {candidates[0].name} (expected sha256 {candidates[0].sha256}, found {sha256})"
     else:

@@ -127,7 +127,7 @@ def test_remove_also_deletes_a_broken_download(store: WeightsStore, cancel_after
     store.remove("toy")  # nothing left: not an error
 
 
-def test_import_recognises_by_content(store: WeightsStore, tmp_path: Path, content: bytes, server) -> None:
+def test_import_recognizes_by_content(store: WeightsStore, tmp_path: Path, content: bytes, server) -> None:
     brought = tmp_path / "renamed.bin"
     brought.write_bytes(content)
     assert store.import_file(brought) == "toy"
