@@ -203,7 +203,7 @@ def _summary(name: str, rows: Rows) -> list[str]:
         *(f"{value:.3f}" for value in (np.mean(dice), np.median(dice), np.min(dice))),
         f"{mean_of([row.surface_dice for row in rows]):.3f}",
         f"{mean_of([row.prompted_dice for row in rows]):.3f}",
-        f"{mean_of([row.empty_recognised for row in rows]):.3f}",
+        f"{mean_of([row.empty_recognized for row in rows]):.3f}",
         f"{mean_of([row.false_slices for row in rows]):.1f}",
         f"{mean_of([row.false_mm for row in rows]):.0f}",
         "" if correlation is None else f"{correlation:.2f}",

@@ -34,7 +34,7 @@ from medsam2_core.io import read_labelmap, read_volume, write_labelmap
 from medsam2_core.job.execute import execute, open_drafts, write
 from medsam2_core.job.plan import make_plan
 from medsam2_core.stopping import CancelToken
-from medsam2_core.training.synthesis import synthesise_labels
+from medsam2_core.training.synthesis import synthesize_labels
 
 OUT = Path(__file__).resolve().parents[1] / "cohort-demo"
 CASES = 60
@@ -118,7 +118,7 @@ def _synthetic() -> Iterator[Source]:
 def _make(number: int, image: Path, labels: Path) -> None:
     """Write a synthetic volume: each label in a value of its own, with noise; 0 is black, 255 white."""
     rng = np.random.default_rng((23, number))
-    made = synthesise_labels(rng, _SHAPE)
+    made = synthesize_labels(rng, _SHAPE)
     values = rng.uniform(60, 200, len(made.tissue))
     values[made.background()] = np.linspace(5, 60, int(made.background().sum()))
     gray = np.clip(values[made.labels] + rng.normal(0, 8, _SHAPE), 0, 255)

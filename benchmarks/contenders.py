@@ -20,7 +20,7 @@ from medsam2_core.model.precision import multiplies_faster, set_precision
 from medsam2_core.speed.steps import wait_for
 from sam2_reference import build_reference, reference_state
 
-Grey = npt.NDArray[np.uint8]
+Gray = npt.NDArray[np.uint8]
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 
@@ -43,7 +43,7 @@ class Contender(ABC):
     def _load(self, config: str) -> None: ...
 
     @abstractmethod
-    def open(self, volume: Grey) -> None:
+    def open(self, volume: Gray) -> None:
         """Start over with a volume."""
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Contender(ABC):
     def correct(self, index: int, point: Point, start: int) -> int:
         """Add a click on a slice and redraw the slices from the prompted one to the last; the pixels drawn."""
 
-    def _seen(self, volume: Grey) -> torch.Tensor:
+    def _seen(self, volume: Gray) -> torch.Tensor:
         """Slices (n, S, S) as models see them, in [0, 1]."""
         whole = Region.whole(*volume.shape[1:])
         return torch.stack([whole.cut(torch.from_numpy(one).float() / 255, self.image_size) for one in volume])
@@ -84,7 +84,7 @@ class Ours(Contender):
     def _load(self, config: str) -> None:
         self._model = set_precision(build_ours(config, self.image_size).to(self.device), self.precision)
 
-    def open(self, volume: Grey) -> None:
+    def open(self, volume: Gray) -> None:
         self._session = m2.VolumeSession(self._model, volume, window=AS_GIVEN, memory="recency", field_of_view="whole")
 
     def click(self, index: int, points: list[Point]) -> None:
@@ -122,7 +122,7 @@ class Reference(Contender):
         self._predictor.load_state_dict(build_ours(config, self.image_size).state_dict(), strict=True)
         self._predictor.requires_grad_(False).to(self.device)
 
-    def open(self, volume: Grey) -> None:
+    def open(self, volume: Gray) -> None:
         self._state = reference_state(volume, self._seen(volume), str(self.device))
 
     def click(self, index: int, points: list[Point]) -> None:
@@ -182,7 +182,7 @@ class Transformers(Contender):
         self._model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(8)
         self._model.to(self.device)
 
-    def open(self, volume: Grey) -> None:
+    def open(self, volume: Gray) -> None:
         from transformers import Sam2VideoInferenceSession
 
         rows, columns = volume.shape[1:]

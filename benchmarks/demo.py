@@ -83,13 +83,13 @@ def _print_table(masks: Masks, report: dict[str, Any], reference: Masks) -> None
 
 
 def _draw(ct: Volume, reference: Masks, masks: Masks, report: dict[str, Any], path: Path) -> None:
-    grey = Window.ct("abdomen").to_uint8(ct.array)
+    gray = Window.ct("abdomen").to_uint8(ct.array)
     figure, axes = plt.subplots(len(ORGANS), SHOWN + 1, figsize=(3 * SHOWN + 5, 3 * len(ORGANS)), layout="constrained")
     for row, item in zip(axes, report["objects"], strict=True):
         name = item["name"]
         prompted = next(s["slice_index"] for s in item["slices"] if s["direction"] == "prompt")
         for axis, k in zip(row, _slices(reference[name], prompted), strict=False):
-            _draw_slice(axis, grey[k], masks[name][k], reference[name][k], _frame(reference[name] | masks[name]))
+            _draw_slice(axis, gray[k], masks[name][k], reference[name][k], _frame(reference[name] | masks[name]))
             axis.set_title(f"{name}, slice {k}" + (" (box)" if k == prompted else ""), fontsize=10)
         _draw_confidence(row[SHOWN], item, reference[name])
     figure.suptitle(
@@ -115,10 +115,10 @@ def _frame(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def _draw_slice(
-    axis: Axes, grey: np.ndarray, found: np.ndarray, wanted: np.ndarray, frame: tuple[slice, slice]
+    axis: Axes, gray: np.ndarray, found: np.ndarray, wanted: np.ndarray, frame: tuple[slice, slice]
 ) -> None:
     # The file is stored left-anterior-superior: rows upwards show it as radiologists do.
-    axis.imshow(grey[frame], cmap="gray", origin="lower", vmin=0, vmax=255)
+    axis.imshow(gray[frame], cmap="gray", origin="lower", vmin=0, vmax=255)
     for mask, color, style in ((wanted, "white", "dotted"), (found, "#ffb000", "solid")):
         if mask[frame].any():
             axis.contour(mask[frame], [0.5], colors=color, linestyles=style, linewidths=1.4)

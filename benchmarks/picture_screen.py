@@ -115,8 +115,8 @@ def _view(controller: Any, organ: Bools, index: int, width: int, height: int) ->
     import slicer.util
 
     voxels = slicer.util.arrayFromVolume(controller.volumeNode)[index].astype(float)
-    grey = np.clip((voxels - LEVEL) / WINDOW + 0.5, 0, 1) * 255
-    rgb = np.repeat(grey[..., None], 3, axis=2)
+    gray = np.clip((voxels - LEVEL) / WINDOW + 0.5, 0, 1) * 255
+    rgb = np.repeat(gray[..., None], 3, axis=2)
     rgb[organ[index]] = 0.65 * rgb[organ[index]] + 0.35 * _COLOR
     rgb = rgb[::-1]  # the patient's front up
     label = qt.QLabel()

@@ -93,14 +93,14 @@ def _drawViews(worker: str) -> None:
 
 
 def _drawResult(studio: Studio, views: dict[str, SliceShot], controller: Any, organ: Bools, wait: Wait) -> None:
-    centre = prompt(controller, organ, wait)
+    center = prompt(controller, organ, wait)
     show(controller, ORGAN)
-    panes = _previewPanes(views["red"], controller, centre)
+    panes = _previewPanes(views["red"], controller, center)
     index = largest(organ)
     caption = f"Slice {index}: a box and a point, and at once the mask on this slice"
     writePage(panesPage([panes], caption), OUT / "preview.png")
     propagate(controller, wait)
-    rows = _fourPanes(views, studio, controller, centre)
+    rows = _fourPanes(views, studio, controller, center)
     writePage(panesPage(rows, _resultCaption(controller)), OUT / "views.png")
 
 
@@ -140,12 +140,12 @@ def _drawOblique(views: dict[str, SliceShot], controller: Any, organ: Bools, wai
     controller.prompting.addBox(low, high, view.node)
     wait(lambda: bool(drawn))
     show(controller, CORRECTED)
-    centre = point((np.array(low) + high) / 2)
-    view.look(centre, BODY)
+    center = point((np.array(low) + high) / 2)
+    view.look(center, BODY)
     before = _pane(view, "red")
     propagate(controller, wait)
     for one in views.values():
-        one.look(centre, BODY)
+        one.look(center, BODY)
     red, green, yellow = (_pane(one, color) for color, one in views.items())
     caption = f"A box in a view turned by {TILT:g} degrees, and the {CORRECTED} after Propagate"
     writePage(panesPage([[before, red], [green, yellow]], caption), OUT / "oblique.png")
@@ -158,10 +158,10 @@ def _views(studio: Studio, volume: Any) -> dict[str, SliceShot]:
     return views
 
 
-def _previewPanes(view: SliceShot, controller: Any, centre: Point) -> list[Pane]:
+def _previewPanes(view: SliceShot, controller: Any, center: Point) -> list[Pane]:
     """The prompted slice whole, and closer."""
     panes = []
-    for at, width in ((_middle(controller, centre[2]), WHOLE), (centre, CLOSE)):
+    for at, width in ((_middle(controller, center[2]), WHOLE), (center, CLOSE)):
         view.look(at, width)
         panes.append(_pane(view, "red"))
     return panes
@@ -171,21 +171,21 @@ def _pair(view: SliceShot, controller: Any, names: dict[int, str]) -> list[Pane]
     """Two slices, by index, with what is to be said of each."""
     panes = []
     for index, name in names.items():
-        view.look(_middle(controller, controller.review.sliceCentreRas(index)[2]), BODY)
+        view.look(_middle(controller, controller.review.sliceCenterRas(index)[2]), BODY)
         panes.append(Pane(view.image(), "red", view.letters(), f"slice {index}, {name}"))
     return panes
 
 
-def _fourPanes(views: dict[str, SliceShot], studio: Studio, controller: Any, centre: Point) -> list[list[Pane]]:
+def _fourPanes(views: dict[str, SliceShot], studio: Studio, controller: Any, center: Point) -> list[list[Pane]]:
     """Axial, 3D, coronal and sagittal, placed as Slicer places them."""
     panes = {}
     for color, view in views.items():
-        view.look(centre, CLOSE)
+        view.look(center, CLOSE)
         panes[color] = _pane(view, color)
-    return [[panes["red"], _spacePane(views["red"], studio, controller, centre)], [panes["green"], panes["yellow"]]]
+    return [[panes["red"], _spacePane(views["red"], studio, controller, center)], [panes["green"], panes["yellow"]]]
 
 
-def _spacePane(view: SliceShot, studio: Studio, controller: Any, centre: Point) -> Pane:
+def _spacePane(view: SliceShot, studio: Studio, controller: Any, center: Point) -> Pane:
     """The segment's surface on the lowest axial slice that it reaches."""
     controller.segmentationNode.CreateClosedSurfaceRepresentation()
     bounds = [0.0] * 6
@@ -193,7 +193,7 @@ def _spacePane(view: SliceShot, studio: Studio, controller: Any, centre: Point) 
     view.look(_middle(controller, bounds[4]), WHOLE)
     view.showInSpace()
     space = studio.space(SIZE)
-    space.look(centre, CAMERA)
+    space.look(center, CAMERA)
     return Pane(space.image(), "3D", None)
 
 
@@ -203,7 +203,7 @@ def _pane(view: SliceShot, color: str) -> Pane:
 
 def _middle(controller: Any, height: float) -> Point:
     """The middle of the axial plane at a height (mm, S)."""
-    r, a, _s = controller.review.sliceCentreRas(controller.review.sliceCount() // 2)
+    r, a, _s = controller.review.sliceCenterRas(controller.review.sliceCount() // 2)
     return r, a, height
 
 

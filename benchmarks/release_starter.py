@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from medsam2_core.weights.catalogue import models_folder
+from medsam2_core.weights.catalog import models_folder
 from medsam2_core.weights.checkpoint import read_checkpoint, save_checkpoint
 
 _LARGEST = 15_000_000  # bytes; the extension ships the file
@@ -45,12 +45,12 @@ def main() -> None:
     _enter(folder / "models.json", target, config.image_size)
 
 
-def _enter(catalogue: Path, target: Path, image_size: int) -> None:
-    content = json.loads(catalogue.read_text(encoding="utf-8"))
+def _enter(catalog: Path, target: Path, image_size: int) -> None:
+    content = json.loads(catalog.read_text(encoding="utf-8"))
     (entry,) = (entry for entry in content["models"] if entry["name"] == "starter")
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     entry |= {"bytes": target.stat().st_size, "sha256": digest, "image_size": image_size}
-    catalogue.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    catalog.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{target}: {entry['bytes']} bytes, sha256 {digest}")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import open_data
-from contenders import CLICKED, CONTENDERS, Box, Contender, Grey, build_ours, finish
+from contenders import CLICKED, CONTENDERS, Box, Contender, Gray, build_ours, finish
 from medsam2_core.image.window import Window
 from medsam2_core.io import read_volume
 from medsam2_core.model.precision import set_precision
@@ -93,7 +93,7 @@ def measure_floor(trial: Trial) -> Found:
     return {"flops": ceilings.flops_per_s, "bytes": ceilings.bytes_per_s, **timed}
 
 
-def stack(name: str, slices: int) -> Grey:
+def stack(name: str, slices: int) -> Gray:
     """Slices (n, 512, 512) of the demo's CT, back and forth where it has fewer, or of a synthetic volume."""
     if name == "synthetic":
         return ellipsoid(slices, _SIDE)

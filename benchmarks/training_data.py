@@ -44,7 +44,7 @@ def lesion_pairs() -> dict[str, tuple[Path, Path]]:
     return _by_name(open_data.lesions())
 
 
-def _by_name(pairs: Mapping[str, open_data.Labelled]) -> dict[str, tuple[Path, Path]]:
+def _by_name(pairs: Mapping[str, open_data.Labeled]) -> dict[str, tuple[Path, Path]]:
     return {name: (pair.image, pair.labels) for name, pair in pairs.items()}
 
 
@@ -95,9 +95,9 @@ def _coarser(image: sitk.Image) -> sitk.Image:
 def _windowed(image: sitk.Image) -> sitk.Image:
     """Return the image as the model would see it, float32 in [0, 1]."""
     array = sitk.GetArrayViewFromImage(image)
-    grey = sitk.GetImageFromArray(Window.auto(array).to_uint8(array).astype(np.float32) / 255)
-    grey.CopyInformation(image)
-    return grey
+    gray = sitk.GetImageFromArray(Window.auto(array).to_uint8(array).astype(np.float32) / 255)
+    gray.CopyInformation(image)
+    return gray
 
 
 def _read_minc(files: open_data.MincFiles) -> sitk.Image:

@@ -39,7 +39,7 @@ _SLICES = 40  # propagated, around the prompted one
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    grey: npt.NDArray[np.uint8]
+    gray: npt.NDArray[np.uint8]
     geometry: Geometry
     window: Window
 
@@ -139,7 +139,7 @@ def _propagate_inside(volume: _Prepared, box: BoxPrompt, span: tuple[int, int]) 
     orientation = SliceOrientation.upright(volume.geometry, 0)
     session = m2.VolumeSession(
         m2.load_model("starter"),
-        orientation.turn(volume.grey),
+        orientation.turn(volume.gray),
         spacing=orientation.turn_spacing(volume.geometry.spacing_kji),
         window=AS_GIVEN,
     )

@@ -58,9 +58,9 @@ class Review:
         volume = self._workplace.slicedIfUsable()
         return 0 if volume is None else volume.slicing.count
 
-    def sliceCentreRas(self, sliceIndex: int) -> tuple[float, float, float]:
+    def sliceCenterRas(self, sliceIndex: int) -> tuple[float, float, float]:
         """World position of a slice's middle. Raises VolumeError without a usable volume."""
-        return self._workplace.sliced().centreRas(sliceIndex)
+        return self._workplace.sliced().centerRas(sliceIndex)
 
     def modelView(self, sliceIndex: int) -> npt.NDArray[np.uint8]:
         """Return a slice (rows, columns) as the model sees it. Raises VolumeError without a usable volume."""

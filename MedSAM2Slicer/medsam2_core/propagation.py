@@ -254,8 +254,8 @@ class Propagator:
         return region.cut(seen.paste(logits, *self.stack.shape(index)), self.model.config.mask_size)
 
     def encoded(self, embedding: Tensor, logits: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
-        """Encode a batch of answers as memories (B, memory_dim, g, g); arguments as of `SAM2.memorise`."""
-        encoded = self.model.memorise(embedding, logits, object_score, prompted)
+        """Encode a batch of answers as memories (B, memory_dim, g, g); arguments as of `SAM2.memorize`."""
+        encoded = self.model.memorize(embedding, logits, object_score, prompted)
         # bfloat16, as the reference keeps them: half the memory, and equal numbers.
         return encoded.to(torch.bfloat16)
 

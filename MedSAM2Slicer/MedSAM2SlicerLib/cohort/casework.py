@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from medsam2_core.arrays import Array
 from medsam2_core.cohort.acceptance import Work
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.measure import volume_ml
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
@@ -117,7 +118,7 @@ def _object(
         "name": segment.GetName(),
         "label": label,
         "color": [round(part, 4) for part in segment.GetColor()],
-        "volume_ml": int(np.count_nonzero(mask)) * float(np.prod(volume.geometry.spacing_kji)) / 1000,
+        "volume_ml": volume_ml(mask, volume.geometry.spacing_kji),
         "stopped": {},
         "slices": _slices(states, areas),
     }

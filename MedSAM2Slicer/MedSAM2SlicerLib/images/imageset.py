@@ -69,7 +69,7 @@ class SeenImages:
             raise VolumeError(text.format(name=repr(self._volumes[index].usable.GetName()), count=slices))
         if self._seen.get(index, ("",))[0] != prepared.key:
             x, y, _z = prepared.geometry.spacing_ijk
-            self._seen[index] = prepared.key, SetImage(prepared.grey[0], (y, x))
+            self._seen[index] = prepared.key, SetImage(prepared.gray[0], (y, x))
         return self._seen[index][1]
 
 

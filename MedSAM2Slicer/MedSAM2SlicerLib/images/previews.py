@@ -38,7 +38,7 @@ class _Alone:
     image: SetImage
 
     @property
-    def grey(self) -> npt.NDArray[np.uint8]:
+    def gray(self) -> npt.NDArray[np.uint8]:
         return self.image.pixels[None]
 
     @property

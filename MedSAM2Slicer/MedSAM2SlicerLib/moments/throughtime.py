@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError, VolumeError
+from medsam2_core.image.measure import volume_ml
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.run.prompts import RunObject, place_mask
@@ -104,8 +104,8 @@ class ThroughTime:
             client.closeVolume(volume.key, ())
 
     def _write(self, frame: int, mask: Bools, confidence: float) -> slicer.vtkMRMLSegmentationNode:
-        voxelMl = math.prod(self._volumes[frame].geometry.spacing_ijk) / 1000
-        self._values[frame] = FrameVolume(int(np.count_nonzero(mask)) * voxelMl, confidence)
+        spacing = self._volumes[frame].geometry.spacing_ijk
+        self._values[frame] = FrameVolume(volume_ml(mask, spacing), confidence)
         return self._masks.write(frame, {self._segment: mask})
 
     def _prepared(self, frame: int) -> PreparedVolume:

@@ -17,12 +17,14 @@ from medsam2_core.image.window import slabs
 class GrowingArray:
     """An array whose `steps` fill it from the first row of its first axis to the last.
 
-    Each gives how many rows are done, the same number as before if it did something else first. Any thread may ask.
+    Each gives how many rows are done, the same number as before if it did something else first. Any thread may ask;
+    after an error of a step, whoever asks gets that.
     """
 
     def __init__(self, array: npt.NDArray[Any], steps: Iterator[int]) -> None:
         self._array, self._steps = array, steps
         self._done = 0
+        self._problem: Exception | None = None
         self._lock = threading.Lock()
 
     @property
@@ -48,7 +50,13 @@ class GrowingArray:
     def _grow(self) -> bool:
         """Do a step; whether there was one to do."""
         with self._lock:
-            done = next(self._steps, None)
+            if self._problem is not None:
+                raise self._problem
+            try:
+                done = next(self._steps, None)
+            except Exception as error:
+                self._problem = error
+                raise
             self._done = len(self._array) if done is None else done
             return done is not None
 

@@ -16,6 +16,8 @@ import slicer
 import vtk
 import vtk.util.numpy_support
 
+from medsam2_core.arrays import block_of
+
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 Box = tuple[slice, slice, slice]
@@ -202,11 +204,8 @@ def nothingIn(layer: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData
 
 def bounds(values: npt.NDArray[Any]) -> Box | None:
     """Return the smallest box around the voxels of an array (k, j, i) that are not 0; None if all are."""
-    shadow = np.bitwise_or.reduce(values, axis=0)  # contiguous: 2 ms for 35 MB
-    if not np.any(shadow):
-        return None
-    j, i = _span(np.any(shadow, axis=1)), _span(np.any(shadow, axis=0))
-    return _span(np.any(values[:, j, i], axis=(1, 2))), j, i
+    k, j, i = block_of(values)
+    return (k, j, i) if k.stop else None
 
 
 def tightened(marked: Bools, box: Box) -> tuple[Box, Box] | None:
@@ -229,12 +228,6 @@ def _common(first: Box, second: Box) -> Box:
 def _union(first: Box, second: Box) -> Box:
     k, j, i = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
     return k, j, i
-
-
-def _span(marked: Bools) -> slice:
-    """From the first to the last marked place of a row that marks at least one."""
-    places = np.flatnonzero(marked)
-    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _within(outer: Box, inner: Box) -> Box:

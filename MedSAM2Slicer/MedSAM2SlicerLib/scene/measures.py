@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from medsam2_core.image.measure import largest_axes
+from medsam2_core.image.measure import largest_axes, volume_ml
 from MedSAM2SlicerLib.scene.layers import layerOf, markedIn
 
 _SPACE = "\u00a0"  # between thousands, where a line must not break
@@ -48,5 +46,4 @@ def measureSegment(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: 
     axes = largest_axes(marked, spacing, axis)
     if axes is None:
         return Measures()
-    volumeMl = int(np.count_nonzero(marked)) * math.prod(spacing) / 1000
-    return Measures(volumeMl, axes.long_mm, axes.short_mm, box[axis].start + axes.slice_index)
+    return Measures(volume_ml(marked, spacing), axes.long_mm, axes.short_mm, box[axis].start + axes.slice_index)

@@ -65,9 +65,9 @@ def preparedOblique(prepared: PreparedVolume, slices: ObliqueSlices) -> Prepared
 
     def steps() -> Iterator[int]:
         yield from (0 for _ in prepared.growing.pieces())
-        grey = prepared.grey
+        gray = prepared.gray
         for index in range(len(shown)):
-            slices.show(index, grey, shown[index])
+            slices.show(index, gray, shown[index])
             yield index + 1
 
     growing = GrowingArray(shown, steps())

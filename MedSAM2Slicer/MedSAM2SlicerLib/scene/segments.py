@@ -5,7 +5,6 @@ Masks are bool arrays (k, j, i) or slices of one, on the volume's own grid.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.measure import volume_ml
 from MedSAM2SlicerLib.scene.fitting import fitSegmentation, gridImage, ijkToRas, isOnGrid
 from MedSAM2SlicerLib.scene.history import EditHistory, History
 from MedSAM2SlicerLib.scene.layers import (
@@ -343,7 +343,7 @@ def segmentVolumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId:
     layer, found = layerOf(segmentationNode, segmentId), markedIn(segmentationNode, segmentId)
     if layer is None or found is None:
         return 0.0
-    return int(np.count_nonzero(found[0])) * float(math.prod(layer.GetSpacing())) / 1000
+    return volume_ml(found[0], layer.GetSpacing())
 
 
 def _resampled(

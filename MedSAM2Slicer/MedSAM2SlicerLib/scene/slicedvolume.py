@@ -52,7 +52,7 @@ class SlicedVolume:
         """Map world points (n, 3) to the volume frame (RAS mm). Raises VolumeError, see `toWorld`."""
         return mapped(self.fromWorld, world)
 
-    def centreRas(self, sliceIndex: int) -> tuple[float, float, float]:
+    def centerRas(self, sliceIndex: int) -> tuple[float, float, float]:
         """Return the world position of a slice's middle. Raises VolumeError, see `toWorld`."""
         rows, columns = self.slicing.shape
         middle = self.slicing.join(sliceIndex, ((columns - 1) / 2, (rows - 1) / 2))

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import slicer
 
+from medsam2_core.arrays import block_of
 from MedSAM2SlicerLib.scene.layers import Bools, Box, markedIn, markedOn
 from MedSAM2SlicerLib.scene.segments import Written
 
@@ -96,9 +97,9 @@ def maskPrint(mask: Bools, origin: tuple[int, int] = (0, 0)) -> str:
 
     It depends on the marked pixels alone, not on how much room is around them.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    place = (origin[0] + int(rows[0]), origin[1] + int(columns[0]), *tight.shape)
+    rows, columns = block_of(mask)
+    tight = mask[rows, columns]
+    place = (origin[0] + rows.start, origin[1] + columns.start, *tight.shape)
     return hashlib.blake2b(repr(place).encode() + np.packbits(tight).tobytes(), digest_size=8).hexdigest()
 
 

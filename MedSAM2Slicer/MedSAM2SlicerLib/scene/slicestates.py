@@ -283,7 +283,7 @@ class SliceStates:
             return [(first, last)]
         found: list[tuple[int, int]] = []
         for index in changed:
-            before, behind = self._neighbours(index)
+            before, behind = self._neighbors(index)
             start = first if before is None else max(first, before)
             stop = last if behind is None else min(last, behind + 1)
             if found and start <= found[-1][1]:
@@ -314,13 +314,13 @@ class SliceStates:
 
     def _noteChanged(self, index: int) -> None:
         self._changed.add(index)
-        before, behind = self._neighbours(index)
+        before, behind = self._neighbors(index)
         for other, one in self._slices.items():
             between = (before is None or before < other) and (behind is None or other < behind)
             if between and other != index and not one.isAnchor:
                 self._slices[other] = replace(one, stale=True)
 
-    def _neighbours(self, index: int) -> tuple[int | None, int | None]:
+    def _neighbors(self, index: int) -> tuple[int | None, int | None]:
         """The anchors next to a slice, on both sides."""
         anchors = [other for other, one in self._slices.items() if one.isAnchor and other != index]
         before = max((other for other in anchors if other < index), default=None)

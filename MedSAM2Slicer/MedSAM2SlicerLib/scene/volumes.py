@@ -32,7 +32,7 @@ _UNTOUCHED = (256.0, 128.0)
 class PreparedVolume:
     """A volume ready for the worker; another one with the same key is equal to it.
 
-    growing: what `grey` is made of, on its way to the worker. geometry: of the volume's own grid, without parent
+    growing: what `gray` is made of, on its way to the worker. geometry: of the volume's own grid, without parent
     transforms. key: equal as long as voxels, grid and window are, so that the worker keeps its embeddings.
     """
 
@@ -47,7 +47,7 @@ class PreparedVolume:
         return self.growing.nbytes > math.prod(self.geometry.shape_kji)
 
     @property
-    def grey(self) -> npt.NDArray[np.uint8]:
+    def gray(self) -> npt.NDArray[np.uint8]:
         """The voxels: uint8 (k, j, i) in their window, (k, j, i, 3) in color; C-contiguous, their own copy.
 
         Up to 1 s if it is not made yet.
@@ -59,8 +59,8 @@ def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | s
     """Window a volume when it is needed; `window` as in `windowOf`. VolumeError says why one cannot be segmented."""
     geometry = checkedGeometry(volumeNode)
     chosen, voxels = windowOf(volumeNode, window), voxelsOf(volumeNode)
-    grey = np.empty(voxels.shape, dtype=np.uint8)
-    growing = GrowingArray(grey, chosen.fill_uint8(voxels, grey))
+    gray = np.empty(voxels.shape, dtype=np.uint8)
+    growing = GrowingArray(gray, chosen.fill_uint8(voxels, gray))
     return PreparedVolume(growing, geometry, chosen, _key(volumeNode, geometry, chosen))
 
 

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from slicer.i18n import tr as _
@@ -22,6 +21,7 @@ from slicer.i18n import tr as _
 import medsam2_core
 from medsam2_core.errors import Cancelled, WorkerError
 from medsam2_core.weights.store import ModelState, WeightsStore
+from medsam2_core.weights.user_folder import home_folder
 from MedSAM2SlicerLib.setup.packages import (
     PACKAGES,
     Installation,
@@ -192,7 +192,7 @@ class Setup:
         """
         lines = [f"{'MedSAM2Slicer':<14}{medsam2_core.__version__}", f"{'Slicer':<14}{self._host.about()}"]
         lines += [f"{'worker':<14}{command}", *self._doctorLines(command)]
-        return "\n".join(lines).replace(str(Path.home()), "~")
+        return _withoutHome("\n".join(lines))
 
     def _doctorLines(self, command: WorkerCommand) -> list[str]:
         try:
@@ -251,9 +251,9 @@ def banner(requirements: Sequence[Requirement]) -> str:
 
 def question(requirements: Sequence[Requirement]) -> str:
     """Return the one question before the installation: each package with size, license and reason."""
-    line = _("- {title}: about {size}, license {licence} ({why})")
+    line = _("- {title}: about {size}, license {license} ({why})")
     lines = [
-        line.format(title=PACKAGES[one.name].title, size=sizeText(one.sizeMb), licence=one.licence, why=one.why)
+        line.format(title=PACKAGES[one.name].title, size=sizeText(one.sizeMb), license=one.license, why=one.why)
         for one in requirements
     ]
     return "\n".join(
@@ -274,11 +274,17 @@ def removeModels(store: WeightsStore | None = None) -> list[str]:
         WeightsError: a model is just being downloaded, or cannot be deleted.
     """
     store = store or WeightsStore()
-    states = {name: store.state(name) for name in store.catalogue}
+    states = {name: store.state(name) for name in store.catalog}
     for name, state in states.items():
         if state is not ModelState.BUNDLED:
             store.remove(name)
     return [name for name, state in states.items() if state is ModelState.INSTALLED]
+
+
+def _withoutHome(text: str) -> str:
+    """Write the home folder as ~, unless it is the root, which all paths begin with."""
+    home = home_folder()
+    return text if home == home.parent else re.sub(rf"{re.escape(str(home))}(?!\w)", "~", text)
 
 
 def _installedVersion(name: str) -> str | None:

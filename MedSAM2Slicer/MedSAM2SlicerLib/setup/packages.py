@@ -21,7 +21,7 @@ class Requirement:
 
     name: str
     sizeMb: int
-    licence: str
+    license: str
     why: str
 
 
@@ -42,7 +42,7 @@ class Package:
     title: str
     oldest: tuple[int, int]
     sizeMb: int
-    licence: str
+    license: str
 
 
 PACKAGES = {
@@ -57,7 +57,7 @@ _TORCH_WITH_CUDA = Package("PyTorch", (2, 4), 2500, "BSD-3-Clause; with NVIDIA's
 def requirementFor(name: str, why: str, withCuda: bool) -> Requirement:
     """Describe a package that is missing."""
     package = _TORCH_WITH_CUDA if name == "torch" and withCuda else PACKAGES[name]
-    return Requirement(name, package.sizeMb, package.licence, why)
+    return Requirement(name, package.sizeMb, package.license, why)
 
 
 def lacking(found: Installation) -> dict[str, str]:

@@ -10,7 +10,7 @@ from medsam2_core.memory_name import parse_memory
 from medsam2_core.run.settings import FileSettings, RunSettings, rows_of
 from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
-from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.catalog import load_catalog
 from MedSAM2SlicerLib.options import RunOptions, optionName
 
 AUTO = "auto"
@@ -84,7 +84,7 @@ def choicesOf(settings: FileSettings, now: Choices) -> Choices:
     memory = parse_memory(settings.memory or RunSettings.memory)
     return replace(
         now,
-        model=settings.model if settings.model in load_catalogue() else now.model,
+        model=settings.model if settings.model in load_catalog() else now.model,
         memory=memory.kind,
         bankSize=memory.size or now.bankSize,
         axis=AUTO,

@@ -126,9 +126,9 @@ class DriftStrip(qt.QWidget):
             return qt.QColor(_GREEN)
         if state in (PROMPTED, EDITED):
             return self._color("Highlight").darker(150 if state == EDITED else 100)
-        return self._grey(0.45 if state == STALE else 0.4)
+        return self._gray(0.45 if state == STALE else 0.4)
 
-    def _grey(self, share: float) -> Any:
+    def _gray(self, share: float) -> Any:
         """Between the text's color and the background's, so that it shows in light and dark styles."""
         ends = zip(_rgb(self._color("Text")), _rgb(self._color("Base")), strict=True)
         return qt.QColor(*(round(share * front + (1 - share) * back) for front, back in ends))

@@ -18,7 +18,7 @@ from MedSAM2SlicerLib.ui.process import Program
 from MedSAM2SlicerLib.worker.commands import lastLine
 
 if TYPE_CHECKING:
-    from medsam2_core.weights.catalogue import ModelEntry
+    from medsam2_core.weights.catalog import ModelEntry
     from MedSAM2SlicerLib.ui.services import Services
 
 _ACTION = 4  # column of the buttons
@@ -51,7 +51,7 @@ class ModelManager:
 
     def offer(self, name: str) -> None:
         """Ask whether to download a model, with its size and license, and do it."""
-        entry = self._services.store.catalogue[name]
+        entry = self._services.store.catalog[name]
         if self._download or not slicer.util.confirmOkCancelDisplay(_question(entry), windowTitle=_("Download model")):
             return
         self.open()
@@ -107,13 +107,13 @@ class ModelManager:
 
     def _refresh(self) -> None:
         store = self._services.store
-        self.table.setRowCount(len(store.catalogue))
-        for row, entry in enumerate(store.catalogue.values()):
+        self.table.setRowCount(len(store.catalog))
+        for row, entry in enumerate(store.catalog.values()):
             state = store.state(entry.name)
-            cells = (entry.title, _stateText(state), text.megabytes(entry.size_bytes), entry.licence)
+            cells = (entry.title, _stateText(state), text.megabytes(entry.size_bytes), entry.license)
             for column, cell in enumerate(cells):
                 item = qt.QTableWidgetItem(cell)
-                item.setToolTip(f"{entry.intended_use}\n{entry.licence_text}")
+                item.setToolTip(f"{entry.intended_use}\n{entry.license_text}")
                 self.table.setItem(row, column, item)
             self.table.setCellWidget(row, _ACTION, self._button(entry.name, state))
         self.table.resizeColumnsToContents()
@@ -156,7 +156,7 @@ class ModelManager:
 
 def _question(entry: ModelEntry) -> str:
     return _("{title}: {size}. {license}\n\n{use}\n\nDownload?").format(
-        title=entry.title, size=text.megabytes(entry.size_bytes), license=entry.licence_text, use=entry.intended_use
+        title=entry.title, size=text.megabytes(entry.size_bytes), license=entry.license_text, use=entry.intended_use
     )
 
 

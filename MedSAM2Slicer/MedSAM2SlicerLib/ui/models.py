@@ -14,7 +14,7 @@ from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.modelmanager import ModelManager
 
 if TYPE_CHECKING:
-    from medsam2_core.weights.catalogue import ModelEntry
+    from medsam2_core.weights.catalog import ModelEntry
     from MedSAM2SlicerLib.ui.services import Services
 
 
@@ -49,7 +49,7 @@ class ModelControls:
     def whyNot(self) -> str:
         """Return why the chosen model cannot be used, nothing if it can."""
         store = self._services.store
-        if self.model() in store.catalogue and store.state(self.model()) is ModelState.MISSING:
+        if self.model() in store.catalog and store.state(self.model()) is ModelState.MISSING:
             return _("The chosen model is not on this computer: download it (Manage…).")
         return ""
 
@@ -65,7 +65,7 @@ class ModelControls:
         self.manager.close()
 
     def _fill(self) -> None:
-        for entry in self._services.store.catalogue.values():
+        for entry in self._services.store.catalog.values():
             self.ui.modelComboBox.addItem(entry.title, entry.name)
         self._describe()
 
@@ -76,7 +76,7 @@ class ModelControls:
     def _describe(self) -> None:
         """Say what is to be known: of the chosen model below the selector, of the others in its list."""
         store, box = self._services.store, self.ui.modelComboBox
-        notes = {name: _note(entry, store.state(name)) for name, entry in store.catalogue.items()}
+        notes = {name: _note(entry, store.state(name)) for name, entry in store.catalog.items()}
         for index in range(box.count):
             box.setItemData(index, notes.get(box.itemData(index), ""), qt.Qt.ToolTipRole)
         self.ui.modelNoteLabel.text = notes.get(self.model(), _("A checkpoint of your own."))
@@ -86,5 +86,5 @@ def _note(entry: ModelEntry, state: ModelState) -> str:
     if state is ModelState.BUNDLED:
         return _("Built in.")
     if state is ModelState.INSTALLED:
-        return _("Downloaded. {license}.").format(license=entry.licence)
-    return _("Not downloaded: {size}. {license}.").format(size=text.megabytes(entry.size_bytes), license=entry.licence)
+        return _("Downloaded. {license}.").format(license=entry.license)
+    return _("Not downloaded: {size}. {license}.").format(size=text.megabytes(entry.size_bytes), license=entry.license)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import qt
 
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.worker.transports import Payload, exitText, nothing, piecesOf, startFailure
+from MedSAM2SlicerLib.worker.transports import Payload, exitText, nothing, piecesOf, sendFailure, startFailure
 from MedSAM2SlicerLib.worker.workerlog import WorkerLog
 
 _TURN_SECONDS = 0.02  # between two looks at the application's events
@@ -84,14 +84,24 @@ class QProcessTransport:
         """Make and send for a short time, no more than the process takes, and come again for the rest."""
         end = time.thread_time() + _SEND_SECONDS
         while self._outgoing and time.thread_time() < end and self._process.bytesToWrite() < _AHEAD_BYTES:
-            piece = next(self._outgoing[0], None)
-            if piece is None:
-                self._outgoing.popleft()
-            else:
+            piece = self._nextPiece()
+            if piece is not None:
                 self._process.write(bytes(piece))
         self._waitsToSend, self._isFull = bool(self._outgoing), self._process.bytesToWrite() >= _AHEAD_BYTES
         if self._waitsToSend and not self._isFull:
             qt.QTimer.singleShot(0, guarded(self._send))
+
+    def _nextPiece(self) -> memoryview | None:
+        """Make the next piece; None if a message ended, or nothing can be sent any more."""
+        try:
+            piece = next(self._outgoing[0], None)
+        except Exception as error:  # noqa: BLE001 (whatever it is, half a message was sent)
+            self._outgoing.clear()
+            self._endLater(sendFailure(error))
+            return None
+        if piece is None:
+            self._outgoing.popleft()
+        return piece
 
     def _onWritten(self, _count: int) -> None:
         """Go on where Qt had enough."""
@@ -118,8 +128,10 @@ class QProcessTransport:
     def _onError(self, error: int) -> None:
         # Anything else is followed by `finished`. Later, since some systems tell it while `start` is still running.
         if error == qt.QProcess.FailedToStart:
-            reason = self._process.errorString()
-            qt.QTimer.singleShot(0, guarded(lambda: self._end(startFailure(self._program, reason))))
+            self._endLater(startFailure(self._program, self._process.errorString()))
+
+    def _endLater(self, text: str) -> None:
+        qt.QTimer.singleShot(0, guarded(lambda: self._end(text)))
 
     def _end(self, text: str) -> None:
         if not self._over:

@@ -167,7 +167,7 @@ class Services:
     def downloadCommand(self, model: str) -> WorkerCommand:
         """Return the command that downloads a model whose license was accepted."""
         command = self._command("").sibling("models")
-        return replace(command, arguments=(*command.arguments, "download", model, "--accept-licence"))
+        return replace(command, arguments=(*command.arguments, "download", model, "--accept-license"))
 
     def _latestPace(self) -> tuple[list[str], Pace]:
         """How the model ran last, and how long slices took then."""

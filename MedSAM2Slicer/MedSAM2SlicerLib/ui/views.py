@@ -53,7 +53,7 @@ def shownSlice(controller: Controller) -> int | None:
     view = next(_viewsAlong(controller), None) if count else None
     if view is None:
         return None
-    first, last = (np.array(controller.review.sliceCentreRas(index)) for index in (0, count - 1))
+    first, last = (np.array(controller.review.sliceCenterRas(index)) for index in (0, count - 1))
     way = last - first
     if not way.any():
         return 0
@@ -70,7 +70,7 @@ def showSlice(controller: Controller, index: int) -> None:
     """
     views = list(_viewsAlong(controller)) if controller.review.sliceCount() else []
     for view in views:
-        view.JumpSliceByOffsetting(*controller.review.sliceCentreRas(index))
+        view.JumpSliceByOffsetting(*controller.review.sliceCenterRas(index))
     if not views:
         controller.noticed.emit(whyUnseen(controller))
 

@@ -50,7 +50,11 @@ class Opening:
 
 
 class Openings:
-    """Model, volumes, sessions and sets: as wished, which outlives a worker, and as the running worker has them."""
+    """Model, volumes, sessions and sets: as wished, which outlives a worker, and as the running worker has them.
+
+    The worker closes what is in the place of a new one before it opens that, which may fail: so an `Opening` is to be
+    sent once it is made, and what it replaces is forgotten by then.
+    """
 
     def __init__(self) -> None:
         self.model: ModelWish | None = None
@@ -106,7 +110,7 @@ class Openings:
         if self.model is None:
             raise WorkerError("No model is chosen: choose one first.")
         if not self.isModelOpen:
-            model = self.model
+            model, self._openModel = self.model, None
             return Opening(requests.openModel(model), lambda facts: self._noteModel(model, facts))
         if sessionKey is None:
             return None
@@ -125,6 +129,7 @@ class Openings:
         missing = self.next(None)
         if missing is not None or self._openSets.get(key) == wish:
             return missing
+        self._openSets.pop(key, None)
         return Opening(requests.openSet(key, wish.images, wish.settings), lambda _: self._openSets.update({key: wish}))
 
     def nextForVolumes(self, keys: Sequence[str]) -> Opening | None:
@@ -147,14 +152,11 @@ class Openings:
 
     def _volumeOpening(self, key: str) -> Opening:
         volume = self.volumes[key]
-
-        def note(_: Header) -> None:
-            self._noteClosed("volume", key)
-            self._openVolumes[key] = volume
-
-        return Opening(requests.openVolume(key, volume), note)
+        self._noteClosed("volume", key)
+        return Opening(requests.openVolume(key, volume), lambda _: self._openVolumes.update({key: volume}))
 
     def _sessionOpening(self, key: str, wish: SessionWish) -> Opening:
+        self._openSessions.pop(key, None)
         header = {
             "request": "open_session",
             "session": key,

@@ -28,7 +28,7 @@ class Volume(Protocol):
     """The part of `volumes.PreparedVolume` that the worker is sent: voxels as the model sees them."""
 
     @property
-    def grey(self) -> npt.NDArray[np.uint8]: ...
+    def gray(self) -> npt.NDArray[np.uint8]: ...
     @property
     def geometry(self) -> Geometry: ...
     @property
@@ -85,7 +85,7 @@ def openVolume(key: str, volume: Volume) -> Request:
         "window": {"lower": float(window.lower), "upper": float(window.upper), "name": window.name},
     }
     growing: Growing | None = getattr(volume, "growing", None)
-    return Request(header, [growing or np.ascontiguousarray(volume.grey).data.cast("B")])
+    return Request(header, [growing or np.ascontiguousarray(volume.gray).data.cast("B")])
 
 
 def predict(key: str, sliceIndex: int, objects: Sequence[RunObject]) -> Request:

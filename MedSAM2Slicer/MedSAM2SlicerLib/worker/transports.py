@@ -63,7 +63,10 @@ class Transport(Protocol):
         """Start a program with arguments, no shell; None is this process's environment. Failure is told by `ended`."""
 
     def write(self, payloads: Sequence[Payload]) -> None:
-        """Send bytes, in order, without waiting; they are lost if the process is gone."""
+        """Send bytes, in order, without waiting; they are lost if the process is gone.
+
+        If they cannot be made the process is as good as gone, since it waits for the rest of a message.
+        """
 
     def kill(self, grace: float = 0.0) -> None:
         """End the process unless it ends by itself within `grace` seconds.
@@ -82,6 +85,12 @@ def nothing(_value: object) -> None:
 def startFailure(program: str, reason: object) -> str:
     """Say that a program could not be started."""
     return f'"{program}" cannot be started ({reason}): check the worker\'s command'
+
+
+def sendFailure(error: Exception) -> str:
+    """Say that the bytes of a message could not be made."""
+    reason = ": ".join(filter(None, (type(error).__name__, str(error))))
+    return f"what the model process needs could not be sent ({reason})"
 
 
 def exitText(code: int, log: WorkerLog) -> str:
@@ -175,6 +184,8 @@ class SubprocessTransport:
                         _writeAll(pipe.fileno(), piece)
         except OSError:
             return  # the process is gone; the reader finds out why
+        except Exception as error:  # noqa: BLE001 (whatever it is, nobody else could tell of it)
+            self._incoming.put(sendFailure(error))
 
     def _copyToLog(self, pipe: IO[bytes]) -> None:
         with pipe:

@@ -138,7 +138,7 @@ class VolumeInUse:
         turn = SliceOrientation.upright(prepared.geometry, stack.axis).turn
         if prepared is self._prepared:  # which may not be windowed yet
             return prepared.window.to_uint8(turn(voxelsOf(self.usable))[sliceIndex])
-        view: npt.NDArray[np.uint8] = turn(prepared.grey)[sliceIndex]
+        view: npt.NDArray[np.uint8] = turn(prepared.gray)[sliceIndex]
         return view
 
     def _whole(self, window: Window | str) -> PreparedVolume:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ _TAIL_BYTES = 4096
 class WorkerLog:
     """Appends to a file that only the user may read. A full disk or a missing folder loses the log and nothing else.
 
-    At 1 MiB the file is set aside as `NAME.old`, in place of an earlier one.
+    At 1 MiB the file is set aside as `NAME.old`, in place of an earlier one. Any thread may use it, as the one
+    does that reads what children of a lost worker still say.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,6 +27,7 @@ class WorkerLog:
         self._tail = b""
         self._descriptor: int | None = None
         self._size = 0
+        self._lock = threading.Lock()
 
     @property
     def lastLine(self) -> str:
@@ -34,21 +37,27 @@ class WorkerLog:
 
     def restart(self, command: Sequence[str]) -> None:
         """Start over with another worker, whose command the file tells: there is a log even if it never says a word."""
-        self.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(command)}\n".encode())
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(command)}\n"
+        self.write(line.encode(errors="backslashreplace"))  # a path on Linux may be no text
         self._tail = b""
 
     def write(self, data: bytes) -> None:
         """Append; never raises."""
-        self._tail = (self._tail + data)[-_TAIL_BYTES:]
-        if self.problem is None:
-            try:
-                self._append(data)
-            except OSError as error:
-                self.problem = f"{self.path} cannot be written ({error.strerror or error})."
-                self.close()
+        with self._lock:
+            self._tail = (self._tail + data)[-_TAIL_BYTES:]
+            if self.problem is None:
+                try:
+                    self._append(data)
+                except OSError as error:
+                    self.problem = f"{self.path} cannot be written ({error.strerror or error})."
+                    self._close()
 
     def close(self) -> None:
         """Close the file; the next `write` opens it again."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -56,7 +65,7 @@ class WorkerLog:
     def _append(self, data: bytes) -> None:
         descriptor = self._open() if self._descriptor is None else self._descriptor
         if self._size and self._size + len(data) > _MAX_BYTES:
-            self.close()
+            self._close()
             self.path.replace(f"{self.path}.old")
             descriptor = self._open()
         self._size += os.write(descriptor, data)

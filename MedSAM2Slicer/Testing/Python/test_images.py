@@ -52,7 +52,7 @@ class SetClient(InstantClient):
 
     def setVolume(self, key: str, volume: Any) -> None:
         super().setVolume(key, volume)
-        self.alone = volume.grey[0]
+        self.alone = volume.gray[0]
 
     def mask(self, _index: int) -> Any:
         """Of a preview: what is bright in the image, without its first column for each exclude point."""

@@ -90,7 +90,7 @@ class StripTest(PanelTestCase):
                     self.assertNotIn(picture, seen, (state, doubtful, count))
                     seen.append(picture)
 
-    def test_no_two_states_look_alike_in_grey(self) -> None:
+    def test_no_two_states_look_alike_in_gray(self) -> None:
         strip = DriftStrip()
         strip.resize(60, 80)
         seen = []

@@ -12,7 +12,7 @@ import slicer
 from medsam2selftest import MODULE_FOLDER, PanelTestCase, process, tip
 
 from medsam2_core.errors import WeightsError, WorkerError
-from medsam2_core.weights.catalogue import ModelEntry
+from medsam2_core.weights.catalog import ModelEntry
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.ui.process import Program
 from MedSAM2SlicerLib.ui.services import KEYS, LIVE, PACE, WORKER_COMMAND, Services
@@ -77,7 +77,7 @@ class ModelTest(PanelTestCase):
         self.panel.models.onActivated()
 
     def file(self) -> Path:
-        return self.services.store.folder / self.services.store.catalogue[TORONTO].file
+        return self.services.store.folder / self.services.store.catalog[TORONTO].file
 
     def download(self, code: str) -> None:
         self.services.download = python(code)
@@ -109,7 +109,7 @@ class ModelTest(PanelTestCase):
         self.assertEqual(manager.message.text, "The download is complete.")
         self.assertEqual(self.panel.models.whyNot(), "")
         self.assertEqual(self.ui.modelNoteLabel.text, "Downloaded. Research and education only.")
-        row = list(self.services.store.catalogue).index(TORONTO)
+        row = list(self.services.store.catalog).index(TORONTO)
         manager.table.cellWidget(row, 4).click()
         self.assertFalse(self.file().exists())
         self.assertEqual(manager.message.text, "medsam2-toronto was removed.")
@@ -270,10 +270,10 @@ class ServicesTest(unittest.TestCase):
 
     def test_download_command(self) -> None:
         command = self.services.downloadCommand(TORONTO)
-        self.assertEqual(command.arguments[-4:], ("models", "download", TORONTO, "--accept-licence"))
+        self.assertEqual(command.arguments[-4:], ("models", "download", TORONTO, "--accept-license"))
 
-    def test_catalogue_entries_are_what_the_panel_expects(self) -> None:
-        self.assertTrue(all(isinstance(one, ModelEntry) for one in self.services.store.catalogue.values()))
+    def test_catalog_entries_are_what_the_panel_expects(self) -> None:
+        self.assertTrue(all(isinstance(one, ModelEntry) for one in self.services.store.catalog.values()))
         process()
 
 

@@ -105,7 +105,7 @@ class Tutorial:
         before = self._mask()
         drawn, prompted = self._slicesUnlike(None), self._controller.review.prompts()[0].sliceIndex
         index = (prompted + drawn[-1]) // 2
-        place = [*self.places.inside[:2], self._controller.review.sliceCentreRas(index)[2]]
+        place = [*self.places.inside[:2], self._controller.review.sliceCenterRas(index)[2]]
         if self.editor.effectByName("Paint") is None:
             self._write(index)
         else:

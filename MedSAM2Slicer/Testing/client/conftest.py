@@ -15,6 +15,7 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, RunObject
+from MedSAM2SlicerLib.scene.growing import GrowingArray
 from MedSAM2SlicerLib.worker.client import WorkerClient
 from MedSAM2SlicerLib.worker.connection import Timeouts
 from MedSAM2SlicerLib.worker.transports import SubprocessTransport
@@ -29,17 +30,38 @@ WINDOW = Window(0, 255, "test")
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    grey: np.ndarray
+    gray: np.ndarray
     geometry: Geometry
     window: Window = WINDOW
 
 
+class Unmade:
+    """A volume of which nothing but the first slice can be made."""
+
+    geometry, window = GEOMETRY, WINDOW
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.growing = GrowingArray(np.zeros(GEOMETRY.shape_kji, np.uint8), self._steps())
+
+    def _steps(self) -> Iterator[int]:
+        yield 1
+        raise self._error
+
+
+@pytest.fixture(scope="session", params=[MemoryError(), ValueError("I/O operation on closed file")])
+def unmade(request: pytest.FixtureRequest) -> tuple[Unmade, str]:
+    """Such a volume, and what is told of it."""
+    told = f"needs could not be sent .{type(request.param).__name__}.*tried 3 times"
+    return Unmade(request.param), told
+
+
 @pytest.fixture(scope="session")
 def volume() -> Prepared:
-    grey = np.zeros(GEOMETRY.shape_kji, np.uint8)
+    gray = np.zeros(GEOMETRY.shape_kji, np.uint8)
     for k in range(12):
-        grey[k, 3 : 10 + k // 2, 5 : 12 + k] = 200
-    return Prepared(grey, GEOMETRY)
+        gray[k, 3 : 10 + k // 2, 5 : 12 + k] = 200
+    return Prepared(gray, GEOMETRY)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from MedSAM2SlicerLib.worker.callqueue import State
 def test_predict_gives_the_mask_of_the_stored_slice(make_client, volume, block) -> None:
     (answer,) = make_client().predict("s", 5, [block]).wait()
     assert (answer.object_id, answer.confidence) == (1, 0.9)
-    assert np.array_equal(answer.mask.full((20, 30)), volume.grey[5] > 100)
+    assert np.array_equal(answer.mask.full((20, 30)), volume.gray[5] > 100)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -39,7 +39,7 @@ def test_propagate_steps_through_the_slices_of_an_axis(make_client, volume, axis
     result = client.propagate("s", [item], 2, 9, onStep=steps.append).wait()
     assert [step.slice_index for step in steps] == [5, 6, 7, 8, 4, 3, 2]
     assert [(step.done, step.planned) for step in steps] == [(n, 7) for n in range(1, 8)]
-    stored = np.moveaxis(volume.grey, axis, 0) > 100
+    stored = np.moveaxis(volume.gray, axis, 0) > 100
     for step in steps:
         assert np.array_equal(step.answers[0].mask.full(stored.shape[1:]), stored[step.slice_index])
         assert math.isnan(step.answers[0].object_score)  # it was infinite
@@ -73,7 +73,7 @@ def test_another_model_or_volume_opens_sessions_anew(make_client, volume, block)
     client.setModel("other")
     client.predict("s", 5, [block]).wait()
     assert client.modelFacts["name"] == "other"
-    client.setVolume("ct", replace(volume, grey=np.zeros_like(volume.grey)))
+    client.setVolume("ct", replace(volume, gray=np.zeros_like(volume.gray)))
     (answer,) = client.predict("s", 5, [block]).wait()
     assert answer.mask.box is None
 
@@ -83,15 +83,15 @@ def test_an_equal_volume_is_not_sent_again(make_client, volume, block) -> None:
 
     @dataclass(frozen=True)
     class Keyed:
-        grey: np.ndarray = field(compare=False)
+        gray: np.ndarray = field(compare=False)
         geometry: Geometry
         window: Window
 
     client = make_client()
-    client.setVolume("ct", Keyed(volume.grey, volume.geometry, volume.window))
+    client.setVolume("ct", Keyed(volume.gray, volume.geometry, volume.window))
     with mock.patch.object(requests, "openVolume", wraps=requests.openVolume) as send:
         client.predict("s", 5, [block]).wait()
-        client.setVolume("ct", Keyed(volume.grey.copy(), volume.geometry, volume.window))
+        client.setVolume("ct", Keyed(volume.gray.copy(), volume.geometry, volume.window))
         client.predict("s", 6, [block]).wait()
     assert send.call_count == 1
 
@@ -163,6 +163,16 @@ def test_errors_arrive_with_their_class(make_client, block, model: str, error: t
     client = make_client()
     client.setModel(model)
     with pytest.raises(error, match=text):
+        client.predict("s", 5, [block]).wait()
+    client.setModel("fake")
+    assert client.predict("s", 5, [block]).wait()
+
+
+def test_a_model_that_cannot_be_loaded_takes_the_one_before_with_it(make_client, block) -> None:
+    client = make_client()
+    assert client.predict("s", 5, [block]).wait()
+    client.setModel("missing")
+    with pytest.raises(WeightsError):
         client.predict("s", 5, [block]).wait()
     client.setModel("fake")
     assert client.predict("s", 5, [block]).wait()

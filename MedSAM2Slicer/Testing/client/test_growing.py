@@ -46,6 +46,17 @@ def test_it_may_be_asked_for_while_it_is_sent_and_sent_again() -> None:
     assert b"".join(growing.pieces()) == WANTED
 
 
+def test_what_could_not_be_made_is_never_taken_for_whole() -> None:
+    def steps():
+        yield 1
+        raise MemoryError("no room")
+
+    growing = GrowingArray(np.empty((6, 5), np.uint8), steps())
+    for ask in (growing.whole, growing.whole, lambda: list(growing.pieces())):
+        with pytest.raises(MemoryError, match="no room"):
+            ask()
+
+
 def test_pieces_are_small_and_in_order() -> None:
     large = np.arange(3 << 20, dtype=np.uint32)
     pieces = list(piecesOf([b"head", memoryview(large), b"", counting()]))

@@ -71,7 +71,7 @@ def test_it_propagates(make, volume, block) -> None:
     client.propagate("s", [block], 0, 12, onStep=steps.append).wait()
     assert len(steps) == 12
     for step in steps:
-        assert np.array_equal(step.answers[0].mask.full((20, 30)), volume.grey[step.slice_index] > 100)
+        assert np.array_equal(step.answers[0].mask.full((20, 30)), volume.gray[step.slice_index] > 100)
     client.stop()
     assert client.state is State.STOPPED
     assert "A library printed this" in (client.log.path).read_text(encoding="utf-8")
@@ -86,13 +86,13 @@ def test_the_event_loop_is_enough(make, block) -> None:
 
 
 def test_a_large_volume_goes_through(make, volume, block) -> None:
-    grey = np.random.default_rng(0).integers(0, 255, (64, 512, 512), np.uint8)
-    geometry = type(volume.geometry)(grey.shape, (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+    gray = np.random.default_rng(0).integers(0, 255, (64, 512, 512), np.uint8)
+    geometry = type(volume.geometry)(gray.shape, (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
     client = make()
-    client.setVolume("large", type(volume)(grey, geometry))
+    client.setVolume("large", type(volume)(gray, geometry))
     client.openSession("large", "large", 0)
     (answer,) = client.predict("large", 5, [block]).wait()
-    assert np.array_equal(answer.mask.full((512, 512)), grey[5] > 100)
+    assert np.array_equal(answer.mask.full((512, 512)), gray[5] > 100)
 
 
 class Slow:
@@ -101,8 +101,8 @@ class Slow:
     def __init__(self, volume: Any) -> None:
         self.geometry, self.window = volume.geometry, volume.window
         self.turns, self.seen = 0, []
-        array = np.empty_like(volume.grey)
-        self.growing = GrowingArray(array, self._steps(array, volume.grey))
+        array = np.empty_like(volume.gray)
+        self.growing = GrowingArray(array, self._steps(array, volume.gray))
         self._timer = QtCore.QTimer()
         self._timer.timeout.connect(self._count)
         self._timer.start(0)
@@ -110,11 +110,11 @@ class Slow:
     def _count(self) -> None:
         self.turns += 1
 
-    def _steps(self, array: np.ndarray, grey: np.ndarray) -> Iterator[int]:
+    def _steps(self, array: np.ndarray, gray: np.ndarray) -> Iterator[int]:
         for index in range(len(array)):
             start = time.thread_time()
             while time.thread_time() - start < 0.011:
-                array[index] = grey[index]
+                array[index] = gray[index]
             self.seen.append(self.turns)
             yield index + 1
 
@@ -124,8 +124,18 @@ def test_a_volume_is_made_while_the_event_loop_runs(make, volume, block) -> None
     client.setVolume("slow", slow)
     client.openSession("slow", "slow", 0)
     (answer,) = client.predict("slow", 5, [block]).wait()
-    assert np.array_equal(answer.mask.full((20, 30)), volume.grey[5] > 100)
-    assert len(set(slow.seen)) >= len(volume.grey) - 1  # the first may go with the turn in which it was asked for
+    assert np.array_equal(answer.mask.full((20, 30)), volume.gray[5] > 100)
+    assert len(set(slow.seen)) >= len(volume.gray) - 1  # the first may go with the turn in which it was asked for
+
+
+def test_a_volume_that_cannot_be_made_is_an_error_and_the_next_request_works(make, unmade, block) -> None:
+    unmade, text = unmade
+    client = make()
+    client.setVolume("broken", unmade)
+    client.openSession("broken", "broken", 0)
+    with pytest.raises(WorkerError, match=text):
+        client.predict("broken", 5, [block]).wait()
+    assert client.predict("s", 5, [block]).wait()
 
 
 def test_killed_it_comes_back(make, block) -> None:

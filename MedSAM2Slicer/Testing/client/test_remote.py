@@ -101,18 +101,18 @@ def test_the_same_masks_as_here(server: Server, make_client, volume, block) -> N
     assert len(steps) == 12
     for step in steps:
         mask = step.answers[0].mask.full((20, 30))
-        assert np.array_equal(mask, volume.grey[step.slice_index] > 100)
+        assert np.array_equal(mask, volume.gray[step.slice_index] > 100)
 
 
 def test_a_large_volume_goes_through(server: Server, make_client, volume, block) -> None:
     client = make_client(server.command(FAKE_WORKER))
-    grey = np.random.default_rng(0).integers(0, 255, (64, 512, 512), np.uint8)
-    geometry = type(volume.geometry)(grey.shape, (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
-    client.setVolume("large", type(volume)(grey, geometry))
+    gray = np.random.default_rng(0).integers(0, 255, (64, 512, 512), np.uint8)
+    geometry = type(volume.geometry)(gray.shape, (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+    client.setVolume("large", type(volume)(gray, geometry))
     client.openSession("large", "large", 0)
     (answer,) = client.predict("large", 5, [block]).wait()
     # Upright slices of this grid are stored ones, and of noise every pixel counts.
-    assert np.array_equal(answer.mask.full((512, 512)), grey[5] > 100)
+    assert np.array_equal(answer.mask.full((512, 512)), gray[5] > 100)
 
 
 @pytest.mark.skipif(not MEDSAM2.exists(), reason="needs the medsam2 command beside this Python")

@@ -105,7 +105,7 @@ def test_where_axes_disagree_is_told_on_stored_slices(client: WorkerClient, bloc
     found = client.disagreement("s", 1).wait()
     assert set(found.slices) == {4, 5, 6}
     for index, (box, percent) in found.slices.items():
-        rows, columns = np.nonzero(volume.grey[index] > 100)
+        rows, columns = np.nonzero(volume.gray[index] > 100)
         assert box == (rows[-1], columns[-1] - 2, rows[-1] + 1, columns[-1] + 1)  # upright, these slices are turned
         assert percent.tolist() == [[33, 33, 33]]
     with pytest.raises(PromptError, match="three axes first"):
@@ -141,7 +141,7 @@ def test_masks_are_drawn_again_with_their_areas(client: WorkerClient, two: list[
     assert [step.slice_index for step in steps] == [one.slice_index for one in record.slices] == [3, 4, 5, 6, 7]
     for step, one in zip(steps, record.slices, strict=True):
         (answer,) = step.answers
-        stored = volume.grey[step.slice_index] > 100
+        stored = volume.gray[step.slice_index] > 100
         assert answer.mask.crop.sum() == stored.sum() - 2 * stored.any(axis=0).sum()  # the threshold takes two rows
         assert one.area_mm2 == pytest.approx(answer.mask.crop.sum() * 0.5 * 2.0)
         assert (step.done, step.planned) == (0, 0)

@@ -24,7 +24,7 @@ KEYS = ("a", "b", "c")
 @pytest.fixture
 def frames(volume: Any) -> list[Any]:
     """Three moments of the volume, the block one row further down each time."""
-    return [replace(volume, grey=np.roll(volume.grey, frame, axis=1)) for frame in range(3)]
+    return [replace(volume, gray=np.roll(volume.gray, frame, axis=1)) for frame in range(3)]
 
 
 def wish(axis: int = 0, start: int = 1) -> TimeWish:
@@ -33,7 +33,7 @@ def wish(axis: int = 0, start: int = 1) -> TimeWish:
 
 
 def known(frames: list[Any], axis: int = 0) -> RunObject:
-    slices = np.moveaxis(frames[1].grey > 100, axis, 0)
+    slices = np.moveaxis(frames[1].gray > 100, axis, 0)
     prompts = tuple(MaskPrompt(index, mask) for index, mask in enumerate(slices) if mask.any())
     return RunObject(Segment("x", 7, (1, 0, 0)), prompts)
 
@@ -54,7 +54,7 @@ def test_masks_of_stored_slices_come_back(client: WorkerClient, frames: list[Any
     for step in steps:
         (answer,) = step.answers
         assert (answer.object_id, answer.confidence) == (7, 0.75)
-        stored = np.moveaxis(frames[step.moment].grey, axis, 0) > 100
+        stored = np.moveaxis(frames[step.moment].gray, axis, 0) > 100
         assert set(answer.masks) == set(np.flatnonzero(stored.any(axis=(1, 2))).tolist())
         for index, mask in answer.masks.items():
             assert np.array_equal(mask.full(stored.shape[1:]), stored[index])
@@ -74,7 +74,7 @@ def test_what_cannot_be_asked(client: WorkerClient, frames: list[Any]) -> None:
     with pytest.raises(PromptError, match="segment the object in this frame first"):
         client.throughTime(wish(), [replace(known(frames), prompts=())]).wait()
     smaller = Geometry((12, 10, 30), (0.5, 2.0, 3.0), (1, 2, 3), frames[0].geometry.direction_lps)
-    client.setVolume("c", replace(frames[2], grey=np.zeros((12, 10, 30), np.uint8), geometry=smaller))
+    client.setVolume("c", replace(frames[2], gray=np.zeros((12, 10, 30), np.uint8), geometry=smaller))
     with pytest.raises(VolumeError, match="different sizes"):
         client.throughTime(wish(), [known(frames)]).wait()
 

@@ -93,7 +93,7 @@ def test_killed_at_random_moments(make_client, volume, block) -> None:
 
     def check(step) -> None:
         (answer,) = step.answers
-        assert np.array_equal(answer.mask.full((20, 30)), volume.grey[step.slice_index] > 100)
+        assert np.array_equal(answer.mask.full((20, 30)), volume.gray[step.slice_index] > 100)
 
     while killer.kills < KILLS:
         call = client.propagate("s", [block], 0, 12, onStep=check, onDone=ended.append, onError=ended.append)
@@ -292,6 +292,16 @@ def test_a_worker_that_never_greets(make_client, block, tmp_path: Path) -> None:
     clock.pass_seconds(client, 2)
     with pytest.raises(WorkerError, match="did not start within 10 s"):
         call.wait()
+
+
+def test_a_volume_that_cannot_be_made_is_an_error_and_the_next_request_works(make_client, unmade, block) -> None:
+    unmade, text = unmade
+    client = make_client()
+    client.setVolume("broken", unmade)
+    client.openSession("broken", "broken", 0)
+    with pytest.raises(WorkerError, match=text):
+        client.predict("broken", 5, [block]).wait()
+    assert client.predict("s", 5, [block]).wait()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -90,7 +90,7 @@ def test_workflows_run_commands_that_are_there() -> None:
     assert used <= targets
 
 
-def test_licences_agree() -> None:
+def test_licenses_agree() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["license"] == _version(r'^license = "(.+)"$', "pyproject.toml") == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE.txt").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 DICTIONARY = Path(codespell_lib.__file__).parent / "data" / "dictionary_en-GB_to_en-US.txt"
 AMERICAN = dict(line.split("->") for line in DICTIONARY.read_text(encoding="utf-8").splitlines())
-NAMES = re.compile(r"`[^`\n]*`|\{[^{}\n]*\}|\bCancelled\b|[\w-]*licence_\w+|--accept-licence|\w+_licence")
+NAMES = re.compile(r"`[^`\n]*`|\{[^{}\n]*\}|\bCancelled\b")
 TEXTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile")]
 TEXTS += sorted(ROOT.glob("docs/**/*.md")) + sorted(ROOT.glob("MedSAM2Slicer/Resources/**/*.[mu][di]"))
 SOURCES = [*sorted(ROOT.glob("MedSAM2Slicer/**/*.py")), *sorted(ROOT.glob("benchmarks/*.py"))]

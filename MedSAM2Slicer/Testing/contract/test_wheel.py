@@ -42,5 +42,5 @@ def test_wheel_holds_nothing_else(members: set[str]) -> None:
     assert not [name for name in members if "Testing" in name or "__pycache__" in name]
 
 
-def test_wheel_holds_the_licence(members: set[str]) -> None:
+def test_wheel_holds_the_license(members: set[str]) -> None:
     assert any(name.endswith("licenses/LICENSE.txt") for name in members)

@@ -39,22 +39,22 @@ def chest_ct() -> open_data.ChestCT:
 
 
 @pytest.fixture(scope="session")
-def abdomen_ct() -> open_data.Labelled:
+def abdomen_ct() -> open_data.Labeled:
     return _or_skip(open_data.totalsegmentator_small)
 
 
 @pytest.fixture(scope="session")
-def abdomen_mr() -> open_data.Labelled:
+def abdomen_mr() -> open_data.Labeled:
     return _or_skip(open_data.mr_small)
 
 
 @pytest.fixture(scope="session")
-def dicom_series() -> open_data.Labelled:
+def dicom_series() -> open_data.Labeled:
     return _or_skip(open_data.dicom_series)
 
 
 @pytest.fixture(scope="session")
-def slicer_segmentation() -> open_data.Labelled:
+def slicer_segmentation() -> open_data.Labeled:
     return _or_skip(open_data.slicer_segmentation)
 
 

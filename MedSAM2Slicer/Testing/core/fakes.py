@@ -66,7 +66,7 @@ class FakeModel:
         logits = F.avg_pool2d(mask, 4)[:, 0] * 20 - 10
         return replace(self._output(logits, _sign(features.stride4[:, 0] - 0.5, logits > 0)), iou=torch.ones(len(mask)))
 
-    def memorise(self, embedding: Tensor, logits: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
+    def memorize(self, embedding: Tensor, logits: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
         memory = torch.zeros(len(embedding), self.config.memory_dim, *embedding.shape[2:])
         memory[:, 0] = F.avg_pool2d((logits > 0).float()[:, None], 4)[:, 0]
         return memory
@@ -105,18 +105,18 @@ def _seen(prompts: SlicePrompts, inside: Tensor) -> Tensor:
     """Everything, or for a box its inside."""
     if not (prompts.labels == 2).any():
         return torch.ones_like(inside)
-    centre = torch.arange(inside.shape[-1]) * 4 + 1.5
+    center = torch.arange(inside.shape[-1]) * 4 + 1.5
     (x0, y0), (x1, y1) = prompts.points[0][:2].tolist()
-    return (((centre >= y0) & (centre <= y1))[:, None] & ((centre >= x0) & (centre <= x1))[None])[None]
+    return (((center >= y0) & (center <= y1))[:, None] & ((center >= x0) & (center <= x1))[None])[None]
 
 
 def _corrected(prompts: SlicePrompts) -> Tensor:
     """The mask as it was, with a disc added or taken away at each click."""
     assert prompts.mask is not None
     logits = prompts.mask[:, 0].clone()
-    centre = torch.arange(logits.shape[-1]) * 4 + 1.5
+    center = torch.arange(logits.shape[-1]) * 4 + 1.5
     for (x, y), label in zip(prompts.points[0].tolist(), prompts.labels[0].tolist(), strict=True):
-        near = (centre[:, None] - y) ** 2 + (centre[None] - x) ** 2 < REACH**2
+        near = (center[:, None] - y) ** 2 + (center[None] - x) ** 2 < REACH**2
         logits[0][near] = 10.0 if label == 1 else -10.0
     return logits
 
@@ -132,19 +132,19 @@ class Discs:
     truth: dict[str, np.ndarray]
     window: Window = field(default_factory=lambda: Window(0, 200, "test"))
 
-    def centre(self, name: str, k: int) -> tuple[int, int]:
+    def center(self, name: str, k: int) -> tuple[int, int]:
         """(x, y) of a disc on a slice."""
         return (16 + 4 * k, 20) if name == "bright" else (44, 52 - 2 * k)
 
     def box(self, name: str, k: int) -> tuple[int, int, int, int]:
         """Its box on a slice, with some room."""
-        x, y = self.centre(name, k)
+        x, y = self.center(name, k)
         return x - 12, y - 12, x + 12, min(y + 12, 63)
 
     def prompt(self, session: VolumeSession, kind: str, name: str, k: int, object_id: int = 1) -> None:
         """Prompt a disc on a slice with points, a box or its mask."""
         if kind == "points":
-            session.add_points(object_id, k, [self.centre(name, k)], [1])
+            session.add_points(object_id, k, [self.center(name, k)], [1])
         elif kind == "box":
             session.add_box(object_id, k, self.box(name, k))
         else:

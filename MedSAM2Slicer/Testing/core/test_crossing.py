@@ -33,9 +33,9 @@ def test_a_walk_goes_both_ways_with_its_stride() -> None:
     assert walk.slices == 4
 
 
-def ball(shape: tuple[int, int, int], centre: tuple[int, int, int], radius: int) -> np.ndarray:
+def ball(shape: tuple[int, int, int], center: tuple[int, int, int], radius: int) -> np.ndarray:
     k, j, i = np.indices(shape)
-    inside = (k - centre[0]) ** 2 + (j - centre[1]) ** 2 + (i - centre[2]) ** 2 < radius**2
+    inside = (k - center[0]) ** 2 + (j - center[1]) ** 2 + (i - center[2]) ** 2 < radius**2
     return np.where(inside, 0.95, 0.05).astype(np.float16)
 
 
@@ -218,7 +218,7 @@ def test_a_correction_later_needs_no_other_view_of_its_slice(make: Make, discs: 
     discs.prompt(session, "box", "dark", 4)
     three(session)
     encoded = session.encoder_runs
-    session.add_points(1, 6, [discs.centre("dark", 6)], [1])
+    session.add_points(1, 6, [discs.center("dark", 6)], [1])
     session.predict_slice(6)
     assert session.encoder_runs == encoded
 

@@ -17,9 +17,9 @@ WINDOW = m2.Window(0, 200, "test")
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
-def disc_image(shape: tuple[int, int], centre: tuple[int, int], radius: int, value: int = 200) -> Any:
+def disc_image(shape: tuple[int, int], center: tuple[int, int], radius: int, value: int = 200) -> Any:
     y, x = np.indices(shape)
-    truth = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2
+    truth = (x - center[0]) ** 2 + (y - center[1]) ** 2 < radius**2
     image = np.full(shape, 100, np.int16)
     image[truth] = value
     return image, truth

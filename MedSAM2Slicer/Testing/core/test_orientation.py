@@ -55,7 +55,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
-def liver_box(abdomen: open_data.Labelled, plane: str) -> tuple[str, float]:
+def liver_box(abdomen: open_data.Labeled, plane: str) -> tuple[str, float]:
     """The liver's box on the slice of `plane` with most of it, as --frame ras takes it, and that slice's place (mm)."""
     volume = io.read_volume(abdomen.image)
     liver = io.read_labelmap(abdomen.labels, volume.geometry) == LIVER
@@ -94,7 +94,7 @@ def propagate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal"])
 def test_the_mask_does_not_depend_on_how_the_file_stores_the_patient(
-    propagate: Callable[..., Path], abdomen_ct: open_data.Labelled, tmp_path: Path, plane: str
+    propagate: Callable[..., Path], abdomen_ct: open_data.Labeled, tmp_path: Path, plane: str
 ) -> None:
     volume = io.read_volume(abdomen_ct.image)
     box, place = liver_box(abdomen_ct, plane)

@@ -253,7 +253,7 @@ def test_a_correction_starts_from_what_was_drawn_and_conditions_the_next_run(
     discs.prompt(session, "box", "dark", 2)
     run(session)
     drawn_before = session.predict_slice(6)[1].mask
-    x, y = discs.centre("dark", 6)
+    x, y = discs.center("dark", 6)
     session.add_points(1, 6, [(x - 6, y)], [0])
     corrected = session.predict_slice(6)[1].mask
     assert len(model.corrected) == 1
@@ -276,7 +276,7 @@ def test_a_correction_where_nothing_was_drawn_starts_afresh(make: Make, discs: A
     discs.prompt(session, "box", "bright", 4)
     run(session)
     assert not session.predict_slice(9)[1].mask.any()
-    session.add_points(1, 9, [discs.centre("dark", 9)], [1])
+    session.add_points(1, 9, [discs.center("dark", 9)], [1])
     assert session.predict_slice(9)[1].mask.any()
     assert model.corrected == []
 
@@ -357,7 +357,7 @@ def test_a_run_after_a_correction_encodes_no_slice_again(make: Make, discs: Any)
     discs.prompt(session, "box", "dark", 2)
     run(session)
     assert session.encoder_counts == {"runs": 11, "hits": 0}
-    session.add_points(1, 7, [discs.centre("dark", 7)], [1])
+    session.add_points(1, 7, [discs.center("dark", 7)], [1])
     discs.prompt(session, "box", "bright", 4, object_id=2)
     run(session)
     assert session.encoder_runs == 11
@@ -378,13 +378,13 @@ def test_a_preview_remembers_nothing_and_a_run_each_prompt_once(
     make: Make, discs: Any, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     model, prompted = fakes.FakeModel(), list[bool]()
-    memorise = model.memorise
+    memorize = model.memorize
 
     def counted(*given: Any) -> Any:
         prompted.append(given[-1])
-        return memorise(*given)
+        return memorize(*given)
 
-    monkeypatch.setattr(model, "memorise", counted)
+    monkeypatch.setattr(model, "memorize", counted)
     session = make(model, memory="recency")
     discs.prompt(session, kind, "dark", 4)
     session.predict_slice(4)

@@ -171,7 +171,7 @@ def test_a_correction_looks_at_seen_slices_as_before(drawn: m2.VolumeSession, di
     for index in (8, 6, 3):
         drawn.add_mask(1, index, shifted(discs.truth["dark"][index]))
         run(drawn)
-    drawn.add_points(1, 2, [discs.centre("dark", 2)], [1])
+    drawn.add_points(1, 2, [discs.center("dark", 2)], [1])
     run(drawn)
     assert drawn.encoder_runs == once
 

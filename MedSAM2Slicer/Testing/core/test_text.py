@@ -41,7 +41,7 @@ def test_runs_and_configurations(tmp_path: Path, encoding: str) -> None:
     assert load_config(tmp_path / "config.json").data == {NAME: 1.0}
 
 
-def labelled(folder: Path, file: str, content: bytes) -> Path:
+def labeled(folder: Path, file: str, content: bytes) -> Path:
     folder.mkdir(exist_ok=True)
     grid = Geometry((3, 4, 5), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
     labels = np.full((3, 4, 5), 300, np.uint16)
@@ -62,7 +62,7 @@ def labelled(folder: Path, file: str, content: bytes) -> Path:
     ],
 )
 def test_names_of_labels(tmp_path: Path, file: str, content: bytes) -> None:
-    assert read_case(labelled(tmp_path / "a", file, content)).names == {300: "Leber"}
+    assert read_case(labeled(tmp_path / "a", file, content)).names == {300: "Leber"}
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_names_of_labels(tmp_path: Path, file: str, content: bytes) -> None:
 )
 def test_tables_that_name_nothing(tmp_path: Path, content: bytes, advice: str) -> None:
     with pytest.raises(VolumeError, match=advice):
-        read_case(labelled(tmp_path / "a", "labels.csv", content))
+        read_case(labeled(tmp_path / "a", "labels.csv", content))

@@ -209,9 +209,9 @@ def test_a_segment_is_found_by_its_exact_name_and_never_by_luck(nodes: Any) -> N
 
 def test_an_roi_is_a_box_and_a_range(nodes: Any) -> None:
     volume = nodes.volume(shape=(7, 8, 9))
-    (centre,) = ijkToWorld(volume, [[4, 4, 3]])
+    (center,) = ijkToWorld(volume, [[4, 4, 3]])
     fake = FakeClient((8, 9))
-    console.process(fake, volume, roiNode=nodes.roi(centre, (4, 4, 2.2)))
+    console.process(fake, volume, roiNode=nodes.roi(center, (4, 4, 2.2)))
     assert fake.planned == 3
 
 

@@ -381,8 +381,8 @@ def test_the_window_follows_the_display(bench: ControllerBench) -> None:
 def test_views_are_as_the_model_sees_them(bench: ControllerBench) -> None:
     assert bench.controller.review.sliceCount() == 7
     assert bench.controller.review.modelView(2).shape == (8, 9)
-    centre = bench.controller.review.sliceCentreRas(2)
-    np.testing.assert_allclose(centre, ijkToWorld(bench.volume, [[4, 3.5, 2]])[0])
+    center = bench.controller.review.sliceCenterRas(2)
+    np.testing.assert_allclose(center, ijkToWorld(bench.volume, [[4, 3.5, 2]])[0])
 
 
 def test_closing_leaves_no_observer(bench: ControllerBench) -> None:

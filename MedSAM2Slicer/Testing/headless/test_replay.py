@@ -240,13 +240,13 @@ def test_a_correction_that_was_broken_off_and_done_again_is_repeated(
     patient.propagate()
     patient.draw(patient.slice(0.3), np.roll(patient.truth[patient.slice(0.3)], 4, axis=0))
     segmentation, segmentId = patient.controller.segmentationNode, patient.controller.segmentId
-    neighbour = segmentation.GetSegmentation().AddEmptySegment("", "neighbour")
+    neighbor = segmentation.GetSegmentation().AddEmptySegment("", "neighbor")
     drawn: list[int] = []
 
     def leave(index: int) -> None:
         drawn.append(index)
         if len(drawn) == 5:
-            patient.controller.setSegment(segmentation, neighbour)
+            patient.controller.setSegment(segmentation, neighbor)
             patient.controller.setSegment(segmentation, segmentId)
 
     patient.controller.sliceDrawn.connect(leave)
@@ -285,8 +285,8 @@ def test_a_run_inside_an_roi_is_repeated_though_the_roi_is_gone(
 ) -> None:
     patient = patients(nodes.transform(randomRigid(2)))
     middle, top = (ijkToWorld(patient.node, [[0, 0, patient.slice(share)]])[0] for share in (0.5, 0.9))
-    (centre,) = ijkToWorld(patient.node, [np.argwhere(patient.truth).mean(axis=0)[::-1]])
-    roi = nodes.roi(centre, (400, 400, np.linalg.norm(top - middle)), randomRigid(2)[:3, :3])
+    (center,) = ijkToWorld(patient.node, [np.argwhere(patient.truth).mean(axis=0)[::-1]])
+    roi = nodes.roi(center, (400, 400, np.linalg.norm(top - middle)), randomRigid(2)[:3, :3])
     patient.start(stack=SliceStack(0, tilted(patient) if isOblique else None), inside=roi.GetID())
     patient.line()
     patient.propagate()

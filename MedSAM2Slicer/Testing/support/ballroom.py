@@ -177,9 +177,9 @@ class Room:
 
     def _inside(self, name: str, value: float) -> list[float]:
         """A place in the ball (world)."""
-        centre, radius = _ball(name)
+        center, radius = _ball(name)
         angle = 2 * np.pi * value
-        ras = np.array(centre) + 0.45 * radius * np.array([np.cos(angle), np.sin(angle), np.cos(3 * angle)])
+        ras = np.array(center) + 0.45 * radius * np.array([np.cos(angle), np.sin(angle), np.cos(3 * angle)])
         return list(volumeToWorld(self.volume, [ras])[0])
 
     def _truth(self, name: str) -> np.ndarray:

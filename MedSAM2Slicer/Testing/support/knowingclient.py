@@ -34,8 +34,8 @@ def drawnOn(geometry: Geometry, balls: tuple[Ball, ...]) -> np.ndarray:
     k, j, i = (axis.ravel() for axis in np.indices(geometry.shape_kji))
     ras = geometry.ijk_to_ras(np.stack([i, j, k], axis=1))
     labels = np.zeros(geometry.shape_kji, np.uint8)
-    for number, (centre, radius) in enumerate(balls, 1):
-        labels.ravel()[((ras - np.array(centre)) ** 2).sum(axis=1) <= radius**2] = number
+    for number, (center, radius) in enumerate(balls, 1):
+        labels.ravel()[((ras - np.array(center)) ** 2).sum(axis=1) <= radius**2] = number
     return labels
 
 

@@ -101,7 +101,7 @@ def _gpu(index: int) -> _Finding:
 
 
 def _models() -> Iterator[_Finding]:
-    from medsam2_core.weights.catalogue import models_folder
+    from medsam2_core.weights.catalog import models_folder
     from medsam2_core.weights.store import WeightsStore
 
     try:

@@ -155,7 +155,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.structure,
         row.policy,
         f"{row.volume_ml:.0f}",
-        *(_share(value) for value in (row.dice, row.surface_dice, row.prompted_dice, row.empty_recognised)),
+        *(_share(value) for value in (row.dice, row.surface_dice, row.prompted_dice, row.empty_recognized)),
         str(row.false_slices),
         f"{row.false_mm:.0f}",
         f"{row.slices_per_second:.1f}",
@@ -170,7 +170,7 @@ def _means(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     for policy in dict.fromkeys(row.policy for row in rows):
         of = [row for row in rows if row.policy == policy]
         shares = [
-            [getattr(row, name) for row in of] for name in ("dice", "surface_dice", "prompted_dice", "empty_recognised")
+            [getattr(row, name) for row in of] for name in ("dice", "surface_dice", "prompted_dice", "empty_recognized")
         ]
         masks, seconds = sum(row.slices_per_second * row.seconds for row in of), sum(row.seconds for row in of)
         lines.append(

@@ -134,8 +134,8 @@ def _letter(slicing: Slicing) -> str:
 def _segmentation(path: Path) -> Iterator[_Line]:
     import numpy as np
 
+    from medsam2_core.image.measure import volume_ml
     from medsam2_core.io import read_segments, read_volume
-    from medsam2_core.run.report import volume_ml
 
     labelmap, segments = read_segments(path)
     try:
@@ -145,14 +145,14 @@ def _segmentation(path: Path) -> Iterator[_Line]:
     for segment in segments:
         size = f"{np.count_nonzero(labelmap == segment.label)} voxels"
         if spacing is not None:
-            size = shown_ml(volume_ml(labelmap, segment.label, spacing))
+            size = shown_ml(volume_ml(labelmap == segment.label, spacing))
         yield f"label {segment.label}", f"{segment.name}, {size}"
 
 
 def _checkpoint(path: Path) -> Iterator[_Line]:
     from medsam2_core.weights.checkpoint import load_state, read_checkpoint
     from medsam2_core.weights.checksum import file_sha256
-    from medsam2_core.weights.model_file import catalogue_match
+    from medsam2_core.weights.model_file import catalog_match
 
     checkpoint = read_checkpoint(path)
     model = load_state(checkpoint)
@@ -161,8 +161,8 @@ def _checkpoint(path: Path) -> Iterator[_Line]:
     yield "image size", f"{checkpoint.config.image_size} pixels"
     sha256 = file_sha256(path)
     yield "sha256", sha256
-    entry = catalogue_match(sha256)
-    yield "catalog", f"{entry.name}: {entry.title}, {entry.licence}" if entry else "not a published file"
+    entry = catalog_match(sha256)
+    yield "catalog", f"{entry.name}: {entry.title}, {entry.license}" if entry else "not a published file"
 
 
 def _run(path: Path) -> Iterator[_Line]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from medsam2_core.errors import Cancelled, WeightsError
 from medsam2_core.job.paths import path_argument
-from medsam2_core.weights.catalogue import ModelEntry, find_entry
+from medsam2_core.weights.catalog import ModelEntry, find_entry
 from medsam2_core.weights.download import ProgressCallback
 from medsam2_core.weights.store import ModelState, WeightsStore
 
@@ -30,7 +30,7 @@ def add_parser(subparsers: SubParsers) -> None:
     _add_command(commands, "list", "show the known models and whether they are on this computer", list_models)
     download = _add_command(commands, "download", "download models; an interrupted download resumes", download_models)
     download.add_argument("names", nargs="+", metavar="NAME")
-    download.add_argument("--accept-licence", action="store_true", help="accept the models' licenses without asking")
+    download.add_argument("--accept-license", action="store_true", help="accept the models' licenses without asking")
     add_file = _add_command(commands, "import", "import a model file that was downloaded by other means", import_model)
     add_file.add_argument("file", type=path_argument, metavar="FILE")
     add_file.add_argument("--name", help="which model the file must be (default: recognized by its content)")
@@ -43,7 +43,7 @@ def add_parser(subparsers: SubParsers) -> None:
 def list_models(_arguments: argparse.Namespace) -> int:
     """Print a table of all models on standard output and the folder they are kept in on standard error."""
     store = _open_store()
-    rows = [_HEADINGS, *(_row(entry, store.state(entry.name)) for entry in store.catalogue.values())]
+    rows = [_HEADINGS, *(_row(entry, store.state(entry.name)) for entry in store.catalog.values())]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         print(_aligned(row, widths))
@@ -54,11 +54,11 @@ def list_models(_arguments: argparse.Namespace) -> int:
 def download_models(arguments: argparse.Namespace) -> int:
     """Fetch `arguments.names`, asking for each license that is not permissive."""
     store = _open_store()
-    for entry in [find_entry(store.catalogue, name) for name in arguments.names]:
+    for entry in [find_entry(store.catalog, name) for name in arguments.names]:
         if store.state(entry.name) is ModelState.MISSING:
-            accepted = arguments.accept_licence or _licence_accepted(entry)
+            accepted = arguments.accept_license or _license_accepted(entry)
             with _progress_bar(entry.name) as progress:
-                store.download(entry.name, progress, accept_licence=accepted)
+                store.download(entry.name, progress, accept_license=accepted)
         print(f"{entry.name}: {store.path(entry.name)}")
     return 0
 
@@ -112,7 +112,7 @@ def _verify(store: WeightsStore, name: str) -> bool:
 
 def _row(entry: ModelEntry, state: ModelState) -> tuple[str, ...]:
     size = f"{entry.size_bytes / 1e6:.1f}" if entry.size_bytes else "?"
-    return entry.name, state.value, size, entry.licence, entry.title
+    return entry.name, state.value, size, entry.license, entry.title
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
@@ -123,12 +123,12 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def _licence_accepted(entry: ModelEntry) -> bool:
+def _license_accepted(entry: ModelEntry) -> bool:
     """Ask a person at a terminal; elsewhere the answer is no, and the store's error says how to accept."""
     if entry.permissive or not sys.stdin.isatty():
         return entry.permissive
     print(
-        f"{entry.title}, license: {entry.licence}\n{entry.licence_text}\nDo you accept? [y/N] ", end="", file=sys.stderr
+        f"{entry.title}, license: {entry.license}\n{entry.license_text}\nDo you accept? [y/N] ", end="", file=sys.stderr
     )
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

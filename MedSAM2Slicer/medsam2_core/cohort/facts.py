@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from medsam2_core.arrays import Array, Mask
+from medsam2_core.image.measure import volume_ml
 from medsam2_core.training.metrics import dice, surface_dice
 
 TOLERANCE_MM = 3.0
@@ -46,11 +47,10 @@ def doubt(present: Sequence[Mapping[str, Any]]) -> float:
 
 def agreement(found: Mask, wanted: Mask, spacing: tuple[float, float, float]) -> Facts:
     """How well a mask agrees with a reference of the same shape, both (k, j, i); volumes in mL."""
-    voxel_ml = float(np.prod(spacing)) / 1000
     return {
         "dice": dice(found, wanted),
         "surface_dice": surface_dice(found, wanted, spacing, TOLERANCE_MM),
-        "reference_ml": float(np.count_nonzero(wanted) * voxel_ml),
+        "reference_ml": volume_ml(wanted, spacing),
     }
 
 

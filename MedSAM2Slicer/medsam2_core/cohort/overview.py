@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.arrays import Array
+from medsam2_core.arrays import Array, block_of
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.outline import resized
@@ -92,8 +92,7 @@ class Drawing:
 
 def _near(mask: npt.NDArray[np.bool_], spacing: Sequence[float]) -> tuple[slice, ...]:
     """A square around a mask of a slice, with some room, as far as there are pixels."""
-    places = np.nonzero(mask)
-    low, high = (np.array([end(place) for place in places]) for end in (np.min, np.max))
+    low, high = np.array([(side.start, side.stop - 1) for side in block_of(mask)]).T
     half = ((high - low + 1) * spacing).max() * (0.5 + _MARGIN) / np.array(spacing)
     middle = (low + high) / 2
     return tuple(

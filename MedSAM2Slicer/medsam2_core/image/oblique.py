@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.arrays import Block, Mask
+from medsam2_core.arrays import Block, Mask, block_of
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float, Geometry, Triple
 
-Grey = npt.NDArray[np.uint8]
+Gray = npt.NDArray[np.uint8]
 Labels = npt.NDArray[Any]
 Places = npt.NDArray[np.intp]
 Voxels = tuple[Places, Places, Places]
@@ -55,11 +55,11 @@ class ObliqueSlices:
         """Whether another plane has the same directions: moved along or within itself, it has the same slices."""
         return bool(np.abs(_axes(np.asarray(plane, dtype=np.float64)) - _axes(self.plane)).max() <= _SAME)
 
-    def resample(self, grey: Grey) -> Grey:
+    def resample(self, gray: Gray) -> Gray:
         """Show a stored volume (k, j, i) on the slices: linear between voxels, 0 outside, (slices, rows, columns)."""
         shown = np.zeros(self.geometry.shape_kji, dtype=np.uint8)
         with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter, so slices share the processor
-            for _ in pool.map(lambda index: self.show(index, grey, shown[index]), range(len(shown))):
+            for _ in pool.map(lambda index: self.show(index, gray, shown[index]), range(len(shown))):
                 pass
         return shown
 
@@ -93,10 +93,11 @@ class ObliqueSlices:
 
     def box(self, index: int, mask: Mask) -> Block | None:
         """Return a box of the volume that holds all voxels which a slice's mask marks; None if it marks none."""
-        if not mask.any():
+        rows, columns = block_of(mask)
+        if not rows.stop:
             return None
-        (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
-        corners = itertools.product((left - 0.5, right + 0.5), (top - 0.5, bottom + 0.5), (index - 0.5, index + 0.5))
+        edges = ((side.start - 0.5, side.stop - 0.5) for side in (columns, rows, slice(index, index + 1)))
+        corners = itertools.product(*edges)
         low, high = _bounds(_mapped(self._to_stored, np.array(list(corners))))
         sides = zip(low[::-1], high[::-1], self.stored.shape_kji, strict=True)
         k, j, i = (slice(max(0, math.floor(a)), min(size, math.ceil(b) + 1)) for a, b, size in sides)
@@ -149,7 +150,7 @@ class ObliqueSlices:
         nearest = np.rint(crossing).astype(np.intp)
         return nearest, nearest + np.where(crossing < nearest, -1, 1)
 
-    def show(self, index: int, grey: Grey, shown: Grey) -> None:
+    def show(self, index: int, gray: Gray, shown: Gray) -> None:
         """As `resample` for one slice, into `shown` (rows, columns), which holds zeros."""
         matrix = self._to_stored.astype(np.float32)
         x = np.arange(shown.shape[1], dtype=np.float32)
@@ -157,9 +158,9 @@ class ObliqueSlices:
             part = shown[top : top + _ROWS]
             y = np.arange(top, top + len(part), dtype=np.float32)[:, None]
             points = [row[0] * x + (row[1] * y + (row[2] * np.float32(index) + row[3])) for row in matrix[2::-1]]
-            sides = zip(points, grey.shape, strict=True)
+            sides = zip(points, gray.shape, strict=True)
             inside = np.logical_and.reduce([(one >= -0.5) & (one < size - 0.5) for one, size in sides])
-            part[inside] = _interpolated(grey, [one[inside] for one in points])
+            part[inside] = _interpolated(gray, [one[inside] for one in points])
 
 
 def _grid(stored: Geometry, axes: Float, point: Float) -> Geometry:
@@ -198,19 +199,19 @@ def _axes(plane: Float) -> Float:
     return np.stack([x, y / np.linalg.norm(y), normal], axis=1)
 
 
-def _interpolated(grey: Grey, points: list[npt.NDArray[np.float32]]) -> Grey:
+def _interpolated(gray: Gray, points: list[npt.NDArray[np.float32]]) -> Gray:
     """Values at points k, j, i (n,) up to half a voxel beyond the outermost centers, where those count."""
     place = np.zeros(points[0].shape, dtype=np.intp)
     steps, parts = [], []
     stride = 1
-    for one, size in zip(reversed(points), reversed(grey.shape), strict=True):
+    for one, size in zip(reversed(points), reversed(gray.shape), strict=True):
         inner = np.clip(one, 0, size - 1)
         base = np.minimum(inner.astype(np.intp), max(size - 2, 0))
         place += base * stride
         parts.append(inner - base.astype(np.float32))
         steps.append(stride if size > 1 else 0)
         stride *= size
-    flat = grey.ravel()
+    flat = gray.ravel()
     values = [flat.take(place + offset).astype(np.float32) for offset in _offsets(steps)]
     for part in parts:  # along i, then j, then k: neighbors become one
         values = [a + (b - a) * part for a, b in zip(values[::2], values[1::2], strict=True)]

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Mask, block_of
 from medsam2_core.errors import PromptError
 
 OUTSIDE_LOGIT = -1024.0
@@ -173,7 +172,7 @@ def view_called(name: str) -> FieldOfView:
 
 def mask_box(mask: Mask) -> Box | None:
     """Smallest box around the true pixels of (rows, columns), or None if there are none."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    rows, columns = block_of(mask)
+    if not rows.stop:
         return None
-    return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])
+    return float(columns.start), float(rows.start), float(columns.stop - 1), float(rows.stop - 1)

@@ -20,7 +20,7 @@ Color = tuple[float, float, float]
 """Red, green and blue, each from 0 to 1."""
 
 MAX_LABEL = 65535
-GREY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a color
+GRAY = (0.5, 0.5, 0.5)  # what Slicer shows for a segment without a color
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _layered_segment(metadata: Mapping[str, str], index: int) -> LayeredSegment:
         parts = [float(part) for part in metadata.get(f"{prefix}Color", "").split()]
     except ValueError as error:
         raise VolumeError(f"Segment {name!r} has a damaged entry ({error}): save the segmentation again.") from error
-    color = (parts[0], parts[1], parts[2]) if len(parts) == 3 else GREY
+    color = (parts[0], parts[1], parts[2]) if len(parts) == 3 else GRAY
     known = terminology_of(metadata.get(f"{prefix}Tags", ""))
     return LayeredSegment(Segment(name, label, color, known), layer)
 

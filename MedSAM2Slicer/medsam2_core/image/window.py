@@ -134,10 +134,10 @@ class Window:
 
     def fill_uint8(self, volume: Array, result: npt.NDArray[np.uint8]) -> Iterator[int]:
         """As `to_uint8`, into `result`, a slab at a time: gives how many rows of the first axis are done."""
-        source, grey = np.atleast_1d(volume), np.atleast_1d(result)
+        source, gray = np.atleast_1d(volume), np.atleast_1d(result)
         table = self._table(source)
         for rows in slabs(source):
-            grey[rows] = self._grey(source[rows]) if table is None else table[source[rows].view(f"u{source.itemsize}")]
+            gray[rows] = self._gray(source[rows]) if table is None else table[source[rows].view(f"u{source.itemsize}")]
             yield rows.stop
 
     def _table(self, source: Array) -> npt.NDArray[np.uint8] | None:
@@ -146,15 +146,15 @@ class Window:
         values = 1 << (8 * source.itemsize)
         if source.dtype.kind not in "iu" or values > 1 << 16 or source.size < values or not source.dtype.isnative:
             return None
-        return self._grey(np.arange(values, dtype=unsigned).view(source.dtype))
+        return self._gray(np.arange(values, dtype=unsigned).view(source.dtype))
 
-    def _grey(self, slab: Array) -> npt.NDArray[np.uint8]:
+    def _gray(self, slab: Array) -> npt.NDArray[np.uint8]:
         with np.errstate(over="ignore"):  # a finite value far outside may overflow to inf, which clips as it should
-            grey = (slab.astype(np.float64) - self.lower) / (self.upper - self.lower)
-        np.clip(grey, 0.0, 1.0, out=grey)
-        grey[np.isnan(grey)] = 0.0
-        grey *= 255.0
-        return np.rint(grey, out=grey).astype(np.uint8)
+            gray = (slab.astype(np.float64) - self.lower) / (self.upper - self.lower)
+        np.clip(gray, 0.0, 1.0, out=gray)
+        gray[np.isnan(gray)] = 0.0
+        gray *= 255.0
+        return np.rint(gray, out=gray).astype(np.uint8)
 
 
 AS_GIVEN = Window(0, 255, "as given")

@@ -11,7 +11,7 @@ from medsam2_core.arrays import Array, Mask
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import (
-    GREY,
+    GRAY,
     Labels,
     LayeredSegment,
     Segment,
@@ -123,7 +123,7 @@ def _dicom_segments(path: Path, geometry: Geometry | None) -> tuple[Labels, tupl
     if geometry is None:
         raise VolumeError("A DICOM segmentation says its place frame by frame: give it together with its volume.")
     objects = DicomObjects(path)
-    found = [Segment(name, number, GREY, objects.terminology(number)) for number, name in objects.names.items()]
+    found = [Segment(name, number, GRAY, objects.terminology(number)) for number, name in objects.names.items()]
     return merge_masks(geometry.shape_kji, found, (objects.mask(number, geometry) for number in objects.names))
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 import medsam2_core as m2
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.files.text import write_text
+from medsam2_core.image.measure import volume_ml
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
 from medsam2_core.io import Volume, write_labelmap
@@ -23,7 +24,6 @@ from medsam2_core.job.plan import Plan, make_plan
 from medsam2_core.moments import Moment, follow, stack_opener
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.curve import curve_csv, curve_svg, ejection_fraction, frames_of
-from medsam2_core.run.report import volume_ml
 
 _TABLE = "volumes.csv"
 
@@ -105,7 +105,7 @@ def _write(moments: MomentsPlan, orientation: SliceOrientation, moment: Moment) 
         labelmap[mask] = label
     stored = orientation.turn_back(labelmap)
     write_labelmap(moments.output / _name(moment.index), stored, volume.geometry, moments.segments, volume)
-    return {label: volume_ml(stored, label, volume.geometry.spacing_kji) for label in moment.masks}
+    return {label: volume_ml(stored == label, volume.geometry.spacing_kji) for label in moment.masks}
 
 
 def _summary(moments: MomentsPlan, volumes_ml: dict[int, dict[int, float]]) -> list[str]:

@@ -23,24 +23,24 @@ def draw_prompts(points: Tensor, labels: Tensor, image_size: int, base: Tensor |
     `base` (B, S / 4, S / 4), an earlier answer, or 0, unknown.
     """
     side = image_size // 4
-    centre = (torch.arange(side, device=points.device) + 0.5) * 4 - 0.5
+    center = (torch.arange(side, device=points.device) + 0.5) * 4 - 0.5
     x, y = points[:, :, 0, None, None], points[:, :, 1, None, None]
     nearness = torch.exp(
-        -((centre[None, None, None, :] - x) ** 2 + (centre[None, None, :, None] - y) ** 2)
+        -((center[None, None, None, :] - x) ** 2 + (center[None, None, :, None] - y) ** 2)
         / (2 * (_CLICK_RADIUS * image_size) ** 2)
     )
-    drawn = _draw_boxes(points, labels, centre, torch.zeros_like(nearness[:, 0]) if base is None else base)
+    drawn = _draw_boxes(points, labels, center, torch.zeros_like(nearness[:, 0]) if base is None else base)
     for label, sign in ((INCLUDE, 1.0), (EXCLUDE, -1.0)):
         bump = (nearness * (labels == label)[:, :, None, None]).amax(dim=1)
         drawn = drawn + (sign * DENSE_LIMIT - drawn) * bump
     return drawn[:, None]
 
 
-def _draw_boxes(points: Tensor, labels: Tensor, centre: Tensor, base: Tensor) -> Tensor:
+def _draw_boxes(points: Tensor, labels: Tensor, center: Tensor, base: Tensor) -> Tensor:
     starts = _corner(points, labels == BOX_START)
     ends = _corner(points, labels == BOX_END)
-    inside_x = (centre >= starts[:, :1]) & (centre <= ends[:, :1])
-    inside_y = (centre >= starts[:, 1:]) & (centre <= ends[:, 1:])
+    inside_x = (center >= starts[:, :1]) & (center <= ends[:, :1])
+    inside_y = (center >= starts[:, 1:]) & (center <= ends[:, 1:])
     inside = inside_y[:, :, None] & inside_x[:, None, :]
     has_box = (labels == BOX_START).any(dim=1)[:, None, None]
     return torch.where(has_box, torch.where(inside, DENSE_LIMIT / 2, -DENSE_LIMIT), base)

@@ -200,7 +200,7 @@ class SAM2(nn.Module):
             pointer=self._pointer_of_mask(features, mask, there),
         )
 
-    def memorise(self, embedding: Tensor, logits: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
+    def memorize(self, embedding: Tensor, logits: Tensor, object_score: Tensor, prompted: bool) -> Tensor:
         """Encode slices and their mask logits (B, S / 4, S / 4) as memories (B, memory_dim, g, g).
 
         Prompted slices are remembered as the user saw them, a hard mask; tracked ones keep their doubts.

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.image.measure import volume_ml
 from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.image.window import Window
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, ScribblePrompt
@@ -80,7 +81,7 @@ def build_report(
     time the propagation took, `encoder` counts views as `worker.results.Propagated` does.
     """
     labels = [item.segment.label for item in objects]
-    volumes_ml = {label: volume_ml(labelmap, label, volume.geometry.spacing_kji) for label in labels}
+    volumes_ml = {label: volume_ml(labelmap == label, volume.geometry.spacing_kji) for label in labels}
     return describe_run(
         {"path": str(volume.path)},
         volume.geometry,
@@ -152,11 +153,6 @@ def describe_region(inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
 def own_versions() -> dict[str, str]:
     """Versions of this package and of the Python it runs in."""
     return {"medsam2": package_version(), "python": platform.python_version()}
-
-
-def volume_ml(labelmap: npt.NDArray[np.integer[Any]], label: int, spacing_kji: Sequence[float]) -> float:
-    """Volume of a label in mL; spacing is in mm."""
-    return int(np.count_nonzero(labelmap == label)) * math.prod(spacing_kji) / 1000
 
 
 def check_report_path(path: Path) -> None:

@@ -54,7 +54,7 @@ def steps(model: SAM2) -> dict[str, Step]:
             tuple(features),
         ),
         "memorize": Step(
-            lambda: model.memorise(features.embedding, output.logits, output.object_score, prompted=False),
+            lambda: model.memorize(features.embedding, output.logits, output.object_score, prompted=False),
             (model.memory_encoder,),
             (features.embedding, output.logits),
         ),

@@ -166,8 +166,8 @@ def _muscles(c: Canvas, body: Body) -> None:
         z, tall = rng.uniform(*c.z_range), rng.uniform(0.4, 1.5)
         one = c.add(Tissue.MUSCLE) if rng.random() < 0.2 else 0
         for side in (-1, 1):
-            centre = (z, y, side * (x + rng.normal(0, 0.01)))
-            c.blob(one or c.add(Tissue.MUSCLE), centre, (tall, deep, wide), (CAVITY, BODY_WALL), 0.08)
+            center = (z, y, side * (x + rng.normal(0, 0.01)))
+            c.blob(one or c.add(Tissue.MUSCLE), center, (tall, deep, wide), (CAVITY, BODY_WALL), 0.08)
 
 
 def _pelvis(c: Canvas, body: Body) -> None:
@@ -196,10 +196,10 @@ def _abdomen(c: Canvas, body: Body) -> None:
         ((floor - 0.55, body.spine - 0.1, 0.36), (0.26, 0.13, 0.12), 0.08),
     ]
     gap = rng.choice((0.0, 0.0, 0.06))
-    for n, (centre, radii, lumps) in enumerate(plan):
+    for n, (center, radii, lumps) in enumerate(plan):
         if rng.random() < 0.1:
             continue
-        where, size = rng.normal(centre, 0.04), np.array(radii) * rng.uniform(0.85, 1.3)
+        where, size = rng.normal(center, 0.04), np.array(radii) * rng.uniform(0.85, 1.3)
         label = c.add(Tissue.ORGAN)
         c.organ(label, (where[0], where[1], where[2]), (size[0], size[1], size[2]), lumps, gap)
         if n == 0:
@@ -216,8 +216,8 @@ def _abdomen(c: Canvas, body: Body) -> None:
 def _kidney_core(c: Canvas, label: int, where: NDArray[Any], size: NDArray[Any]) -> None:
     if c.rng.random() < 0.5:
         for high in np.linspace(-0.6, 0.6, 4):
-            centre = (where[0] + high * size[0], where[1], where[2])
-            c.blob(c.add(Tissue.MUSCLE, label), centre, (size[0] * 0.2, size[1] * 0.5, size[2] * 0.5), (label,))
+            center = (where[0] + high * size[0], where[1], where[2])
+            c.blob(c.add(Tissue.MUSCLE, label), center, (size[0] * 0.2, size[1] * 0.5, size[2] * 0.5), (label,))
     pelvis = (float(where[0]), float(where[1]), float(where[2] * 0.85))
     c.blob(c.add(Tissue.FLUID, label), pelvis, (size[0] * 0.4, size[1] * 0.4, size[2] * 0.5), (label,))
 
@@ -243,8 +243,8 @@ def _heart(c: Canvas, body: Body) -> None:
     c.blob(muscle, (z, y, x), (0.3 * size, 0.26 * size, 0.32 * size), [CAVITY, *c.of(Tissue.LUNG)])
     for dz, dy, dx in ((-0.05, -0.1, -0.1), (-0.06, 0.0, 0.12), (0.1, 0.1, -0.12), (0.1, 0.13, 0.03)):
         radii = rng.uniform(0.07, 0.13, 3)
-        centre = (z + dz * size, y + dy * size, x + dx * size)
-        c.blob(c.add(Tissue.VESSEL, muscle), centre, (radii[0], radii[1], radii[2]), (muscle,), 0.2)
+        center = (z + dz * size, y + dy * size, x + dx * size)
+        c.blob(c.add(Tissue.VESSEL, muscle), center, (radii[0], radii[1], radii[2]), (muscle,), 0.2)
 
 
 def _airways(c: Canvas, body: Body) -> None:
@@ -357,10 +357,10 @@ def lesions(c: Canvas) -> None:
         if c.tissue[host] not in host_tissues and host != CAVITY:
             continue
         size = rng.uniform(0.02, 0.12) * rng.uniform(0.7, 1.3, 3)
-        centre = (float(c.world[0][voxel]), float(c.world[1][voxel]), float(c.world[2][voxel]))
+        center = (float(c.world[0][voxel]), float(c.world[1][voxel]), float(c.world[2][voxel]))
         tissue = (Tissue.LESION, Tissue.LESION, Tissue.FLUID)[rng.choice(3)]
         parent = 0 if host == CAVITY else host
-        c.blob(c.add(tissue, parent), centre, (size[0], size[1], size[2]), (host,), rng.uniform(0.05, 0.25))
+        c.blob(c.add(tissue, parent), center, (size[0], size[1], size[2]), (host,), rng.uniform(0.05, 0.25))
 
 
 PARTS: tuple[Callable[[Canvas, Body], None], ...] = (_lungs, _muscles, _abdomen)

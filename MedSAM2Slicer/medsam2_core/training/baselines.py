@@ -61,7 +61,7 @@ def grow_region(
     ITK's ConfidenceConnected on the smoothed image, with a grid of seeds in the box's core, within the box and some
     slices up and down; of what it finds the part that holds most seeds is kept and its holes are filled.
     """
-    block = _neighbourhood(image.shape, index, box, spacing, how)
+    block = _neighborhood(image.shape, index, box, spacing, how)
     seeds = _seeds(block, index, box, how)
     part = sitk.GetImageFromArray(image[block].astype(np.float32))
     part.SetSpacing([float(step) for step in reversed(spacing)])
@@ -109,7 +109,7 @@ def evaluate_baselines(
             yield score(case, structure, found, way, [index], settings.tolerance_mm, effort)
 
 
-def _neighbourhood(
+def _neighborhood(
     shape: tuple[int, ...], index: int, box: Box, spacing: tuple[float, float, float], how: RegionGrowing
 ) -> tuple[slice, slice, slice]:
     """Block of an image of that shape (slices, rows, columns) that the region may fill."""

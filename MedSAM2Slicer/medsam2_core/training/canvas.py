@@ -94,12 +94,12 @@ class Canvas:
         self.step = np.array([rng.uniform(low, high) * slices, 1, 1]) / half_width
         # Array axis a shows world axis order[a]: mostly axial, some coronal and sagittal series.
         self.order = ((0, 1, 2), (1, 0, 2), (2, 0, 1))[rng.choice(3, p=(0.84, 0.08, 0.08))]
-        centre = np.array([rng.uniform(-1.1, 1.1), 0.0, 0.0])
-        centre[1:] += rng.normal(0, 1, 2) * max(0.03, 0.5 * (1 - 1 / zoom))
+        center = np.array([rng.uniform(-1.1, 1.1), 0.0, 0.0])
+        center[1:] += rng.normal(0, 1, 2) * max(0.03, 0.5 * (1 - 1 / zoom))
         extent = self.step * self.shape
-        self.start = centre[list(self.order)] - extent / 2
+        self.start = center[list(self.order)] - extent / 2
         self.pixel = 1 / half_width
-        self.z_range = (centre[0] - extent[self.order.index(0)] / 2, centre[0] + extent[self.order.index(0)] / 2)
+        self.z_range = (center[0] - extent[self.order.index(0)] / 2, center[0] + extent[self.order.index(0)] / 2)
 
     def _warp(self) -> None:
         self.bend = self.rng.uniform(0.01, 0.04)
@@ -146,15 +146,15 @@ class Canvas:
         return [label for label, tissue in enumerate(self.tissue) if tissue in tissues]
 
     def ellipsoid(
-        self, centre: Point, radii: Point, tilt: float = 0.3, lumps: float = 0.1
+        self, center: Point, radii: Point, tilt: float = 0.3, lumps: float = 0.1
     ) -> tuple[Block, Floats] | None:
         """Box and implicit function (1 at the center, 0 on the surface) of a tilted, lumpy ellipsoid."""
         turn = _rotation(self.rng.normal(0, tilt, 3)) / np.array(radii)[:, None]
         reach = np.linalg.norm(np.linalg.inv(turn), axis=1) * (1 + 2 * lumps)
-        box = self.box(np.array(centre) - reach, np.array(centre) + reach)
+        box = self.box(np.array(center) - reach, np.array(center) + reach)
         if box is None:
             return None
-        offset = [self.world[axis][box] - np.float32(centre[axis]) for axis in range(3)]
+        offset = [self.world[axis][box] - np.float32(center[axis]) for axis in range(3)]
         square: Floats = np.zeros_like(offset[0])
         for row in turn.astype(np.float32):
             square += (row[0] * offset[0] + row[1] * offset[1] + row[2] * offset[2]) ** 2
@@ -164,19 +164,19 @@ class Canvas:
         return box, value
 
     def blob(
-        self, label: int, centre: Point, radii: Point, over: Iterable[int] | None = None, lumps: float = 0.1
+        self, label: int, center: Point, radii: Point, over: Iterable[int] | None = None, lumps: float = 0.1
     ) -> None:
         """Paint an ellipsoid."""
-        found = self.ellipsoid(centre, radii, lumps=lumps)
+        found = self.ellipsoid(center, radii, lumps=lumps)
         if found is not None:
             self.fill(found[0], found[1] > 0, label, over)
 
-    def organ(self, label: int, centre: Point, radii: Point, lumps: float = 0.12, gap: float = 0.0) -> None:
+    def organ(self, label: int, center: Point, radii: Point, lumps: float = 0.12, gap: float = 0.0) -> None:
         """Paint an ellipsoid that shares contested ground with earlier organs along their common bisector.
 
         Neighbors therefore touch on smooth faces, or part by a sheet of fat where `gap` is positive.
         """
-        found = self.ellipsoid(centre, radii, lumps=lumps)
+        found = self.ellipsoid(center, radii, lumps=lumps)
         if found is None:
             return
         box, value = found

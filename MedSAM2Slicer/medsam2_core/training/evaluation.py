@@ -79,7 +79,7 @@ class Row:
     dice: float
     surface_dice: float
     prompted_dice: float
-    empty_recognised: float | None
+    empty_recognized: float | None
     false_slices: int
     false_mm: float
     confidence_correlation: float | None
@@ -160,7 +160,7 @@ def score(
         dice=metrics.dice(found, wanted),
         surface_dice=metrics.surface_dice(found, wanted, case.spacing, tolerance_mm),
         prompted_dice=metrics.prompted_dice(found, wanted, prompted),
-        empty_recognised=metrics.empty_recognised(found, wanted),
+        empty_recognized=metrics.empty_recognized(found, wanted),
         false_slices=beyond.count,
         false_mm=beyond.mm,
         confidence_correlation=metrics.confidence_correlation(confidence, iou),

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Mask, block_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def surface_dice(found: Mask, wanted: Mask, spacing: tuple[float, float, float],
     """
     if not found.any() or not wanted.any():
         return float(found.any() == wanted.any())
-    frame = _frame(found | wanted)
+    frame = block_of(found | wanted)  # distances between their parts need no more
     one, other = surface(found[frame]), surface(wanted[frame])
     near_other = one & (distance_mm(other, spacing) <= tolerance_mm)
     near_one = other & (distance_mm(one, spacing) <= tolerance_mm)
@@ -86,7 +86,7 @@ def distance_mm(target: Mask, spacing: Sequence[float]) -> npt.NDArray[np.float3
     return np.where(target, np.float32(0), signed)
 
 
-def empty_recognised(found: Mask, wanted: Mask) -> float | None:
+def empty_recognized(found: Mask, wanted: Mask) -> float | None:
     """Share of the slices without the object that were left empty, 0 to 1."""
     empty = ~_present(wanted)
     return _share(np.count_nonzero(empty & ~_present(found)), np.count_nonzero(empty)) if empty.any() else None
@@ -129,9 +129,3 @@ def _share(part: int | np.signedinteger[Any], whole: int | np.signedinteger[Any]
 
 def _present(mask: Mask) -> npt.NDArray[np.bool_]:
     return np.asarray(mask.any(axis=(1, 2)))
-
-
-def _frame(mask: Mask) -> tuple[slice, ...]:
-    """Smallest block that holds the mask: distances between its parts need no more."""
-    places = np.nonzero(mask)
-    return tuple(slice(int(place.min()), int(place.max()) + 1) for place in places)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Mask, block_of
 from medsam2_core.errors import PromptError
 from medsam2_core.image.region import Box
 from medsam2_core.session import VolumeSession
@@ -109,8 +109,8 @@ def share_of_slices(mask: Mask, percent: int) -> list[int]:
 
 def tight_box(mask: Mask) -> Box:
     """Smallest box around the true pixels of a mask (rows, columns), which is not empty."""
-    y, x = np.nonzero(mask)
-    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+    y, x = block_of(mask)
+    return float(x.start), float(y.start), float(x.stop - 1), float(y.stop - 1)
 
 
 def jittered_box(mask: Mask, rng: np.random.Generator) -> Box:

@@ -12,20 +12,20 @@ from medsam2_core.training.canvas import CAVITY, SOFT, Canvas, Generator, Point,
 
 
 def cylinder(
-    c: Canvas, label: int, centre: Point, radius: float, half: float, over: Iterable[int] | None = None
+    c: Canvas, label: int, center: Point, radius: float, half: float, over: Iterable[int] | None = None
 ) -> None:
     """Paint an upright drum with a slight waist, flatter from front to back than across."""
-    z, y, x = centre
+    z, y, x = center
     box = c.box(np.array([z - half, y - radius, x - radius]), np.array([z + half, y + radius, x + radius]))
     if box is not None:
-        high, deep, wide = (c.world[axis][box] - np.float32(centre[axis]) for axis in range(3))
+        high, deep, wide = (c.world[axis][box] - np.float32(center[axis]) for axis in range(3))
         waist = np.float32(radius) * (np.float32(0.88) + np.float32(0.12) * (high / np.float32(half)) ** 2)
         c.fill(box, (np.abs(high) < half) & (1.3 * deep * deep + wide * wide < waist * waist), label, over)
 
 
-def shell(c: Canvas, centre: Point, radii: Point, wall: Tissue, content: Tissue) -> None:
+def shell(c: Canvas, center: Point, radii: Point, wall: Tissue, content: Tissue) -> None:
     """A closed thin-walled sac, sometimes half full of gas."""
-    found = c.ellipsoid(centre, radii, lumps=0.12)
+    found = c.ellipsoid(center, radii, lumps=0.12)
     if found is None:
         return
     box, value = found
@@ -35,7 +35,7 @@ def shell(c: Canvas, centre: Point, radii: Point, wall: Tissue, content: Tissue)
     inner = c.add(content, outer)
     c.fill(box, inside, inner, (outer,))
     if content == Tissue.FLUID and c.rng.random() < 0.35:
-        level = centre[1] + c.rng.normal(0, 0.4) * radii[1]
+        level = center[1] + c.rng.normal(0, 0.4) * radii[1]
         c.fill(box, c.world[1][box] < level, c.add(Tissue.AIR, outer), (inner,))
 
 

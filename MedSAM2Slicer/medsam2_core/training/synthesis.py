@@ -57,7 +57,7 @@ class Synthetic:
             return cls(file["labels"], file["tissue"], file["parent"])
 
 
-def synthesise_labels(rng: Generator, shape: tuple[int, int, int] = SHAPE) -> Synthetic:
+def synthesize_labels(rng: Generator, shape: tuple[int, int, int] = SHAPE) -> Synthetic:
     """One synthetic label volume (k, j, i), uint8; on average 0.32 s for the default shape on one core.
 
     In 400 volumes: 38 to 170 labels (mean 86), of them 30 to 134 objects (median 70) in at least four slices.
@@ -80,7 +80,7 @@ def synthesise_labels(rng: Generator, shape: tuple[int, int, int] = SHAPE) -> Sy
 
 def _write_one(job: tuple[Path, int, int, tuple[int, int, int]]) -> Path:
     path, seed, index, shape = job
-    synthesise_labels(np.random.default_rng((seed, index)), shape).save(path)
+    synthesize_labels(np.random.default_rng((seed, index)), shape).save(path)
     return path
 
 

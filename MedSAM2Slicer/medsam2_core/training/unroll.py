@@ -161,7 +161,7 @@ class _Clips:
             score = output.object_score
         else:  # the teacher may have overruled the score
             score = torch.where(logits.flatten(1).amax(dim=1) > ABSENT_LOGIT, 1.0, -1.0)
-        encoded = self._model.memorise(embedding, logits, score, prompted)
+        encoded = self._model.memorize(embedding, logits, score, prompted)
         confidence = output.iou.tolist()
         return [Memory(t, encoded[b], embedding[b], output.pointer[b], confidence[b]) for b in range(len(encoded))]
 

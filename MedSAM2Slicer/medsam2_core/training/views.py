@@ -31,7 +31,7 @@ class Views(NamedTuple):
 
 
 class _Square(NamedTuple):
-    centre: NDArray[np.float64]  # x, y in pixels from the slice's corner
+    center: NDArray[np.float64]  # x, y in pixels from the slice's corner
     side: float  # pixels
 
 
@@ -43,7 +43,7 @@ def choose_views(rng: Generator, masks: Tensor) -> Views:
     else:
         squares = [_square(region) for region in _follow(rng, masks)]
     frame, to_slice = _frame(rng), np.diag([2 / columns, 2 / rows])
-    places = [np.column_stack([to_slice @ frame * s.side / 2, to_slice @ s.centre - 1]) for s in squares]
+    places = [np.column_stack([to_slice @ frame * s.side / 2, to_slice @ s.center - 1]) for s in squares]
     moves = [_move(frame, *pair) for pair in zip([squares[0], *squares[:-1]], squares, strict=True)]
     return Views(*(torch.from_numpy(np.stack(maps).astype(np.float32)) for maps in (places, moves)))
 
@@ -73,8 +73,8 @@ def _follow(rng: Generator, masks: Tensor) -> list[Region]:
 
 
 def _square(region: Region) -> _Square:
-    centre = np.array([region.x0 + region.width / 2, region.y0 + region.height / 2])
-    return _Square(centre, max(region.width, region.height))
+    center = np.array([region.x0 + region.width / 2, region.y0 + region.height / 2])
+    return _Square(center, max(region.width, region.height))
 
 
 def _frame(rng: Generator) -> NDArray[np.float64]:
@@ -84,5 +84,5 @@ def _frame(rng: Generator) -> NDArray[np.float64]:
 
 
 def _move(frame: NDArray[np.float64], before: _Square, now: _Square) -> NDArray[np.float64]:
-    shift = np.linalg.solve(frame * before.side / 2, now.centre - before.centre)
+    shift = np.linalg.solve(frame * before.side / 2, now.center - before.center)
     return np.column_stack([np.eye(2) * now.side / before.side, shift])

@@ -58,7 +58,7 @@ class SyntheticVolume:
         return render(rng, labels, self._made.tissue, draw_style(rng, self._made.tissue))
 
 
-class LabelledVolume:
+class LabeledVolume:
     """A real image and its labels. Every label but 0 is an object."""
 
     def __init__(self, case: Case) -> None:
@@ -89,7 +89,7 @@ class LabelledVolume:
 def open_folder(folder: Path) -> list[TrainingVolume]:
     """Open all of a folder: `*.npz` of a synthetic corpus, or cases as `cases.read_case` takes them."""
     synthetic = [SyntheticVolume(path) for path in sorted(folder.glob("*.npz"))]
-    real = [LabelledVolume(read_case(path)) for path in case_folders(folder)]
+    real = [LabeledVolume(read_case(path)) for path in case_folders(folder)]
     if not synthetic and not real:
         raise VolumeError(
             f"{folder} holds nothing to train on: expected *.npz or NAME/image.nii.gz + NAME/labels.nii.gz."

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from medsam2_core.errors import WeightsError
-from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.catalog import load_catalog
 from medsam2_core.weights.store import WeightsStore
 
 
@@ -21,10 +21,10 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
     path = Path(name_or_path)
     if not str(name_or_path).strip():
         raise WeightsError("The model has no name: is a variable of your shell not set? See `medsam2 models list`.")
-    catalogue = load_catalogue()
-    store = WeightsStore(catalogue=catalogue)
-    if str(name_or_path) in catalogue:
-        return store.path(str(name_or_path)), catalogue[str(name_or_path)].image_size
+    catalog = load_catalog()
+    store = WeightsStore(catalog=catalog)
+    if str(name_or_path) in catalog:
+        return store.path(str(name_or_path)), catalog[str(name_or_path)].image_size
     if path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth"):
         return path, None
     return store.path(str(name_or_path)), None  # raises, naming what there is

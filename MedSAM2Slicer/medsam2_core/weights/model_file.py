@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsam2_core.errors import WeightsError
-from medsam2_core.weights.catalogue import ModelEntry, load_catalogue
+from medsam2_core.weights.catalog import ModelEntry, load_catalog
 from medsam2_core.weights.checksum import file_sha256
 from medsam2_core.weights.finding import find_weights
 
@@ -36,13 +36,13 @@ def find_model(name_or_path: str) -> ModelFile:
         raise WeightsError(
             f"{path} does not exist: give the path of a checkpoint or a name from `medsam2 models list`."
         )
-    name = name_or_path if name_or_path in load_catalogue() else path.name
+    name = name_or_path if name_or_path in load_catalog() else path.name
     return ModelFile(name, path, name_or_path)
 
 
-def catalogue_match(sha256: str) -> ModelEntry | None:
+def catalog_match(sha256: str) -> ModelEntry | None:
     """The catalog's model with this checksum."""
-    return next((entry for entry in load_catalogue().values() if entry.sha256 == sha256), None)
+    return next((entry for entry in load_catalog().values() if entry.sha256 == sha256), None)
 
 
 def recorded_model(name: str, sha256: str | None) -> ModelEntry | None:
@@ -50,5 +50,5 @@ def recorded_model(name: str, sha256: str | None) -> ModelEntry | None:
 
     A record is not trusted with paths: of a checkpoint outside the catalog it only knows the name of a file.
     """
-    published = catalogue_match(sha256) if sha256 else None
-    return published or load_catalogue().get(name)
+    published = catalog_match(sha256) if sha256 else None
+    return published or load_catalog().get(name)

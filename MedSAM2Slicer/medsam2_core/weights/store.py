@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from medsam2_core.errors import WeightsError
 from medsam2_core.files.lock import try_lock
-from medsam2_core.weights.catalogue import ModelEntry, find_entry, load_catalogue, models_folder
+from medsam2_core.weights.catalog import ModelEntry, find_entry, load_catalog, models_folder
 from medsam2_core.weights.checksum import file_sha256, read_blocks
 from medsam2_core.weights.download import Cancellation, Patience, ProgressCallback, RemoteFile, download_file, part_path
 from medsam2_core.weights.part_file import PartFile, disk_errors
@@ -29,7 +29,7 @@ class WeightsStore:
     """Finds, fetches, checks and removes model files.
 
     folder: where fetched files are kept (default: `user_folder()`).
-    `catalogue`: the known models by name (default: the product's).
+    `catalog`: the known models by name (default: the product's).
     bundled_folder: where the files that come with the product lie (default: `models_folder()`).
     patience: how long a download bears with a bad line.
 
@@ -39,19 +39,19 @@ class WeightsStore:
     def __init__(
         self,
         folder: Path | None = None,
-        catalogue: Mapping[str, ModelEntry] | None = None,
+        catalog: Mapping[str, ModelEntry] | None = None,
         *,
         bundled_folder: Path | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.folder = user_folder() if folder is None else folder
-        self.catalogue = load_catalogue() if catalogue is None else catalogue
+        self.catalog = load_catalog() if catalog is None else catalog
         self._bundled_folder = models_folder() if bundled_folder is None else bundled_folder
         self._patience = patience
 
     def state(self, name: str) -> ModelState:
         """Say where the file of the model `name` is."""
-        entry = find_entry(self.catalogue, name)
+        entry = find_entry(self.catalog, name)
         if self._bundled(entry).is_file():
             return ModelState.BUNDLED
         return ModelState.INSTALLED if self._installed(entry).is_file() else ModelState.MISSING
@@ -62,7 +62,7 @@ class WeightsStore:
         Raises:
             WeightsError: it is not on this machine; the message says how to get it.
         """
-        entry = find_entry(self.catalogue, name)
+        entry = find_entry(self.catalog, name)
         state = self.state(name)
         if state is ModelState.MISSING:
             raise WeightsError(_how_to_get(entry))
@@ -70,29 +70,29 @@ class WeightsStore:
 
     def installed(self) -> list[str]:
         """Names of the models that can be used now, bundled ones included, in the catalog's order."""
-        return [name for name in self.catalogue if self.state(name) is not ModelState.MISSING]
+        return [name for name in self.catalog if self.state(name) is not ModelState.MISSING]
 
     def download(
         self,
         name: str,
         progress: ProgressCallback | None = None,
         cancel: Cancellation | None = None,
-        accept_licence: bool = False,
+        accept_license: bool = False,
     ) -> Path:
         """Fetch the model `name` unless it is here, and return its file. An interrupted download resumes.
 
-        `accept_licence` is the user's yes to `ModelEntry.licence_text`; a permissive license needs none.
+        `accept_license` is the user's yes to `ModelEntry.license_text`; a permissive license needs none.
 
         Raises:
             WeightsError: license not accepted, or network, disk or checksum trouble.
             Cancelled: `cancel` asked to stop; what has arrived is kept.
         """
-        entry = find_entry(self.catalogue, name)
+        entry = find_entry(self.catalog, name)
         if self.state(name) is not ModelState.MISSING:
             return self.path(name)
         source = _source(entry)
-        if not (entry.permissive or accept_licence):
-            raise WeightsError(_licence_question(entry))
+        if not (entry.permissive or accept_license):
+            raise WeightsError(_license_question(entry))
         target = self._installed(entry)
         with self._locked(entry):
             # Another process may have finished it between the first look and the lock.
@@ -109,13 +109,13 @@ class WeightsStore:
             WeightsError: it cannot be read, or it is not (that) model of the catalog, byte by byte.
         """
         if name is not None:
-            find_entry(self.catalogue, name)
+            find_entry(self.catalog, name)
         # The copy is what gets checked, so that a file changed meanwhile cannot slip in.
         with PartFile(self.folder / f"import-{uuid4().hex}.part", path.name) as copy:
             try:
                 for block in read_blocks(path):
                     copy.append(block)
-                entry = self._recognise(path, copy.sha256, name)
+                entry = self._recognize(path, copy.sha256, name)
                 self._adopt(copy, entry)
             finally:
                 copy.discard()
@@ -127,7 +127,7 @@ class WeightsStore:
         Raises:
             WeightsError: the model comes with the product, is being downloaded, or cannot be deleted.
         """
-        entry = find_entry(self.catalogue, name)
+        entry = find_entry(self.catalog, name)
         target = self._installed(entry)
         leftovers = [file for file in (target, part_path(target)) if file.exists()]
         if not leftovers:
@@ -144,7 +144,7 @@ class WeightsStore:
         Raises:
             WeightsError: the file is missing, unreadable or damaged, or the catalog has no checksum for it.
         """
-        entry = find_entry(self.catalogue, name)
+        entry = find_entry(self.catalog, name)
         path = self.path(name)
         if not entry.sha256:
             raise WeightsError(f"{name} has no checksum in the catalog: install a released MedSAM2Slicer to verify.")
@@ -163,12 +163,12 @@ class WeightsStore:
             copy.finish(target)
             part_path(target).unlink(missing_ok=True)
 
-    def _recognise(self, path: Path, sha256: str, name: str | None) -> ModelEntry:
-        candidates = list(self.catalogue.values()) if name is None else [self.catalogue[name]]
+    def _recognize(self, path: Path, sha256: str, name: str | None) -> ModelEntry:
+        candidates = list(self.catalog.values()) if name is None else [self.catalog[name]]
         for entry in candidates:
             if entry.sha256 == sha256:
                 return entry
-        raise WeightsError(_not_recognised(path, sha256, candidates))
+        raise WeightsError(_not_recognized(path, sha256, candidates))
 
     @contextmanager
     def _locked(self, entry: ModelEntry) -> Iterator[None]:
@@ -197,14 +197,14 @@ def _how_to_get(entry: ModelEntry) -> str:
     )
 
 
-def _licence_question(entry: ModelEntry) -> str:
+def _license_question(entry: ModelEntry) -> str:
     return (
-        f"{entry.name} has a license to accept before the download: {entry.licence_text} If you agree, pass "
-        "accept_licence=True (on the command line --accept-licence)."
+        f"{entry.name} has a license to accept before the download: {entry.license_text} If you agree, pass "
+        "accept_license=True (on the command line --accept-license)."
     )
 
 
-def _not_recognised(path: Path, sha256: str, candidates: list[ModelEntry]) -> str:
+def _not_recognized(path: Path, sha256: str, candidates: list[ModelEntry]) -> str:
     if len(candidates) == 1:
         expected = f"the model {candidates[0].name} (expected sha256 {candidates[0].sha256}, found {sha256})"
     else:

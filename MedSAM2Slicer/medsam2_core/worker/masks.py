@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medsam2_core.arrays import Mask
+from medsam2_core.arrays import Mask, block_of
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker import fields
 from medsam2_core.worker.wire import Buffer, Frame, Header
@@ -59,10 +59,8 @@ class PackedMask:
 
 def box_of(mask: Mask) -> PixelBox | None:
     """The box around what a mask (rows, columns) marks; None where that is nothing."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return None
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    rows, columns = block_of(mask)
+    return (rows.start, columns.start, rows.stop, columns.stop) if rows.stop else None
 
 
 def mask_to_wire(mask: PackedMask, payloads: list[Buffer]) -> Header:

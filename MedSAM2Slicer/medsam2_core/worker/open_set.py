@@ -11,10 +11,9 @@ import numpy as np
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.run.prompts import RunObject, add_prompts, masks_first
 from medsam2_core.stopping import CancelToken
-from medsam2_core.worker.image_sets import SetAnswered, SetStep, shape_in
+from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from medsam2_core.worker.interfaces import Backend, SessionStep, SetSession, SetSpec
 from medsam2_core.worker.masks import PackedMask
-from medsam2_core.worker.objects import SliceShape
 from medsam2_core.worker.results import ObjectAnswer
 
 _AS_STORED = SliceOrientation(0, swap=False, flip_rows=False, flip_columns=False, shape=(0, 0))
@@ -24,13 +23,8 @@ class OpenSet:
     """A session on a set of images; what the model saw of them is kept from one run to the next."""
 
     def __init__(self, backend: Backend, spec: SetSpec) -> None:
-        self.spec = spec
         self.session: SetSession = backend.open_set(spec)
         self._labels: set[int] = set()
-
-    def shape(self, index: int) -> SliceShape:
-        """Rows and columns of an image. Raises PromptError where there is none."""
-        return shape_in(self.spec.images, index)
 
     def segment(
         self, objects: Sequence[RunObject], cancel: CancelToken, send: Callable[[SetStep], None]

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from medsam2_core.errors import MedSAM2Error, WorkerError
@@ -39,7 +40,7 @@ def serve(make_backend: Callable[[], Backend]) -> int:
         inbox.start()
         server.run(make_backend)
     except Disconnected as error:
-        _log(f"The client went away ({error}).")
+        _log(f"medsam2 worker: The client went away ({error}).\n")
     return 0
 
 
@@ -102,7 +103,7 @@ def _described(error: Exception) -> Header:
     """The error as the client sees it; an unexpected one is logged in full."""
     if isinstance(error, MedSAM2Error):
         return {"error": type(error).__name__, "message": str(error)}
-    traceback.print_exception(error, file=sys.stderr)
+    _log("".join(traceback.format_exception(error)))
     text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     return {"error": WorkerError.__name__, "message": f"The worker failed ({text}): see its log."}
 
@@ -112,4 +113,5 @@ def _leave(_signal: int, _frame: object) -> NoReturn:
 
 
 def _log(text: str) -> None:
-    sys.stderr.write(f"medsam2 worker: {text}\n")
+    with suppress(OSError):  # a full disk, or nobody reads it
+        sys.stderr.write(text)

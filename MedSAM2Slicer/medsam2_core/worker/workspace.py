@@ -18,6 +18,7 @@ from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.sequence import RoundLimit
 from medsam2_core.stopping import CancelToken
 from medsam2_core.worker.disagreement import DisagreementMap
+from medsam2_core.worker.image_sets import shape_in
 from medsam2_core.worker.interfaces import (
     Backend,
     ModelSession,
@@ -48,9 +49,7 @@ class OpenSession:
     """A session on the upright slices of a volume. What goes in and out of it is of stored slices."""
 
     def __init__(self, backend: Backend, spec: SessionSpec, volume: SeenVolume) -> None:
-        self.spec = spec
-        slicing = Slicing(volume.geometry, spec.axis)
-        self.shape, self._pixel_mm2 = slicing.shape, math.prod(slicing.pixel_mm)
+        self._pixel_mm2 = math.prod(Slicing(volume.geometry, spec.axis).pixel_mm)
         self._orientation = SliceOrientation.upright(volume.geometry, spec.axis)
         self.session: ModelSession = backend.open_session(spec, volume, self._orientation)
         self._applied = AppliedPrompts(self.session, self._orientation)
@@ -134,7 +133,11 @@ class OpenSession:
 
 
 class Workspace:
-    """The opened model, volumes, sessions and sets by the client's keys."""
+    """The opened model, volumes, sessions and sets by the client's keys.
+
+    Where memory ran out on the graphics card, model, sessions and sets are closed, to be opened on the processor by the
+    task that lacked it, or by the first later one for which there is room; so a key that is known stays known.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -142,15 +145,19 @@ class Workspace:
         self._asked: tuple[str, int | None, str] = ("", None, "")
         self._device = ""
         self._volumes: dict[str, SeenVolume] = {}
+        self._session_specs: dict[str, SessionSpec] = {}
         self._sessions: dict[str, OpenSession] = {}
+        self._set_specs: dict[str, SetSpec] = {}
         self._sets: dict[str, OpenSet] = {}
+        self._has_moved = False  # to the processor, where not everything is open yet
         self._short_of_memory = False
 
     def open_model(self, name: str, device: str, image_size: int | None, precision: str, notify: Notify) -> Header:
         """Load a model, closing sessions and sets of the one before; facts of it. Raises WeightsError, DeviceError."""
-        self._sessions.clear()
-        self._sets.clear()
-        self._model = {}
+        self._session_specs.clear()
+        self._set_specs.clear()
+        self._close_all()
+        self._has_moved = False
         self._asked, self._device, self._short_of_memory = (name, image_size, precision), device, False
         self._model = self._with_room(self._load, notify)
         return self._model
@@ -163,21 +170,23 @@ class Workspace:
     def open_session(self, key: str, spec: SessionSpec, notify: Notify) -> Header:
         """Open a session in place of one of the same key; its settings. Raises PromptError or VolumeError."""
         volume = _known(self._volumes, spec.volume, "volume")
-        self._sessions.pop(key, None)
+        self._forget_session(key)
         self._sessions[key] = self._with_room(lambda: OpenSession(self._backend, spec, volume), notify)
+        self._session_specs[key] = spec
         self._share_memory()
         seen = self._sessions[key].session.field_of_view
         return {**spec.settings, "field_of_view": seen, "axis": spec.axis}
 
     def open_set(self, key: str, spec: SetSpec, notify: Notify) -> None:
         """Open a set of images in place of one of the same key. Raises PromptError or VolumeError."""
-        self._sets.pop(key, None)
+        self._forget_set(key)
         self._sets[key] = self._with_room(lambda: OpenSet(self._backend, spec), notify)
+        self._set_specs[key] = spec
         self._share_memory()
 
     def image_shape(self, key: str, index: int) -> tuple[int, int]:
         """Rows and columns of an image of a set. Raises PromptError where there is none."""
-        return _known(self._sets, key, "set").shape(index)
+        return shape_in(_known(self._set_specs, key, "set").images, index)
 
     def work_on_set(self, key: str, task: Callable[[OpenSet], Value], notify: Notify) -> Value:
         """Do a task with a set, as `work` with a session."""
@@ -197,12 +206,13 @@ class Workspace:
 
     def close_set(self, key: str) -> None:
         """Forget a set."""
-        self._sets.pop(key, None)
+        self._forget_set(key)
         self._share_memory()
 
     def slice_shape(self, key: str) -> tuple[int, int]:
         """Rows and columns of a session's stored slices."""
-        return _known(self._sessions, key, "session").shape
+        spec = _known(self._session_specs, key, "session")
+        return Slicing(self._volumes[spec.volume].geometry, spec.axis).shape
 
     def volume_geometry(self, key: str) -> Geometry:
         """The grid of a volume."""
@@ -210,7 +220,7 @@ class Workspace:
 
     def volume_shape(self, key: str) -> tuple[int, int, int]:
         """Voxels along k, j, i of a session's volume."""
-        return self._volumes[_known(self._sessions, key, "session").spec.volume].geometry.shape_kji
+        return self._volumes[_known(self._session_specs, key, "session").volume].geometry.shape_kji
 
     def work(self, key: str, task: Callable[[OpenSession], Value], notify: Notify) -> Value:
         """Do a task with a session; again with less memory if there is none left. Raises DeviceError."""
@@ -218,13 +228,14 @@ class Workspace:
 
     def close_session(self, key: str) -> None:
         """Forget a session."""
-        self._sessions.pop(key, None)
+        self._forget_session(key)
         self._share_memory()
 
     def close_volume(self, key: str) -> None:
         """Forget a volume and its sessions."""
         self._volumes.pop(key, None)
-        self._sessions = {name: opened for name, opened in self._sessions.items() if opened.spec.volume != key}
+        for name in [name for name, spec in self._session_specs.items() if spec.volume == key]:
+            self._forget_session(name)
         self._share_memory()
 
     def status(self) -> Header:
@@ -233,8 +244,8 @@ class Workspace:
         return {
             "model": self._model or None,
             "volumes": sorted(self._volumes),
-            "sessions": sorted(self._sessions),
-            "sets": sorted(self._sets),
+            "sessions": sorted(self._session_specs),
+            "sets": sorted(self._set_specs),
             "volume_bytes": sum(volume.voxels.nbytes for volume in self._volumes.values()),
             "cache_bytes": sum(session.cache_bytes for session in sessions),
             "encoder_runs": sum(session.encoder_runs for session in sessions),
@@ -261,6 +272,7 @@ class Workspace:
     def _with_room(self, task: Callable[[], Value], notify: Notify) -> Value:
         while True:
             try:
+                self._open_moved()
                 return task()
             except (MemoryError, RuntimeError) as error:  # RuntimeError is what torch raises
                 reason = self._what_lacked(error)
@@ -285,24 +297,36 @@ class Workspace:
             raise _no_memory(reason)
         self._device = "cpu"
         if self._model:
-            try:
-                self._reopen()
-            except (MemoryError, RuntimeError) as error:
-                raise _no_memory(self._what_lacked(error)) from error
+            self._close_all()
+            self._has_moved = True
         return "The graphics card's memory ran out: the model runs on the processor from now on, which is slower."
 
-    def _reopen(self) -> None:
-        """Load the model again and reopen all sessions and sets; what they had drawn is gone."""
-        specs = {key: opened.spec for key, opened in self._sessions.items()}
-        sets = {key: opened.spec for key, opened in self._sets.items()}
+    def _open_moved(self) -> None:
+        """Load the model again and reopen all sessions and sets, if they had to move; what they had drawn is gone."""
+        if not self._has_moved:
+            return
+        self._model = self._model or self._load()
+        for key, spec in self._session_specs.items():
+            if key not in self._sessions:
+                self._sessions[key] = OpenSession(self._backend, spec, self._volumes[spec.volume])
+        for key, images in self._set_specs.items():
+            if key not in self._sets:
+                self._sets[key] = OpenSet(self._backend, images)
+        self._has_moved = False
+        self._share_memory()
+
+    def _close_all(self) -> None:
         self._sessions.clear()
         self._sets.clear()
-        self._model = self._load()
-        self._sessions = {
-            key: OpenSession(self._backend, spec, self._volumes[spec.volume]) for key, spec in specs.items()
-        }
-        self._sets = {key: OpenSet(self._backend, spec) for key, spec in sets.items()}
-        self._share_memory()
+        self._model = {}
+
+    def _forget_session(self, key: str) -> None:
+        self._sessions.pop(key, None)
+        self._session_specs.pop(key, None)
+
+    def _forget_set(self, key: str) -> None:
+        self._sets.pop(key, None)
+        self._set_specs.pop(key, None)
 
 
 def _known(items: dict[str, Item], key: str, kind: str) -> Item:

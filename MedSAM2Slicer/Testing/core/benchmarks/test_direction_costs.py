@@ -38,7 +38,7 @@ def test_each_slice_is_counted_in_each_step(volume: Volume, monkeypatch: pytest.
     encode = SAM2.encode
     (costs,) = direction_costs.measure_costs(volume, structures=5, turns=1)
     assert SAM2.encode is encode
-    assert dict(costs[ONE].slices) == {"encode": 16, "recall": 15, "decode": 16, "memorise": 16}
+    assert dict(costs[ONE].slices) == {"encode": 16, "recall": 15, "decode": 16, "memorize": 16}
     assert costs[THREE].slices["recall"] > 30
     assert all(one <= MOST for name, one in costs[THREE].beside(costs[ONE]).items() if name in STEPS)
     assert costs[ONE].seconds > 0

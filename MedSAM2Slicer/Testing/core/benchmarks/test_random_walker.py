@@ -12,13 +12,13 @@ from medsam2_core.training.policies import tight_box
 from random_walker import RandomWalker, walk
 
 SPACING = (2.5, 1.0, 1.25)
-CENTRE = 10
+CENTER = 10
 
 
 @pytest.fixture
 def ball() -> np.ndarray:
     k, j, i = np.indices((20, 48, 44))
-    return ((k - CENTRE) * 2.5) ** 2 + (j - 24) ** 2 + ((i - 22) * 1.25) ** 2 < 15**2
+    return ((k - CENTER) * 2.5) ** 2 + (j - 24) ** 2 + ((i - 22) * 1.25) ** 2 < 15**2
 
 
 @pytest.fixture
@@ -28,24 +28,24 @@ def image(ball: np.ndarray) -> np.ndarray:
 
 def test_a_bright_ball_is_found_on_all_its_slices(ball: np.ndarray, image: np.ndarray) -> None:
     before = image.copy()
-    found = walk(image, CENTRE, tight_box(ball[CENTRE]), SPACING, RandomWalker())
+    found = walk(image, CENTER, tight_box(ball[CENTER]), SPACING, RandomWalker())
     assert metrics.dice(found, ball) > 0.9
-    assert metrics.slice_dice(found, ball)[[5, CENTRE, 15]].min() > 0.8
+    assert metrics.slice_dice(found, ball)[[5, CENTER, 15]].min() > 0.8
     np.testing.assert_array_equal(image, before)
 
 
 def test_a_coarser_grid_finds_the_same_place(ball: np.ndarray, image: np.ndarray) -> None:
-    found = walk(image, CENTRE, tight_box(ball[CENTRE]), SPACING, RandomWalker(largest=16))
+    found = walk(image, CENTER, tight_box(ball[CENTER]), SPACING, RandomWalker(largest=16))
     assert metrics.dice(found, ball) > 0.85
-    centre = np.argwhere(found).mean(axis=0)
-    np.testing.assert_allclose(centre, (10, 24, 22), atol=0.3)
+    center = np.argwhere(found).mean(axis=0)
+    np.testing.assert_allclose(center, (10, 24, 22), atol=0.3)
 
 
 def test_nothing_beyond_the_reach_and_the_box(image: np.ndarray) -> None:
-    found = walk(np.full_like(image, 90), CENTRE, (10, 20, 29, 39), SPACING, RandomWalker(reach=0.3, level=0.0))
+    found = walk(np.full_like(image, 90), CENTER, (10, 20, 29, 39), SPACING, RandomWalker(reach=0.3, level=0.0))
     k, j, i = np.nonzero(found)
-    assert k.min() >= CENTRE - 5  # 22.5 mm of mean side, 0.3 of it 6.75 mm, and a slice
-    assert k.max() <= CENTRE + 5
+    assert k.min() >= CENTER - 5  # 22.5 mm of mean side, 0.3 of it 6.75 mm, and a slice
+    assert k.max() <= CENTER + 5
     assert (j.min() >= 17, j.max() <= 42, i.min() >= 7, i.max() <= 32) == (True,) * 4
 
 
@@ -61,5 +61,5 @@ def test_a_box_of_the_whole_of_one_slice(image: np.ndarray) -> None:
 
 def test_as_a_baseline_it_does_not_see_the_truth(ball: np.ndarray, image: np.ndarray) -> None:
     case = Case("test", image.astype(np.int16) * 8 - 1000, np.zeros_like(image), SPACING, {})
-    found = random_walker.draw(case, Structure(1, "ball", 14.0), CENTRE, tight_box(ball[CENTRE]))
+    found = random_walker.draw(case, Structure(1, "ball", 14.0), CENTER, tight_box(ball[CENTER]))
     assert metrics.dice(found, ball) > 0.9

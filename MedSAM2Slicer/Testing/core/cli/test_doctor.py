@@ -11,7 +11,7 @@ import pytest
 import medsam2_core as m2
 from medsam2_core.cli import doctor
 from medsam2_core.weights import store
-from medsam2_core.weights.catalogue import models_folder
+from medsam2_core.weights.catalog import models_folder
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_values_that_are_not_finite(run, capsys, tmp_path: Path) -> None:
     assert shown(run, capsys, tmp_path / "a.nrrd")["values"] == "1 to 4, and 2 voxels that are NaN or infinite"
 
 
-def test_a_dicom_series(run, capsys, dicom_series: open_data.Labelled) -> None:
+def test_a_dicom_series(run, capsys, dicom_series: open_data.Labeled) -> None:
     assert shown(run, capsys, dicom_series.image)["orientation"].startswith("LPS ")
 
 
@@ -56,7 +56,7 @@ def test_the_chest_ct_is_left_anterior_superior(run, capsys, chest_ct: open_data
     assert found["window"].startswith("abdomen, -160 to 240")
 
 
-def test_a_segmentation(run, capsys, slicer_segmentation: open_data.Labelled) -> None:
+def test_a_segmentation(run, capsys, slicer_segmentation: open_data.Labeled) -> None:
     assert shown(run, capsys, slicer_segmentation.labels)["label 5"] == "right lung, 3198.1 mL"
 
 

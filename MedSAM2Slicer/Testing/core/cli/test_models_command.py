@@ -13,7 +13,7 @@ import pytest
 
 from medsam2_core.cli import models
 from medsam2_core.errors import Cancelled, WeightsError
-from medsam2_core.weights.catalogue import load_catalogue
+from medsam2_core.weights.catalog import load_catalog
 from medsam2_core.weights.store import WeightsStore
 
 CONTENT = b"weights"
@@ -22,11 +22,11 @@ Run = Callable[..., int]
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsStore:
-    tiny = load_catalogue()["sam2_hiera_tiny"]
+    tiny = load_catalog()["sam2_hiera_tiny"]
     free = replace(tiny, name="free", file="free.pt", sha256=hashlib.sha256(CONTENT).hexdigest())
-    gated = replace(tiny, name="gated", file="gated.pt", permissive=False, size_bytes=None, licence_text="Ask first.")
-    catalogue = {"free": free, "gated": gated}
-    store = WeightsStore(tmp_path / "store", catalogue, bundled_folder=tmp_path)
+    gated = replace(tiny, name="gated", file="gated.pt", permissive=False, size_bytes=None, license_text="Ask first.")
+    catalog = {"free": free, "gated": gated}
+    store = WeightsStore(tmp_path / "store", catalog, bundled_folder=tmp_path)
     monkeypatch.setattr(models, "_open_store", lambda: store)
     return store
 
@@ -36,10 +36,10 @@ def downloads(store: WeightsStore, monkeypatch: pytest.MonkeyPatch) -> list[tupl
     """The downloads asked of the store: its own tests cover the network."""
     calls: list[tuple[str, bool]] = []
 
-    def download(name, progress, accept_licence):
-        if not (accept_licence or store.catalogue[name].permissive):
-            raise WeightsError(store.catalogue[name].licence_text)
-        calls.append((name, accept_licence))
+    def download(name, progress, accept_license):
+        if not (accept_license or store.catalog[name].permissive):
+            raise WeightsError(store.catalog[name].license_text)
+        calls.append((name, accept_license))
         progress(3, None)
         progress(len(CONTENT), len(CONTENT))
         store.folder.mkdir(exist_ok=True)
@@ -107,15 +107,15 @@ def test_unknown_name_stops_before_any_download(run: Run, downloads) -> None:
     assert downloads == []
 
 
-def test_licence_in_a_script(run: Run, downloads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_license_in_a_script(run: Run, downloads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     with pytest.raises(WeightsError, match="Ask first"):
         run("download", "gated")
-    assert run("download", "gated", "--accept-licence") == 0
+    assert run("download", "gated", "--accept-license") == 0
     assert downloads == [("gated", True)]
 
 
-def test_licence_at_a_terminal(run: Run, downloads, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_license_at_a_terminal(run: Run, downloads, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     for answer in ("n\n", "", "\n"):
         monkeypatch.setattr("sys.stdin", _Terminal(answer))
         with pytest.raises(Cancelled, match=r"^gated was not downloaded"):

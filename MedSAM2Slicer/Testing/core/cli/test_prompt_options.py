@@ -248,7 +248,7 @@ def test_a_mask_comes_before_what_corrects_it() -> None:
     assert make(MASK, EXCLUDE).prompts == (MASK, EXCLUDE)
 
 
-def test_labels_and_colours() -> None:
+def test_labels_and_colors() -> None:
     prompts = {name: [BOX] for name in "abc"}
     found = run_prompts.make_objects(prompts, {"b": 1}, {"a": (0.5, 0.5, 0.5)})
     assert [(item.segment.name, item.segment.label) for item in found] == [("a", 2), ("b", 1), ("c", 3)]

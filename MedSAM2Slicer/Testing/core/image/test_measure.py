@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 from medsam2_core.image.measure import Axes, largest_axes
 
 
-def test_a_bar_is_as_long_as_its_centres_are_apart() -> None:
+def test_a_bar_is_as_long_as_its_centers_are_apart() -> None:
     mask = np.zeros((3, 10, 20), dtype=bool)
     mask[1, 4:6, 3:13] = True
     found = largest_axes(mask, (5.0, 2.0, 0.5))

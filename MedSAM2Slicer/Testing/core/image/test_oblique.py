@@ -130,9 +130,9 @@ def test_slices_along_stored_ones_are_these() -> None:
     geometry = stored()
     slices = ObliqueSlices(geometry, plane(np.diag([-1.0, -1.0, 1.0]), geometry, (4, 5, 7)))  # LPS axes, as stored
     assert slices.geometry.same_grid(geometry)
-    grey = np.random.default_rng(0).integers(0, 256, geometry.shape_kji).astype(np.uint8)
-    np.testing.assert_array_equal(slices.resample(grey), grey)
-    np.testing.assert_array_equal(slices.read_all(grey > 99), grey > 99)
+    gray = np.random.default_rng(0).integers(0, 256, geometry.shape_kji).astype(np.uint8)
+    np.testing.assert_array_equal(slices.resample(gray), gray)
+    np.testing.assert_array_equal(slices.read_all(gray > 99), gray > 99)
 
 
 @pytest.mark.parametrize("axis", ["x", "y"])
@@ -158,14 +158,14 @@ def test_slices_have_at_most_512_pixels_along_a_side() -> None:
 @settings(deadline=None, max_examples=30)
 def test_voxels_are_interpolated_and_outside_is_black(slices: ObliqueSlices, seed: int) -> None:
     shape = slices.stored.shape_kji
-    grey = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    gray = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
     pixels = np.indices(slices.geometry.shape_kji).reshape(3, -1)[::-1].T
     places = slices.stored.ras_to_ijk(slices.geometry.ijk_to_ras(pixels))[:, ::-1].T
-    expected = map_coordinates(grey.astype(float), places, order=1, mode="nearest")
+    expected = map_coordinates(gray.astype(float), places, order=1, mode="nearest")
     beyond = np.max(
         [np.maximum(-0.5 - one, one - (size - 0.5)) for one, size in zip(places, shape, strict=True)], axis=0
     )
-    shown = slices.resample(grey).ravel()
+    shown = slices.resample(gray).ravel()
     np.testing.assert_allclose(shown[beyond < -1e-3], expected[beyond < -1e-3], atol=0.6)
     assert not shown[beyond > 1e-3].any()
 
@@ -205,9 +205,9 @@ def test_the_plane_alone_repeats_the_slices() -> None:
     geometry = stored()
     first = ObliqueSlices(geometry, plane(Rotation.from_rotvec([0.3, 0.5, -0.2]).as_matrix(), geometry))
     again = ObliqueSlices(geometry, json.loads(json.dumps(first.plane.tolist())))
-    grey = np.random.default_rng(0).integers(0, 256, geometry.shape_kji).astype(np.uint8)
+    gray = np.random.default_rng(0).integers(0, 256, geometry.shape_kji).astype(np.uint8)
     assert again.geometry == first.geometry
-    np.testing.assert_array_equal(again.resample(grey), first.resample(grey))
+    np.testing.assert_array_equal(again.resample(gray), first.resample(gray))
 
 
 def test_a_plane_may_move_but_not_turn() -> None:

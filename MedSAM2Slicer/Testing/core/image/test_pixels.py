@@ -104,7 +104,7 @@ def test_only_images_make_a_set(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("axis", [1, 2])
 def test_slices_across_are_the_same_voxels_with_their_own_spacing(axis: int, hanging: Hanging) -> None:
     volume = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
-    stack = VolumeStack(volume, (2.0, 3.0, 5.0), 0, Window(0, 255, "grey"))
+    stack = VolumeStack(volume, (2.0, 3.0, 5.0), 0, Window(0, 255, "gray"))
     across = stack.across(axis, hanging)
     wanted = hanging.turn(np.moveaxis(volume, axis, 0), 1)
     assert len(across) == len(wanted)
@@ -116,7 +116,7 @@ def test_slices_across_are_the_same_voxels_with_their_own_spacing(axis: int, han
     assert float(across.image(1).max()) == pytest.approx(7 / 255)  # nothing was copied
     color = np.stack([volume] * 3, axis=-1)
     color[..., 1] = 9
-    in_color = VolumeStack(color, (2.0, 3.0, 5.0), 0, Window(0, 255, "grey")).across(axis, hanging)
+    in_color = VolumeStack(color, (2.0, 3.0, 5.0), 0, Window(0, 255, "gray")).across(axis, hanging)
     assert in_color.image(1).shape == (3, *across.shape(1))
     assert in_color.image(1)[1].unique().tolist() == pytest.approx([9 / 255])
 

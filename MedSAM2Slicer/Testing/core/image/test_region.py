@@ -72,10 +72,10 @@ def test_points_land_where_their_pixel_is_seen(x: int, y: int, region: Region, s
     image[y, x] = 1.0
     seen = region.cut(image, size)
     rows, columns = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
-    centre = torch.stack([(columns * seen).sum(), (rows * seen).sum()]) / seen.sum()
+    center = torch.stack([(columns * seen).sum(), (rows * seen).sum()]) / seen.sum()
     placed = region.points_to_model(torch.tensor([[float(x), float(y)]]), size)[0]
     scale = torch.tensor([size / region.width, size / region.height])
-    torch.testing.assert_close(placed + scale / 2, centre, atol=0.6, rtol=0.01)
+    torch.testing.assert_close(placed + scale / 2, center, atol=0.6, rtol=0.01)
 
 
 def test_the_whole_slice_is_stretched_to_a_square() -> None:

@@ -40,23 +40,23 @@ def test_ct_presets_are_the_usual_level_and_width(name: str, level: float, width
     assert name in CT_PRESETS
 
 
-def test_grey_values_of_a_known_window() -> None:
+def test_gray_values_of_a_known_window() -> None:
     window = Window.level_width(40, 400)
     hu = np.array([-2048, -160, 40, 240, 3071, np.nan, -np.inf, np.inf], dtype=np.float32)
     assert window.to_uint8(hu).tolist() == [0, 0, 128, 255, 255, 0, 0, 255]
 
 
 @given(volumes(), st.floats(-3000, 3000), st.floats(0.1, 5000))
-def test_grey_values_are_the_clipped_line_and_the_input_stays(volume: np.ndarray, level: float, width: float) -> None:
+def test_gray_values_are_the_clipped_line_and_the_input_stays(volume: np.ndarray, level: float, width: float) -> None:
     before = volume.copy()
     window = Window.level_width(level, width)
-    grey = window.to_uint8(volume)
+    gray = window.to_uint8(volume)
     with np.errstate(over="ignore"):
         line = (volume.astype(np.float64) - window.lower) / (window.upper - window.lower)
     expected = np.nan_to_num(np.clip(line, 0, 1), nan=0.0) * 255
-    assert grey.dtype == np.uint8
-    assert grey.shape == volume.shape
-    assert np.abs(grey - expected).max() <= 0.5
+    assert gray.dtype == np.uint8
+    assert gray.shape == volume.shape
+    assert np.abs(gray - expected).max() <= 0.5
     np.testing.assert_array_equal(volume, before)
 
 
@@ -94,9 +94,9 @@ def test_the_window_of_a_constant_volume_is_one_wide() -> None:
 
 def test_small_units_keep_their_contrast() -> None:
     diffusion = np.linspace(0, 3e-9, 1000).reshape(10, 10, 10)  # m^2/s, as some scanners store it
-    grey = Window.percentiles(diffusion, 0, 100).to_uint8(diffusion)
-    assert (grey.min(), grey.max()) == (0, 255)
-    assert np.unique(grey).size == 256
+    gray = Window.percentiles(diffusion, 0, 100).to_uint8(diffusion)
+    assert (gray.min(), gray.max()) == (0, 255)
+    assert np.unique(gray).size == 256
 
 
 def test_large_volumes_are_sampled_evenly() -> None:
@@ -111,7 +111,7 @@ def test_a_lone_finite_voxel_in_a_large_volume_is_found() -> None:
     assert Window.percentiles(volume).lower == 4.5
 
 
-def test_grey_values_need_little_memory_beyond_the_result() -> None:
+def test_gray_values_need_little_memory_beyond_the_result() -> None:
     volume = np.zeros((64, 512, 512), np.int16)
     tracemalloc.start()
     Window.ct("lung").to_uint8(volume)
@@ -120,15 +120,15 @@ def test_grey_values_need_little_memory_beyond_the_result() -> None:
     assert peak < volume.size + 40e6  # the uint8 result and a few slabs
 
 
-def test_padded_left_handed_ct_is_recognised(chest_ct: open_data.ChestCT) -> None:
+def test_padded_left_handed_ct_is_recognized(chest_ct: open_data.ChestCT) -> None:
     assert Window.auto(read_volume(chest_ct.ct).array) == Window.ct("abdomen")
 
 
-def test_small_abdomen_ct_is_recognised(abdomen_ct: open_data.Labelled) -> None:
+def test_small_abdomen_ct_is_recognized(abdomen_ct: open_data.Labeled) -> None:
     assert Window.auto(read_volume(abdomen_ct.image).array).name == "abdomen"
 
 
-def test_mr_gets_percentiles_of_its_foreground(abdomen_mr: open_data.Labelled) -> None:
+def test_mr_gets_percentiles_of_its_foreground(abdomen_mr: open_data.Labeled) -> None:
     volume = read_volume(abdomen_mr.image).array
     window = Window.auto(volume)
     assert window.name == "percentiles 0.5-99.5"

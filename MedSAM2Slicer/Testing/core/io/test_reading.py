@@ -93,7 +93,7 @@ def test_left_handed_chest_ct(chest_ct: open_data.ChestCT) -> None:
     assert right[0] > right[1]  # the liver is on the patient's right
 
 
-def test_jpeg_2000_series_runs_from_feet_to_head(dicom_series: open_data.Labelled) -> None:
+def test_jpeg_2000_series_runs_from_feet_to_head(dicom_series: open_data.Labeled) -> None:
     volume = io.read_volume(dicom_series.image)
     assert volume.array.shape == (20, 512, 512)
     assert volume.geometry.spacing_kji == (2.0, 0.9765625, 0.9765625)
@@ -106,7 +106,7 @@ def test_jpeg_2000_series_runs_from_feet_to_head(dicom_series: open_data.Labelle
     np.testing.assert_allclose(np.sort(labels.ijk_to_ras([(0, 0, 0), (511, 511, 19)]), axis=0), np.sort(ends, axis=0))
 
 
-def test_one_dicom_file_is_a_volume_of_one_slice(dicom_series: open_data.Labelled, tmp_path: Path) -> None:
+def test_one_dicom_file_is_a_volume_of_one_slice(dicom_series: open_data.Labeled, tmp_path: Path) -> None:
     file = min(dicom_series.image.iterdir())
     shutil.copy(file, tmp_path)
     assert io.read_volume(file).array.shape == (1, 512, 512)
@@ -189,7 +189,7 @@ def test_other_than_3d(tmp_path: Path, shape: tuple[int, ...], sizes: str) -> No
 
 
 @pytest.mark.parametrize("components", [2, 3])
-def test_colour_and_vectors(tmp_path: Path, components: int) -> None:
+def test_color_and_vectors(tmp_path: Path, components: int) -> None:
     path = save(tmp_path / "a.nrrd", np.zeros((3, 4, 5, components), np.uint8), vector=True)
     assert "convert color, vector or complex data to one scalar volume" in refusal(io.read_volume, path)
 
@@ -270,7 +270,7 @@ def test_slices_are_sorted_by_position_not_by_name(tmp_path: Path) -> None:
     assert (geometry.origin_lps[2], geometry.spacing_kji[0], geometry.shape_kji) == (0, 2, (3, 4, 5))
 
 
-def test_a_series_with_a_missing_slice(dicom_series: open_data.Labelled, tmp_path: Path) -> None:
+def test_a_series_with_a_missing_slice(dicom_series: open_data.Labeled, tmp_path: Path) -> None:
     for index, file in enumerate(sorted(dicom_series.image.iterdir())):
         if index not in (5, 6):
             shutil.copy(file, tmp_path)
@@ -286,7 +286,7 @@ def test_slices_off_by_rounding_are_even(tmp_path: Path) -> None:
 
 
 def test_itk_prints_nothing_and_is_left_as_it_was(
-    dicom_series: open_data.Labelled, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    dicom_series: open_data.Labeled, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for file in sorted(dicom_series.image.iterdir())[:6:3]:
         shutil.copy(file, tmp_path)
@@ -327,7 +327,7 @@ def test_a_mask_or_label_map_of_another_grid_names_both_sizes(tmp_path: Path) ->
         assert "resample it to the volume's grid" in text
 
 
-def test_a_flipped_label_map_is_refused(dicom_series: open_data.Labelled) -> None:
+def test_a_flipped_label_map_is_refused(dicom_series: open_data.Labeled) -> None:
     geometry = io.read_volume(dicom_series.image).geometry
     assert "from (-249.51, 61.512, -804.5) LPS" in refusal(io.read_labelmap, dicom_series.labels, geometry)
 

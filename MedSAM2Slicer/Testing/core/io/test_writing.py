@@ -96,7 +96,7 @@ def test_the_extension_may_be_in_capitals(tmp_path: Path) -> None:
 # Slicer segmentations
 
 
-def test_a_segmentation_keeps_names_colours_and_labels(tmp_path: Path) -> None:
+def test_a_segmentation_keeps_names_colors_and_labels(tmp_path: Path) -> None:
     path = tmp_path / "a.seg.nrrd"
     io.write_labelmap(path, LABELS, GRID, SEGMENTS)
     labels, segments = io.read_segments(path, GRID)
@@ -126,9 +126,7 @@ def test_the_header_is_what_slicer_reads(tmp_path: Path) -> None:
         assert line in header
 
 
-def test_the_reference_grid_is_written_like_slicers_own(
-    slicer_segmentation: open_data.Labelled, tmp_path: Path
-) -> None:
+def test_the_reference_grid_is_written_like_slicers_own(slicer_segmentation: open_data.Labeled, tmp_path: Path) -> None:
     geometry = io.read_volume(slicer_segmentation.image).geometry
     labels, segments = io.read_segments(slicer_segmentation.labels, geometry)
     path = tmp_path / "a.seg.nrrd"
@@ -143,7 +141,7 @@ def reference_grid(path: Path) -> list[float]:
     return [float(number) for number in grid.split("|")[1].split(";") if number]
 
 
-def test_slicers_own_segmentation(slicer_segmentation: open_data.Labelled, tmp_path: Path) -> None:
+def test_slicers_own_segmentation(slicer_segmentation: open_data.Labeled, tmp_path: Path) -> None:
     geometry = io.read_volume(slicer_segmentation.image).geometry
     labels, segments = io.read_segments(slicer_segmentation.labels, geometry)
     assert [(item.label, item.name) for item in segments][4:] == [(5, "right lung"), (6, "left lung"), (7, "tissue")]

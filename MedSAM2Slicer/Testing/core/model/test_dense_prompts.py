@@ -44,8 +44,8 @@ def test_a_click_is_sure_near_its_place_and_unknown_far_off(place: tuple[float, 
 def test_a_box_is_half_sure_inside_and_surely_outside(a: tuple[float, float], b: tuple[float, float]) -> None:
     low, high = (min(a[0], b[0]), min(a[1], b[1])), (max(a[0], b[0]), max(a[1], b[1]))
     image = drawn([(low, BOX_START), (high, BOX_END)])
-    centre = torch.arange(SIDE) * 4 + 1.5
-    inside = ((centre >= low[1]) & (centre <= high[1]))[:, None] & ((centre >= low[0]) & (centre <= high[0]))[None]
+    center = torch.arange(SIDE) * 4 + 1.5
+    inside = ((center >= low[1]) & (center <= high[1]))[:, None] & ((center >= low[0]) & (center <= high[0]))[None]
     assert (image[inside] == DENSE_LIMIT / 2).all()
     assert (image[~inside] == -DENSE_LIMIT).all()
 

@@ -34,8 +34,8 @@ def _volume(seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     slices = np.cumsum(rng.normal(size=(SLICES, 8, 8)), axis=0)
     smooth = torch.nn.functional.interpolate(torch.tensor(slices)[:, None], (SIZE, SIZE), mode="bicubic")[:, 0].numpy()
-    grey = 255 * (smooth - smooth.min()) / np.ptp(smooth)
-    return grey.astype(np.uint8)
+    gray = 255 * (smooth - smooth.min()) / np.ptp(smooth)
+    return gray.astype(np.uint8)
 
 
 def _pair(name: str, image_size: int, object_bias: float) -> tuple[Any, SAM2]:
@@ -73,7 +73,7 @@ def _run_reference(predictor: Any, volume: np.ndarray, direction: str) -> np.nda
 
 
 def _run_ours(model: SAM2, volume: np.ndarray, direction: str) -> np.ndarray:
-    session = m2.VolumeSession(model, volume, window=m2.Window(0, 255, "grey"), memory="recency", field_of_view="whole")
+    session = m2.VolumeSession(model, volume, window=m2.Window(0, 255, "gray"), memory="recency", field_of_view="whole")
     start = START[direction]
     session.add_points(1, start, [CLICK], [1])
     session.add_box(2, start, BOX)
@@ -134,7 +134,7 @@ def test_presence_that_varies_agrees(name: str) -> None:
 
 
 def _middle_score(model: SAM2) -> float:
-    session = m2.VolumeSession(model, _volume(), window=m2.Window(0, 255, "grey"), memory="recency")
+    session = m2.VolumeSession(model, _volume(), window=m2.Window(0, 255, "gray"), memory="recency")
     session.add_box(2, 0, BOX)
     session.add_points(1, 0, [CLICK], [1])
     list(session.propagate(direction="forward", stop=m2.StopRules(absent_slices=None)))

@@ -126,7 +126,7 @@ def test_every_step_runs_without_asking_the_device(weights: torch.Tensor | None)
         prompted = model.decode(
             model.without_memory(features.embedding), features, SlicePrompts.none(2, model.device), ambiguous=False
         )
-        memory = model.memorise(features.embedding, prompted.logits, prompted.object_score, prompted=True)
+        memory = model.memorize(features.embedding, prompted.logits, prompted.object_score, prompted=True)
         assert memory.shape == (2, model.config.memory_dim, side, side)
         full = Recall(memory[[0, 1, 0]], torch.tensor([6, 0, 1], device="meta"), weights, *pointers_of(model, 3))
         if weights is not None:
@@ -154,7 +154,7 @@ def run_once(model: SAM2, size: int) -> None:
     assert output.logits.shape == (2, size // 4, size // 4)
     assert torch.isfinite(output.logits).all()
     assert float(output.logits.std()) > 0
-    memory = model.memorise(features.embedding, output.logits, output.object_score, prompted=True)
+    memory = model.memorize(features.embedding, output.logits, output.object_score, prompted=True)
     assert memory.shape == (2, model.config.memory_dim, size // 16, size // 16)
     recalls = [
         Recall(memory[row][None], torch.tensor([6]), torch.zeros(1), output.pointer[row][None], torch.ones(1))
@@ -210,7 +210,7 @@ def click(label: int = 1) -> SlicePrompts:
     return SlicePrompts(torch.tensor([[[20.0, 30.0]]]), torch.tensor([[label]]))
 
 
-def test_grey_images_are_seen_as_three_equal_channels(model: SAM2) -> None:
+def test_gray_images_are_seen_as_three_equal_channels(model: SAM2) -> None:
     image = torch.rand(1, 1, SIZE, SIZE)
     for one, three in zip(model.encode(image), model.encode(image.expand(-1, 3, -1, -1)), strict=True):
         torch.testing.assert_close(one, three)
@@ -229,7 +229,7 @@ def test_an_absent_object_has_no_mask_and_its_own_pointer_and_memory(model: SAM2
     assert not (present.logits == ABSENT_LOGIT).any()
     torch.testing.assert_close(absent.pointer, model.no_obj_ptr.data)
     scores = torch.tensor([5.0]), torch.tensor([-5.0])
-    there, gone = (model.memorise(features.embedding, absent.logits, score, prompted=False) for score in scores)
+    there, gone = (model.memorize(features.embedding, absent.logits, score, prompted=False) for score in scores)
     if model.config.absent_memory_code:
         wanted = model.no_obj_embed_spatial.data[0, :, None, None].expand_as(there[0])
         torch.testing.assert_close((gone - there)[0], wanted, atol=1e-5, rtol=1e-4)
@@ -254,7 +254,7 @@ def test_what_is_remembered_of_prompted_slices_is_a_hard_mask(model: SAM2) -> No
     score = torch.ones(1)
 
     def memory(logits: torch.Tensor, prompted: bool) -> torch.Tensor:
-        return model.memorise(features.embedding, logits, score, prompted)
+        return model.memorize(features.embedding, logits, score, prompted)
 
     torch.testing.assert_close(memory(weak, True), memory(100 * weak, True))
     assert not torch.allclose(memory(weak, False), memory(100 * weak, False), atol=1e-3)

@@ -19,13 +19,13 @@ from medsam2_core.training.evaluation import Settings, first_prompts
 from medsam2_core.training.policies import Policy, tight_box
 
 SPACING = (2.5, 1.0, 1.0)
-CENTRE = 10
+CENTER = 10
 
 
 @pytest.fixture
 def ball() -> np.ndarray:
     k, j, i = np.indices((20, 48, 48))
-    return ((k - CENTRE) * 2.5) ** 2 + (j - 24) ** 2 + (i - 22) ** 2 < 15**2
+    return ((k - CENTER) * 2.5) ** 2 + (j - 24) ** 2 + (i - 22) ** 2 < 15**2
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def test_the_mean_side_is_in_mm() -> None:
 
 
 def test_a_copy_is_as_deep_as_the_box_is_wide(ball: np.ndarray) -> None:
-    box = tight_box(ball[CENTRE])
-    copied = copy_mask(ball, CENTRE, box, SPACING)
+    box = tight_box(ball[CENTER])
+    copied = copy_mask(ball, CENTER, box, SPACING)
     drawn = np.flatnonzero(copied.any(axis=(1, 2)))
     assert drawn.tolist() == list(range(5, 16))  # 29 mm, so 5 slices each way
-    assert all((copied[index] == ball[CENTRE]).all() for index in drawn)
+    assert all((copied[index] == ball[CENTER]).all() for index in drawn)
 
 
 def test_a_copy_ends_with_the_volume(ball: np.ndarray) -> None:
@@ -51,14 +51,14 @@ def test_a_copy_ends_with_the_volume(ball: np.ndarray) -> None:
 
 def test_a_bright_ball_is_grown(ball: np.ndarray, image: np.ndarray) -> None:
     before = image.copy()
-    grown = grow_region(image, CENTRE, tight_box(ball[CENTRE]), SPACING, RegionGrowing(0.5, 0.6, 4.0, 2, 1.0))
+    grown = grow_region(image, CENTER, tight_box(ball[CENTER]), SPACING, RegionGrowing(0.5, 0.6, 4.0, 2, 1.0))
     assert metrics.dice(grown, ball) > 0.9
     np.testing.assert_array_equal(image, before)
 
 
-def test_growing_stays_in_the_boxs_neighbourhood(image: np.ndarray) -> None:
+def test_growing_stays_in_the_boxs_neighborhood(image: np.ndarray) -> None:
     flat = np.zeros_like(image)
-    grown = grow_region(flat, CENTRE, (10, 20, 29, 39), SPACING, RegionGrowing(reach=0.4))
+    grown = grow_region(flat, CENTER, (10, 20, 29, 39), SPACING, RegionGrowing(reach=0.4))
     k, j, i = np.nonzero(grown)
     assert (k.min(), k.max()) == (7, 13)  # 8 mm each way
     assert (j.min(), j.max(), i.min(), i.max()) == (20, 39, 10, 29)
@@ -90,5 +90,5 @@ def test_other_baselines_get_the_same_box(ball: np.ndarray, image: np.ndarray) -
 
     (row,) = evaluate_baselines(case, Settings(Policy.parse("box"), min_ml=1), baselines={"nothing": nothing})
     (prompt,) = first_prompts(case, case.structures(1)[0], Policy.parse("box"), seed=0)
-    assert seen == [("ball", CENTRE, prompt.box)]
+    assert seen == [("ball", CENTER, prompt.box)]
     assert (row.method, row.dice) == ("nothing", 0)

@@ -44,8 +44,8 @@ def case() -> Case:
     """Three bright balls in noise, of which one is small."""
     k, j, i = np.indices((9, 40, 48))
     labels = np.zeros(k.shape, dtype=np.uint8)
-    for label, (centre, radius) in enumerate((((4, 18, 14), 11), ((4, 20, 34), 9), ((2, 33, 4), 3)), start=1):
-        inside = ((k - centre[0]) * 2.5) ** 2 + ((j - centre[1]) * 1.25) ** 2 + (i - centre[2]) ** 2 < radius**2
+    for label, (center, radius) in enumerate((((4, 18, 14), 11), ((4, 20, 34), 9), ((2, 33, 4), 3)), start=1):
+        inside = ((k - center[0]) * 2.5) ** 2 + ((j - center[1]) * 1.25) ** 2 + (i - center[2]) ** 2 < radius**2
         labels[inside] = label
     image = np.random.default_rng(0).normal(0, 20, k.shape) + 100 * (labels > 0)
     return Case("balls", image.astype(np.int16), labels, SPACING, {1: "large", 2: "small"})

@@ -34,7 +34,7 @@ def test_overlaps_are_symmetric_shares(pair: tuple[np.ndarray, np.ndarray]) -> N
         assert values.shape == (len(one),)
         assert (values >= 0).all()
         assert (values <= 1).all()
-    recognized = metrics.empty_recognised(one, other)
+    recognized = metrics.empty_recognized(one, other)
     assert recognized is None or 0 <= recognized <= 1
 
 
@@ -43,7 +43,7 @@ def test_a_mask_agrees_with_itself(mask: np.ndarray) -> None:
     assert metrics.dice(mask, mask) == 1
     assert metrics.surface_dice(mask, mask, SPACING, 0.0) == 1
     assert (metrics.slice_iou(mask, mask) == 1).all()
-    assert metrics.empty_recognised(mask, mask) in (None, 1.0)
+    assert metrics.empty_recognized(mask, mask) in (None, 1.0)
     if mask.any():
         assert metrics.false_slices(mask, mask, 2.5) == metrics.FalseSlices(0, 0.0)
 
@@ -101,13 +101,13 @@ def test_empty_masks() -> None:
     empty, full = np.zeros((3, 4, 4), dtype=bool), np.ones((3, 4, 4), dtype=bool)
     assert metrics.dice(empty, empty) == metrics.surface_dice(empty, empty, SPACING, 1.0) == 1
     assert metrics.dice(empty, full) == metrics.surface_dice(empty, full, SPACING, 1.0) == 0
-    assert metrics.empty_recognised(empty, full) is None
+    assert metrics.empty_recognized(empty, full) is None
 
 
 def test_slices_beyond_the_ends() -> None:
     found, wanted = cube(1, 0, 0, side=8), cube(4, 0, 0, side=3)
     assert metrics.false_slices(found, wanted, 2.5) == metrics.FalseSlices(5, 12.5)
-    assert metrics.empty_recognised(found, wanted) == pytest.approx(4 / 9)
+    assert metrics.empty_recognized(found, wanted) == pytest.approx(4 / 9)
     assert metrics.false_slices(wanted, found, 2.5) == metrics.FalseSlices(0, 0.0)
     gap = wanted.copy()
     gap[5] = False

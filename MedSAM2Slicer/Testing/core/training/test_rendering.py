@@ -7,12 +7,12 @@ import pytest
 
 from medsam2_core.training.canvas import Tissue
 from medsam2_core.training.rendering import draw_style, render
-from medsam2_core.training.synthesis import Synthetic, synthesise_labels
+from medsam2_core.training.synthesis import Synthetic, synthesize_labels
 
 
 @pytest.fixture(scope="module")
 def volume() -> Synthetic:
-    return synthesise_labels(np.random.default_rng(1), (12, 96, 96))
+    return synthesize_labels(np.random.default_rng(1), (12, 96, 96))
 
 
 def _blocks() -> np.ndarray:

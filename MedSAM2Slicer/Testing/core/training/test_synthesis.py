@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from medsam2_core.training.canvas import Tissue, smooth_field
-from medsam2_core.training.synthesis import Synthetic, make_corpus, synthesise_labels
+from medsam2_core.training.synthesis import Synthetic, make_corpus, synthesize_labels
 
 SHAPE = (48, 192, 192)
 TINY = (6, 32, 40)
@@ -16,7 +16,7 @@ SEEDS = range(8)
 
 @pytest.fixture(scope="module")
 def volumes() -> list[Synthetic]:
-    return [synthesise_labels(np.random.default_rng(seed), SHAPE) for seed in SEEDS]
+    return [synthesize_labels(np.random.default_rng(seed), SHAPE) for seed in SEEDS]
 
 
 def _slices_per_label(volume: Synthetic) -> np.ndarray:
@@ -26,7 +26,7 @@ def _slices_per_label(volume: Synthetic) -> np.ndarray:
 
 
 def test_equal_seeds_give_equal_volumes_and_others_do_not() -> None:
-    first, again, other = (synthesise_labels(np.random.default_rng(seed), TINY) for seed in (3, 3, 4))
+    first, again, other = (synthesize_labels(np.random.default_rng(seed), TINY) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.labels, again.labels)
     np.testing.assert_array_equal(first.tissue, again.tissue)
     np.testing.assert_array_equal(first.parent, again.parent)
@@ -44,7 +44,7 @@ def test_arrays_have_the_promised_form(volumes: list[Synthetic]) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (5, 24, 17), (9, 40, 64)])
 def test_odd_shapes_work(shape: tuple[int, int, int]) -> None:
-    assert synthesise_labels(np.random.default_rng(0), shape).labels.shape == shape
+    assert synthesize_labels(np.random.default_rng(0), shape).labels.shape == shape
 
 
 def test_every_volume_holds_many_objects_that_last(volumes: list[Synthetic]) -> None:
@@ -115,7 +115,7 @@ def test_smooth_field_is_smooth_and_of_unit_variance() -> None:
 
 
 def test_save_and_load_agree(tmp_path: Path) -> None:
-    volume = synthesise_labels(np.random.default_rng(0), TINY)
+    volume = synthesize_labels(np.random.default_rng(0), TINY)
     volume.save(tmp_path / "a.npz")
     again = Synthetic.load(tmp_path / "a.npz")
     np.testing.assert_array_equal(volume.labels, again.labels)

@@ -34,7 +34,7 @@ def placed(place: Tensor, points: Tensor) -> Tensor:
     return points @ place[:, :2].T + place[:, 2]
 
 
-def centre(mask: Tensor) -> Tensor:
+def center(mask: Tensor) -> Tensor:
     """Center of a mask in the slice's own coordinates, -1 to 1."""
     rows, columns = mask.nonzero(as_tuple=True)
     high, wide = mask.shape
@@ -60,7 +60,7 @@ def test_a_walking_object_stays_in_view() -> None:
     for places, moves in many(masks):
         assert not torch.allclose(moves, STILL.expand_as(moves))
         for t in range(1, len(masks)):
-            seen = torch.linalg.solve(places[t][:, :2], centre(masks[t - 1]) - places[t][:, 2])
+            seen = torch.linalg.solve(places[t][:, :2], center(masks[t - 1]) - places[t][:, 2])
             assert float(seen.abs().max()) < 0.9
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from medsam2_core.weights.catalogue import ModelEntry
+from medsam2_core.weights.catalog import ModelEntry
 from medsam2_core.weights.download import Patience, RemoteFile
 from medsam2_core.weights.store import WeightsStore
 
@@ -120,8 +120,8 @@ def make_entry(server: FileServer) -> Callable[..., ModelEntry]:
             "file": f"{name}.pt",
             "size_bytes": len(CONTENT),
             "sha256": SHA256,
-            "licence": "Apache-2.0",
-            "licence_text": "Free for any use.",
+            "license": "Apache-2.0",
+            "license_text": "Free for any use.",
             "permissive": True,
             "intended_use": "Tests.",
             "config": "starter",
@@ -138,8 +138,8 @@ def make_store(tmp_path: Path) -> Callable[..., WeightsStore]:
     bundled.mkdir()
 
     def make(*entries: ModelEntry, folder: Path | None = None) -> WeightsStore:
-        catalogue = {entry.name: entry for entry in entries}
-        return WeightsStore(folder or tmp_path / "store", catalogue, bundled_folder=bundled, patience=QUICK)
+        catalog = {entry.name: entry for entry in entries}
+        return WeightsStore(folder or tmp_path / "store", catalog, bundled_folder=bundled, patience=QUICK)
 
     return make
 

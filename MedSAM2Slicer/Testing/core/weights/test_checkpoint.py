@@ -45,7 +45,7 @@ def refused(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize("name", list(m2.CONFIGS))
-def test_every_family_and_size_is_recognised_by_keys_and_shapes(name: str) -> None:
+def test_every_family_and_size_is_recognized_by_keys_and_shapes(name: str) -> None:
     with torch.device("meta"):
         weights = SAM2(m2.CONFIGS[name]).state_dict()
     assert detect_config(weights, Path("sam2_hiera_large_renamed.pt")) == m2.CONFIGS[name]

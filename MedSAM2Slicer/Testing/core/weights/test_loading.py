@@ -50,7 +50,7 @@ def test_the_bundled_starter_by_name() -> None:
     assert model.config == m2.CONFIGS["starter"].at_size(size or 0)
 
 
-def test_a_catalogue_model_that_is_not_here_says_how_to_get_it() -> None:
+def test_a_catalog_model_that_is_not_here_says_how_to_get_it() -> None:
     with pytest.raises(m2.WeightsError, match="medsam2 models download sam2_hiera_tiny"):
         m2.load_model("sam2_hiera_tiny", device="cpu")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from medsam2_core.errors import Cancelled, WeightsError
 from medsam2_core.files.lock import try_lock
 from medsam2_core.weights import store as module
-from medsam2_core.weights.catalogue import ModelEntry
+from medsam2_core.weights.catalog import ModelEntry
 from medsam2_core.weights.store import ModelState, WeightsStore
 from medsam2_core.weights.user_folder import user_folder
 
@@ -74,12 +75,12 @@ def test_download_reports_and_is_gone_on_with_after_cancel(store: WeightsStore, 
     assert seen[-1] == len(content)
 
 
-def test_licence_is_shown_before_anything_is_fetched(make_store: MakeStore, make_entry: MakeEntry, server) -> None:
-    store = make_store(make_entry(permissive=False, licence_text="Research only."))
-    with pytest.raises(WeightsError, match=r"^toy .*Research only\. .*accept_licence=True"):
+def test_license_is_shown_before_anything_is_fetched(make_store: MakeStore, make_entry: MakeEntry, server) -> None:
+    store = make_store(make_entry(permissive=False, license_text="Research only."))
+    with pytest.raises(WeightsError, match=r"^toy .*Research only\. .*accept_license=True"):
         store.download("toy")
     assert server.requested == []
-    assert store.download("toy", accept_licence=True).is_file()
+    assert store.download("toy", accept_license=True).is_file()
 
 
 def test_bundled_model_is_found_and_stays(make_store: MakeStore, make_entry: MakeEntry, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_remove_also_deletes_a_broken_download(store: WeightsStore, cancel_after
     store.remove("toy")  # nothing left: not an error
 
 
-def test_import_recognises_by_content(store: WeightsStore, tmp_path: Path, content: bytes, server) -> None:
+def test_import_recognizes_by_content(store: WeightsStore, tmp_path: Path, content: bytes, server) -> None:
     brought = tmp_path / "renamed.bin"
     brought.write_bytes(content)
     assert store.import_file(brought) == "toy"
@@ -209,7 +210,7 @@ def test_default_store_uses_the_product(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("MEDSAM2_HOME", str(tmp_path))
     store = WeightsStore()
     assert store.folder == tmp_path
-    assert "starter" in store.catalogue
+    assert "starter" in store.catalog
 
 
 @pytest.mark.parametrize(
@@ -230,3 +231,25 @@ def test_user_folder_of_each_platform(monkeypatch, tmp_path: Path, platform: str
     if variable:
         monkeypatch.setenv(variable, str(tmp_path / "data"))
         assert user_folder() == tmp_path / "data" / "medsam2"
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user, of whom the system knows nothing but a number."""
+    for name in ("MEDSAM2_HOME", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system's list of users")
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_has_the_bundled_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert user_folder() == Path("/.local/share/medsam2")
+    assert WeightsStore().state("starter") is ModelState.BUNDLED
+
+
+def test_a_home_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDSAM2_HOME", "~no-such-user/models")
+    with pytest.raises(WeightsError, match=r"MEDSAM2_HOME is '~no-such-user/models'.*full path"):
+        user_folder()

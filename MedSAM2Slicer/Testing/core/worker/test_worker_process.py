@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("single_thread")
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    grey: np.ndarray
+    gray: np.ndarray
     geometry: object
     window: Window
 
@@ -252,7 +252,7 @@ def test_it_says_what_it_cannot_read(raw: Raw) -> None:
 def test_windowed_voxels_are_used_in_place() -> None:
     from medsam2_core.image.pixels import VolumeStack
 
-    grey = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
-    assert np.array_equal(AS_GIVEN.to_uint8(grey), grey)
-    assert np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, AS_GIVEN)._pixels, grey)
-    assert not np.shares_memory(VolumeStack(grey, (1, 1, 1), 0, replace(AS_GIVEN, upper=254))._pixels, grey)
+    gray = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+    assert np.array_equal(AS_GIVEN.to_uint8(gray), gray)
+    assert np.shares_memory(VolumeStack(gray, (1, 1, 1), 0, AS_GIVEN)._pixels, gray)
+    assert not np.shares_memory(VolumeStack(gray, (1, 1, 1), 0, replace(AS_GIVEN, upper=254))._pixels, gray)

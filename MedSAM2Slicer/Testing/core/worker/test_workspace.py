@@ -17,12 +17,14 @@ from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.segments import Segment
 from medsam2_core.run.applied import AppliedPrompts
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, RunObject
-from medsam2_core.worker.interfaces import SeenVolume, SessionSpec
+from medsam2_core.worker.image_sets import SetImage
+from medsam2_core.worker.interfaces import SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.workspace import Workspace
 
 GEOMETRY = Geometry((8, 16, 16), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
 POINT, OTHER_POINT = PointsPrompt(2, ((5.0, 5.0),), (True,)), PointsPrompt(2, ((9.0, 9.0),), (True,))
 BOX = BoxPrompt(4, (2, 2, 9, 9))
+BLANK = np.zeros((8, 16, 16), np.uint8)
 SPEC = SessionSpec("v", 0, {"memory": "self-sorting", "field_of_view": "auto"})
 
 
@@ -188,6 +190,34 @@ def test_no_memory_on_the_processor_either_is_a_device_error(fake: ModuleType, m
     monkeypatch.setattr(backend, "open_model", open_model)
     with pytest.raises(DeviceError, match="Memory ran out"):
         predict(workspace, [])
+
+
+@pytest.mark.parametrize("part", ["open_model", "open_session", "open_set"])
+def test_what_is_open_waits_until_there_is_memory_to_move_it(
+    fake: ModuleType, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """The client knows it as open, and asks with it again once programs are closed."""
+    backend = Short(fake, "cpu")
+    monkeypatch.setattr(backend, "open_set", lambda _spec: backend.fake.FakeSession(BLANK, 0.0), raising=False)
+    workspace = opened(backend)
+    workspace.open_set("images", SetSpec((SetImage(BLANK[0]),), {}), pytest.fail)
+    whole = workspace.status()
+
+    def fail(*_asked: object) -> dict:
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr(backend, part, fail)
+        for _ in range(2):
+            with pytest.raises(DeviceError, match="Memory ran out"):
+                predict(workspace, [])
+            assert workspace.slice_shape("s") == workspace.image_shape("images", 0) == (16, 16)
+            assert {**workspace.status(), "model": whole["model"]} == whole
+        with pytest.raises(DeviceError, match="Memory ran out"):
+            workspace.open_session("t", SPEC, str)
+    assert predict(workspace, [])
+    assert workspace.work_on_set("images", lambda opened: opened.session is not None, pytest.fail)
+    assert workspace.status()["model"]["device"] == "cpu"
 
 
 def test_a_model_too_large_for_the_graphics_card_is_loaded_on_the_processor(fake: ModuleType) -> None:

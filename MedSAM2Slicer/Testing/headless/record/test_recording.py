@@ -78,7 +78,7 @@ def test_a_correction_goes_on_in_the_window_of_the_first_run(done: ControllerBen
     assert window(done) == (-160, 240)
 
 
-def test_a_neighbour_goes_on_in_that_window_too(done: ControllerBench) -> None:
+def test_a_neighbor_goes_on_in_that_window_too(done: ControllerBench) -> None:
     """Both are objects of one session, on one form of the volume."""
     sessions = dict(done.client.sessions)
     drag(done, 1500, -600)

@@ -149,7 +149,7 @@ def test_nothing_outside_the_segment_to_stay_in_changes(nodes: Any) -> None:
     assert writer.restriction == "inside 'first'"
 
 
-def test_without_an_editor_node_neighbours_are_spared(nodes: Any) -> None:
+def test_without_an_editor_node_neighbors_are_spared(nodes: Any) -> None:
     case = Case(nodes, 9, True)
     before = case.read()
     writer = segments.SegmentWriter(case.segmentation, case.ids["edited"], case.volume)

@@ -23,7 +23,7 @@ def draw(volume: Any, segmentation: Any, segmentId: str, mask: Any) -> None:
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_segment_is_measured(nodes: Any, axis: int) -> None:
     volume = nodes.volume(shape=SHAPE, matrix=np.diag([1.0, -2.0, 3.0, 1.0]))
-    segmentation, neighbour = ensureSegmentation(volume, name="neighbour")
+    segmentation, neighbor = ensureSegmentation(volume, name="neighbor")
     _, segmentId = ensureSegmentation(volume, segmentation, "lesion")
     mask = np.zeros(SHAPE, dtype=bool)
     mask[4:7, 8:14, 11:26] = True
@@ -31,7 +31,7 @@ def test_a_segment_is_measured(nodes: Any, axis: int) -> None:
     mask[4:7, 9, 10:27] = True
     mask[3:8, 8:14, 18] = True
     around = np.ones(SHAPE, dtype=bool)
-    draw(volume, segmentation, neighbour, around & ~mask)
+    draw(volume, segmentation, neighbor, around & ~mask)
     draw(volume, segmentation, segmentId, mask)
     k, j, i = 4 * 3.0, 5 * 2.0, 16 * 1.0
     found = measureSegment(segmentation, segmentId, axis)
@@ -46,8 +46,8 @@ def test_an_empty_segment(nodes: Any) -> None:
     volume = nodes.volume(shape=SHAPE)
     segmentation, segmentId = ensureSegmentation(volume, name="lesion")
     assert measureSegment(segmentation, segmentId, 0) == Measures()
-    _, neighbour = ensureSegmentation(volume, segmentation, "neighbour")
-    draw(volume, segmentation, neighbour, np.ones(SHAPE, dtype=bool))
+    _, neighbor = ensureSegmentation(volume, segmentation, "neighbor")
+    draw(volume, segmentation, neighbor, np.ones(SHAPE, dtype=bool))
     draw(volume, segmentation, segmentId, np.ones(SHAPE, dtype=bool))
     draw(volume, segmentation, segmentId, np.zeros(SHAPE, dtype=bool))
     assert measureSegment(segmentation, segmentId, 0) == Measures()

@@ -28,12 +28,12 @@ GRID = np.diag([-1.0, -1.0, 2.5, 1.0])
 RADII = (20.0, 15.0, 12.0)  # mm along k, j, i
 
 
-def view(nodes: Any, degrees: float = 30.0, centre: Any = (0.0, 0.0, 0.0)) -> Any:
-    """A slice view at `centre` (world), tilted about R from axial."""
+def view(nodes: Any, degrees: float = 30.0, center: Any = (0.0, 0.0, 0.0)) -> Any:
+    """A slice view at `center` (world), tilted about R from axial."""
     angle = np.deg2rad(degrees)
     matrix = np.diag([-1.0, 1.0, 1.0, 1.0])
     matrix[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    matrix[:3, 3] = centre
+    matrix[:3, 3] = center
     node = nodes.scene.CreateNodeByClass("vtkMRMLSliceNode")
     node.SetLayoutName(f"Red{nodes.scene.GetNumberOfNodes()}")
     nodes.scene.AddNode(node)
@@ -54,7 +54,7 @@ class Case:
         self.volume = nodes.volume(shape=shape, matrix=grid, parent=parent)
         geometry = volumes.checkedGeometry(self.volume)
         middle = (np.array(shape[::-1]) - 1) / 2
-        self.view = view(nodes, centre=volumeToWorld(self.volume, geometry.ijk_to_ras([middle]))[0])
+        self.view = view(nodes, center=volumeToWorld(self.volume, geometry.ijk_to_ras([middle]))[0])
         self.slices = slicesOf(self.volume, self.view)
         self.segmentation, self.segmentId = segments.ensureSegmentation(self.volume)
         places = (np.indices(shape).T - (np.array(shape) - 1) / 2) * geometry.spacing_kji / RADII
@@ -194,13 +194,13 @@ def test_a_run_is_undone_in_one_step(nodes: Any) -> None:
     np.testing.assert_array_equal(case.marked, case.ellipsoid)
 
 
-def test_neighbours_are_spared(nodes: Any) -> None:
+def test_neighbors_are_spared(nodes: Any) -> None:
     case = Case(nodes)
     case.paint(case.ellipsoid)
-    neighbour, case.segmentId = case.segmentId, segments.ensureSegmentation(case.volume, case.segmentation)[1]
+    neighbor, case.segmentId = case.segmentId, segments.ensureSegmentation(case.volume, case.segmentation)[1]
     case.write(dict(enumerate(np.ones_like(case.masks))))
     assert case.marked.all()
-    mask = segments.segmentMask(case.segmentation, neighbour, case.volume)
+    mask = segments.segmentMask(case.segmentation, neighbor, case.volume)
     np.testing.assert_array_equal(mask, case.ellipsoid)
 
 
@@ -249,7 +249,7 @@ def test_the_model_sees_the_window_and_a_key_of_its_own(nodes: Any) -> None:
     shown = oblique.preparedOblique(prepared, case.slices)
     assert shown.geometry is case.slices.geometry
     assert shown.window == prepared.window
-    np.testing.assert_array_equal(shown.grey, case.slices.resample(prepared.grey))
+    np.testing.assert_array_equal(shown.gray, case.slices.resample(prepared.gray))
     again = ObliqueSlices(case.slices.stored, case.slices.plane)
     other = slicesOf(case.volume, view(nodes, 31))
     keys = [oblique.preparedOblique(prepared, one).key for one in (again, other)]

@@ -32,7 +32,7 @@ def test_voxels_are_in_an_roi_where_slicer_says_so(
     np.testing.assert_array_equal(roiMask(roi, volume), wanted)
 
 
-def test_centres_on_a_face_are_inside_and_a_transform_may_scale(nodes: Any) -> None:
+def test_centers_on_a_face_are_inside_and_a_transform_may_scale(nodes: Any) -> None:
     wanted = np.zeros(SHAPE, dtype=bool)
     wanted[1:4, 1:6, 0:5] = True
     volume = nodes.volume(shape=SHAPE)

@@ -131,7 +131,7 @@ def test_a_prompt_ends_an_acceptance(states: SliceStates) -> None:
     assert not states.slices[10].isKept
 
 
-def test_removing_a_prompt_lets_its_neighbours_go_stale(states: SliceStates) -> None:
+def test_removing_a_prompt_lets_its_neighbors_go_stale(states: SliceStates) -> None:
     states.notePreview(review(12, PROMPTED))
     states.noteRun({index: review(index) for index in range(8, 18)} | {12: review(12, PROMPTED)}, 8, 20)
     states.noteRemoved(12)

@@ -30,11 +30,11 @@ def test_the_window_maps_negative_values_and_leaves_the_voxels_alone(nodes: Any)
     before = slicer.util.arrayFromVolume(volume).copy()
     prepared = volumes.prepareVolume(volume)
     assert prepared.window == Window.ct("abdomen")
-    assert prepared.grey.dtype == np.uint8
-    assert prepared.grey.flags.c_contiguous
-    assert prepared.grey.shape == prepared.geometry.shape_kji == (6, 8, 9)
-    assert (prepared.grey[:, :2] == 0).all()
-    assert (prepared.grey[:, 2:] == 128).all()
+    assert prepared.gray.dtype == np.uint8
+    assert prepared.gray.flags.c_contiguous
+    assert prepared.gray.shape == prepared.geometry.shape_kji == (6, 8, 9)
+    assert (prepared.gray[:, :2] == 0).all()
+    assert (prepared.gray[:, 2:] == 128).all()
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), before)
 
 
@@ -69,7 +69,7 @@ def test_the_displayed_window_counts_once_the_user_has_set_one(nodes: Any) -> No
         ("vtkMRMLLabelMapVolumeNode", 1, "'CT' is a label map"),
     ],
 )
-def test_what_is_no_grey_volume_is_refused(nodes: Any, kind: str, components: int, said: str) -> None:
+def test_what_is_no_gray_volume_is_refused(nodes: Any, kind: str, components: int, said: str) -> None:
     node = nodes.scene.AddNewNodeByClass(kind, "CT")
     shape = (4, 5, 6) if components == 1 else (4, 5, 6, components)
     slicer.util.updateVolumeFromArray(node, np.zeros(shape, np.int16))
@@ -84,7 +84,7 @@ def test_colors_are_seen_as_they_are(nodes: Any, components: int) -> None:
     slicer.util.updateVolumeFromArray(node, colors)
     prepared = volumes.prepareVolume(node, "40/400")
     assert prepared.isColor
-    assert np.array_equal(prepared.grey, colors[..., :3])
+    assert np.array_equal(prepared.gray, colors[..., :3])
     assert prepared.geometry.shape_kji == (2, 5, 6)
     assert prepared.window.keeps_uint8
     view = VolumeInUse(node).modelView("auto", SliceStack(), 1)
@@ -144,13 +144,13 @@ def test_a_volume_on_slices_is_one_value_until_its_grid_or_place_changes(nodes: 
     ]
     for change in changes:
         before = used.sliced(stack)
-        centre = before.centreRas(1)
+        center = before.centerRas(1)
         assert used.sliced(stack) is before
         assert used.sliced(SliceStack(2)).stack == SliceStack(2)
         change()
         assert used.sliced(stack) is not before
-        assert used.sliced(stack).centreRas(1) != centre
-    np.testing.assert_allclose(used.sliced(stack).centreRas(1), ijkToWorld(volume, [[2, 1, 1]])[0])
+        assert used.sliced(stack).centerRas(1) != center
+    np.testing.assert_allclose(used.sliced(stack).centerRas(1), ijkToWorld(volume, [[2, 1, 1]])[0])
 
 
 def test_the_hash_is_taken_bit_by_bit(nodes: Any) -> None:
@@ -207,7 +207,7 @@ def test_the_grid_is_worked_out_at_most_once_for_what_a_panel_shows(done: Contro
             controller.review.edited(),
             controller.review.measures(),
         )
-        controller.review.whyNotRedraw(), controller.review.sliceCentreRas(3), controller.review.modelView(3)
+        controller.review.whyNotRedraw(), controller.review.sliceCenterRas(3), controller.review.modelView(3)
         return len(grids)
 
     assert ask() == 0

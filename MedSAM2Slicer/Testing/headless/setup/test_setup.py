@@ -83,7 +83,7 @@ def test_nothing_is_asked_when_nothing_is_missing() -> None:
     assert host.installed == []
 
 
-def test_one_question_names_sizes_and_licences() -> None:
+def test_one_question_names_sizes_and_licenses() -> None:
     asked: list[str] = []
     host = FakeHost(cuda=True)
     assert Setup(host, {}).ensure(OWN, lambda text: not asked.append(text)) is False
@@ -225,6 +225,19 @@ def test_the_doctors_page() -> None:
     assert home not in text
 
 
+@pytest.mark.parametrize(("home", "shown"), [("/", "/home/ann/x"), ("/home/an", "/home/ann/x"), ("/home", "~/ann/x")])
+def test_the_doctors_page_of_any_home(monkeypatch: pytest.MonkeyPatch, home: str, shown: str) -> None:
+    monkeypatch.setenv("HOME", home)
+    text = Setup(FakeHost(answer=Finished(0, "models        /home/ann/x", ""))).doctorText(REMOTE)
+    assert text.endswith(f"models        {shown}")
+
+
+def test_the_doctors_page_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999)
+    assert "~" not in Setup(FakeHost(answer=Finished(0, HEALTHY, ""))).doctorText(REMOTE)
+
+
 def test_the_doctors_page_when_the_doctor_cannot_come() -> None:
     page = Setup(FakeHost(answer=Finished(1, "", "ModuleNotFoundError: No module named 'tqdm'"))).doctorText(OWN)
     assert page.endswith("doctor        PROBLEM: ModuleNotFoundError: No module named 'tqdm'")
@@ -247,7 +260,7 @@ class FakeStore:
     removed: list[str] = field(default_factory=list)
 
     @property
-    def catalogue(self) -> dict[str, ModelState]:
+    def catalog(self) -> dict[str, ModelState]:
         return self.states
 
     def state(self, name: str) -> ModelState:
@@ -270,7 +283,7 @@ def test_removing_models_spares_the_bundled_one() -> None:
 
 def test_removing_real_files(tmp_path: Path) -> None:
     store = WeightsStore(tmp_path)
-    entry = next(entry for entry in store.catalogue.values() if entry.url)
+    entry = next(entry for entry in store.catalog.values() if entry.url)
     (tmp_path / entry.file).write_bytes(b"weights")
     assert removeModels(store) == [entry.name]
     assert not (tmp_path / entry.file).exists()

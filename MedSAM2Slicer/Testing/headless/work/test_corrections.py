@@ -242,7 +242,7 @@ def test_other_settings_make_the_propagation_stale(done: ControllerBench) -> Non
     assert done.controller.review.intervals() == []
 
 
-def test_what_is_known_of_slices_outlives_work_on_a_neighbour_along_another_axis(done: ControllerBench) -> None:
+def test_what_is_known_of_slices_outlives_work_on_a_neighbor_along_another_axis(done: ControllerBench) -> None:
     controller, first = done.controller, done.controller.segmentId
     states = done.states()
     controller.setOptions(RunOptions(stack=SliceStack(1)))

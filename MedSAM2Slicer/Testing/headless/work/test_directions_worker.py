@@ -52,7 +52,7 @@ class Spleens:
         patient, controller = self.patient, self.patient.controller
         controller.setSegment(controller.segmentationNode, self.ids[stack])
         (item,) = controller.review.prompts()
-        controller.prompting.addPoint(controller.review.sliceCentreRas(item.sliceIndex + 3), include=False)
+        controller.prompting.addPoint(controller.review.sliceCenterRas(item.sliceIndex + 3), include=False)
         patient.wait(lambda: not controller.waits)
         patient.propagate()
 

@@ -125,7 +125,7 @@ def _one(stored: Array, frame: Frame) -> Array:
 
 def _stored(data: Any, path: Path) -> Array:
     """The numbers that a file stores (frame, row, column), without what their unused bits hold."""
-    _require_grey(data, path)
+    _require_gray(data, path)
     if data.get("PixelData") is None:
         raise VolumeError(f"The DICOM file {path.name} holds no pixels, so it is cut short: {_AGAIN}.")
     syntax = data.file_meta.get("TransferSyntaxUID")
@@ -136,7 +136,7 @@ def _stored(data: Any, path: Path) -> Array:
     return _decompressed(data, path)
 
 
-def _require_grey(data: Any, path: Path) -> None:
+def _require_gray(data: Any, path: Path) -> None:
     samples, photometric = int(data.get("SamplesPerPixel") or 1), str(data.get("PhotometricInterpretation", ""))
     if samples != 1 or not photometric.startswith("MONOCHROME"):
         raise VolumeError(f"The DICOM file {path.name} is in color ({photometric}): give a series in shades of gray.")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from medsam2_core.errors import WeightsError
-from medsam2_core.weights import catalogue as module
-from medsam2_core.weights.catalogue import find_entry, load_catalogue, models_folder
+from medsam2_core.weights import catalog as module
+from medsam2_core.weights.catalog import find_entry, load_catalog, models_folder
 
 SIZES = ("tiny", "small", "base_plus", "large")
 Write = Callable[..., Path]
@@ -33,21 +33,21 @@ def write(tmp_path: Path) -> Write:
     return run
 
 
-def test_product_catalogue_has_every_model() -> None:
+def test_product_catalog_has_every_model() -> None:
     expected = ["starter"]
     expected += [f"{family}_hiera_{size}" for family in ("sam2", "sam2.1") for size in SIZES]
-    assert list(load_catalogue()) == [*expected, "medsam-2-zhu", "medsam2-toronto"]
+    assert list(load_catalog()) == [*expected, "medsam-2-zhu", "medsam2-toronto"]
 
 
 def test_the_two_medsam2_are_named_in_full() -> None:
-    catalogue = load_catalogue()
-    assert catalogue["medsam-2-zhu"].title == "MedSAM-2 (Zhu, Oxford)"
-    assert catalogue["medsam2-toronto"].title == "MedSAM2 (Ma/Wang, Toronto)"
+    catalog = load_catalog()
+    assert catalog["medsam-2-zhu"].title == "MedSAM-2 (Zhu, Oxford)"
+    assert catalog["medsam2-toronto"].title == "MedSAM2 (Ma/Wang, Toronto)"
 
 
 def test_the_two_medsam2_ask_for_consent_and_fit_their_family() -> None:
-    catalogue = load_catalogue()
-    zhu, toronto = catalogue["medsam-2-zhu"], catalogue["medsam2-toronto"]
+    catalog = load_catalog()
+    zhu, toronto = catalog["medsam-2-zhu"], catalog["medsam2-toronto"]
     assert (zhu.permissive, toronto.permissive) == (False, False)
     assert (zhu.config, zhu.image_size) == ("sam2_hiera_tiny", 1024)
     assert (toronto.config, toronto.image_size) == ("sam2.1_hiera_tiny", 512)
@@ -55,7 +55,7 @@ def test_the_two_medsam2_ask_for_consent_and_fit_their_family() -> None:
 
 
 def test_only_the_starter_is_bundled() -> None:
-    assert [entry.name for entry in load_catalogue().values() if entry.url is None] == ["starter"]
+    assert [entry.name for entry in load_catalog().values() if entry.url is None] == ["starter"]
 
 
 @pytest.mark.parametrize(("typed", "close"), [("sam2.1_hiera_tinny", "sam2.1_hiera_tiny"), ("startr", "starter")])
@@ -63,21 +63,21 @@ def test_unknown_model_suggests_the_closest(typed: str, close: str) -> None:
     with pytest.raises(
         WeightsError, match=f"^'{typed}' is not a known model .*did you mean '{close}'.*medsam2-toronto"
     ):
-        find_entry(load_catalogue(), typed)
+        find_entry(load_catalog(), typed)
 
 
 def test_ambiguous_medsam2_names_both_groups() -> None:
     with pytest.raises(WeightsError, match=r"did you mean 'medsam-2-zhu' or 'medsam2-toronto'\?"):
-        find_entry(load_catalogue(), "medsam2")
+        find_entry(load_catalog(), "medsam2")
 
 
 def test_unknown_model_like_no_other_suggests_none() -> None:
     with pytest.raises(WeightsError, match=r"known model: choose one of starter, "):
-        find_entry(load_catalogue(), "zzzzzz")
+        find_entry(load_catalog(), "zzzzzz")
 
 
 def test_valid_entry_is_read(write: Write, raw: dict[str, Any]) -> None:
-    entry = load_catalogue(write(raw))["sam2_hiera_tiny"]
+    entry = load_catalog(write(raw))["sam2_hiera_tiny"]
     assert entry.size_bytes == raw["bytes"]
     assert entry.sha256 == raw["sha256"]
 
@@ -102,22 +102,22 @@ def test_valid_entry_is_read(write: Write, raw: dict[str, Any]) -> None:
 )
 def test_faulty_entry_is_refused(write: Write, raw: dict[str, Any], change: dict[str, Any], problem: str) -> None:
     with pytest.raises(WeightsError, match=problem):
-        load_catalogue(write({**raw, **change}))
+        load_catalog(write({**raw, **change}))
 
 
 def test_missing_field_and_non_object_are_refused(write: Write, raw: dict[str, Any]) -> None:
-    del raw["licence"]
-    with pytest.raises(WeightsError, match="fields: " + "licence"):
-        load_catalogue(write(raw))
+    del raw["license"]
+    with pytest.raises(WeightsError, match="fields: " + "license"):
+        load_catalog(write(raw))
     with pytest.raises(WeightsError, match="not an object"):
-        load_catalogue(write("text"))
+        load_catalog(write("text"))
 
 
 def test_doubles_are_refused(write: Write, raw: dict[str, Any]) -> None:
     with pytest.raises(WeightsError, match="lists the name 'sam2_hiera_tiny' twice"):
-        load_catalogue(write(raw, raw))
+        load_catalog(write(raw, raw))
     with pytest.raises(WeightsError, match=r"lists the file 'sam2_hiera_tiny.pt' twice"):
-        load_catalogue(write(raw, {**raw, "name": "other"}))
+        load_catalog(write(raw, {**raw, "name": "other"}))
 
 
 @pytest.mark.parametrize(
@@ -128,21 +128,21 @@ def test_faulty_document_is_refused(tmp_path: Path, text: str, problem: str) -> 
     path = tmp_path / "models.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(WeightsError, match=problem):
-        load_catalogue(path)
+        load_catalog(path)
 
 
 def test_other_version_and_missing_file_are_refused(write: Write, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="version 1"):
-        load_catalogue(write(version=2))
+        load_catalog(write(version=2))
     with pytest.raises(WeightsError, match="cannot be read"):
-        load_catalogue(tmp_path / "absent.json")
+        load_catalog(tmp_path / "absent.json")
 
 
 @pytest.mark.parametrize("inside", ["", "medsam2_core"], ids=["Slicer or source tree", "wheel"])
 def test_models_folder_in_both_layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str) -> None:
     folder = tmp_path / inside / "Resources" / "Models"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "medsam2_core" / "weights" / "catalogue.py"))
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "medsam2_core" / "weights" / "catalog.py"))
     with pytest.raises(WeightsError, match="reinstall"):
         models_folder()
     (folder / "models.json").touch()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from medsam2_core.errors import WeightsError
 
-CATALOGUE_FILE = "models.json"
+CATALOG_FILE = "models.json"
 _VERSION = 1
 _REINSTALL = "reinstall MedSAM2Slicer or repair the file"
 
@@ -27,8 +27,8 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "file": (str,),
     "bytes": (int, NoneType),
     "sha256": (str,),
-    "licence": (str,),
-    "licence_text": (str,),
+    "license": (str,),
+    "license_text": (str,),
     "permissive": (bool,),
     "intended_use": (str,),
     "config": (str,),
@@ -44,7 +44,7 @@ class ModelEntry:
     url: where the file is downloaded from, None for a model that comes with the product.
     file: the bare file name on disk; size_bytes: its length in bytes, None where unknown.
     sha256: 64 lower-case hexadecimal digits; empty only for a bundled model that is not released yet.
-    `licence`: SPDX identifier or short text; licence_text: the sentences to show before a download.
+    `license`: SPDX identifier or short text; license_text: the sentences to show before a download.
     permissive: whether the license allows any use, so that no question is asked.
     config: the name for `build_model`; image_size: side of the model's square input in pixels.
     """
@@ -56,8 +56,8 @@ class ModelEntry:
     file: str
     size_bytes: int | None
     sha256: str
-    licence: str
-    licence_text: str
+    license: str
+    license_text: str
     permissive: bool
     intended_use: str
     config: str
@@ -74,36 +74,36 @@ def models_folder() -> Path:
     # Beside the package in Slicer and in a source tree; inside it in a wheel.
     for root in (package.parent, package):
         folder = root / "Resources" / "Models"
-        if (folder / CATALOGUE_FILE).is_file():
+        if (folder / CATALOG_FILE).is_file():
             return folder
-    raise WeightsError(f"{CATALOGUE_FILE} is missing beside and inside {package}: reinstall MedSAM2Slicer.")
+    raise WeightsError(f"{CATALOG_FILE} is missing beside and inside {package}: reinstall MedSAM2Slicer.")
 
 
-def load_catalogue(path: Path | None = None) -> dict[str, ModelEntry]:
+def load_catalog(path: Path | None = None) -> dict[str, ModelEntry]:
     """Read the catalog at `path` (default: the product's own) and return its entries by name, in file order.
 
     Raises:
         WeightsError: the file cannot be read, or an entry is not valid.
     """
-    path = models_folder() / CATALOGUE_FILE if path is None else path
+    path = models_folder() / CATALOG_FILE if path is None else path
     entries = [_entry(raw, path) for raw in _raw_models(path)]
     _require_unique((entry.name for entry in entries), "name", path)
     _require_unique((entry.file for entry in entries), "file", path)
     return {entry.name: entry for entry in entries}
 
 
-def find_entry(catalogue: Mapping[str, ModelEntry], name: str) -> ModelEntry:
+def find_entry(catalog: Mapping[str, ModelEntry], name: str) -> ModelEntry:
     """Return the entry called `name`.
 
     Raises:
         WeightsError: there is none; the message lists the names and the closest ones.
     """
-    if name in catalogue:
-        return catalogue[name]
+    if name in catalog:
+        return catalog[name]
     # Two suggestions, because a typed "medsam2" can mean either group's model.
-    close = " or ".join(repr(known) for known in difflib.get_close_matches(name, catalogue, n=2))
+    close = " or ".join(repr(known) for known in difflib.get_close_matches(name, catalog, n=2))
     suggestion = f" (did you mean {close}?)" if close else ""
-    raise WeightsError(f"{name!r} is not a known model{suggestion}: choose one of {', '.join(catalogue)}.")
+    raise WeightsError(f"{name!r} is not a known model{suggestion}: choose one of {', '.join(catalog)}.")
 
 
 def _raw_models(path: Path) -> list[Any]:
@@ -146,7 +146,7 @@ def _problem(raw: Any) -> str | None:
 
 
 def _value_problem(raw: dict[str, Any]) -> str | None:
-    blank = [key for key in ("name", "title", "licence", "licence_text", "config") if not raw[key].strip()]
+    blank = [key for key in ("name", "title", "license", "license_text", "config") if not raw[key].strip()]
     if blank:
         return f"empty {', '.join(blank)}"
     # A path in the file name could leave the store's folder.
