@@ -98,10 +98,15 @@ class SegmentationFrames:
     def _put(self, sequence: slicer.vtkMRMLSequenceNode, frame: int, masks: Mapping[Segment, Bools]) -> None:
         value = self._volumes.GetNthIndexValue(frame)
         node = _segmentation(masks, ijkToRas(self._volumes.GetNthDataNode(frame)))
-        before = sequence.GetDataNodeAtValue(value)
+        before = self._inView(sequence, frame) or sequence.GetDataNodeAtValue(value)
         if before is not None:
             _takeOver(node.GetSegmentation(), before.GetSegmentation())
         sequence.SetDataNodeAtValue(node, value)
+
+    def _inView(self, sequence: slicer.vtkMRMLSequenceNode, frame: int) -> slicer.vtkMRMLSegmentationNode | None:
+        """What the scene shows of a frame, with all that somebody painted; None for another than the current one."""
+        isInView = frame == self._browserNode.GetSelectedItemNumber()
+        return self._browserNode.GetProxyNode(sequence) if isInView else None
 
 
 @contextmanager
