@@ -60,11 +60,9 @@ class SegmentationFrames:
             raise VolumeError(text.format(name=repr(self._volumes.GetName())))
         with _quiet(self._browserNode):
             sequence = self._found() or self._make()
+            node: slicer.vtkMRMLSegmentationNode = self._browserNode.GetProxyNode(sequence)
+            self._place(node)
             self._put(sequence, frame, masks)
-        node: slicer.vtkMRMLSegmentationNode = self._browserNode.GetProxyNode(sequence)
-        self._place(node)
-        if frame == self._browserNode.GetSelectedItemNumber():
-            node.CopyContent(sequence.GetDataNodeAtValue(self._volumes.GetNthIndexValue(frame)))
         return node
 
     def _found(self) -> slicer.vtkMRMLSequenceNode | None:
@@ -86,6 +84,7 @@ class SegmentationFrames:
         node.CreateDefaultDisplayNodes()
         self._browserNode.AddSynchronizedSequenceNode(sequence)
         self._browserNode.AddProxyNode(node, sequence, False)
+        self._browserNode.SetSaveChanges(sequence, True)  # else what a person edits goes with the next step
         return sequence
 
     def _place(self, node: slicer.vtkMRMLSegmentationNode) -> None:
@@ -96,11 +95,13 @@ class SegmentationFrames:
             node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
     def _put(self, sequence: slicer.vtkMRMLSequenceNode, frame: int, masks: Mapping[Segment, Bools]) -> None:
-        value = self._volumes.GetNthIndexValue(frame)
+        value, inView = self._volumes.GetNthIndexValue(frame), self._inView(sequence, frame)
+        before = inView or sequence.GetDataNodeAtValue(value)
         node = _segmentation(masks, ijkToRas(self._volumes.GetNthDataNode(frame)))
-        before = self._inView(sequence, frame) or sequence.GetDataNodeAtValue(value)
         if before is not None:
             _takeOver(node.GetSegmentation(), before.GetSegmentation())
+        if inView is not None:
+            inView.CopyContent(node)
         sequence.SetDataNodeAtValue(node, value)
 
     def _inView(self, sequence: slicer.vtkMRMLSequenceNode, frame: int) -> slicer.vtkMRMLSegmentationNode | None:
@@ -114,7 +115,8 @@ def _quiet(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> Iterator[None]:
     """Let the application hear nothing of a browser.
 
     At anything that it hears it gives all nodes of the browser the frame's content again. So the volume would seem to
-    have new voxels, and a sequence that was just added would get a node beside ours.
+    have new voxels, and a sequence that was just added would get a node beside ours. And it would save each step of our
+    writing in the frame in view, the first of which is that nothing is there.
     """
     isQuiet = browserNode.GetDisableModifiedEvent()
     browserNode.SetDisableModifiedEvent(1)

@@ -99,6 +99,21 @@ def test_what_a_person_painted_stays_when_another_segment_is_written(browser: An
     assert [shown(frames, browser, name) for name in ("disc", "by hand", "cup")] == [50, 32, 2]
 
 
+def test_edits_of_the_frame_in_view_are_kept_when_the_browser_steps(browser: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    for frame in range(4):
+        frames.write(frame, {DISC: square(2)})
+    for frame in (1, 2):
+        browser.SetSelectedItemNumber(frame)
+        paint(frames, browser, "disc", 3 + frame)
+        paint(frames, browser, f"by hand {frame}", 1)
+    frames.node.GetSegmentation().GetSegment("disc").SetName("the disc")
+    for frame, name, voxels in ((0, "disc", 8), (1, "disc", 32), (2, "the disc", 50), (3, "disc", 8)):
+        browser.SetSelectedItemNumber(frame)
+        assert shown(frames, browser, name) == voxels
+        assert shown(frames, browser, f"by hand {frame}") == (2 if frame in (1, 2) else 0)
+
+
 def test_a_later_one_goes_on_with_the_same_sequence(browser: Any, scene: Any) -> None:
     first = SegmentationFrames(browser, volumeSequence(browser))
     first.write(0, {DISC: square(1)})
