@@ -48,22 +48,17 @@ class ThroughTime:
         segmentId: str,
         options: RunOptions,
     ) -> None:
-        browserNode = browserOf(usableVolume(volumeNode))
-        if browserNode is None:
-            text = _("{name} shows no frame of a sequence: choose a volume that a sequence browser shows.")
-            raise VolumeError(text.format(name=repr(volumeNode.GetName())))
         self._number = next(_numbers)
-        self._options, self._start = options, int(browserNode.GetSelectedItemNumber())
+        self._options = options
+        self._masks, self._start = _framesOf(usableVolume(volumeNode))
         self._axis = SliceStack().axis if options.stack.plane is not None else options.stack.axis
-        self._sequence = browserNode.GetSequenceNode(volumeNode)
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         self._mask = segmentMask(segmentationNode, segmentId, volumeNode)
         if not self._mask.any():
             raise PromptError(_("Segment the object in this frame first; it is carried from there through time."))
         self._segment = Segment(segment.GetName(), _OBJECT_ID, segment.GetColor())
         self._window = windowOf(volumeNode, options.window)
-        self._volumes = [self._prepared(frame) for frame in range(self._sequence.GetNumberOfDataNodes())]
-        self._masks = SegmentationFrames(browserNode, self._sequence)
+        self._volumes = [self._prepared(frame) for frame in range(len(self._masks.frames.values))]
         self._values: dict[int, FrameVolume] = {}
         self.node = self._write(self._start, self._mask, 1.0)
 
@@ -104,11 +99,23 @@ class ThroughTime:
             client.closeVolume(volume.key, ())
 
     def _write(self, frame: int, mask: Bools, confidence: float) -> slicer.vtkMRMLSegmentationNode:
+        node = self._masks.write(frame, {self._segment: mask})
         voxelMl = math.prod(self._volumes[frame].geometry.spacing_ijk) / 1000
         self._values[frame] = FrameVolume(int(np.count_nonzero(mask)) * voxelMl, confidence)
-        return self._masks.write(frame, {self._segment: mask})
+        return node
 
     def _prepared(self, frame: int) -> PreparedVolume:
         """A frame in the window of the current one, by a key that no other run has: each closes its own."""
-        prepared = prepareVolume(self._sequence.GetNthDataNode(frame), self._window)
+        prepared = prepareVolume(self._masks.frames.node(frame), self._window)
         return replace(prepared, key=f"time/{self._number}/{frame}/{prepared.key}")
+
+
+def _framesOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[SegmentationFrames, int]:
+    """The frames of the sequence that a volume shows, and which one that is."""
+    browserNode = browserOf(volumeNode)
+    if browserNode is not None:
+        masks = SegmentationFrames(browserNode, browserNode.GetSequenceNode(volumeNode))
+        if masks.frames.shown is not None:
+            return masks, masks.frames.shown
+    text = _("{name} shows no frame of a sequence: choose a volume that a sequence browser shows.")
+    raise VolumeError(text.format(name=repr(volumeNode.GetName())))

@@ -169,3 +169,17 @@ def test_a_sequence_that_is_gone_is_told(browser: Any, scene: Any) -> None:
     scene.RemoveNode(browser)
     with pytest.raises(VolumeError, match="'cine' was removed"):
         frames.write(0, {DISC: square(1)})
+
+
+def test_frames_stay_themselves_when_others_go(browser: Any) -> None:
+    sequence = volumeSequence(browser)
+    frames = SegmentationFrames(browser, sequence)
+    frames.write(3, {DISC: square(4)})
+    browser.SetSelectedItemNumber(2)
+    sequence.RemoveDataNodeAtValue("1")
+    frames.write(2, {DISC: square(3)})
+    with pytest.raises(VolumeError, match="Frame 1 was removed from 'cine': start again"):
+        frames.write(1, {DISC: square(2)})
+    for item, voxels in enumerate((0, 18, 32)):  # of the frames 0, 2 and 3
+        browser.SetSelectedItemNumber(item)
+        assert shown(frames, browser) == voxels
