@@ -23,6 +23,7 @@ from MedSAM2SlicerLib.scene.frames import SegmentationFrames, browserOf
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume, usableVolume, windowOf
+from MedSAM2SlicerLib.segmentnames import segmentsCalled
 from MedSAM2SlicerLib.worker.requests import TimeWish
 from MedSAM2SlicerLib.worker.transports import nothing
 
@@ -38,7 +39,8 @@ class ThroughTime:
     """One run of a segment through the frames of the sequence that a volume shows the current frame of.
 
     It goes along the segment's slices, or for oblique ones along the volume's own (k); no region to stay in counts.
-    Raises VolumeError for a volume that shows no sequence, PromptError where the segment is empty in the current frame.
+    Raises VolumeError for a volume that shows no sequence; PromptError where the segment is empty in the current frame,
+    or another one of the segmentation has its name.
     """
 
     def __init__(
@@ -52,8 +54,11 @@ class ThroughTime:
         self._options = options
         self._masks, self._start = _framesOf(usableVolume(volumeNode))
         self._axis = SliceStack().axis if options.stack.plane is not None else options.stack.axis
-        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         self._mask = segmentMask(segmentationNode, segmentId, volumeNode)
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        if len(segmentsCalled(segmentationNode, segment.GetName())) > 1:
+            text = _("Several segments are called {name}, by which frames find their result: rename it first.")
+            raise PromptError(text.format(name=repr(segment.GetName())))
         if not self._mask.any():
             raise PromptError(_("Segment the object in this frame first; it is carried from there through time."))
         self._segment = Segment(segment.GetName(), _OBJECT_ID, segment.GetColor())

@@ -14,6 +14,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from MedSAM2SlicerLib.scene.fitting import ijkToRas
 from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP, Bools, cropped, grown, writeLabels
+from MedSAM2SlicerLib.segmentnames import segmentsCalled
 
 _MASKS_OF = "MedSAM2.MasksOf"  # what refers from a sequence of segmentations to that of their volumes
 _VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
@@ -177,7 +178,7 @@ def _empty() -> slicer.vtkMRMLSegmentationNode:
 def _segmentation(
     masks: Mapping[Segment, Bools], matrix: vtk.vtkMatrix4x4, before: slicer.vtkMRMLSegmentationNode | None
 ) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation with these segments, which have the same ID in every frame, and the others that there were."""
+    """A segmentation with these segments, and those of other names that there were."""
     node = _empty()
     for segment, mask in masks.items():
         made = slicer.vtkSegment()
@@ -185,10 +186,20 @@ def _segmentation(
         made.SetColor(*segment.color)
         made.SetLabelValue(_LABEL)
         made.AddRepresentation(BINARY_LABELMAP, _layer(mask, matrix))
-        node.GetSegmentation().AddSegment(made, segment.name)
+        node.GetSegmentation().AddSegment(made, _idFor(segment.name, before))
     if before is not None:
         _takeOver(node.GetSegmentation(), before.GetSegmentation())
     return node
+
+
+def _idFor(name: str, before: slicer.vtkMRMLSegmentationNode | None) -> str:
+    """The ID of a segment: its name in every frame, but where somebody gave that to another one, or renamed it."""
+    if before is None:
+        return name
+    named = segmentsCalled(before, name)
+    if named:
+        return name if name in named else named[0]
+    return before.GetSegmentation().GenerateUniqueSegmentID(name)
 
 
 def _takeOver(segmentation: slicer.vtkSegmentation, before: slicer.vtkSegmentation) -> None:

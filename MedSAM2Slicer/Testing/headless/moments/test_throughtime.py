@@ -162,6 +162,10 @@ def test_along_another_axis(bench: Bench) -> None:
 def test_what_cannot_be_carried(bench: Bench, nodes: Any) -> None:
     with pytest.raises(PromptError, match="Segment the object in this frame first"):
         bench.run()
+    bench.draw()
+    bench.segmentation.GetSegmentation().AddEmptySegment("other", "ventricle")
+    with pytest.raises(PromptError, match="Several segments are called 'ventricle'"):
+        bench.run()
     alone = nodes.volume(shape=SHAPE, name="still")
     segmentation, segmentId = ensureSegmentation(alone)
     with pytest.raises(VolumeError, match="'still' shows no frame of a sequence"):

@@ -99,6 +99,18 @@ def test_what_a_person_painted_stays_when_another_segment_is_written(browser: An
     assert [shown(frames, browser, name) for name in ("disc", "by hand", "cup")] == [50, 32, 2]
 
 
+def test_a_segment_is_found_by_its_name_only(browser: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    frames.write(0, {DISC: square(2)})
+    frames.node.GetSegmentation().GetSegment("disc").SetName("old disc")
+    paint(frames, browser, "cup", 4)
+    frames.write(0, {DISC: square(3), CUP: square(1)})
+    assert [shown(frames, browser, name) for name in ("old disc", "disc", "cup")] == [8, 18, 2]
+    frames.write(0, {DISC: square(4)})
+    assert [shown(frames, browser, name) for name in ("old disc", "disc", "cup")] == [8, 32, 2]
+    assert frames.node.GetSegmentation().GetNumberOfSegments() == 3
+
+
 def test_edits_of_the_frame_in_view_are_kept_when_the_browser_steps(browser: Any) -> None:
     frames = SegmentationFrames(browser, volumeSequence(browser))
     for frame in range(4):
