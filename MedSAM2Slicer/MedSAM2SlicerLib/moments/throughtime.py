@@ -57,7 +57,7 @@ class ThroughTime:
         self._mask = segmentMask(segmentationNode, segmentId, volumeNode)
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         if len(segmentsCalled(segmentationNode, segment.GetName())) > 1:
-            text = _("Several segments are called {name}, by which frames find their result: rename it first.")
+            text = _("Several segments are called {name}, and a result is found by its name: rename one of them first.")
             raise PromptError(text.format(name=repr(segment.GetName())))
         if not self._mask.any():
             raise PromptError(_("Segment the object in this frame first; it is carried from there through time."))
