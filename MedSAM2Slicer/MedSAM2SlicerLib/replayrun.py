@@ -15,9 +15,11 @@ from MedSAM2SlicerLib.record.runrecord import saveRun
 from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
-from MedSAM2SlicerLib.scene.slicestates import reviewRecord
+from MedSAM2SlicerLib.scene.slicestates import SliceReview, reviewAnswer, reviewRecord
 from MedSAM2SlicerLib.signal import Slot
+from MedSAM2SlicerLib.work.meanwhile import Drawn, Meanwhile
 from MedSAM2SlicerLib.work.running import Progress
+from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target
 from MedSAM2SlicerLib.worker.calls import Call
 from MedSAM2SlicerLib.worker.client import WorkerClient
@@ -42,7 +44,8 @@ class _Request:
 class ReplayRun:
     """Propagates as often as was propagated, then draws what is left to draw, and stores all as the segments' records.
 
-    `settings` are those that the runs share. `session` is the worker's; its objects go into `segments`, by label.
+    What was known of the segments does not count, but slices that somebody changes meanwhile are left alone. `settings`
+    are those that the runs share. `session` is the worker's; its objects go into `segments`, by label.
     """
 
     def __init__(
@@ -59,8 +62,13 @@ class ReplayRun:
         self._results: list[Propagated] = []
         self._model: Mapping[str, Any] = {}
         self._left = [*map(self._propagation, runs), *self._outside(), *self._cuts()]
-        for segment in segments.values():
+        self._works = {label: segment.target.work(volume) for label, segment in segments.items()}
+        self._drawn: dict[str, dict[int, SliceReview]] = {work.segmentId: {} for work in self._works.values()}
+        for label, segment in segments.items():
+            self._works[label].startOver()
             segment.writer.begin()
+        target = next(iter(segments.values())).target
+        self._meanwhile = Meanwhile(target, lambda: [*self._works.values()], self._drawnOf)
 
     @property
     def goesOn(self) -> bool:
@@ -73,7 +81,7 @@ class ReplayRun:
 
     def write(self, step: Step) -> Progress:
         """Write a step; the slices of all runs are counted."""
-        self._draw(step.slice_index, step.answers)
+        self._draw(step.slice_index, step.direction, step.answers)
         place = len(self._results)
         before, after = (
             sum(one.expected_slices for one in part) for part in (self._runs[:place], self._runs[place + 1 :])
@@ -87,7 +95,8 @@ class ReplayRun:
 
     def finish(self) -> str:
         """Keep what is drawn and store the records; there is nothing to say of it."""
-        self._empty(self._results[-1])
+        with self._meanwhile.ours():
+            self._empty(self._results[-1])
         self.breakOff()
         self._save()
         self._noteSlices()
@@ -95,6 +104,7 @@ class ReplayRun:
 
     def breakOff(self) -> None:
         """Keep what is drawn."""
+        self._meanwhile.end()
         for segment in self._segments.values():
             segment.writer.end()
 
@@ -117,7 +127,7 @@ class ReplayRun:
         def ask(client: WorkerClient, _onStep: Slot, onDone: Slot, onError: Slot) -> Call:
             return client.predict(self._session, index, objects, onDone, onError)
 
-        return _Request(ask, partial(self._draw, index))
+        return _Request(ask, partial(self._draw, index, "prompt"))
 
     def _cuts(self) -> list[_Request]:
         """All drawn again as the record tells, if that is not how a propagation draws."""
@@ -131,30 +141,35 @@ class ReplayRun:
 
         return _Request(ask, lambda _result: None)
 
-    def _draw(self, index: int, answers: Sequence[ObjectAnswer]) -> None:
+    def _draw(self, index: int, direction: str, answers: Sequence[ObjectAnswer]) -> None:
         axis = self._volume.stack.axis
-        for answer in answers:
-            writer = self._segments[answer.object_id].writer
-            writer.writeSlices({index: answer.mask.full(writer.sliceShape(axis))}, axis)
+        with self._meanwhile.ours():
+            for answer in answers:
+                work, writer = self._works[answer.object_id], self._segments[answer.object_id].writer
+                if not work.keeps(index):
+                    writer.writeSlices({index: answer.mask.full(writer.sliceShape(axis))}, axis)
+                    self._drawn[work.segmentId][index] = reviewAnswer(index, answer, direction)
+
+    def _drawnOf(self, work: SegmentWork) -> Drawn:
+        """What is drawn of a segment: through which slices the runs go is not told, as they are none of the scene's."""
+        return self._drawn[work.segmentId], 0, 0
 
     def _empty(self, result: Propagated) -> None:
         """Empty the slices that runs gave up, and those that held something else before."""
         for record in result.objects:
             drawn = {one.slice_index for one in record.slices}
-            segment = self._segments[record.object_id]
+            segment, work = self._segments[record.object_id], self._works[record.object_id]
             masks = masksOn(self._volume, segment.target.segmentation, segment.target.segmentId)
-            segment.writer.writeSlices(dict.fromkeys(sorted(masks.prints().keys() - drawn)), self._volume.stack.axis)
+            gone = sorted(index for index in masks.prints().keys() - drawn if not work.keeps(index))
+            segment.writer.writeSlices(dict.fromkeys(gone), self._volume.stack.axis)
 
     def _noteSlices(self) -> None:
         """Have the scene know where the slices come from, and what others lost to them."""
-        works = {label: segment.target.work(self._volume) for label, segment in self._segments.items()}
-        for work in works.values():
-            work.startOver()
         for run, result in zip(self._runs, self._results, strict=True):
             for record in result.objects:
-                works[record.object_id].noteRun(reviewRecord(record), run.first, run.last)
+                self._works[record.object_id].noteRun(reviewRecord(record), run.first, run.last)
         for segment in self._segments.values():
-            segment.target.remember([*works.values()], segment.writer.written.segmentIds)
+            segment.target.remember([*self._works.values()], segment.writer.written.segmentIds)
 
     def _save(self) -> None:
         settings = self._settings.of_model(self._model)

@@ -82,7 +82,7 @@ class Runner:
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """Return what is known of a segment's slices, those included that a run draws at this moment."""
-        return work.states.slices if self._run is None else self._run.reviews(work)
+        return work.seen({}) if self._run is None else self._run.reviews(work)
 
     def preview(self, sliceIndex: int | None) -> None:
         """Draw the prompts' answer on a slice, None for none. While the worker is busy it waits for its turn."""

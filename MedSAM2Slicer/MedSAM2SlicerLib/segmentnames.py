@@ -7,16 +7,21 @@ import slicer
 from medsam2_core.errors import PromptError
 
 
+def segmentsCalled(segmentationNode: slicer.vtkMRMLSegmentationNode, name: str) -> list[str]:
+    """List the IDs of the segments of exactly that name."""
+    segmentation = segmentationNode.GetSegmentation()
+    return [one for one in segmentation.GetSegmentIDs() if segmentation.GetSegment(one).GetName() == name]
+
+
 def segmentCalled(segmentationNode: slicer.vtkMRMLSegmentationNode, name: str) -> str | None:
     """Return the ID of the segment of exactly that name, else that ID itself; None if there is neither.
 
     Raises PromptError if several segments have that name. MRML's own search takes the first one, of any case.
     """
-    segmentation = segmentationNode.GetSegmentation()
-    found: list[str] = [one for one in segmentation.GetSegmentIDs() if segmentation.GetSegment(one).GetName() == name]
+    found = segmentsCalled(segmentationNode, name)
     if len(found) > 1:
         raise PromptError(f"{len(found)} segments are called {name!r}: give the ID of one ({', '.join(found)}).")
-    return found[0] if found else (name if segmentation.GetSegment(name) is not None else None)
+    return found[0] if found else (name if segmentationNode.GetSegmentation().GetSegment(name) is not None else None)
 
 
 def segmentIdOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segment: str) -> str:

@@ -11,7 +11,7 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.image_sets import SetImage
 from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, showVolume
-from MedSAM2SlicerLib.scene.frames import SegmentationFrames, volumeSequence
+from MedSAM2SlicerLib.scene.frames import SegmentationFrames, indexValues, volumeSequence
 from MedSAM2SlicerLib.scene.geometry import geometryOf
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
@@ -23,47 +23,49 @@ class FrameImages:
     """See `imageset.Images`. Raises VolumeError for a browser without images."""
 
     def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode) -> None:
-        self._browserNode, self._sequence = browserNode, volumeSequence(browserNode)
-        frames = range(self._sequence.GetNumberOfDataNodes())
-        self._values = [self._sequence.GetNthIndexValue(frame) for frame in frames]
-        self.names = [_("frame {index}").format(index=frame) for frame in frames]
-        self._seen = SeenImages([self._sequence.GetNthDataNode(frame) for frame in frames])
-        self._masks = SegmentationFrames(browserNode, self._sequence)
+        self._masks = SegmentationFrames(browserNode, volumeSequence(browserNode))
+        self._frames = self._masks.frames
+        self.names = [_("frame {index}").format(index=frame) for frame in range(len(self._frames.values))]
+        self._seen = SeenImages()
 
     @property
     def shown(self) -> int | None:
         """See `imageset.Images`."""
-        selected = int(self._browserNode.GetSelectedItemNumber())
-        return selected if 0 <= selected < len(self._values) else None
+        return self._frames.shown
+
+    @property
+    def isOutdated(self) -> bool:
+        """See `imageset.Images`."""
+        return indexValues(self._frames.sequence) != self._frames.values
 
     def key(self, index: int) -> str:
         """See `imageset.Images`."""
-        return f"{self._sequence.GetID()}/{self._values[index]}"
+        return f"{self._frames.sequence.GetID()}/{self._frames.values[index]}"
 
     def seen(self, index: int) -> SetImage:
         """See `imageset.Images`."""
-        return self._seen[index]
+        return self._seen.of(index, self._frames.node(index))
 
     def sliced(self, index: int) -> SlicedVolume:
         """See `imageset.Images`."""
-        geometry = geometryOf(self._sequence.GetNthDataNode(index))
-        return SlicedVolume(self._browserNode.GetProxyNode(self._sequence), SliceStack(), geometry)
+        return SlicedVolume(self._frames.volumeNode, SliceStack(), geometryOf(self._frames.node(index)))
 
     def show(self, index: int) -> None:
         """See `imageset.Images`."""
-        self._browserNode.SetSelectedItemNumber(index)
-        showVolume(self._browserNode.GetProxyNode(self._sequence))
+        volumeNode = self._frames.volumeNode
+        self._frames.show(index)
+        showVolume(volumeNode)
 
     def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
         """See `imageset.Images`."""
-        node.SetNodeReferenceID(OF_IMAGE, self._sequence.GetID())
-        node.SetAttribute(_FRAME, self._values[index])
+        node.SetNodeReferenceID(OF_IMAGE, self._frames.sequence.GetID())
+        node.SetAttribute(_FRAME, self._frames.values[index])
 
     def tiedTo(self, node: slicer.vtkMRMLNode) -> int | None:
         """See `imageset.Images`."""
         value = node.GetAttribute(_FRAME)
-        isOurs = node.GetNodeReferenceID(OF_IMAGE) == self._sequence.GetID() and value in self._values
-        return self._values.index(value) if isOurs else None
+        isOurs = node.GetNodeReferenceID(OF_IMAGE) == self._frames.sequence.GetID()
+        return self._frames.values.index(value) if isOurs and value in self._frames.values else None
 
     def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
         """See `imageset.Images`."""

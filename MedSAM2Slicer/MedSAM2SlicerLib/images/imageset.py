@@ -31,6 +31,10 @@ class Images(Protocol):
     def shown(self) -> int | None:
         """The one that the slice views show."""
 
+    @property
+    def isOutdated(self) -> bool:
+        """Whether there are others by now where they come from."""
+
     def key(self, index: int) -> str:
         """Return what stands for an image in any list of images."""
 
@@ -56,17 +60,19 @@ class Images(Protocol):
 class SeenImages:
     """Volumes of one slice as the model sees them, made again only when they change."""
 
-    def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
-        self._volumes = [VolumeInUse(node) for node in volumeNodes]
+    def __init__(self) -> None:
+        self._volumes: dict[int, VolumeInUse] = {}
         self._seen: dict[int, tuple[str, SetImage]] = {}
 
-    def __getitem__(self, index: int) -> SetImage:
+    def of(self, index: int, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> SetImage:
         """See `Images.seen`. VolumeError if the volume has several slices."""
+        if index not in self._volumes or self._volumes[index].node is not volumeNode:
+            self._volumes[index] = VolumeInUse(volumeNode)
         prepared = self._volumes[index].prepared("auto", SliceStack())
         slices = prepared.geometry.shape_kji[0]
         if slices != 1:
             text = _("{name} has {count} slices: choose images of one slice, or segment it in the tab Volume.")
-            raise VolumeError(text.format(name=repr(self._volumes[index].usable.GetName()), count=slices))
+            raise VolumeError(text.format(name=repr(volumeNode.GetName()), count=slices))
         if self._seen.get(index, ("",))[0] != prepared.key:
             x, y, _z = prepared.geometry.spacing_ijk
             self._seen[index] = prepared.key, SetImage(prepared.gray[0], (y, x))

@@ -30,13 +30,15 @@ def imageVolumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeN
 class VolumeImages:
     """See `imageset.Images`. Of the segmentations only that of the image in view is seen, as they lie in one plane."""
 
+    isOutdated = False  # a list that was given
+
     def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
         self.nodes = list(volumeNodes)
         self.names = [node.GetName() for node in self.nodes]
         self.shown: int | None = None
         self._keys = [node.GetID() for node in self.nodes]
         self._indexes = {key: index for index, key in enumerate(self._keys)}
-        self._seen = SeenImages(self.nodes)
+        self._seen = SeenImages()
 
     def key(self, index: int) -> str:
         """See `imageset.Images`."""
@@ -44,8 +46,7 @@ class VolumeImages:
 
     def seen(self, index: int) -> SetImage:
         """See `imageset.Images`."""
-        self._node(index)
-        return self._seen[index]
+        return self._seen.of(index, self._node(index))
 
     def sliced(self, index: int) -> SlicedVolume:
         """See `imageset.Images`."""

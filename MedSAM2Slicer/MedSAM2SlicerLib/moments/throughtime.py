@@ -23,6 +23,7 @@ from MedSAM2SlicerLib.scene.frames import SegmentationFrames, browserOf
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume, usableVolume, windowOf
+from MedSAM2SlicerLib.segmentnames import segmentsCalled
 from MedSAM2SlicerLib.worker.requests import TimeWish
 from MedSAM2SlicerLib.worker.transports import nothing
 
@@ -38,7 +39,8 @@ class ThroughTime:
     """One run of a segment through the frames of the sequence that a volume shows the current frame of.
 
     It goes along the segment's slices, or for oblique ones along the volume's own (k); no region to stay in counts.
-    Raises VolumeError for a volume that shows no sequence, PromptError where the segment is empty in the current frame.
+    Raises VolumeError for a volume that shows no sequence; PromptError where the segment is empty in the current frame,
+    or another one of the segmentation has its name.
     """
 
     def __init__(
@@ -48,22 +50,20 @@ class ThroughTime:
         segmentId: str,
         options: RunOptions,
     ) -> None:
-        browserNode = browserOf(usableVolume(volumeNode))
-        if browserNode is None:
-            text = _("{name} shows no frame of a sequence: choose a volume that a sequence browser shows.")
-            raise VolumeError(text.format(name=repr(volumeNode.GetName())))
         self._number = next(_numbers)
-        self._options, self._start = options, int(browserNode.GetSelectedItemNumber())
+        self._options = options
+        self._masks, self._start = _framesOf(usableVolume(volumeNode))
         self._axis = SliceStack().axis if options.stack.plane is not None else options.stack.axis
-        self._sequence = browserNode.GetSequenceNode(volumeNode)
-        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         self._mask = segmentMask(segmentationNode, segmentId, volumeNode)
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        if len(segmentsCalled(segmentationNode, segment.GetName())) > 1:
+            text = _("Several segments are called {name}, and a result is found by its name: rename one of them first.")
+            raise PromptError(text.format(name=repr(segment.GetName())))
         if not self._mask.any():
             raise PromptError(_("Segment the object in this frame first; it is carried from there through time."))
         self._segment = Segment(segment.GetName(), _OBJECT_ID, segment.GetColor())
         self._window = windowOf(volumeNode, options.window)
-        self._volumes = [self._prepared(frame) for frame in range(self._sequence.GetNumberOfDataNodes())]
-        self._masks = SegmentationFrames(browserNode, self._sequence)
+        self._volumes = [self._prepared(frame) for frame in range(len(self._masks.frames.values))]
         self._values: dict[int, FrameVolume] = {}
         self.node = self._write(self._start, self._mask, 1.0)
 
@@ -104,11 +104,23 @@ class ThroughTime:
             client.closeVolume(volume.key, ())
 
     def _write(self, frame: int, mask: Bools, confidence: float) -> slicer.vtkMRMLSegmentationNode:
+        node = self._masks.write(frame, {self._segment: mask})
         spacing = self._volumes[frame].geometry.spacing_ijk
         self._values[frame] = FrameVolume(volume_ml(mask, spacing), confidence)
-        return self._masks.write(frame, {self._segment: mask})
+        return node
 
     def _prepared(self, frame: int) -> PreparedVolume:
         """A frame in the window of the current one, by a key that no other run has: each closes its own."""
-        prepared = prepareVolume(self._sequence.GetNthDataNode(frame), self._window)
+        prepared = prepareVolume(self._masks.frames.node(frame), self._window)
         return replace(prepared, key=f"time/{self._number}/{frame}/{prepared.key}")
+
+
+def _framesOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[SegmentationFrames, int]:
+    """The frames of the sequence that a volume shows, and which one that is."""
+    browserNode = browserOf(volumeNode)
+    if browserNode is not None:
+        masks = SegmentationFrames(browserNode, browserNode.GetSequenceNode(volumeNode))
+        if masks.frames.shown is not None:
+            return masks, masks.frames.shown
+    text = _("{name} shows no frame of a sequence: choose a volume that a sequence browser shows.")
+    raise VolumeError(text.format(name=repr(volumeNode.GetName())))

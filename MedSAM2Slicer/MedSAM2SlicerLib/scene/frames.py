@@ -14,6 +14,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from MedSAM2SlicerLib.scene.fitting import ijkToRas
 from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP, Bools, cropped, grown, writeLabels
+from MedSAM2SlicerLib.segmentnames import segmentsCalled
 
 _MASKS_OF = "MedSAM2.MasksOf"  # what refers from a sequence of segmentations to that of their volumes
 _VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
@@ -29,10 +30,60 @@ def volumeSequence(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> slicer.vtk
     raise VolumeError(text.format(name=repr(browserNode.GetName())))
 
 
+def indexValues(sequence: slicer.vtkMRMLSequenceNode) -> list[str]:
+    """List what the frames of a sequence are found by."""
+    return [sequence.GetNthIndexValue(frame) for frame in range(sequence.GetNumberOfDataNodes())]
+
+
 def browserOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSequenceBrowserNode | None:
     """Return the browser that a volume shows the current frame for; None for any other volume."""
     browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", volumeNode.GetScene())
     return next((one for one in browsers if one.IsProxyNodeID(volumeNode.GetID())), None)
+
+
+class VolumeFrames:
+    """The frames of a sequence of volumes by their numbers when this was made, whatever is removed or added later.
+
+    Raises VolumeError, which says what to do, for a frame that was removed, and once the sequence is.
+    """
+
+    def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode, sequence: slicer.vtkMRMLSequenceNode) -> None:
+        self.browserNode, self.sequence = browserNode, sequence
+        self.values: list[str] = indexValues(sequence)
+
+    @property
+    def shown(self) -> int | None:
+        """The browser's current frame; None for one that was not there yet."""
+        master = self.browserNode.GetMasterSequenceNode()
+        selected = self.browserNode.GetSelectedItemNumber()
+        if master is None or not 0 <= selected < master.GetNumberOfDataNodes():
+            return None
+        value = master.GetNthIndexValue(selected)
+        return self.values.index(value) if value in self.values else None
+
+    @property
+    def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode:
+        """The volume in the scene, which shows the browser's current frame."""
+        isThere = self.browserNode.GetScene() is not None and self.sequence.GetScene() is not None
+        node: slicer.vtkMRMLScalarVolumeNode | None = self.browserNode.GetProxyNode(self.sequence) if isThere else None
+        if node is None:
+            text = _("{name} was removed from the scene: choose another sequence.")
+            raise VolumeError(text.format(name=repr(self.sequence.GetName())))
+        return node
+
+    def node(self, frame: int) -> slicer.vtkMRMLScalarVolumeNode:
+        """Return the volume that the sequence holds for a frame."""
+        node: slicer.vtkMRMLScalarVolumeNode | None = self.sequence.GetDataNodeAtValue(self.values[frame])
+        if node is None:
+            text = _("Frame {frame} was removed from {name}: start again with the frames that are left.")
+            raise VolumeError(text.format(frame=frame, name=repr(self.sequence.GetName())))
+        return node
+
+    def show(self, frame: int) -> None:
+        """Have the browser step to a frame."""
+        self.node(frame)
+        master = self.browserNode.GetMasterSequenceNode()
+        self.browserNode.SetSelectedItemNumber(master.GetItemNumberFromIndexValue(self.values[frame]))
 
 
 class SegmentationFrames:
@@ -42,7 +93,8 @@ class SegmentationFrames:
     """
 
     def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode, volumes: slicer.vtkMRMLSequenceNode) -> None:
-        self._browserNode, self._volumes = browserNode, volumes
+        self.frames = VolumeFrames(browserNode, volumes)
+        self._browserNode = browserNode
 
     @property
     def node(self) -> slicer.vtkMRMLSegmentationNode | None:
@@ -53,55 +105,44 @@ class SegmentationFrames:
     def write(self, frame: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
         """Replace segments of a frame by masks (k, j, i) on the grid of its volume; returns `node`.
 
-        Segments of other names stay. Raises VolumeError if the sequence is gone.
+        Segments of other names stay. Raises VolumeError if the frame or the sequence is gone.
         """
-        if self._browserNode.GetScene() is None or self._volumes.GetScene() is None:
-            text = _("{name} was removed from the scene: choose another sequence.")
-            raise VolumeError(text.format(name=repr(self._volumes.GetName())))
+        volumeNode, frameNode = self.frames.volumeNode, self.frames.node(frame)
+        value, isInView = self.frames.values[frame], frame == self.frames.shown
         with _quiet(self._browserNode):
             sequence = self._found() or self._make()
-            self._put(sequence, frame, masks)
-        node: slicer.vtkMRMLSegmentationNode = self._browserNode.GetProxyNode(sequence)
-        self._place(node)
-        if frame == self._browserNode.GetSelectedItemNumber():
-            node.CopyContent(sequence.GetDataNodeAtValue(self._volumes.GetNthIndexValue(frame)))
+            node: slicer.vtkMRMLSegmentationNode = self._browserNode.GetProxyNode(sequence)
+            _place(node, volumeNode)
+            # Only the scene has all that somebody painted in the frame in view.
+            before = node if isInView else sequence.GetDataNodeAtValue(value)
+            content = _segmentation(masks, ijkToRas(frameNode), before)
+            if isInView:
+                node.CopyContent(content)
+            sequence.SetDataNodeAtValue(content, value)
         return node
 
     def _found(self) -> slicer.vtkMRMLSequenceNode | None:
-        wanted = self._volumes.GetID()
+        wanted = self.frames.sequence.GetID()
         found = (one for one in _sequences(self._browserNode) if one.GetNodeReferenceID(_MASKS_OF) == wanted)
         return next(found, None)
 
     def _make(self) -> slicer.vtkMRMLSequenceNode:
         """A sequence that is empty in every frame: where one has nothing, Slicer shows that of another."""
-        scene, name = self._browserNode.GetScene(), f"{self._volumes.GetName()} segmentation"
+        volumes = self.frames.sequence
+        scene, name = volumes.GetScene(), f"{volumes.GetName()} segmentation"
         sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
-        sequence.SetIndexName(self._volumes.GetIndexName())
-        sequence.SetIndexUnit(self._volumes.GetIndexUnit())
-        sequence.SetIndexType(self._volumes.GetIndexType())
-        sequence.SetNodeReferenceID(_MASKS_OF, self._volumes.GetID())
-        for frame in range(self._volumes.GetNumberOfDataNodes()):
-            self._put(sequence, frame, {})
+        sequence.SetIndexName(volumes.GetIndexName())
+        sequence.SetIndexUnit(volumes.GetIndexUnit())
+        sequence.SetIndexType(volumes.GetIndexType())
+        sequence.SetNodeReferenceID(_MASKS_OF, volumes.GetID())
+        for value in indexValues(volumes):
+            sequence.SetDataNodeAtValue(_empty(), value)
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         node.CreateDefaultDisplayNodes()
         self._browserNode.AddSynchronizedSequenceNode(sequence)
         self._browserNode.AddProxyNode(node, sequence, False)
+        self._browserNode.SetSaveChanges(sequence, True)  # else what a person edits goes with the next step
         return sequence
-
-    def _place(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        """Let the node in the scene lie where the volume does; when somebody removes it, Slicer makes another one."""
-        volumeNode = self._browserNode.GetProxyNode(self._volumes)
-        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        if node.GetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole()) != volumeNode.GetID():
-            node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-
-    def _put(self, sequence: slicer.vtkMRMLSequenceNode, frame: int, masks: Mapping[Segment, Bools]) -> None:
-        value = self._volumes.GetNthIndexValue(frame)
-        node = _segmentation(masks, ijkToRas(self._volumes.GetNthDataNode(frame)))
-        before = sequence.GetDataNodeAtValue(value)
-        if before is not None:
-            _takeOver(node.GetSegmentation(), before.GetSegmentation())
-        sequence.SetDataNodeAtValue(node, value)
 
 
 @contextmanager
@@ -109,7 +150,8 @@ def _quiet(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> Iterator[None]:
     """Let the application hear nothing of a browser.
 
     At anything that it hears it gives all nodes of the browser the frame's content again. So the volume would seem to
-    have new voxels, and a sequence that was just added would get a node beside ours.
+    have new voxels, and a sequence that was just added would get a node beside ours. And it would save each step of our
+    writing in the frame in view, the first of which is that nothing is there.
     """
     isQuiet = browserNode.GetDisableModifiedEvent()
     browserNode.SetDisableModifiedEvent(1)
@@ -119,18 +161,45 @@ def _quiet(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> Iterator[None]:
         browserNode.SetDisableModifiedEvent(isQuiet)
 
 
-def _segmentation(masks: Mapping[Segment, Bools], matrix: vtk.vtkMatrix4x4) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation that is in no scene; segments have the same ID in every frame."""
+def _place(node: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Let the node in the scene lie where the volume does; when somebody removes it, Slicer makes another one."""
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    if node.GetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole()) != volumeNode.GetID():
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+
+
+def _empty() -> slicer.vtkMRMLSegmentationNode:
+    """A segmentation that is in no scene."""
     node = slicer.vtkMRMLSegmentationNode()
     node.GetSegmentation().SetSourceRepresentationName(BINARY_LABELMAP)
+    return node
+
+
+def _segmentation(
+    masks: Mapping[Segment, Bools], matrix: vtk.vtkMatrix4x4, before: slicer.vtkMRMLSegmentationNode | None
+) -> slicer.vtkMRMLSegmentationNode:
+    """A segmentation with these segments, and those of other names that there were."""
+    node = _empty()
     for segment, mask in masks.items():
         made = slicer.vtkSegment()
         made.SetName(segment.name)
         made.SetColor(*segment.color)
         made.SetLabelValue(_LABEL)
         made.AddRepresentation(BINARY_LABELMAP, _layer(mask, matrix))
-        node.GetSegmentation().AddSegment(made, segment.name)
+        node.GetSegmentation().AddSegment(made, _idFor(segment.name, before))
+    if before is not None:
+        _takeOver(node.GetSegmentation(), before.GetSegmentation())
     return node
+
+
+def _idFor(name: str, before: slicer.vtkMRMLSegmentationNode | None) -> str:
+    """The ID of a segment: its name in every frame, but where somebody gave that to another one, or renamed it."""
+    if before is None:
+        return name
+    named = segmentsCalled(before, name)
+    if named:
+        return name if name in named else named[0]
+    return before.GetSegmentation().GenerateUniqueSegmentID(name)
 
 
 def _takeOver(segmentation: slicer.vtkSegmentation, before: slicer.vtkSegmentation) -> None:

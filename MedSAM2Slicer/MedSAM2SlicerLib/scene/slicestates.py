@@ -167,9 +167,7 @@ class SliceStates:
     def noteEdits(self, indexes: Iterable[int]) -> None:
         """The user changed slices with another tool."""
         for index in indexes:
-            before = self._slices.get(index, SliceReview(index, 1.0, EDITED, None, "prompt"))
-            own = replace(before, origin=EDITED, confidence=1.0, areaMm2=None, stale=False, change=0.0)
-            self._slices[index] = replace(own, disagreement=None)
+            self._slices[index] = self._edited(index)
             self._untold.discard(index)
             self._noteChanged(index)
 
@@ -201,6 +199,10 @@ class SliceStates:
         self.cut = PLAIN
         self._slices |= {index: one for index, one in reviews.items() if index not in self.kept()}
         self._untold -= reviews.keys()
+
+    def seen(self, drawn: Mapping[int, SliceReview], edited: Iterable[int]) -> dict[int, SliceReview]:
+        """Return what is to be seen during a run that has `drawn` slices, while others have `edited` some."""
+        return {**self._slices, **drawn, **{index: self._edited(index) for index in edited}}
 
     def soFar(self, drawn: Mapping[int, SliceReview], first: int, last: int, edited: Iterable[int]) -> SliceStates:
         """Return what is to be known if a run ends that has `drawn` slices on its way through first <= index < last.
@@ -311,6 +313,12 @@ class SliceStates:
         except (TypeError, KeyError, AttributeError, PromptError) as error:
             raise ValueError(f"not the states of slices: {error}") from error
         return states
+
+    def _edited(self, index: int) -> SliceReview:
+        """A slice as one that the user changed with another tool."""
+        before = self._slices.get(index, SliceReview(index, 1.0, EDITED, None, "prompt"))
+        own = replace(before, origin=EDITED, confidence=1.0, areaMm2=None, stale=False, change=0.0)
+        return replace(own, disagreement=None)
 
     def _noteChanged(self, index: int) -> None:
         self._changed.add(index)

@@ -61,7 +61,8 @@ class ImageList:
         self._checked = [node for node in nodes if node not in self._unchecked]
         self._others = [node for node in nodes if node in self._unchecked]
         chosen = (browser, self._checked)
-        if chosen == self._set:
+        # A run on frames of which some were removed ends with what is to be done.
+        if chosen == self._set and (self.controller.busy or not self.controller.images.isOutdated):
             self.show()
             return
         self._set = chosen

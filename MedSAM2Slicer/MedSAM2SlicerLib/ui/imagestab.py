@@ -193,7 +193,7 @@ class ImagesTab:
         controller.changed.connect(self.update)
         controller.busyChanged.connect(self._onBusy)
         controller.progressed.connect(self._onProgress)
-        controller.failed.connect(lambda reason: self._tell(f"⚠ {reason}"))
+        controller.failed.connect(self._onFailed)
         controller.finished.connect(self._tell)
         self.list.failed.connect(lambda reason: self._tell(f"⚠ {reason}"))
         self.list.chosen.connect(self.show)
@@ -270,6 +270,10 @@ class ImagesTab:
         elif not self._isInFront:
             self._timer.stop()
         self.update()
+
+    def _onFailed(self, reason: str) -> None:
+        self._tell(f"⚠ {reason}")
+        self._refreshing.soon()  # perhaps because frames were removed, of which the scene does not tell
 
     def _tell(self, message: str) -> None:
         self._message = message

@@ -187,8 +187,8 @@ class Panel:
 
     def tick(self) -> None:
         """Deliver what the worker sent, follow the views and the scene's ROIs (called 20 times a second)."""
+        self.source.follow()  # first: of another frame than the one in view the worker has nothing more to say
         self.controller.tick()
-        self.source.follow()
         self.review.follow()
         canPrompt = self._inUse and self.ui.includeButton.enabled
         self.controller.lookAhead.follow(self.review.shown if canPrompt else None)

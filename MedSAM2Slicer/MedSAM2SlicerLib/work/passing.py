@@ -170,8 +170,7 @@ class Pass:
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """What is known of a segment's slices while the pass runs."""
         run = self._running.runs.get(work.objectId)
-        drawn = {} if run is None else run.reviews
-        return {**work.states.slices, **{index: one for index, one in drawn.items() if not work.keeps(index)}}
+        return work.seen({} if run is None else run.reviews)
 
     def settle(self, result: Propagated, model: Mapping[str, Any] | None) -> None:
         """Note on the segmentation what came of a leg; `model` are the worker's facts about it."""
@@ -321,7 +320,7 @@ class Redraw:
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """See `Pass.reviews`."""
-        return work.states.slices
+        return work.seen({})
 
     def settle(self, result: Propagated, _model: Mapping[str, Any] | None) -> None:
         """Note the areas."""

@@ -148,10 +148,14 @@ class SegmentWork:
         """Whether a slice is the user's, or was made that since a run began."""
         return index in self._theirs or self.states.keeps(index)
 
+    def seen(self, drawn: Mapping[int, SliceReview]) -> dict[int, SliceReview]:
+        """Return what is to be seen of the slices, while a run has `drawn` some and left alone what others did."""
+        edited = [index for index, one in self._theirs.items() if one != self._prints.get(index)]
+        return self.states.seen({index: one for index, one in drawn.items() if not self.keeps(index)}, edited)
+
     def startOver(self) -> None:
-        """Forget what is known of the slices, all of which were drawn again."""
+        """Forget what is known of the slices, all of which are to be drawn again."""
         self.states = SliceStates(self.stack)
-        self._bases.clear()
 
     def noteWritten(self, stack: SliceStack, indexes: Iterable[int]) -> None:
         """Slices of a stack were written by this program, the segment or over it: no edit, but for what others did."""
@@ -306,14 +310,13 @@ class SegmentWork:
             self._open(opened)
         own = {index: self._masks.mask(index) for index in self.states.kept()}
         given = [one for one in given if one.slice_index not in own and not self._isOutdated(one)]
-        self._noteDrawnFrom(given)
+        self._drawnFrom |= {one.slice_index: one.mask for one in given if isinstance(one, MaskPrompt)}
         masks = {index: base.mask for index, base in self._bases.items() if index in prompted} | own
         fresh = [one for one in given if one.slice_index not in self.states.slices]
         if fresh or not (given or any(mask.any() for mask in masks.values())):
             make_objects({name: fresh}, {name: self.objectId}, {})
         prompts: list[Prompt] = [MaskPrompt(index, masks[index]) for index in sorted(masks)]
-        segment = Segment(name, self.objectId, _COLOR)
-        self.sent = RunObject(segment, (*prompts, *merge_points(masks_first(given))))
+        self.sent = RunObject(Segment(name, self.objectId, _COLOR), (*prompts, *merge_points(masks_first(given))))
         return self.sent
 
     def _noteGone(self, prompted: set[int]) -> None:
@@ -325,9 +328,6 @@ class SegmentWork:
 
     def _isOutdated(self, prompt: Prompt) -> bool:
         return prompt.slice_index in self._bases and self._bases[prompt.slice_index].hides(prompt)
-
-    def _noteDrawnFrom(self, prompts: Iterable[Prompt]) -> None:
-        self._drawnFrom |= {one.slice_index: one.mask for one in prompts if isinstance(one, MaskPrompt)}
 
     def _open(self, index: int) -> None:
         """Let prompts change a slice, beginning with what it shows where the worker did not draw that itself."""

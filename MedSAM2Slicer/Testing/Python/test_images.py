@@ -311,6 +311,12 @@ class ImagesTest(PanelTestCase):
             self.tab.show(frame)
             segmentId = segmentation.GetSegmentation().GetNthSegmentID(0)
             self.assertEqual(segmentMask(segmentation, segmentId, proxy).sum(), voxels)
+        sequence.RemoveDataNodeAtValue("1")
+        self.tab.run()
+        self.assertIn("Frame 1 was removed from 'cine'", self.said())
+        self.wait(lambda: self.rows() == ["● frame 0", "frame 1"])
+        self.tab.run()
+        self.wait(lambda: self.said() == "Images segmented: 2.")
         self.ui.sequenceSelector.setCurrentNode(None)
         self.assertEqual(self.rows(), ["image 0", "image 1", "image 2"])
 

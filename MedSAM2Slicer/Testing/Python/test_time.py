@@ -93,6 +93,21 @@ class TimeTest(PanelTestCase):
         self.assertTrue(self.ui.throughTimeButton.visible)
         self.assertEqual(tip(self.ui.throughTimeButton), "Segment the object in this frame first.")
 
+    def test_what_the_worker_says_of_another_frame_is_not_drawn_into_this_one(self) -> None:
+        self.choose()
+        self.volume = self.proxy
+        self.client.mask = lambda _index: np.ones(self.client.shape, bool)
+        self.prompt()
+        self.client.paused = True
+        self.ui.propagateButton.click()
+        self.client.calls[-1].step()
+        segmentation, segmentId = self.controller.segmentationNode, self.controller.segmentId
+        drawn = segmentMask(segmentation, segmentId, self.proxy)
+        self.browser.SetSelectedItemNumber(1)
+        self.client.paused = False
+        self.wait(lambda: not self.controller.busy)
+        np.testing.assert_array_equal(segmentMask(segmentation, segmentId, self.proxy), drawn)
+
     def test_an_empty_segment_is_told(self) -> None:
         self.choose()
         self.ui.throughTimeButton.click()

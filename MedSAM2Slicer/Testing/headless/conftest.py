@@ -226,6 +226,27 @@ def done(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return bench
 
 
+@pytest.fixture
+def patients(nodes: Nodes, quickClient: Any, tmp_path: Path) -> Iterator[Any]:
+    """Makes a `Patient` each, under a transform or none; their controllers are closed in the end."""
+    from patientbench import Patient
+
+    made: list[Patient] = []
+
+    def make(parent: Any = None) -> Patient:
+        made.append(Patient(nodes, quickClient, tmp_path, parent))
+        return made[-1]
+
+    yield make
+    for patient in made:
+        patient.controller.close()
+
+
+@pytest.fixture
+def patient(patients: Any) -> Any:
+    return patients()
+
+
 def rotation(rng: np.random.Generator) -> np.ndarray:
     """A random rotation (3x3)."""
     quaternion = rng.normal(size=4)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,25 +23,6 @@ from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 NAME = "sp'leen \"1\" '''"
-
-
-@pytest.fixture
-def patients(nodes: Any, quickClient: WorkerClient, tmp_path: Path) -> Iterator[Any]:
-    """Makes patients; their controllers are closed in the end."""
-    made: list[Patient] = []
-
-    def make(parent: Any = None) -> Patient:
-        made.append(Patient(nodes, quickClient, tmp_path, parent))
-        return made[-1]
-
-    yield make
-    for patient in made:
-        patient.controller.close()
-
-
-@pytest.fixture
-def patient(patients: Any) -> Patient:
-    return patients()
 
 
 def test_one_run_is_a_call_of_process(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

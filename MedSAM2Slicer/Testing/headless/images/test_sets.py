@@ -163,3 +163,31 @@ def test_prompts_are_found_again(client: Any, volumes: list[Any]) -> None:
     assert other.box(1) is not None
     assert other.box(1).GetNumberOfDefinedControlPoints() == 1, "A box takes the place of the one before."
     assert len(slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")) == 1
+
+
+def test_a_frame_that_was_removed_ends_a_run_and_the_others_stay_themselves(client: Any, nodes: Any) -> None:
+    browser = nodes.sequence([disc(*place, seed) for seed, place in enumerate(PLACES)])
+    bench = ImagesBench(client, FrameImages(browser))
+    sequence = browser.GetMasterSequenceNode()
+    bench.box(1)
+    bench.controller.run()
+    while not bench.controller.rows()[0].answer:
+        client.pump(0.05)
+    sequence.RemoveDataNodeAtValue("2")
+    while bench.controller.busy:
+        client.pump(0.05)
+    bench.run()
+    bench.controller.show(2)
+    bench.controller.preview(2, "disc")
+    assert set(bench.said) == {"Frame 2 was removed from 'cine': start again with the frames that are left."}
+    again = ImagesBench(client, FrameImages(browser))
+    again.run()
+    assert again.said == ["Images segmented: 3."]
+    (segmentation,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    for index, frame in enumerate((0, 1, 3)):
+        again.controller.show(index)
+        segmentId = segmentation.GetSegmentation().GetSegmentIdBySegmentName("disc")
+        found = segmentMask(segmentation, segmentId, again.images.sliced(index).node)[0]
+        assert dice(found, truth(frame)) > 0.7
+    bench.controller.close()
+    again.controller.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from MedSAM2SlicerLib.moments.throughtime import ThroughTime
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.worker.calls import askAndWait
 
 SHAPE = (14, 96, 96)
 FRAMES = 4
@@ -129,6 +131,26 @@ def test_a_segmentation_that_is_removed_meanwhile_is_made_again(bench: Bench, sc
     assert time.table.GetNumberOfRows() == FRAMES
 
 
+def test_a_frame_that_is_removed_meanwhile_ends_it_and_what_is_done_stays(bench: Bench) -> None:
+    bench.draw()
+    time = ThroughTime(bench.volume, bench.segmentation, bench.segmentId, RunOptions(model="starter", window="130/160"))
+
+    def onStep(step: Any) -> None:
+        if step.moment == START + 1:
+            bench.browser.GetMasterSequenceNode().RemoveDataNodeAtValue("0")
+        time.write(step)
+
+    with pytest.raises(VolumeError, match="Frame 0 was removed from 'cine': start again"):
+        askAndWait(partial(time.ask, bench.client), onStep)
+    time.close(bench.client)
+    frames = slicer.util.arrayFromTableColumn(time.table, "frame").tolist()
+    assert 0 not in frames
+    assert {START, START + 1} <= set(frames)
+    for frame in frames:
+        truth, found = sphere(int(frame)), bench.shown(time.node, int(frame) - 1)
+        assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.9, frame
+
+
 def test_along_another_axis(bench: Bench) -> None:
     bench.draw()
     time = bench.run(cancelAfter=2, axis=1)
@@ -139,6 +161,10 @@ def test_along_another_axis(bench: Bench) -> None:
 
 def test_what_cannot_be_carried(bench: Bench, nodes: Any) -> None:
     with pytest.raises(PromptError, match="Segment the object in this frame first"):
+        bench.run()
+    bench.draw()
+    bench.segmentation.GetSegmentation().AddEmptySegment("other", "ventricle")
+    with pytest.raises(PromptError, match="Several segments are called 'ventricle'"):
         bench.run()
     alone = nodes.volume(shape=SHAPE, name="still")
     segmentation, segmentId = ensureSegmentation(alone)

@@ -11,7 +11,7 @@ import slicer.util
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from MedSAM2SlicerLib.scene.frames import SegmentationFrames, volumeSequence
-from MedSAM2SlicerLib.scene.segments import segmentMask
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, segmentMask
 
 DISC, CUP = Segment("disc", 1, (1.0, 0.5, 0.0)), Segment("cup", 2, (0.0, 0.5, 1.0))
 SHAPE = (2, 8, 9)
@@ -35,6 +35,16 @@ def shown(frames: SegmentationFrames, browser: Any, name: str = "disc") -> int:
     segmentId = node.GetSegmentation().GetSegmentIdBySegmentName(name)
     volume = browser.GetProxyNode(volumeSequence(browser))
     return int(segmentMask(node, segmentId, volume).sum()) if segmentId else 0
+
+
+def paint(frames: SegmentationFrames, browser: Any, name: str, side: int) -> None:
+    """Draw a segment anew in the frame in view, as a person does who edits the result."""
+    segmentation = frames.node.GetSegmentation()
+    segmentId = segmentation.GetSegmentIdBySegmentName(name) or segmentation.AddEmptySegment("", name)
+    writer = SegmentWriter(frames.node, segmentId, browser.GetProxyNode(volumeSequence(browser)))
+    writer.begin()
+    writer.writeSlices(dict(enumerate(square(side))), 0)
+    writer.end()
 
 
 def test_they_step_with_the_images(browser: Any) -> None:
@@ -77,6 +87,45 @@ def test_segments_of_other_names_stay(browser: Any) -> None:
     assert (shown(frames, browser), shown(frames, browser, "cup")) == (18, 2)
 
 
+def test_what_a_person_painted_stays_when_another_segment_is_written(browser: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    frames.write(0, {DISC: square(2)})
+    browser.SetSaveChanges(browser.GetSequenceNode(frames.node), False)  # as a person may choose
+    paint(frames, browser, "disc", 5)
+    paint(frames, browser, "by hand", 4)
+    frames.write(0, {CUP: square(1)})
+    browser.SetSelectedItemNumber(1)
+    browser.SetSelectedItemNumber(0)
+    assert [shown(frames, browser, name) for name in ("disc", "by hand", "cup")] == [50, 32, 2]
+
+
+def test_a_segment_is_found_by_its_name_only(browser: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    frames.write(0, {DISC: square(2)})
+    frames.node.GetSegmentation().GetSegment("disc").SetName("old disc")
+    paint(frames, browser, "cup", 4)
+    frames.write(0, {DISC: square(3), CUP: square(1)})
+    assert [shown(frames, browser, name) for name in ("old disc", "disc", "cup")] == [8, 18, 2]
+    frames.write(0, {DISC: square(4)})
+    assert [shown(frames, browser, name) for name in ("old disc", "disc", "cup")] == [8, 32, 2]
+    assert frames.node.GetSegmentation().GetNumberOfSegments() == 3
+
+
+def test_edits_of_the_frame_in_view_are_kept_when_the_browser_steps(browser: Any) -> None:
+    frames = SegmentationFrames(browser, volumeSequence(browser))
+    for frame in range(4):
+        frames.write(frame, {DISC: square(2)})
+    for frame in (1, 2):
+        browser.SetSelectedItemNumber(frame)
+        paint(frames, browser, "disc", 3 + frame)
+        paint(frames, browser, f"by hand {frame}", 1)
+    frames.node.GetSegmentation().GetSegment("disc").SetName("the disc")
+    for frame, name, voxels in ((0, "disc", 8), (1, "disc", 32), (2, "the disc", 50), (3, "disc", 8)):
+        browser.SetSelectedItemNumber(frame)
+        assert shown(frames, browser, name) == voxels
+        assert shown(frames, browser, f"by hand {frame}") == (2 if frame in (1, 2) else 0)
+
+
 def test_a_later_one_goes_on_with_the_same_sequence(browser: Any, scene: Any) -> None:
     first = SegmentationFrames(browser, volumeSequence(browser))
     first.write(0, {DISC: square(1)})
@@ -93,7 +142,7 @@ def test_a_node_that_was_removed_is_made_again(nodes: Any, browser: Any, scene: 
     volume = browser.GetProxyNode(volumeSequence(browser))
     volume.SetAndObserveTransformNodeID(nodes.transform(np.diag([2, 2, 2, 1])).GetID())
     frames = SegmentationFrames(browser, volumeSequence(browser))
-    frames.write(0, {DISC: square(1)})
+    frames.write(0, {DISC: square(1), CUP: square(1)})
     for frame, voxels in ((1, 2), (0, 18)):  # another one than the current frame, then that
         scene.RemoveNode(frames.node)
         node = frames.write(frame, {DISC: square(3)})
@@ -101,6 +150,7 @@ def test_a_node_that_was_removed_is_made_again(nodes: Any, browser: Any, scene: 
         assert scene.IsNodePresent(node)
         assert node.GetTransformNodeID() == volume.GetTransformNodeID()
         assert shown(frames, browser) == voxels
+        assert shown(frames, browser, "cup") == 2
     browser.SetSelectedItemNumber(1)
     assert shown(frames, browser) == 18
     assert scene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 2
@@ -131,3 +181,17 @@ def test_a_sequence_that_is_gone_is_told(browser: Any, scene: Any) -> None:
     scene.RemoveNode(browser)
     with pytest.raises(VolumeError, match="'cine' was removed"):
         frames.write(0, {DISC: square(1)})
+
+
+def test_frames_stay_themselves_when_others_go(browser: Any) -> None:
+    sequence = volumeSequence(browser)
+    frames = SegmentationFrames(browser, sequence)
+    frames.write(3, {DISC: square(4)})
+    browser.SetSelectedItemNumber(2)
+    sequence.RemoveDataNodeAtValue("1")
+    frames.write(2, {DISC: square(3)})
+    with pytest.raises(VolumeError, match="Frame 1 was removed from 'cine': start again"):
+        frames.write(1, {DISC: square(2)})
+    for item, voxels in enumerate((0, 18, 32)):  # of the frames 0, 2 and 3
+        browser.SetSelectedItemNumber(item)
+        assert shown(frames, browser) == voxels

@@ -75,6 +75,19 @@ def test_what_is_painted_ahead_of_a_run_is_left_alone(done: ControllerBench, end
     np.testing.assert_array_equal(done.mask()[1], SPOT)
 
 
+def test_what_a_run_leaves_alone_is_seen_as_an_edit_at_once(done: ControllerBench) -> None:
+    call = done.propagate(3)
+    done.paint(1, SPOT)
+    call.step()
+    assert done.states()[1] == "edited"
+    finish(call)
+    assert done.states()[1] == "edited"
+    done.controller.redraw(0.3)
+    done.paint(5, SPOT)
+    done.client.redrawn(lambda index: FULL)
+    assert [done.states()[index] for index in (1, 5)] == ["edited", "edited"]
+
+
 def test_what_is_painted_ahead_of_a_run_is_known_as_if_it_came_behind_it(done: ControllerBench) -> None:
     call = done.propagate(3)
     done.paint(1, SPOT)
