@@ -10,7 +10,8 @@ from slicer.i18n import tr as _
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.image_sets import SetImage
-from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, showVolume
+from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
+from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.frames import SegmentationFrames, volumeSequence
 from MedSAM2SlicerLib.scene.geometry import geometryOf
 from MedSAM2SlicerLib.scene.layers import Bools
@@ -22,7 +23,8 @@ _FRAME = "MedSAM2.Frame"  # on a node that belongs to a frame: the value of its 
 class FrameImages:
     """See `imageset.Images`. Raises VolumeError for a browser without images."""
 
-    def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode) -> None:
+    def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode, inView: InView | None = None) -> None:
+        self.inView = inView or InView()
         self._browserNode, self._sequence = browserNode, volumeSequence(browserNode)
         frames = range(self._sequence.GetNumberOfDataNodes())
         self._values = [self._sequence.GetNthIndexValue(frame) for frame in frames]
@@ -33,8 +35,14 @@ class FrameImages:
     @property
     def shown(self) -> int | None:
         """See `imageset.Images`."""
-        selected = int(self._browserNode.GetSelectedItemNumber())
-        return selected if 0 <= selected < len(self._values) else None
+        proxy = self._browserNode.GetProxyNode(self._sequence)
+        isInView = proxy is not None and proxy.GetID() == self.inView.volumeId
+        return self._selected if isInView else None
+
+    @property
+    def first(self) -> int:
+        """See `imageset.Images`."""
+        return self._selected or 0
 
     def key(self, index: int) -> str:
         """See `imageset.Images`."""
@@ -52,7 +60,7 @@ class FrameImages:
     def show(self, index: int) -> None:
         """See `imageset.Images`."""
         self._browserNode.SetSelectedItemNumber(index)
-        showVolume(self._browserNode.GetProxyNode(self._sequence))
+        self.inView.show(self._browserNode.GetProxyNode(self._sequence))
 
     def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
         """See `imageset.Images`."""
@@ -68,3 +76,9 @@ class FrameImages:
     def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
         """See `imageset.Images`."""
         return self._masks.write(index, {segment: mask[None] for segment, mask in masks.items()})
+
+    @property
+    def _selected(self) -> int | None:
+        """The browser's current frame."""
+        selected = int(self._browserNode.GetSelectedItemNumber())
+        return selected if 0 <= selected < len(self._values) else None

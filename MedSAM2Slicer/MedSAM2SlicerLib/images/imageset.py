@@ -13,6 +13,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.image_sets import SetImage
+from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
@@ -23,13 +24,19 @@ OF_IMAGE = "MedSAM2.Image"  # what refers from a markup or a segmentation to the
 class Images(Protocol):
     """Images by their index. Raises VolumeError, which says what to do, for one that cannot be used."""
 
+    inView: InView
+
     @property
     def names(self) -> Sequence[str]:
         """What each is called."""
 
     @property
     def shown(self) -> int | None:
-        """The one that the slice views show."""
+        """The one that the slice views show, None if they show something else."""
+
+    @property
+    def first(self) -> int:
+        """The one to begin with where none is shown."""
 
     def key(self, index: int) -> str:
         """Return what stands for an image in any list of images."""
@@ -41,7 +48,7 @@ class Images(Protocol):
         """Return where an image lies, as a volume of one slice."""
 
     def show(self, index: int) -> None:
-        """Bring an image into the slice views, with what is segmented in it."""
+        """Bring an image into the slice views."""
 
     def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
         """Note on a node of the scene that it belongs to an image."""
@@ -73,12 +80,9 @@ class SeenImages:
         return self._seen[index][1]
 
 
-def showVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Bring a volume into all slice views, in the middle of each."""
-    scene = volumeNode.GetScene()
-    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene):
-        composite.SetBackgroundVolumeID(volumeNode.GetID())
-    bounds = [0.0] * 6
-    volumeNode.GetRASBounds(bounds)
-    for view in slicer.util.getNodesByClass("vtkMRMLSliceNode", scene):
-        view.JumpSliceByOffsetting(*((bounds[axis] + bounds[axis + 1]) / 2 for axis in (0, 2, 4)))
+def showOnlyOf(volumeId: str) -> None:
+    """Let the segmentation of one image be seen, and those of no other."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        image = node.GetNodeReferenceID(OF_IMAGE)
+        if image:
+            node.SetDisplayVisibility(image == volumeId)

@@ -14,7 +14,7 @@ from medsam2_core.errors import Cancelled, MedSAM2Error, VolumeError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from MedSAM2SlicerLib.images.imageprompts import ImagePrompts
-from MedSAM2SlicerLib.images.imageset import Images
+from MedSAM2SlicerLib.images.imageset import Images, showOnlyOf
 from MedSAM2SlicerLib.images.previews import SetPreviews
 from MedSAM2SlicerLib.images.setrun import SetOptions, ask, write
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
@@ -87,9 +87,14 @@ class SetController:
         """Bring an image into view, with its prompts and masks."""
         try:
             self.images.show(index)
-            self.prompts.showOnly(index)
         except MedSAM2Error as error:
             self.failed.emit(str(error))
+        self.attend()
+
+    def attend(self) -> None:
+        """Let the prompts and masks of the image in view be seen, and those of no other: images lie in one plane."""
+        self.prompts.showOnly(self.images.shown)
+        showOnlyOf(self.images.inView.volumeId)
 
     def look(self, index: int) -> None:
         """Have the worker see an image ahead of its first prompt, if it is at rest."""

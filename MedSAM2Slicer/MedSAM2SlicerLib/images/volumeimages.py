@@ -11,7 +11,8 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from medsam2_core.worker.image_sets import SetImage
-from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, showVolume
+from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
+from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, makeSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
@@ -28,15 +29,21 @@ def imageVolumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeN
 
 
 class VolumeImages:
-    """See `imageset.Images`. Of the segmentations only that of the image in view is seen, as they lie in one plane."""
+    """See `imageset.Images`."""
 
-    def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
-        self.nodes = list(volumeNodes)
+    first = 0
+
+    def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode], inView: InView | None = None) -> None:
+        self.nodes, self.inView = list(volumeNodes), inView or InView()
         self.names = [node.GetName() for node in self.nodes]
-        self.shown: int | None = None
         self._keys = [node.GetID() for node in self.nodes]
         self._indexes = {key: index for index, key in enumerate(self._keys)}
         self._seen = SeenImages(self.nodes)
+
+    @property
+    def shown(self) -> int | None:
+        """See `imageset.Images`."""
+        return self._indexes.get(self.inView.volumeId)
 
     def key(self, index: int) -> str:
         """See `imageset.Images`."""
@@ -53,10 +60,7 @@ class VolumeImages:
 
     def show(self, index: int) -> None:
         """See `imageset.Images`."""
-        showVolume(self._node(index))
-        self.shown = index
-        for place, segmentationNode in self._segmentations().items():
-            segmentationNode.SetDisplayVisibility(place == index)
+        self.inView.show(self._node(index))
 
     def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
         """See `imageset.Images`."""

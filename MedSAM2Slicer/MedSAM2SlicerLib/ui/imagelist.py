@@ -64,11 +64,11 @@ class ImageList:
         if chosen == self._set:
             self.show()
             return
-        self._set = chosen
+        self._set, inView = chosen, self.controller.images.inView
         try:
-            self.controller.setImages(FrameImages(browser) if browser else VolumeImages(self._checked))
+            self.controller.setImages(FrameImages(browser, inView) if browser else VolumeImages(self._checked, inView))
         except MedSAM2Error as error:
-            self.controller.setImages(VolumeImages([]))
+            self.controller.setImages(VolumeImages([], inView))
             self.failed.emit(str(error))
 
     def show(self) -> None:
@@ -85,6 +85,8 @@ class ImageList:
         shown = self.controller.images.shown
         if shown in self._shown:
             self.ui.imageTable.selectRow(self._shown.index(shown))
+        else:
+            self.ui.imageTable.clearSelection()
 
     def _fill(self, place: int, row: _Row) -> None:
         table = self.ui.imageTable

@@ -1,0 +1,89 @@
+"""The tab Images when others change the scene: what is in view, what the set is, and what belongs to it."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+import slicer
+from imagesselftest import ImagesTestCase
+from medsam2selftest import process, tip
+
+
+class ChangingImagesTest(ImagesTestCase):
+    def absent(self) -> list[str]:
+        """The names of the images that the object is said not to be in."""
+        images, prompts = self.tab.controller.images, self.tab.controller.prompts
+        return [name for index, name in enumerate(images.names) if prompts.isAbsent(index, "object")]
+
+    def uncheck(self, name: str) -> None:
+        row = self.rows().index(name)
+        self.ui.imageTable.cellWidget(row, 0).click()
+        self.wait(lambda: name not in self.tab.controller.images.names)
+        process()
+
+    def bringUp(self, volume: Any, *views: str) -> None:
+        """Choose a volume in slice views, as their selectors do; in all of them if none is named."""
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            if composite.GetLayoutName() in views or not views:
+                composite.SetBackgroundVolumeID(volume.GetID() if volume else None)
+        self.tab.tick()
+
+    def visible(self) -> list[str]:
+        """The names of the segmentations that are seen."""
+        nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        return [node.GetName() for node in nodes if node.GetDisplayVisibility()]
+
+    def test_a_set_made_anew_has_the_same_image_in_view(self) -> None:
+        self.segment()
+        self.tab.show(2)
+        self.addImage("image 3", 0)
+        self.wait(lambda: "image 3" in self.rows())
+        self.ui.clearButton.click()
+        self.assertEqual(self.tab.controller.prompts.prompted(), {0}, "Those in view are cleared, no others.")
+        self.uncheck("image 1")
+        self.ui.absentButton.click()
+        self.assertEqual(self.absent(), ["image 2"])
+
+    def test_what_a_slice_view_was_switched_to_is_in_view(self) -> None:
+        self.segment()
+        self.tab.show(0)
+        self.bringUp(self.images[2])
+        self.assertEqual(self.ui.imageTable.currentRow(), self.rows().index("image 2"))
+        self.ui.absentButton.click()
+        self.assertEqual(self.absent(), ["image 2"])
+        self.bringUp(self.images[1], "Yellow")
+        self.ui.absentButton.click()
+        self.assertEqual(self.absent(), ["image 1", "image 2"])
+
+    def test_masks_and_prompts_follow_what_a_slice_view_was_switched_to(self) -> None:
+        self.segment()
+        self.bringUp(self.images[2])
+        self.assertEqual(self.visible(), ["image 2 segmentation"])
+        (box,) = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
+        self.assertFalse(box.GetDisplayVisibility())
+
+    def test_without_an_image_in_view_nothing_is_taken_away(self) -> None:
+        self.segment()
+        self.bringUp(self.volume3D)
+        self.assertIsNone(self.tab.controller.images.shown)
+        for button in (self.ui.absentButton, self.ui.clearButton):
+            self.assertFalse(button.enabled)
+            self.assertEqual(tip(button), "Click on an image in the list first.")
+        self.ui.boxButton.click()
+        self.assertEqual(self.tab.controller.images.shown, 0, "A prompt needs an image: the first one.")
+
+    def test_frames_count_only_where_they_are_in_view(self) -> None:
+        browser, proxy = self.addFrames()
+        browser.SetSelectedItemNumber(1)
+        self.bringUp(self.images[0])
+        self.ui.sequenceSelector.setCurrentNode(browser)
+        self.assertIsNone(self.tab.controller.images.shown)
+        self.ui.boxButton.click()
+        self.assertEqual(self.tab.controller.images.shown, 1, "The current frame comes into view.")
+        self.bringUp(proxy)
+        self.assertEqual(self.tab.placer.kind, "box")
+
+
+if __name__ == "__main__":
+    unittest.main()
