@@ -73,14 +73,21 @@ class SetPreviews:
         self._later: dict[tuple[int, str], SetOptions] = {}  # images and objects, in the order they were asked for
         self._found: dict[str, Mapping[str, PackedMask]] = {}  # what the latest run found, by image and object
         self._drawn: set[tuple[str, str]] = set()  # what is a preview since
-        self._asked: object = None  # what the worker was asked last, unless something else was drawn since
+        self._asked: tuple[int, RunObject, SetOptions] | None = None  # last, if nothing else was drawn since
 
     def use(self, images: Images, prompts: ImagePrompts) -> None:
-        """Go on with another list of images; what was drawn in those that it shares with the one before is known."""
-        keys = {images.key(index) for index in range(len(images.names))}
+        """Go on with another list of images.
+
+        Of those that it shares with the one before it is known what was drawn, and what was asked for is drawn.
+        """
+        waiting = [(self._images.key(index), name, options) for (index, name), options in self._waiting().items()]
+        keys = {images.key(index): index for index in range(len(images.names))}
+        self.leave()
         self._images, self._prompts = images, prompts
+        self._later = {(keys[key], name): options for key, name, options in waiting if key in keys}
         self._found = {key: found for key, found in self._found.items() if key in keys}
         self._drawn = {(key, name) for key, name in self._drawn if key in keys}
+        self.goOn()
 
     def look(self, index: int, options: SetOptions) -> None:
         """Have the worker open an image and see it ahead of its first prompt, if it is at rest."""
@@ -122,6 +129,13 @@ class SetPreviews:
         """Have the worker forget the image."""
         self.leave()
         self._client.closeVolume(_KEY, {_KEY})
+
+    def _waiting(self) -> dict[tuple[int, str], SetOptions]:
+        """What was asked for and is not drawn yet."""
+        if self._asked is None or not self._talk.waits:
+            return self._later
+        index, item, options = self._asked
+        return {(index, item.segment.name): options, **self._later}
 
     def _begin(self, index: int, name: str, options: SetOptions) -> None:
         item = self._prompts.promptedIn(index, name)

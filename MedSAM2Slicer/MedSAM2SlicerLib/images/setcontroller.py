@@ -76,11 +76,17 @@ class SetController:
         return self._talk.waits
 
     def setImages(self, images: Images) -> None:
-        """Work on other images; a run on those before ends."""
-        self._leave()
+        """Work on other images; a run on those before ends, and what is known of images that both lists have stays."""
+        known = {self.images.key(index): answer for index, answer in self._answers.items()}
+        keys = [images.key(index) for index in range(len(images.names))]
+        wasBusy = self.busy
+        self._talk.leave()
         self.images, self.prompts = images, ImagePrompts(images)
+        self._answers = {index: known[key] for index, key in enumerate(keys) if key in known}
+        self._unseen = iter(range(len(keys)))
         self._previews.use(self.images, self.prompts)
-        self._answers, self._unseen = {}, iter(range(len(images.names)))
+        if wasBusy:
+            self.busyChanged.emit(False)
         self.changed.emit()
 
     def show(self, index: int) -> None:
@@ -155,20 +161,13 @@ class SetController:
 
     def close(self) -> None:
         """Have the worker forget the images."""
-        self._leave()
+        self._talk.leave()
         self._previews.close()
         self._client.closeImages(_KEY)
 
     def _byDoubt(self) -> list[int]:
         """The images that have an answer, the most doubtful first."""
         return sorted(self._answers, key=lambda index: (-self._answers[index].doubt, index))
-
-    def _leave(self) -> None:
-        wasBusy = self.busy
-        self._talk.leave()
-        self._previews.leave()
-        if wasBusy:
-            self.busyChanged.emit(False)
 
     def _onStep(self, step: SetStep) -> None:
         index = step.image_index

@@ -26,7 +26,7 @@ _ROW = 22  # pixels
 
 @dataclass(frozen=True)
 class _Row:
-    """A volume, None for a frame; whether it is in the set, and what the columns behind its check mark say."""
+    """A volume, None for a frame; whether it is checked, and what the columns behind its check mark say."""
 
     node: Any
     isChecked: bool
@@ -44,16 +44,21 @@ class ImageList:
         self.failed, self.chosen = Signal(), Signal()
         self._unchecked: set[Any] = set()  # nodes, as the ones below: another scene's have the same IDs
         self._set: object = None
+        self._isPutOff = False
         self._checked: list[Any] = []  # the volumes that are the set; none where it is of frames
         self._others: list[Any] = []
         self._shown: list[int] = []  # the images of the rows
         self._filled: list[_Row] = []
         _layOut(ui.imageTable)
         ui.sequenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self.refresh))
+        controller.busyChanged.connect(self._onBusy)
         ui.imageTable.connect("cellClicked(int,int)", guarded(self._onClicked))
 
     def refresh(self) -> None:
-        """Take up the images of the scene as they are now; what is known of a set stays if it is still the same."""
+        """Take up the images of the scene as they are now; during a run that waits for its end."""
+        self._isPutOff = self.controller.busy
+        if self._isPutOff:
+            return
         browser = self.ui.sequenceSelector.currentNode()
         volumes = imageVolumes(slicer.mrmlScene)
         self._unchecked &= set(volumes)
@@ -71,12 +76,18 @@ class ImageList:
             self.controller.setImages(VolumeImages([], inView))
             self.failed.emit(str(error))
 
+    def clear(self) -> None:
+        """Have no images, as in a scene that was closed; a run ends."""
+        self._set, self._checked, self._others = None, [], []
+        self.controller.setImages(VolumeImages([], self.controller.images.inView))
+
     def show(self) -> None:
         """Show what is known of the images; behind them are the volumes that are not checked."""
         rows = self.controller.rows()
         self._shown = [row.index for row in rows]
-        filled = [_Row(self._checked[row.index] if self._checked else None, True, _texts(row)) for row in rows]
-        filled += [_Row(node, False, [node.GetName(), "", ""]) for node in self._others]
+        nodes = [self._checked[row.index] if self._checked else None for row in rows]
+        filled = [self._row(node, _texts(row)) for node, row in zip(nodes, rows, strict=True)]
+        filled += [self._row(node, [node.GetName(), "", ""]) for node in self._others]
         before, self._filled = self._filled, filled
         self.ui.imageTable.setRowCount(len(filled))
         for place, row in enumerate(filled):
@@ -87,6 +98,9 @@ class ImageList:
             self.ui.imageTable.selectRow(self._shown.index(shown))
         else:
             self.ui.imageTable.clearSelection()
+
+    def _row(self, node: Any, texts: list[str]) -> _Row:
+        return _Row(node, node not in self._unchecked, texts)
 
     def _fill(self, place: int, row: _Row) -> None:
         table = self.ui.imageTable
@@ -104,6 +118,10 @@ class ImageList:
     def _onChecked(self, node: Any, isChecked: bool) -> None:
         (self._unchecked.discard if isChecked else self._unchecked.add)(node)
         qt.QTimer.singleShot(0, guarded(self.refresh))  # later, since the box itself goes with its row
+
+    def _onBusy(self, _busy: bool) -> None:
+        if self._isPutOff:
+            qt.QTimer.singleShot(0, guarded(self.refresh))  # when the run has said how it ended
 
     def _onClicked(self, place: int, _column: int) -> None:
         if place < len(self._shown):

@@ -168,6 +168,7 @@ class ImagesTab:
         for button in (ui.absentButton, ui.clearButton):
             explain(button, busy or noImage or ("" if shown is not None else _("Click on an image in the list first.")))
         explain(ui.runButton, busy or whyNot)
+        explain(ui.sequenceSelector, busy)
         explain(ui.stopButton, "" if busy else _("Nothing is running."))
         explain(ui.nextButton, "" if controller.nextInDoubt() is not None else _("Segment the images first."))
         for kind, button in (("include", ui.includeButton), ("exclude", ui.excludeButton), ("box", ui.boxButton)):
@@ -200,8 +201,9 @@ class ImagesTab:
         self.list.failed.connect(lambda reason: self._tell(f"⚠ {reason}"))
         self.list.chosen.connect(self.show)
         scene = slicer.mrmlScene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
             self._observed.addObserver(scene, event, self._onScene)
+        self._observed.addObserver(scene, scene.EndCloseEvent, self._onClosed)
 
     def _imageToPrompt(self) -> int | None:
         """The image in view; where there is none, the one to begin with is shown."""
@@ -294,4 +296,9 @@ class ImagesTab:
 
     @guarded
     def _onScene(self, _caller: Any, _event: Any) -> None:
+        self._refreshing.soon()
+
+    @guarded
+    def _onClosed(self, _caller: Any, _event: Any) -> None:
+        self.list.clear()  # at once: a run is over, and the next scene's nodes may have the same IDs
         self._refreshing.soon()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unittest
 from typing import Any
 
@@ -21,6 +22,11 @@ class ChangingImagesTest(ImagesTestCase):
         self.ui.imageTable.cellWidget(row, 0).click()
         self.wait(lambda: name not in self.tab.controller.images.names)
         process()
+
+    def settle(self) -> None:
+        """Let all come that is put off after a change of the scene."""
+        end = time.monotonic() + 0.5
+        self.wait(lambda: time.monotonic() > end)
 
     def bringUp(self, volume: Any, *views: str) -> None:
         """Choose a volume in slice views, as their selectors do; in all of them if none is named."""
@@ -83,6 +89,57 @@ class ChangingImagesTest(ImagesTestCase):
         self.assertEqual(self.tab.controller.images.shown, 1, "The current frame comes into view.")
         self.bringUp(proxy)
         self.assertEqual(self.tab.placer.kind, "box")
+
+    def begin(self) -> None:
+        """Start a run, which has answered one image of three."""
+        self.segment()
+        self.client.paused = True
+        self.ui.runButton.click()
+        self.client.call.tick()
+
+    def finish(self) -> None:
+        self.client.paused = False
+        self.wait(lambda: not self.tab.controller.busy)
+
+    def test_what_changes_the_set_during_a_run_waits_for_its_end(self) -> None:
+        self.begin()
+        self.addImage("image 3", 0)
+        self.ui.imageTable.cellWidget(self.rows().index("image 1"), 0).click()
+        self.settle()
+        self.assertTrue(self.tab.controller.busy)
+        self.assertEqual(tip(self.ui.sequenceSelector), "The images are being segmented.")
+        self.finish()
+        self.assertEqual(self.said(), "Images segmented: 3.")
+        self.wait(lambda: "image 3" in self.rows())
+        self.assertEqual(self.rows(), ["image 2", "● image 0", "image 3", "image 1"])
+        self.assertEqual([self.told(row)[0] for row in range(4)], ["0.70", "0.90", "", ""])
+        self.assertEqual(self.said(), "Images segmented: 3.")
+
+    def test_a_volume_that_goes_during_a_run_is_said(self) -> None:
+        self.begin()
+        slicer.mrmlScene.RemoveNode(self.images[1])
+        self.finish()
+        self.assertIn("'image 1' was removed from the scene", self.said())
+        self.wait(lambda: self.rows() == ["image 2", "● image 0"])
+
+    def test_confidences_stay_when_the_set_changes(self) -> None:
+        self.segment()
+        self.addImage("image 3", 0)
+        self.wait(lambda: self.rows() == ["image 2", "image 1", "● image 0", "image 3"])
+        self.uncheck("image 1")
+        self.assertEqual([self.told(row)[0] for row in range(4)], ["0.70", "0.90", "", ""])
+
+    def test_a_prompt_is_answered_though_the_set_changes(self) -> None:
+        self.client.paused = True
+        self.tab.show(1)
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.tab.placer.stop()
+        self.wait(lambda: self.client.calls)
+        self.uncheck("image 0")
+        self.client.paused = False
+        self.wait(self.masks)
+        self.assertEqual(self.masks(), [110])
 
 
 if __name__ == "__main__":

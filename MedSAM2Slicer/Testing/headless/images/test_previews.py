@@ -126,6 +126,19 @@ def test_what_was_drawn_is_known_in_another_list_of_the_same_images(
     assert not mask(bench, 1).any()
 
 
+def test_what_waits_for_the_worker_is_drawn_in_another_list_of_the_same_images(
+    bench: ImagesBench, volumes: list[Any]
+) -> None:
+    for index in (0, 1, 2):
+        bench.box(index)
+        bench.controller.preview(index, "disc")
+    bench.controller.setImages(VolumeImages(volumes[1:]))
+    for _one in (1, 2):
+        bench.client.status().wait()
+    assert [dice(mask(bench, index), truth(index)) > 0.8 for index in (1, 2)] == [True, True]
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2, "The first image has left the set."
+
+
 def test_during_a_run_it_waits_for_the_end(bench: ImagesBench) -> None:
     bench.box(0)
     bench.controller.run()
