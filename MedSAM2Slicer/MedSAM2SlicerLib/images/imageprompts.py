@@ -72,10 +72,11 @@ class ImagePrompts:
         return {index for index, node in self._tied() if _says(node)}
 
     def showOnly(self, index: int | None) -> None:
-        """Let the markups of one image be seen and grabbed, and those of no other."""
-        for place, node in self._tied():
-            (promptlooks.show if place == index else promptlooks.hide)(node)
-            (promptlooks.unlock if place == index else promptlooks.lock)(node)
+        """Let the markups of one image be seen and grabbed, and those of no other, be it in this set or not."""
+        for place, node in self._markups():
+            isSeen = place is not None and place == index
+            (promptlooks.show if isSeen else promptlooks.hide)(node)
+            (promptlooks.unlock if isSeen else promptlooks.lock)(node)
 
     def objects(self) -> list[RunObject]:
         """Return all objects with their prompts; a prompt's slice is the image.
@@ -125,13 +126,20 @@ class ImagePrompts:
 
     def _tied(self, name: str | None = None) -> list[tuple[int, slicer.vtkMRMLMarkupsNode]]:
         """The set's markups, of one object or all, with their images."""
-        found = [
+        return [
+            (index, node)
+            for index, node in self._markups()
+            if index is not None and name in (None, node.GetAttribute(_OBJECT))
+        ]
+
+    def _markups(self) -> list[tuple[int | None, slicer.vtkMRMLMarkupsNode]]:
+        """All sets' markups, with their images if these are in this set."""
+        return [
             (self._images.tiedTo(node), node)
             for kind in sorted(set(_CLASSES.values()))
             for node in slicer.util.getNodesByClass(kind)
-            if node.GetAttribute(_KIND) and name in (None, node.GetAttribute(_OBJECT))
+            if node.GetAttribute(_KIND)
         ]
-        return [(index, node) for index, node in found if index is not None]
 
     def _colors(self) -> dict[str, Color]:
         """The colors of the objects, which are those of their markups."""

@@ -20,7 +20,7 @@ class ChangingImagesTest(ImagesTestCase):
     def uncheck(self, name: str) -> None:
         row = self.rows().index(name)
         self.ui.imageTable.cellWidget(row, 0).click()
-        self.wait(lambda: name not in self.tab.controller.images.names)
+        self.wait(lambda: name.removeprefix("● ") not in self.tab.controller.images.names)
         process()
 
     def settle(self) -> None:
@@ -68,6 +68,20 @@ class ChangingImagesTest(ImagesTestCase):
         self.assertEqual(self.visible(), ["image 2 segmentation"])
         (box,) = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
         self.assertFalse(box.GetDisplayVisibility())
+
+    def test_what_belongs_to_an_unchecked_image_is_not_seen_on_others(self) -> None:
+        self.segment()
+        (box,) = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
+        self.uncheck("● image 0")
+        self.wait(lambda: not box.GetDisplayVisibility())
+        self.assertTrue(box.GetLocked())
+        self.assertEqual(self.visible(), ["image 0 segmentation"], "It is still in view.")
+        self.tab.show(0)
+        self.assertEqual(self.visible(), ["image 1 segmentation"])
+        browser, _proxy = self.addFrames()
+        self.ui.sequenceSelector.setCurrentNode(browser)
+        self.tab.show(0)
+        self.assertEqual(self.visible(), [])
 
     def test_without_an_image_in_view_nothing_is_taken_away(self) -> None:
         self.segment()
