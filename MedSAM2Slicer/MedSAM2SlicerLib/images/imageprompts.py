@@ -94,14 +94,19 @@ class ImagePrompts:
         given = [replace(prompt, slice_index=0) for prompt in self._prompts(name, index)]
         return RunObject(Segment(name, 1, self._color(name)), merge_points(given))
 
-    def placeOf(self, node: slicer.vtkMRMLMarkupsNode) -> tuple[int, str] | None:
-        """Return the image and the object that a markup is a prompt of; None for any other markup."""
+    def saidBy(self, node: slicer.vtkMRMLNode) -> tuple[int, str] | None:
+        """Return `placeOf` a node, None if it is still being placed."""
+        place = self.placeOf(node)
+        return place if place is not None and _says(node) else None
+
+    def placeOf(self, node: slicer.vtkMRMLNode) -> tuple[int, str] | None:
+        """Return the image and the object that a markup is a prompt of; None for any other node."""
         index, name = self._images.tiedTo(node), node.GetAttribute(_OBJECT)
         return None if index is None or name is None else (index, name)
 
-    def nodeIds(self, index: int | None) -> list[str]:
-        """Return the IDs of an image's markups."""
-        return [node.GetID() for place, node in self._tied() if place == index]
+    def nodeIds(self) -> list[str]:
+        """Return the IDs of all markups of the set."""
+        return [node.GetID() for _index, node in self._tied()]
 
     def _prompts(self, name: str, only: int | None = None) -> list[Prompt]:
         """An object's prompts in all images, or in one `only`."""

@@ -99,8 +99,12 @@ class SetPreviews:
 
     def draw(self, index: int, name: str, options: SetOptions) -> None:
         """Draw an object as its prompts in an image have it; without any, as the latest run found it."""
-        self._later[index, name] = options
+        self.postpone(index, name, options)
         self.goOn()
+
+    def postpone(self, index: int, name: str, options: SetOptions) -> None:
+        """Draw an object when `goOn` is called."""
+        self._later[index, name] = options
 
     def goOn(self) -> None:
         """Draw what waits for its turn."""

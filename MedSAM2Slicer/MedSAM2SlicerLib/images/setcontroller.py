@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import Cancelled, MedSAM2Error, VolumeError
@@ -110,6 +111,16 @@ class SetController:
     def preview(self, index: int, name: str) -> None:
         """Draw at once what an object's prompts in an image say; during a run it waits for the end of that."""
         self._previews.draw(index, name, self.options)
+
+    def noteRemoved(self, node: slicer.vtkMRMLNode) -> None:
+        """A node is about to leave the scene: where it is a prompt, `goOn` is to draw what is left."""
+        place = self.prompts.saidBy(node)
+        if place is not None:
+            self._previews.postpone(*place, self.options)
+
+    def goOn(self) -> None:
+        """Draw what was put off."""
+        self._previews.goOn()
 
     def rows(self) -> list[ImageRow]:
         """Return all images, the most doubtful answers first, those without an answer behind, in their order."""

@@ -77,7 +77,7 @@ class ImageList:
             self.failed.emit(str(error))
 
     def clear(self) -> None:
-        """Have no images, as in a scene that was closed; a run ends."""
+        """Have no images, as the scene is being closed: a run ends, and the next scene may have the same IDs."""
         self._set, self._checked, self._others = None, [], []
         self.controller.setImages(VolumeImages([], self.controller.images.inView))
 

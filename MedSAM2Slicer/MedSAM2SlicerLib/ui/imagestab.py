@@ -15,6 +15,7 @@ from slicer.util import VTKObservationMixin
 
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.images.setcontroller import SetController
+from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
 from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.icons import showIcons
 from MedSAM2SlicerLib.ui.imagelist import ImageList
@@ -61,8 +62,9 @@ class ImagesTab:
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MILLISECONDS)
         self._timer.connect("timeout()", guarded(self.tick))
-        self._refreshing = Later(self.list.refresh, _REFRESH_MILLISECONDS)
+        self._refreshing = Later(self._refresh, _REFRESH_MILLISECONDS)
         self._observed = VTKObservationMixin()
+        self._sceneWatch = SceneWatch(self._onRemoved, self.list.clear)
         self._join()
 
     def actions(self) -> dict[str, Callable[[], object]]:
@@ -98,6 +100,7 @@ class ImagesTab:
     def close(self) -> None:
         """Release everything but the widget."""
         self._observed.removeObservers()
+        self._sceneWatch.stop()
         self._refreshing.cancel()
         self._timer.stop()
         self._timer.deleteLater()
@@ -201,9 +204,8 @@ class ImagesTab:
         self.list.failed.connect(lambda reason: self._tell(f"⚠ {reason}"))
         self.list.chosen.connect(self.show)
         scene = slicer.mrmlScene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
             self._observed.addObserver(scene, event, self._onScene)
-        self._observed.addObserver(scene, scene.EndCloseEvent, self._onClosed)
 
     def _imageToPrompt(self) -> int | None:
         """The image in view; where there is none, the one to begin with is shown."""
@@ -225,7 +227,7 @@ class ImagesTab:
         """Show and hear the prompts of the image in view, and have the worker see it ahead of the next one."""
         shown, self._inViewBefore = self.controller.images.shown, self._whatIsInView()
         self.controller.attend()
-        self.placer.watch(self.controller.prompts.nodeIds(shown))
+        self.placer.watch(self.controller.prompts.nodeIds())
         if self._looksAhead and shown is not None:
             self._choose()
             self.controller.look(shown)
@@ -298,7 +300,12 @@ class ImagesTab:
     def _onScene(self, _caller: Any, _event: Any) -> None:
         self._refreshing.soon()
 
-    @guarded
-    def _onClosed(self, _caller: Any, _event: Any) -> None:
-        self.list.clear()  # at once: a run is over, and the next scene's nodes may have the same IDs
-        self._refreshing.soon()
+    def _onRemoved(self, node: Any) -> None:
+        if not self._services.missingText():
+            self._choose()
+            self.controller.noteRemoved(node)
+
+    def _refresh(self) -> None:
+        self.list.refresh()
+        self.controller.goOn()
+        self.update()

@@ -136,6 +136,47 @@ class ChangingImagesTest(ImagesTestCase):
         self.assertIn("'image 1' was removed from the scene", self.said())
         self.wait(lambda: self.rows() == ["image 2", "● image 0"])
 
+    def test_a_prompt_that_is_deleted_elsewhere_takes_its_mask_along(self) -> None:
+        self.tab.show(1)
+        self.ui.includeButton.click()
+        self.clickOn(15, 15)
+        self.tab.placer.stop()
+        self.wait(self.masks)
+        self.widget.exit()  # to the module Markups
+        slicer.mrmlScene.RemoveNode(slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")[0])
+        self.wait(lambda: self.masks() == [0])
+        self.assertEqual(tip(self.ui.runButton), "Add a point or a box to one of the images first.")
+        self.assertEqual(self.rows(), ["image 0", "image 1", "image 2"])
+
+    def test_of_two_prompts_one_that_is_deleted_elsewhere_leaves_the_other(self) -> None:
+        self.tab.show(1)
+        for kind in ("include", "exclude"):
+            self.tab.place(kind)
+            self.clickOn(15, 15)
+            self.tab.placer.stop()
+        self.wait(lambda: self.masks() == [99])
+        points = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+        slicer.mrmlScene.RemoveNode(next(one for one in points if one.GetAttribute("MedSAM2.ImageKind") == "exclude"))
+        self.wait(lambda: self.masks() == [110])
+        self.assertEqual(len(self.client.calls), 3)
+
+    def test_a_point_that_is_deleted_in_an_image_out_of_view(self) -> None:
+        self.tab.show(1)
+        self.tab.place("include")
+        self.clickOn(15, 15)
+        self.tab.placer.stop()
+        self.wait(self.masks)
+        self.tab.show(0)
+        slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")[0].RemoveNthControlPoint(0)
+        self.wait(lambda: self.masks() == [0])
+
+    def test_a_prompt_that_was_given_up_asks_for_nothing(self) -> None:
+        self.tab.show(1)
+        self.ui.boxButton.click()
+        self.tab.placer.stop()
+        self.settle()
+        self.assertEqual(self.client.calls, [])
+
     def test_confidences_stay_when_the_set_changes(self) -> None:
         self.segment()
         self.addImage("image 3", 0)
