@@ -35,10 +35,14 @@ class VolumeImages:
 
     def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode], inView: InView | None = None) -> None:
         self.nodes, self.inView = list(volumeNodes), inView or InView()
-        self.names = [node.GetName() for node in self.nodes]
         self._keys = [node.GetID() for node in self.nodes]
         self._indexes = {key: index for index, key in enumerate(self._keys)}
         self._seen = SeenImages(self.nodes)
+
+    @property
+    def names(self) -> list[str]:
+        """See `imageset.Images`."""
+        return [node.GetName() for node in self.nodes]
 
     @property
     def shown(self) -> int | None:
@@ -104,7 +108,7 @@ class VolumeImages:
         node = self.nodes[index]
         if node.GetScene() is None:
             text = _("{name} was removed from the scene: choose the images again.")
-            raise VolumeError(text.format(name=repr(self.names[index])))
+            raise VolumeError(text.format(name=repr(node.GetName())))
         return node
 
 

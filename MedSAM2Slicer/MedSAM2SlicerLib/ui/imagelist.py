@@ -36,12 +36,13 @@ class _Row:
 class ImageList:
     """Volumes of one slice with check marks, or the frames of the sequence that is chosen.
 
-    failed(text): why a sequence cannot be used. chosen(index): a person clicked on an image.
+    failed(text): why a sequence cannot be used. chosen(index): a person clicked on an image. renewed(): the set is
+    another one, so what was said is of no use.
     """
 
     def __init__(self, ui: Any, controller: SetController) -> None:
         self.ui, self.controller = ui, controller
-        self.failed, self.chosen = Signal(), Signal()
+        self.failed, self.chosen, self.renewed = Signal(), Signal(), Signal()
         self._unchecked: set[Any] = set()  # nodes, as the ones below: another scene's have the same IDs
         self._set: object = None
         self._isPutOff = False
@@ -49,6 +50,7 @@ class ImageList:
         self._others: list[Any] = []
         self._shown: list[int] = []  # the images of the rows
         self._filled: list[_Row] = []
+        self._names: list[str] = []
         _layOut(ui.imageTable)
         ui.sequenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self.refresh))
         controller.busyChanged.connect(self._onBusy)
@@ -56,7 +58,7 @@ class ImageList:
 
     def refresh(self) -> None:
         """Take up the images of the scene as they are now; during a run that waits for its end."""
-        self._isPutOff = self.controller.busy
+        wasPutOff, self._isPutOff = self._isPutOff, self.controller.busy
         if self._isPutOff:
             return
         browser = self.ui.sequenceSelector.currentNode()
@@ -70,16 +72,22 @@ class ImageList:
             self.show()
             return
         self._set, inView = chosen, self.controller.images.inView
+        whyNot = ""
         try:
             self.controller.setImages(FrameImages(browser, inView) if browser else VolumeImages(self._checked, inView))
         except MedSAM2Error as error:
             self.controller.setImages(VolumeImages([], inView))
-            self.failed.emit(str(error))
+            whyNot = str(error)
+        if not wasPutOff:  # else nobody would read how the run ended
+            self.renewed.emit()
+        if whyNot:
+            self.failed.emit(whyNot)
 
     def clear(self) -> None:
         """Have no images, as the scene is being closed: a run ends, and the next scene may have the same IDs."""
         self._set, self._checked, self._others = None, [], []
         self.controller.setImages(VolumeImages([], self.controller.images.inView))
+        self.renewed.emit()
 
     def show(self) -> None:
         """Show what is known of the images; behind them are the volumes that are not checked."""
@@ -88,7 +96,7 @@ class ImageList:
         nodes = [self._checked[row.index] if self._checked else None for row in rows]
         filled = [self._row(node, _texts(row)) for node, row in zip(nodes, rows, strict=True)]
         filled += [self._row(node, [node.GetName(), "", ""]) for node in self._others]
-        before, self._filled = self._filled, filled
+        before, self._filled, self._names = self._filled, filled, self._namesNow()
         self.ui.imageTable.setRowCount(len(filled))
         for place, row in enumerate(filled):
             if [row] != before[place : place + 1]:  # of hundreds of rows, a click changes one
@@ -98,6 +106,14 @@ class ImageList:
             self.ui.imageTable.selectRow(self._shown.index(shown))
         else:
             self.ui.imageTable.clearSelection()
+
+    def follow(self) -> None:
+        """Show the names that volumes have now (20 times a second, as the scene tells of no new names)."""
+        if self._names != self._namesNow():
+            self.show()
+
+    def _namesNow(self) -> list[str]:
+        return [node.GetName() for node in (*self._checked, *self._others)]
 
     def _row(self, node: Any, texts: list[str]) -> _Row:
         return _Row(node, node not in self._unchecked, texts)

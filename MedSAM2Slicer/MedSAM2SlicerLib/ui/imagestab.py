@@ -114,6 +114,7 @@ class ImagesTab:
         if self._isWarming != self._services.isWarming:
             self._isWarming = not self._isWarming
             self.update()
+        self.list.follow()
         if self._isInFront and self._whatIsInView() != self._inViewBefore:
             self.placer.stop()  # it would go on in the image of before
             self._attend()
@@ -203,6 +204,7 @@ class ImagesTab:
         controller.finished.connect(self._tell)
         self.list.failed.connect(lambda reason: self._tell(f"⚠ {reason}"))
         self.list.chosen.connect(self.show)
+        self.list.renewed.connect(lambda: self._tell(""))
         scene = slicer.mrmlScene
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
             self._observed.addObserver(scene, event, self._onScene)

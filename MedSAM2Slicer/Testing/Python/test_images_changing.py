@@ -177,6 +177,28 @@ class ChangingImagesTest(ImagesTestCase):
         self.settle()
         self.assertEqual(self.client.calls, [])
 
+    def test_a_volume_is_listed_by_the_name_that_it_has_now(self) -> None:
+        self.uncheck("image 2")
+        for node in (self.images[1], self.images[2]):
+            node.SetName(f"{node.GetName()} again")
+        self.wait(lambda: self.rows() == ["image 0", "image 1 again", "image 2 again"])
+        box = self.ui.imageTable.cellWidget(1, 0)
+        self.assertEqual(box.accessibleName, "Segment image 1 again")
+        slicer.mrmlScene.RemoveNode(self.images[1])
+        self.tab.controller.show(1)
+        self.assertIn("'image 1 again' was removed", self.said())
+
+    def test_what_is_said_of_a_run_goes_with_its_set(self) -> None:
+        self.segment()
+        self.uncheck("● image 0")
+        self.assertEqual(self.said(), "Add a point or a box to one of the images first.")
+        self.ui.imageTable.cellWidget(2, 0).click()
+        self.wait(lambda: "● image 0" in self.rows())
+        self.ui.runButton.click()
+        self.wait(lambda: self.said() == "Images segmented: 3.")
+        self.addImage("image 3", 0)
+        self.wait(lambda: self.said() == "")
+
     def test_confidences_stay_when_the_set_changes(self) -> None:
         self.segment()
         self.addImage("image 3", 0)
