@@ -73,9 +73,22 @@ class FrameImages:
         isOurs = node.GetNodeReferenceID(OF_IMAGE) == self._sequence.GetID() and value in self._values
         return self._values.index(value) if isOurs else None
 
-    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
+    def write(
+        self, index: int, masks: Mapping[Segment, Bools], *, isHandDrawn: bool = False
+    ) -> slicer.vtkMRMLSegmentationNode:
         """See `imageset.Images`."""
         return self._masks.write(index, {segment: mask[None] for segment, mask in masks.items()})
+
+    def handDrawn(self) -> dict[tuple[int, str], bool]:
+        """See `imageset.Images`. None are: what a person draws is gone as soon as the browser shows another frame."""
+        return {}
+
+    def mask(self, index: int, name: str) -> Bools:
+        """See `imageset.Images`."""
+        raise NotImplementedError
+
+    def disown(self, index: int, name: str) -> None:
+        """See `imageset.Images`."""
 
     @property
     def _selected(self) -> int | None:

@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 
 from medsam2_core.image.segments import Color, Segment
-from medsam2_core.run.prompts import Prompt, RunObject, merge_points, palette_color
+from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, merge_points, palette_color
 from MedSAM2SlicerLib.images.imageset import Images
 from MedSAM2SlicerLib.images.setrun import absentIn, objectsOf
 from MedSAM2SlicerLib.prompts import promptlooks
@@ -64,12 +64,15 @@ class ImagePrompts:
                 slicer.mrmlScene.RemoveNode(node)
 
     def names(self) -> list[str]:
-        """Return the names of the objects, sorted."""
-        return sorted({node.GetAttribute(_OBJECT) for _index, node in self._tied()})
+        """Return the names of the objects, sorted; something else that a person drew is none."""
+        corrected = {name for (_index, name), wasWritten in self._images.handDrawn().items() if wasWritten}
+        return sorted(corrected | {node.GetAttribute(_OBJECT) for _index, node in self._tied()})
 
     def prompted(self) -> set[int]:
-        """Return the images that have prompts."""
-        return {index for index, node in self._tied() if _says(node)}
+        """Return the images that have prompts, or masks that a person drew."""
+        names = self.names()
+        drawn = {index for index, name in self._images.handDrawn() if name in names}
+        return drawn | {index for index, node in self._tied() if _says(node)}
 
     def showOnly(self, index: int | None) -> None:
         """Let the markups of one image be seen and grabbed, and those of no other, be it in this set or not."""
@@ -81,6 +84,8 @@ class ImagePrompts:
     def objects(self) -> list[RunObject]:
         """Return all objects with their prompts; a prompt's slice is the image.
 
+        A mask that a person drew is the prompt in its image, in place of those that it was corrected from.
+
         Raises PromptError, naming the markup, for one that is outside its image, and for an object that is shown in no
         image; VolumeError for an image that cannot be used.
         """
@@ -91,7 +96,7 @@ class ImagePrompts:
 
         Raises PromptError and VolumeError as `objects` does.
         """
-        given = [replace(prompt, slice_index=0) for prompt in self._prompts(name, index)]
+        given = [replace(prompt, slice_index=0) for prompt in self._inMarkups(name, index)]
         return RunObject(Segment(name, 1, self._color(name)), merge_points(given))
 
     def saidBy(self, node: slicer.vtkMRMLNode) -> tuple[int, str] | None:
@@ -108,8 +113,14 @@ class ImagePrompts:
         """Return the IDs of all markups of the set."""
         return [node.GetID() for _index, node in self._tied()]
 
-    def _prompts(self, name: str, only: int | None = None) -> list[Prompt]:
-        """An object's prompts in all images, or in one `only`."""
+    def _prompts(self, name: str) -> list[Prompt]:
+        """An object's prompts in all images."""
+        drawn = sorted(index for index, one in self._images.handDrawn() if one == name)
+        masks = [MaskPrompt(index, self._images.mask(index, name)) for index in drawn]
+        return [*(one for one in self._inMarkups(name) if one.slice_index not in drawn), *masks]
+
+    def _inMarkups(self, name: str, only: int | None = None) -> list[Prompt]:
+        """An object's markups as prompts, in all images or in one `only`."""
         return [
             replace(prompt, slice_index=index)
             for index, node in self._tied(name)

@@ -56,8 +56,22 @@ class Images(Protocol):
     def tiedTo(self, node: slicer.vtkMRMLNode) -> int | None:
         """Return the image that a node belongs to."""
 
-    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
-        """Replace segments of an image by masks (rows, columns); returns the segmentation they are in."""
+    def write(
+        self, index: int, masks: Mapping[Segment, Bools], *, isHandDrawn: bool = False
+    ) -> slicer.vtkMRMLSegmentationNode:
+        """Replace segments of an image by masks (rows, columns); returns the segmentation they are in.
+
+        What `isHandDrawn` goes on to be a person's.
+        """
+
+    def handDrawn(self) -> Mapping[tuple[int, str], bool]:
+        """Return the images and names of segments that a person drew; True for one that was written before."""
+
+    def mask(self, index: int, name: str) -> Bools:
+        """Return the mask (rows, columns) of a segment."""
+
+    def disown(self, index: int, name: str) -> None:
+        """Have a segment be no person's any more."""
 
 
 class SeenImages:

@@ -68,7 +68,7 @@ class SetController:
         self._previews = SetPreviews(client, self.images, self.prompts, lambda: self.busy, self.failed.emit)
         self._objects: list[RunObject] = []
         self._answers: dict[int, ImageAnswer] = {}
-        self._written: set[int] = set()  # images of the latest run
+        self._written: dict[int, bool] = {}  # images of the latest run, and whether they have what a person drew
         self._unseen: Iterator[int] = iter(())
 
     @property
@@ -112,11 +112,22 @@ class SetController:
         """Draw at once what an object's prompts in an image say; during a run it waits for the end of that."""
         self._previews.draw(index, name, self.options)
 
+    def clear(self, index: int, name: str) -> None:
+        """Take back all that a person said of an object in an image; `preview` draws what is left."""
+        self.prompts.clear(index, name)
+        self._previews.disown(index, name)
+
+    def setAbsent(self, index: int, name: str, isAbsent: bool) -> None:
+        """Say that an object is not in an image, in place of all else there; or no longer. `preview` draws that."""
+        self.prompts.setAbsent(index, name, isAbsent)
+        if isAbsent:
+            self._previews.disown(index, name)
+
     def noteRemoved(self, node: slicer.vtkMRMLNode) -> None:
         """A node is about to leave the scene: where it is a prompt, `goOn` is to draw what is left."""
         place = self.prompts.saidBy(node)
         if place is not None:
-            self._previews.postpone(*place, self.options)
+            self._previews.noteGone(*place, self.options)
 
     def goOn(self) -> None:
         """Draw what was put off."""
@@ -187,10 +198,14 @@ class SetController:
             return
         try:
             write(self.images, self._objects, index, step.answers)
-            self._written.add(index)
             names = {item.segment.label: item.segment.name for item in self._objects}
-            self._previews.noteRun(index, {names[one.object_id]: one.mask for one in step.answers})
-            pixels = sum(int(answer.mask.crop.sum()) for answer in step.answers)
+            found = {names[one.object_id]: one.mask for one in step.answers}
+            drawn = [name for place, name in self.images.handDrawn() if place == index and name in found]
+            self._written[index] = bool(drawn)
+            pixels = sum(int(self.images.mask(index, name).sum()) for name in drawn)
+            found = {name: mask for name, mask in found.items() if name not in drawn}
+            pixels += sum(int(mask.crop.sum()) for mask in found.values())
+            self._previews.noteRun(index, found)
             self._answers[index] = ImageAnswer(step.doubt, pixels, self._areaMm2(index, pixels))
         except MedSAM2Error as error:
             self._talk.leave()
@@ -203,7 +218,11 @@ class SetController:
     def _onDone(self, result: SetAnswered) -> None:
         self._tellEnd()
         text = _("Stopped. Images segmented: {count}.") if result.cancelled else _("Images segmented: {count}.")
-        self.finished.emit(text.format(count=len(self._written)))
+        kept = sum(self._written.values())
+        said = [text.format(count=len(self._written))]
+        if kept:
+            said.append(_("Drawn by hand and kept: {count}.").format(count=kept))
+        self.finished.emit(" ".join(said))
         self.changed.emit()
 
     def _onError(self, error: MedSAM2Error) -> None:

@@ -75,9 +75,14 @@ def ask(
 def write(
     images: Images, objects: Sequence[RunObject], index: int, answers: Sequence[ObjectAnswer]
 ) -> slicer.vtkMRMLSegmentationNode:
-    """Write the answers to an image into the scene; returns the segmentation they are in. Raises VolumeError."""
+    """Write the answers to an image into the scene, but for what a person drew; returns the segmentation they are in.
+
+    Raises VolumeError.
+    """
     segments, shape = {item.segment.label: item.segment for item in objects}, images.seen(index).shape
-    return images.write(index, {segments[one.object_id]: one.mask.full(shape) for one in answers})
+    masks = {segments[one.object_id]: one.mask.full(shape) for one in answers}
+    drawn = images.handDrawn()
+    return images.write(index, {one: mask for one, mask in masks.items() if (index, one.name) not in drawn})
 
 
 def shows(prompt: Prompt) -> bool:

@@ -11,12 +11,13 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from medsam2_core.worker.image_sets import SetImage
+from MedSAM2SlicerLib.images.handdrawn import HandDrawn, noteWritten, written
 from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
 from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.layers import Bools
-from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, makeSegmentation
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, makeSegmentation, segmentMask
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
-from MedSAM2SlicerLib.segmentnames import segmentCalled
+from MedSAM2SlicerLib.segmentnames import segmentCalled, segmentIdOf
 
 _ALONG = 0  # the array axis that has the one slice
 
@@ -38,6 +39,7 @@ class VolumeImages:
         self._keys = [node.GetID() for node in self.nodes]
         self._indexes = {key: index for index, key in enumerate(self._keys)}
         self._seen = SeenImages(self.nodes)
+        self._handDrawn = HandDrawn()
 
     @property
     def names(self) -> list[str]:
@@ -74,12 +76,38 @@ class VolumeImages:
         """See `imageset.Images`."""
         return self._indexes.get(node.GetNodeReferenceID(OF_IMAGE) or "")
 
-    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
+    def write(
+        self, index: int, masks: Mapping[Segment, Bools], *, isHandDrawn: bool = False
+    ) -> slicer.vtkMRMLSegmentationNode:
         """See `imageset.Images`."""
         segmentationNode = self._segmentations().get(index) or self._make(index)
         for segment, mask in masks.items():
             self._write(index, segmentationNode, segment, mask)
+            if not isHandDrawn:
+                self.disown(index, segment.name)
         return segmentationNode
+
+    def handDrawn(self) -> dict[tuple[int, str], bool]:
+        """See `imageset.Images`."""
+        found: dict[tuple[int, str], bool] = {}
+        for index, segmentationNode in self._segmentations().items():
+            segmentation, volumeNode = segmentationNode.GetSegmentation(), self.nodes[index]
+            for one in segmentation.GetSegmentIDs() if volumeNode.GetScene() else ():
+                if self._handDrawn.isHandDrawn(segmentationNode, one, volumeNode):
+                    name = segmentation.GetSegment(one).GetName()
+                    found[index, name] = bool(written(segmentationNode, one))
+        return found
+
+    def mask(self, index: int, name: str) -> Bools:
+        """See `imageset.Images`."""
+        segmentationNode = self._segmentations()[index]
+        mask: Bools = segmentMask(segmentationNode, segmentIdOf(segmentationNode, name), self._node(index))[0]
+        return mask
+
+    def disown(self, index: int, name: str) -> None:
+        """See `imageset.Images`."""
+        segmentationNode = self._segmentations()[index]
+        noteWritten(segmentationNode, segmentIdOf(segmentationNode, name), self.mask(index, name))
 
     def _make(self, index: int) -> slicer.vtkMRMLSegmentationNode:
         segmentationNode = makeSegmentation(self._node(index))

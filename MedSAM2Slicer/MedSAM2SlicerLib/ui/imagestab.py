@@ -259,10 +259,10 @@ class ImagesTab:
 
     def _onAbsent(self) -> None:
         isAbsent = bool(self.ui.absentButton.checked)  # before anything shows the state as it is
-        self._change(partial(self.controller.prompts.setAbsent, isAbsent=isAbsent))
+        self._change(partial(self.controller.setAbsent, isAbsent=isAbsent))
 
     def _onClear(self) -> None:
-        self._change(self.controller.prompts.clear)
+        self._change(self.controller.clear)
 
     def _change(self, change: Callable[[int, str], object]) -> None:
         """Change the object's prompts in the image in view, if there is one, and draw what is left of them."""

@@ -196,6 +196,7 @@ class ChangingImagesTest(ImagesTestCase):
         self.wait(lambda: "● image 0" in self.rows())
         self.ui.runButton.click()
         self.wait(lambda: self.said() == "Images segmented: 3.")
+        self.settle()  # what came with the run's own nodes
         self.addImage("image 3", 0)
         self.wait(lambda: self.said() == "")
 

@@ -13,21 +13,6 @@ from MedSAM2SlicerLib.images.frameimages import FrameImages
 from MedSAM2SlicerLib.images.setrun import SetOptions
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
 from MedSAM2SlicerLib.scene.segments import segmentMask
-from MedSAM2SlicerLib.worker.connection import Connection
-
-
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the worker is asked."""
-    seen: list[str] = []
-    send = Connection.send
-
-    def note(self: Connection, header: dict[str, Any], payloads: Any = ()) -> None:
-        seen.append(header["request"])
-        send(self, header, payloads)
-
-    monkeypatch.setattr(Connection, "send", note)
-    return seen
 
 
 def preview(bench: ImagesBench, index: int, name: str = "disc") -> None:
