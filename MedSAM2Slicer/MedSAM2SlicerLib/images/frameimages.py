@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import slicer
 from slicer.i18n import tr as _
 
-from medsam2_core.image.segments import Segment
+from medsam2_core.image.segments import Color, Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.image_sets import SetImage
-from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
+from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, colorsIn
 from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.frames import SegmentationFrames, volumeSequence
 from MedSAM2SlicerLib.scene.geometry import geometryOf
@@ -78,6 +78,10 @@ class FrameImages:
     ) -> slicer.vtkMRMLSegmentationNode:
         """See `imageset.Images`."""
         return self._masks.write(index, {segment: mask[None] for segment, mask in masks.items()})
+
+    def colors(self) -> dict[str, Color]:
+        """See `imageset.Images`."""
+        return colorsIn([self._masks.node] if self._masks.node else [])
 
     def handDrawn(self) -> dict[tuple[int, str], bool]:
         """See `imageset.Images`. None are: what a person draws is gone as soon as the browser shows another frame."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,9 +9,9 @@ import slicer
 import slicer.util
 
 from medsam2_core.image.segments import Color, Segment
-from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, merge_points, palette_color
+from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, merge_points
 from MedSAM2SlicerLib.images.imageset import Images
-from MedSAM2SlicerLib.images.setrun import absentIn, objectsOf
+from MedSAM2SlicerLib.images.setrun import absentIn, freeColor, objectsOf
 from MedSAM2SlicerLib.prompts import promptlooks
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 
@@ -158,15 +157,15 @@ class ImagePrompts:
         ]
 
     def _colors(self) -> dict[str, Color]:
-        """The colors of the objects, which are those of their markups."""
+        """The colors of the objects, which are those of their markups, else of their segments."""
         displays = [(node.GetAttribute(_OBJECT), node.GetDisplayNode()) for _index, node in self._tied()]
-        return {name: display.GetSelectedColor() for name, display in displays if display is not None}
+        chosen = {name: display.GetSelectedColor() for name, display in displays if display is not None}
+        return {**self._images.colors(), **chosen}
 
     def _color(self, name: str) -> Color:
         """An object's color, for a new one the first that no other has."""
         colors = self._colors()
-        free = (color for color in map(palette_color, itertools.count()) if color not in colors.values())
-        return colors.get(name) or next(free)
+        return colors.get(name) or freeColor(colors.values())
 
     def _make(self, index: int, name: str, kind: str) -> slicer.vtkMRMLMarkupsNode:
         color = self._color(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import slicer
@@ -10,7 +10,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.segments import Segment
+from medsam2_core.image.segments import Color, Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.image_sets import SetImage
 from MedSAM2SlicerLib.images.inview import InView
@@ -64,6 +64,9 @@ class Images(Protocol):
         What `isHandDrawn` goes on to be a person's.
         """
 
+    def colors(self) -> Mapping[str, Color]:
+        """Return the colors of the segments that there are, by name."""
+
     def handDrawn(self) -> Mapping[tuple[int, str], bool]:
         """Return the images and names of segments that a person drew; True for one that was written before."""
 
@@ -100,3 +103,10 @@ def showOnlyOf(volumeId: str) -> None:
         image = node.GetNodeReferenceID(OF_IMAGE)
         if image:
             node.SetDisplayVisibility(image == volumeId)
+
+
+def colorsIn(segmentationNodes: Iterable[slicer.vtkMRMLSegmentationNode]) -> dict[str, Color]:
+    """Return the colors of all segments by name."""
+    segmentations = [node.GetSegmentation() for node in segmentationNodes]
+    segments = [one.GetSegment(segmentId) for one in segmentations for segmentId in one.GetSegmentIDs()]
+    return {segment.GetName(): segment.GetColor() for segment in segments}

@@ -9,10 +9,10 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.image.segments import Segment
+from medsam2_core.image.segments import Color, Segment
 from medsam2_core.worker.image_sets import SetImage
 from MedSAM2SlicerLib.images.handdrawn import HandDrawn, noteWritten, written
-from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
+from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, colorsIn
 from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, makeSegmentation, segmentMask
@@ -86,6 +86,10 @@ class VolumeImages:
             if not isHandDrawn:
                 self.disown(index, segment.name)
         return segmentationNode
+
+    def colors(self) -> dict[str, Color]:
+        """See `imageset.Images`."""
+        return colorsIn(self._segmentations().values())
 
     def handDrawn(self) -> dict[tuple[int, str], bool]:
         """See `imageset.Images`."""
