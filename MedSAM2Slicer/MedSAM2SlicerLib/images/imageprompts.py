@@ -98,11 +98,6 @@ class ImagePrompts:
         given = [replace(prompt, slice_index=0) for prompt in self._inMarkups(name, index)]
         return RunObject(Segment(name, 1, self._color(name)), merge_points(given))
 
-    def saidBy(self, node: slicer.vtkMRMLNode) -> tuple[int, str] | None:
-        """Return `placeOf` a node, None if it is still being placed."""
-        place = self.placeOf(node)
-        return place if place is not None and _says(node) else None
-
     def placeOf(self, node: slicer.vtkMRMLNode) -> tuple[int, str] | None:
         """Return the image and the object that a markup is a prompt of; None for any other node."""
         index, name = self._images.tiedTo(node), node.GetAttribute(_OBJECT)

@@ -125,7 +125,7 @@ class SetController:
 
     def noteRemoved(self, node: slicer.vtkMRMLNode) -> None:
         """A node is about to leave the scene: where it is a prompt, `goOn` is to draw what is left."""
-        place = self.prompts.saidBy(node)
+        place = self.prompts.placeOf(node)
         if place is not None:
             self._previews.noteGone(*place, self.options)
 

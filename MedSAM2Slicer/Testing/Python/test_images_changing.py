@@ -167,6 +167,16 @@ class ChangingImagesTest(ImagesTestCase):
         self.tab.placer.stop()
         self.wait(self.masks)
         self.tab.show(0)
+        process()
+        slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")[0].RemoveNthControlPoint(0)
+        self.wait(lambda: self.masks() == [0])
+
+    def test_a_list_that_goes_with_its_last_point(self) -> None:
+        self.tab.show(1)
+        self.tab.place("include")
+        self.clickOn(15, 15)
+        self.wait(self.masks)
+        self.tab.placer.stop()  # which looks at the list later
         slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")[0].RemoveNthControlPoint(0)
         self.wait(lambda: self.masks() == [0])
 
