@@ -274,7 +274,8 @@ class Runner:
         ended, self._run = self._run, None
         if ended is None:
             return False
-        ended.breakOff()
+        with self._workplace.edits.ours():
+            ended.breakOff()
         self._tellEnd()
         return True
 

@@ -90,7 +90,9 @@ class EditWatch(slicer.util.VTKObservationMixin):
 
     def forgetOurs(self) -> None:
         """Note what a run wrote as known; what others did meanwhile is still to be looked at."""
-        if not self._foreign:
+        if self._foreign:
+            self._written = "written" in self._foreign
+        else:
             self.forget()
 
     def forget(self) -> None:
