@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import slicer
+from slicer.i18n import tr as _
 
-from medsam2_core.errors import PromptError
+from medsam2_core.errors import PromptError, VolumeError
 
 
 def segmentsCalled(segmentationNode: slicer.vtkMRMLSegmentationNode, name: str) -> list[str]:
@@ -32,3 +33,12 @@ def segmentIdOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segment: str) 
         names = [segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()]
         raise PromptError(f"There is no segment {segment!r}: the segmentation has {', '.join(names) or 'none'}.")
     return segmentId
+
+
+def presentSegment(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.vtkSegment:
+    """Return a segment by its ID. Raises VolumeError for one that is gone."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    if segment is None:
+        text = _("{name} no longer has this segment: choose another one.")
+        raise VolumeError(text.format(name=repr(segmentationNode.GetName())))
+    return segment

@@ -18,6 +18,7 @@ from medsam2_core.run.prompts import MaskPrompt, Prompt
 from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem, PromptNodes, itemText, promptedSegments
 from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.segmentnames import presentSegment
 
 _FLAT = 0.1  # mm: an ROI without any thickness has no inside
 
@@ -46,8 +47,8 @@ class PromptSet:
 
     @property
     def name(self) -> str:
-        """The segment's name."""
-        name: str = self._segmentationNode.GetSegmentation().GetSegment(self.segmentId).GetName()
+        """The segment's name. Raises VolumeError if it is gone."""
+        name: str = presentSegment(self._segmentationNode, self.segmentId).GetName()
         return name
 
     @property

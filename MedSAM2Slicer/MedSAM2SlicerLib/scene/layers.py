@@ -30,6 +30,12 @@ def layerOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) ->
     return segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY_LABELMAP)
 
 
+def isSurface(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
+    """Whether a segment is there and is not a binary labelmap: which voxels it has is not known."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    return segment is not None and segment.GetRepresentation(BINARY_LABELMAP) is None
+
+
 def labelOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> int:
     """Return the value of a segment's voxels in its layer."""
     return int(segmentationNode.GetSegmentation().GetSegment(segmentId).GetLabelValue())

@@ -41,7 +41,7 @@ from MedSAM2SlicerLib.scene.layers import (
 )
 from MedSAM2SlicerLib.scene.masking import EditRules
 from MedSAM2SlicerLib.scene.volumes import checkedGeometry
-from MedSAM2SlicerLib.segmentnames import segmentCalled
+from MedSAM2SlicerLib.segmentnames import presentSegment, segmentCalled
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class SegmentWriter:
         """Replace slices along an array axis: each by its mask (rows, columns), None for an empty one.
 
         Pixels outside the editable area stay as they are. Returns what was changed; `written` adds up since `begin`.
-        Raises VolumeError if the segment is gone, or for a mask that does not fit.
+        Raises VolumeError if the segment is gone or became a surface, or for a mask that does not fit.
         """
         slices = [self._slice(index, mask, axis) for index, mask in masks.items()]
         written = self._told([self._write(box, target) for box, target in slices])
@@ -190,7 +190,8 @@ class SegmentWriter:
         if self._segment() is None:
             text = _("The segment was removed from {name} during the run: choose another one and propagate again.")
             raise VolumeError(text.format(name=repr(self.segmentationNode.GetName())))
-        marked: Bools = labelsIn(self._layer(), box) == self._label()
+        layer = _presentLayer(self.segmentationNode, self.segmentId)
+        marked: Bools = labelsIn(layer, box) == self._label()
         return marked
 
     def _layer(self) -> slicer.vtkOrientedImageData:
@@ -272,7 +273,7 @@ class SegmentWriter:
         segment = self.segmentationNode.GetSegmentation().GetSegment(segmentId)
         names: list[str] = []
         segment.GetContainedRepresentationNames(names)
-        if set(names) - {BINARY_LABELMAP}:
+        if BINARY_LABELMAP in names and len(names) > 1:  # else it became a surface since it was written
             self._convert(segmentId)
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         if logic.GetSegmentStatus(segment) == logic.NotStarted:
@@ -320,22 +321,26 @@ def segmentMask(
 
     Adds nothing to the scene. Raises VolumeError for a segment that is gone or is not a binary labelmap.
     """
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    if segment is None:
-        text = _("{name} no longer has this segment: choose another one.")
-        raise VolumeError(text.format(name=repr(segmentationNode.GetName())))
+    segment = presentSegment(segmentationNode, segmentId)
+    layer = _presentLayer(segmentationNode, segmentId)
+    k, j, i = (slice(0, size) for size in checkedGeometry(volumeNode).shape_kji)
+    if not isEmpty(boxOf(layer)) and not isOnGrid(volumeNode, segmentationNode, layer):
+        layer = _resampled(layer, segmentationNode, volumeNode)
+    mask: Bools = labelsIn(layer, (k, j, i)) == segment.GetLabelValue()
+    return mask
+
+
+def _presentLayer(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.vtkOrientedImageData:
+    """Return the label layer of a segment that is there. Raises VolumeError for one that is a surface."""
     layer = layerOf(segmentationNode, segmentId)
     if layer is None:
         text = _(
             "Segment {segment} is a surface: make Binary labelmap the source representation of {name} first "
             "(Segmentations module)."
         )
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         raise VolumeError(text.format(segment=repr(segment.GetName()), name=repr(segmentationNode.GetName())))
-    k, j, i = (slice(0, size) for size in checkedGeometry(volumeNode).shape_kji)
-    if not isEmpty(boxOf(layer)) and not isOnGrid(volumeNode, segmentationNode, layer):
-        layer = _resampled(layer, segmentationNode, volumeNode)
-    mask: Bools = labelsIn(layer, (k, j, i)) == segment.GetLabelValue()
-    return mask
+    return layer
 
 
 def segmentVolumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> float:

@@ -26,6 +26,7 @@ from MedSAM2SlicerLib.scene.oblique import masksOn, writerOn
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
+from MedSAM2SlicerLib.segmentnames import presentSegment
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
 
@@ -78,10 +79,11 @@ class Target:
     def ensured(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Target:
         """Return this target if it is complete, else one whose segmentation and segment were made.
 
-        Raises VolumeError for a segmentation that does not fit the volume.
+        Raises VolumeError for a segmentation that does not fit the volume, and for a segment that is gone.
         """
         if not (self.segmentationNode and self.segmentId):
             return self.moved(*ensureSegmentation(volumeNode, self.segmentationNode))
+        presentSegment(self.segmentationNode, self.segmentId)
         fitSegmentation(volumeNode, self.segmentationNode)
         return self
 

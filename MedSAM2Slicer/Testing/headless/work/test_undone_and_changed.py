@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from controllerbench import ControllerBench
+from controllerbench import ControllerBench, notice
 
 
 @pytest.mark.parametrize("isRenamed", [False, True])
@@ -18,3 +18,69 @@ def test_what_undo_takes_back_of_a_running_run_is_no_edit(bench: ControllerBench
     assert bench.states() == {3: "prompted"}
     bench.propagate().finish()
     assert bench.drawn() == [1, 2, 3, 4, 5]
+
+
+def toSurface(bench: ControllerBench) -> None:
+    """What the module Segmentations does when Closed surface is made the source representation."""
+    segmentation = bench.controller.segmentationNode.GetSegmentation()
+    segmentation.CreateRepresentation("Closed surface")
+    segmentation.SetSourceRepresentationName("Closed surface")
+
+
+@pytest.mark.parametrize("isPreview", [False, True])
+def test_a_segment_that_becomes_a_surface_ends_what_is_under_way(bench: ControllerBench, isPreview: bool) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    if isPreview:
+        bench.controller.prompting.preview(3)
+        toSurface(bench)
+        bench.client.answer(3)
+    else:
+        call = bench.propagate(steps=3)
+        toSurface(bench)
+        call.step()
+    assert not bench.controller.busy
+    ((said,),) = bench.said["failed"]
+    assert "Binary labelmap" in said
+    bench.controller.undo()
+
+
+def test_a_segment_that_is_a_surface_for_a_while_keeps_what_is_known_of_its_slices(done: ControllerBench) -> None:
+    done.controller.lock(2)
+    before, segmentation = done.states(), done.controller.segmentationNode.GetSegmentation()
+    segment = segmentation.GetSegment(done.controller.segmentId)
+    layer = segment.GetRepresentation("Binary labelmap")
+    toSurface(done)
+    notice(done)
+    assert done.states() == before
+    segment.AddRepresentation("Binary labelmap", layer)
+    segmentation.SetSourceRepresentationName("Binary labelmap")
+    notice(done)
+    assert done.states() == before
+
+
+@pytest.mark.parametrize("how", ["stop", "undo"])
+def test_a_run_through_a_segment_that_became_a_surface_can_be_ended(bench: ControllerBench, how: str) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate(steps=3)
+    toSurface(bench)
+    getattr(bench.controller, how)()
+    assert not bench.controller.busy
+
+
+def test_whatever_is_asked_of_a_removed_segment_is_refused_in_words(done: ControllerBench) -> None:
+    controller = done.controller
+    controller.segmentationNode.GetSegmentation().RemoveSegment(controller.segmentId)
+    actions = [
+        controller.propagate,
+        controller.redraw,
+        controller.disagreement.show,
+        lambda: controller.prompting.addPoint((4, 4, 3)),
+        lambda: controller.prompting.addBox((2, 2, 3), (5, 5, 3)),
+        lambda: controller.prompting.preview(3),
+    ]
+    for action in actions:
+        done.said["failed"].clear()
+        action()
+        assert len(done.said["failed"]) == 1
+    assert not done.client.calls[1:]
