@@ -17,8 +17,9 @@ from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer, isGiven
 from MedSAM2SlicerLib.scene.layers import Bools
+from MedSAM2SlicerLib.scene.making import Making
 from MedSAM2SlicerLib.scene.regions import roiMask
-from MedSAM2SlicerLib.scene.segments import ensureSegmentation, segmentMask
+from MedSAM2SlicerLib.scene.segments import segmentMask
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
 from MedSAM2SlicerLib.work.driving import driveToEnd
@@ -66,7 +67,7 @@ def process(
 
     Further `settings` have the names of `RunOptions`, such as device; None for the default.
     Waits for the result; the application stays responsive meanwhile. Raises MedSAM2Error, and Cancelled if the call is
-    ended from elsewhere; what was drawn until then stays.
+    ended from elsewhere; what was drawn until then stays, and nothing that is empty.
     """
     volume = VolumeInUse(volumeNode)
     chosen = {"window": window, "model": model, "memory": memory, "direction": direction, "fieldOfView": fieldOfView}
@@ -77,14 +78,30 @@ def process(
     placed += _drawn(placer, scribbles, excludeScribbles)
     placed += _boxed(placer, box, roiNode, lineNode)
     # Only now, so that prompts which cannot be used leave no empty segmentation behind.
-    segmentationNode, segmentId = ensureSegmentation(volumeNode, segmentationNode, segmentName)
-    if maskSegment is not None:
-        placed += placer.segment(segmentationNode, segmentIdOf(segmentationNode, maskSegment))
-    name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+    with Making() as making:
+        node, segmentId = making.ensure(volumeNode, segmentationNode, segmentName)
+        if maskSegment is not None:
+            placed += placer.segment(node, segmentIdOf(node, maskSegment))
+        inside = _inside(sliced, node, (stop or {}).get(_INSIDE))
+        _segment(client, volume, Target(node, segmentId), options, placed, inside, progress)
+    return node
+
+
+def _segment(
+    client: WorkerClient,
+    volume: VolumeInUse,
+    target: Target,
+    options: RunOptions,
+    placed: Sequence[PlacedPrompt],
+    inside: Bools | None,
+    progress: Callable[[int, int], object] | None,
+) -> None:
+    """Carry the prompts through the volume into a segment, and wait for that. Raises as `process`."""
+    node, segmentId, sliced = target.segmentation, target.segmentId, volume.sliced(options.stack)
+    name = node.GetSegmentation().GetSegment(segmentId).GetName()
     objects = make_objects({name: [one.prompt for one in placed]}, {name: _OBJECT_ID}, {})
-    span = _range(options, placed, sliced.slicing.count)
-    rules = options.stopRules(_inside(sliced, segmentationNode, (stop or {}).get(_INSIDE)))
-    target, owner = Target(segmentationNode, segmentId), f"console/{segmentationNode.GetID()}/{segmentId}"
+    span, rules = _range(options, placed, sliced.slicing.count), options.stopRules(inside)
+    owner = f"console/{node.GetID()}/{segmentId}"
     target.turn(volume, options.stack)
     lane, work = Lane(sliced, options, objects, rules), target.work(sliced)
     work.states.sources |= {one.source.segmentId for one in placed if one.source.segmentId is not None}
@@ -98,7 +115,6 @@ def process(
         driveToEnd(run, client, onStep)
     finally:
         volume.close(client)
-    return segmentationNode
 
 
 def _options(

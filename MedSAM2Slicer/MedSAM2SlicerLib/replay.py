@@ -20,8 +20,8 @@ from medsam2_core.weights.model_file import recorded_model
 from medsam2_core.worker.results import Step
 from MedSAM2SlicerLib.record.runrecord import RunRecord
 from MedSAM2SlicerLib.replayrun import ReplayRun, ReplaySegment
+from MedSAM2SlicerLib.scene.making import Making
 from MedSAM2SlicerLib.scene.oblique import preparedOblique
-from MedSAM2SlicerLib.scene.segments import ensureSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
 from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume
 from MedSAM2SlicerLib.work.driving import driveToEnd
@@ -44,7 +44,7 @@ def replay(
     """Repeat the runs of a record; see `MedSAM2SlicerLogic.replay` for the arguments.
 
     Waits for the result; the application stays responsive meanwhile. Raises MedSAM2Error; what was drawn until then
-    stays.
+    stays, and nothing that is empty.
     """
     record = _read(run)
     stack = record.run.settings.stack or SliceStack()
@@ -56,15 +56,16 @@ def replay(
     voxelsSha256 = _hashed(client, volumeNode)
     _noteOtherVolume(record, volumeNode, voxelsSha256)
     volume = slicedVolume(volumeNode, stack)
-    segments = _segments(volume, segmentationNode, [item.segment for item in runs[-1].objects])
     settings = _settings(record.run.settings, prepared, runs[-1])
-    key = _openSession(client, record, prepared, settings, model)
-    try:
-        again = ReplayRun(key, volume, runs, settings, segments, voxelsSha256)
-        driveToEnd(again, client, partial(_tell, progress))
-        _noteOtherModel(record.run.settings, client.modelFacts or {})
-    finally:
-        client.closeVolume(key, {key})
+    with Making() as making:
+        segments = _segments(making, volume, segmentationNode, [item.segment for item in runs[-1].objects])
+        key = _openSession(client, record, prepared, settings, model)
+        try:
+            again = ReplayRun(key, volume, runs, settings, segments, voxelsSha256)
+            driveToEnd(again, client, partial(_tell, progress))
+            _noteOtherModel(record.run.settings, client.modelFacts or {})
+        finally:
+            client.closeVolume(key, {key})
     return next(iter(segments.values())).target.segmentation
 
 
@@ -91,13 +92,16 @@ def _openSession(
 
 
 def _segments(
-    volume: SlicedVolume, segmentationNode: slicer.vtkMRMLSegmentationNode | None, recorded: Sequence[Segment]
+    making: Making,
+    volume: SlicedVolume,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+    recorded: Sequence[Segment],
 ) -> dict[int, ReplaySegment]:
     """The segments of the record's names, by label; made where there is none."""
     made: dict[int, ReplaySegment] = {}
     target = Target(segmentationNode)
     for segment in recorded:
-        target = target.moved(*ensureSegmentation(volume.node, target.segmentationNode, segment.name))
+        target = target.moved(*making.ensure(volume.node, target.segmentationNode, segment.name))
         made[segment.label] = ReplaySegment(target, target.writer(volume))
     return made
 

@@ -17,7 +17,7 @@ from fakeclient import FakeClient
 
 import open_data
 from medsam2_core.cli.main import run
-from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.errors import MedSAM2Error, PromptError, VolumeError
 from medsam2_core.image.slicing import SliceStack, Slicing
 from medsam2_core.run.settings import rows_of
 from MedSAM2SlicerLib import console
@@ -262,11 +262,28 @@ def test_what_cannot_be_done_says_why(nodes: Any, arguments: dict[str, Any], err
         console.process(FakeClient((8, 9)), nodes.volume(shape=(7, 8, 9)), **arguments)
 
 
-@pytest.mark.parametrize("points", [[[1e6, 0, 0]], [[0, 0]]])
-def test_prompts_that_cannot_be_used_leave_no_segmentation_behind(nodes: Any, points: list[list[float]]) -> None:
-    with pytest.raises(PromptError):
-        console.process(FakeClient((8, 9)), nodes.volume(shape=(7, 8, 9)), points=points)
-    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"points": [[1e6, 0, 0]]},
+        {"points": [[0, 0]]},
+        {},
+        {"exclude": [[0, 0, 0]]},
+        {"points": [[0, 0, 0]], "window": "wide"},
+        {"points": [[0, 0, 0]], "stop": {"inside": "lung"}},
+        {"maskSegment": "none"},
+    ],
+)
+def test_what_comes_to_nothing_leaves_nothing_behind(nodes: Any, arguments: dict[str, Any]) -> None:
+    volume = nodes.volume(shape=(7, 8, 9))
+    with pytest.raises(MedSAM2Error):
+        console.process(FakeClient((8, 9)), volume, **arguments)
+    for kind in ("vtkMRMLSegmentationNode", "vtkMRMLSegmentationDisplayNode"):
+        assert slicer.util.getNodesByClass(kind) == []
+    segmentation, segmentId = ensureSegmentation(volume, None, "old")
+    with pytest.raises(MedSAM2Error):
+        console.process(FakeClient((8, 9)), volume, segmentation, "new", **arguments)
+    assert list(segmentation.GetSegmentation().GetSegmentIDs()) == [segmentId]
 
 
 def test_there_must_be_a_volume(scene: Any) -> None:

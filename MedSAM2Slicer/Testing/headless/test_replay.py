@@ -369,3 +369,4 @@ def test_another_volume_is_noted_and_masks_must_fit(
 def test_what_cannot_be_repeated_says_why(nodes: Any, client: WorkerClient, content: Any, problem: str) -> None:
     with pytest.raises(PromptError, match=problem):
         replay(client, nodes.volume(shape=(6, 8, 9)), content)
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
