@@ -45,6 +45,6 @@ class Making:
                 node.GetSegmentation().RemoveSegment(segmentId)
         for node in self._segmentations:
             scene = node.GetScene()
-            if scene is not None and not node.GetSegmentation().GetNumberOfSegments():
+            if scene is not None and not node.GetSegmentation().GetSegmentIDs():
                 scene.RemoveNode(node.GetDisplayNode())
                 scene.RemoveNode(node)
