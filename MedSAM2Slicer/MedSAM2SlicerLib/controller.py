@@ -266,6 +266,7 @@ class Controller:
     def _travel(self, step: Callable[[EditHistory], None]) -> None:
         """Undo or redo; an editor's own history has its own buttons."""
         self._runner.abandon()
+        self.workplace.catchUp()  # else what was painted last would make edits of all that comes back
         self.live.leave()
         if isinstance(self.workplace.target.history, EditHistory):
             step(self.workplace.target.history)

@@ -20,6 +20,20 @@ def test_what_undo_takes_back_of_a_running_run_is_no_edit(bench: ControllerBench
     assert bench.drawn() == [1, 2, 3, 4, 5]
 
 
+def test_undo_of_a_stroke_during_a_run_makes_no_edit_of_what_was_drawn_after_it(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    call = bench.propagate(steps=2)  # slices 3, 4
+    bench.controller.workplace.target.history.saveState()  # as Paint does
+    bench.paint(1)
+    call.step()  # slice 5
+    bench.controller.undo()
+    assert bench.drawn() == [3, 4]
+    assert "edited" not in bench.states().values()
+    bench.controller.undo()
+    assert bench.states() == {3: "prompted"}
+
+
 def toSurface(bench: ControllerBench) -> None:
     """What the module Segmentations does when Closed surface is made the source representation."""
     segmentation = bench.controller.segmentationNode.GetSegmentation()
