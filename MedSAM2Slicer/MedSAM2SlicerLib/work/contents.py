@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from MedSAM2SlicerLib.scene.slicestates import SliceStates
 
 _REMEMBERED = 20  # of which Slicer can undo ten
 
@@ -38,6 +40,12 @@ class Contents:
     def of(self, prints: Mapping[int, str]) -> Known | None:
         """Return what was known of a content; None for one that was never seen, or long ago."""
         return self._known.get(_key(prints))
+
+    def nobodys(self, indexes: Iterable[int], prints: Mapping[int, str]) -> set[int]:
+        """Return which of these slices were not the user's in a content; none for one that was never seen."""
+        known = self.of(prints)
+        states = None if known is None else SliceStates.fromJson(known.states)
+        return set() if states is None else {index for index in indexes if not states.keeps(index)}
 
 
 def differing(before: Mapping[int, str], prints: Mapping[int, str]) -> set[int]:

@@ -25,8 +25,7 @@ from MedSAM2SlicerLib.work.bases import Base
 from MedSAM2SlicerLib.work.contents import Contents, Known, differing, filled
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
-# A segment that was never propagated, but is painted on so few slices, is to be propagated from these.
-_FEW_SLICES = 12
+_FEW_SLICES = 12  # a segment painted on no more, and never propagated, is to be propagated from these
 
 
 class SegmentWork:
@@ -133,9 +132,10 @@ class SegmentWork:
         changed = set() if isSurface(self._segmentationNode, self.segmentId) else differing(before, prints)
         if changed and self._contents.of(before) is None:
             self._contents.keep(before, self._known(self.states.soFar(drawn, first, last, self._theirs)))
-        lost = set[int]() if written else changed & drawn.keys() - self._theirs.keys()  # with undo: nobody's edit
-        self._prints = filled(self._prints | {index: prints.get(index) for index in lost})
-        self._theirs |= {index: prints.get(index) for index in changed}
+        others = set[int]() if written else changed - self._theirs.keys()  # with undo: nobody's edits
+        ahead = self._contents.nobodys(others - drawn.keys() - {*self.states.kept()}, prints)  # these will be drawn
+        self._prints = filled(self._prints | {one: prints.get(one) for one in ahead | (others & drawn.keys())})
+        self._theirs |= {index: prints.get(index) for index in changed - ahead}
 
     def announce(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:
         """Have the scene know, in case it is saved, what a run is on its way through and has `drawn` there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from controllerbench import ControllerBench, notice
+from controllerbench import ControllerBench, finish, notice
 
 
 @pytest.mark.parametrize("isRenamed", [False, True])
@@ -32,6 +32,18 @@ def test_undo_of_a_stroke_during_a_run_makes_no_edit_of_what_was_drawn_after_it(
     assert "edited" not in bench.states().values()
     bench.controller.undo()
     assert bench.states() == {3: "prompted"}
+
+
+def test_undo_of_the_preview_before_a_run_drew_anything_is_no_edit(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    call = bench.propagate(steps=0)
+    bench.controller.workplace.target.history.undo()  # as Segment Editor's own, which stops no run
+    assert bench.drawn() == []
+    finish(call)
+    notice(bench)
+    assert bench.drawn() == [1, 2, 3, 4, 5]
+    assert "edited" not in bench.states().values()
 
 
 def toSurface(bench: ControllerBench) -> None:
