@@ -270,6 +270,7 @@ class Controller:
         self.live.leave()
         if isinstance(self.workplace.target.history, EditHistory):
             step(self.workplace.target.history)
+            self.workplace.edits.noteTravel()
             self._lookForEdits()
 
     def _lookForEdits(self) -> None:

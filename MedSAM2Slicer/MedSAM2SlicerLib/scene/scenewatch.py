@@ -95,6 +95,10 @@ class EditWatch(slicer.util.VTKObservationMixin):
         else:
             self.forget()
 
+    def noteTravel(self) -> None:
+        """All since `forget` was undo or redo, which tell of writing too where segments come or go with them."""
+        self._written = False
+
     def forget(self) -> None:
         """Note all edits so far as known."""
         self._editedAt, self._written = None, False

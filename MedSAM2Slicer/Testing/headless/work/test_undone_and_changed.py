@@ -46,6 +46,17 @@ def test_undo_of_the_preview_before_a_run_drew_anything_is_no_edit(bench: Contro
     assert "edited" not in bench.states().values()
 
 
+def test_undo_that_takes_other_segments_along_makes_no_edits(done: ControllerBench) -> None:
+    before = done.states()
+    for _ in range(2):  # which share a layer
+        done.controller.segmentationNode.GetSegmentation().AddEmptySegment()
+    notice(done)
+    done.controller.undo()
+    assert done.states() == {}
+    done.controller.redo()
+    assert done.states() == before
+
+
 def toSurface(bench: ControllerBench) -> None:
     """What the module Segmentations does when Closed surface is made the source representation."""
     segmentation = bench.controller.segmentationNode.GetSegmentation()
