@@ -43,7 +43,7 @@ class EditRules:
         segmentId: str,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         editorNode: slicer.vtkMRMLSegmentEditorNode | None,
-        spared: Collection[str] = (),
+        spared: Collection[str],
     ) -> None:
         self._spared = frozenset(spared)
         self._segmentationNode, self._segmentId = segmentationNode, segmentId

@@ -281,7 +281,7 @@ class Redraw:
         openSession: OpenSession,
         cut: Cut,
         isStep: bool,
-        near: int | None = None,
+        near: int | None,
     ) -> None:
         self._near = near
         self.works = [work for leg in legs for work in leg.works]

@@ -35,9 +35,9 @@ class Workplace:
     front. moved(): it is another segment.
     """
 
-    def __init__(self, target: Target | None = None) -> None:
+    def __init__(self, target: Target) -> None:
         self.moved = Signal()
-        self.volume, self.target, self.options = VolumeInUse(None), target or Target(), RunOptions()
+        self.volume, self.target, self.options = VolumeInUse(None), target, RunOptions()
         self.edits, self.overlay = EditWatch(), Overlay()
         self._owners: dict[str, str] = {}  # by segmentation, see `_keyOf`
 
