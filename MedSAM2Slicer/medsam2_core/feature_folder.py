@@ -75,7 +75,7 @@ class FeatureFolder:
             self._make_room(path.stat().st_size)
         except (OSError, VolumeError) as error:
             self._max_bytes = 0
-            tell(f"Image features are not kept in {self._folder} from now on: {error}")
+            tell(f"Image features are no longer kept in {self._folder}: {error}")
 
     def _path(self, image: Tensor) -> Path:
         seen = image.contiguous().cpu()

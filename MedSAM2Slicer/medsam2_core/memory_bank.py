@@ -152,7 +152,7 @@ def memory_rule(rule: str | MemoryRule) -> MemoryRule:
     if isinstance(rule, MemoryRule) and not isinstance(rule, type):
         return rule
     if not isinstance(rule, str):
-        raise PromptError(f"{rule!r} is no memory bank: give a name such as 'self-sorting', or a rule, SelfSorting().")
+        raise PromptError(f"{rule!r} is not a memory bank: give a name such as 'self-sorting', or a rule.")
     name = parse_memory(rule)
     return MEMORY_RULES[name.kind] if name.size is None else SelfSorting(size=name.size)
 

@@ -63,7 +63,7 @@ def mask_prompt(mask: npt.ArrayLike, shape: tuple[int, int]) -> SlicePrompt:
 
     All that is not 0 is the object. Fractions, NaN and infinite numbers are no mask.
     """
-    values = _array(mask, "The mask is no array of numbers: give one, (rows, columns).")
+    values = _array(mask, "The mask is not an array of numbers: give one, (rows, columns).")
     if values.shape != shape:
         raise PromptError(
             f"The mask has {_size(values.shape)} pixels but the slice {_size(shape)}: give one on the slice's grid."

@@ -166,7 +166,7 @@ class CohortReview:
             if work.isOvertaken:
                 said, again = work.keep(), CaseAtWork(cohort, work.name)
                 self._show(again)
-                text = _("{name} is loaded as somebody else has left it meanwhile: look at it once more.")
+                text = _("{name} was changed by somebody else meanwhile and is loaded again: look at it once more.")
                 raise VolumeError(" ".join([said, again.told, text.format(name=work.name)]).strip())
             work.keep()
             act(cohort.case(work.name))

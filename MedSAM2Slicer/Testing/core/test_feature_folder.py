@@ -144,7 +144,7 @@ def test_a_full_disk_is_told_once_and_ends_no_run(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Draft, "keep", fail)
-    with pytest.warns(InputNotice, match=r"features are not kept in .* from now on: .*space") as told:
+    with pytest.warns(InputNotice, match=r"features are no longer kept in .*: .*space") as told:
         session = run(model, volume)
     assert len([one for one in told if one.category is InputNotice]) == 1
     assert session.results(1)
@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_made_ends_no_run(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MEDSAM2_FEATURES", str(tmp_path / "file" / "features"))
-    with pytest.warns(InputNotice, match="features are not kept"):
+    with pytest.warns(InputNotice, match="features are no longer kept"):
         assert run(model, volume).results(1)
 
 

@@ -261,7 +261,7 @@ def test_what_is_no_list_of_images_is_refused(fakes: ModuleType, images: Any) ->
 
 @pytest.mark.parametrize("image", [None, "a", [[1], [1, 2]], np.zeros((4, 4), complex)])
 def test_what_is_no_image_is_named(fakes: ModuleType, image: Any) -> None:
-    with pytest.raises(m2.VolumeError, match="Image 1: This is no array of real numbers"):
+    with pytest.raises(m2.VolumeError, match="Image 1: This is not an array of real numbers"):
         m2.ImageSetSession(fakes.FakeModel(), [np.ones((4, 4)), image])
 
 

@@ -60,7 +60,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--output", type=path_argument, metavar="DIR", help="folder of the results; of --init, the table's file"
     )
-    parser.add_argument("--check", action="store_true", help="tell what is wrong with the table, and run nothing")
+    parser.add_argument("--check", action="store_true", help="check the table and run nothing")
     parser.add_argument("--retry-failed", action="store_true", help="run the cases that failed again")
     parser.add_argument(
         "--workers", type=_count, metavar="N", help="processes on this machine (default: one per GPU, or 1)"
@@ -78,7 +78,7 @@ def add_parser(subparsers: SubParsers) -> None:
         action="store_true",
         help="write the segmentations of DICOM series as DICOM too (CASE/segmentation.dcm), as drawn or accepted",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing of each case")
+    parser.add_argument("--quiet", action="store_true", help="show no line for each case")
     add_shared_options(parser)
 
 
@@ -104,7 +104,7 @@ def _check_engine(arguments: argparse.Namespace) -> None:
     if arguments.cluster is not None and arguments.scheduler is not None:
         raise PromptError("--cluster starts a scheduler of its own: give it or --scheduler.")
     if (arguments.cluster == "ssh") != (arguments.hosts is not None):
-        raise PromptError("--cluster ssh needs --hosts A,B, which no other way to run needs: give both or neither.")
+        raise PromptError("--cluster ssh and --hosts A,B belong together: give both or neither.")
 
 
 def _write_table(arguments: argparse.Namespace) -> int:
@@ -235,7 +235,7 @@ def _count(text: str) -> int:
 def _hosts(text: str) -> list[str]:
     hosts = [name.strip() for name in text.split(",")]
     if not all(hosts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of hosts: write names with commas between them")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of hosts: write names with commas between them")
     return hosts
 
 

@@ -32,7 +32,9 @@ def read_cohort(path: Path, options: Namespace, output: Path | None) -> tuple[li
         problems += problems_of(case)
         if output is not None and (foreign := output / case.name).exists() and not _is_result(foreign):
             problems.append(
-                Problem(case.row, "case", f"{foreign} is no result of medsam2 batch: choose another --output or case.")
+                Problem(
+                    case.row, "case", f"{foreign} is not a result of medsam2 batch: choose another --output or case."
+                )
             )
     return cases, sorted(problems, key=lambda problem: problem.row or 0)
 

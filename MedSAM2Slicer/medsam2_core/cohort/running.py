@@ -127,6 +127,6 @@ def _references(case: Case, plan: Plan) -> Iterator[tuple[str, Mask]]:
     names = [item.segment.name for item in plan.objects]
     for name, text in case.references.items():
         if not name and len(names) > 1:
-            raise PromptError(f"{text}: The run file has {len(names)} objects: say in the column object which one.")
+            raise PromptError(f"{text}: The run file has {len(names)} objects: name one in the column object.")
         source = mask_source(text)
         yield name or names[0], read_mask(source.path, plan.volume.geometry, source.name)

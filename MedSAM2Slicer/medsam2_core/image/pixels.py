@@ -155,7 +155,7 @@ class ImageStack:
         max_bytes: int = 1 << 28,
     ) -> None:
         if not isinstance(images, Images):
-            raise VolumeError("The image set is no list of images: give one of arrays (rows, columns).")
+            raise VolumeError("The image set is not a list of images: give one of arrays (rows, columns).")
         if not len(images):
             raise VolumeError("The image set is empty: give at least two images.")
         self._images, self._max_bytes = images, max_bytes
@@ -203,7 +203,7 @@ def as_pixels(pixels: npt.ArrayLike) -> npt.NDArray[Any]:
             return array
     except (TypeError, ValueError):
         pass  # such as lists of unequal lengths: answered like any other thing that is no array
-    raise VolumeError("This is no array of real numbers: give one, or lists of equal lengths.")
+    raise VolumeError("This is not an array of real numbers: give one, or lists of equal lengths.")
 
 
 def is_color(pixels: npt.NDArray[Any], dimensions: int) -> bool:

@@ -53,7 +53,7 @@ def find_pictures(sources: Sequence[Path]) -> list[Path]:
             inside = [source] if source.is_file() else sorted(filter(_is_picture, source.rglob("*")), key=_natural)
         found.update(dict.fromkeys(inside))
     if not found:
-        raise VolumeError(f"{', '.join(map(str, sources))}: No image is here: give image files, or folders of them.")
+        raise VolumeError(f"{', '.join(map(str, sources))}: There is no image here: give image files or folders.")
     return list(found)
 
 

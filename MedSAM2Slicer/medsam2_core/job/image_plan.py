@@ -74,7 +74,7 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     left out and noted.
     """
     if options.seed is not None and (options.order != "arrival" or not options.memory.startswith("self-sorting")):
-        raise PromptError("--seed is of draws that only --order arrival with self-sorting memory makes: omit it.")
+        raise PromptError("--seed has no effect without --order arrival and self-sorting memory: omit it.")
     prompts = [] if options.prompts is None else read_image_prompts(options.prompts)
     prompts += parse_image_prompts(options.typed or [])
     if not prompts:
@@ -172,7 +172,7 @@ def _read_mask(prompt: ImagePrompt, shape: tuple[int, int]) -> Mask:
     pixels = picture.array.max(axis=2) if picture.array.ndim == 3 else picture.array
     mask: Mask = pixels != 0 if label is None else pixels == label
     if not mask.any():
-        raise PromptError(f"{prompt.mask}: The mask marks no pixel: if the object is not there, say --absent.")
+        raise PromptError(f"{prompt.mask}: The mask marks no pixel: if the object is not there, use --absent.")
     return mask
 
 
@@ -181,7 +181,7 @@ def _require_objects(prompts: Sequence[SetPrompt], segments: Sequence[Segment]) 
     for segment in segments:
         if not any(one.label == segment.label and one.prompt.kind in _SHOWING for one in prompts):
             raise PromptError(
-                f"Object {segment.name!r} is shown in no image: add --point, --box or --mask to one that it is in."
+                f"Object {segment.name!r} has no prompt in any image: add --point, --box or --mask to one of them."
             )
 
 
@@ -191,5 +191,6 @@ def _require_no_contradiction(prompts: Sequence[SetPrompt]) -> None:
     for one in prompts:
         if one.prompt.kind == "absent" and (one.index, one.label) in shown:
             raise PromptError(
-                f"{one.prompt.image}: Object {one.prompt.name!r} is shown and said to be absent: give one of the two."
+                f"{one.prompt.image}: Object {one.prompt.name!r} has a prompt here and is said to be absent: "
+                "give only one of the two."
             )

@@ -125,7 +125,7 @@ def _place_mask(raw: dict[str, Any], slicing: Slicing, where: str) -> MaskPrompt
     axis, index, (rows, cols) = raw.get("axis", slicing.axis), raw["slice_index"], raw["shape"]
     if axis != slicing.axis or (rows, cols) != slicing.shape or index >= slicing.count:
         raise PromptError(
-            f"{where} is a mask of {rows} x {cols} pixels on slice {index} along axis {axis}, but here are "
+            f"{where} is a mask of {rows} x {cols} pixels on slice {index} along axis {axis}, but there are "
             f"{slicing.count} slices of {slicing.shape[0]} x {slicing.shape[1]} along axis {slicing.axis}: "
             "use the volume and axis of the run that wrote it."
         )

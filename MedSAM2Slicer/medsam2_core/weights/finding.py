@@ -17,7 +17,7 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
     WeightsError for a model that is not on this machine, and for what is neither a name nor a path.
     """
     if not isinstance(name_or_path, str | os.PathLike):
-        raise WeightsError(f"{name_or_path!r} is no model: give a name from `medsam2 models list` or a path.")
+        raise WeightsError(f"{name_or_path!r} is not a model: give a name from `medsam2 models list` or a path.")
     path = Path(name_or_path)
     if not str(name_or_path).strip():
         raise WeightsError("The model has no name: is a variable of your shell not set? See `medsam2 models list`.")

@@ -43,7 +43,7 @@ def objects_from_wire(frame: Frame, shape_of: ShapeOf) -> list[RunObject]:
     objects = [_object(item, frame, shape_of) for item in fields.objects(frame.header, "objects")]
     labels = [item.segment.label for item in objects]
     if len(set(labels)) < len(labels):
-        raise PromptError(f"An object comes twice (ids: {', '.join(map(str, labels))}): give each its own id.")
+        raise PromptError(f"Two objects have the same id ({', '.join(map(str, labels))}): give each its own.")
     return objects
 
 

@@ -167,9 +167,9 @@ def test_stopping_keeps_what_is_done(run, capsys, monkeypatch, good: Path, check
         (("--prompt", "A", "--box", "1,2,3"), "--box '1,2,3' cannot be read: write 4 numbers"),
         (("--prompt", "A", "--point", "nan,1"), "cannot be read"),
         (("--prompt", "A", "--point", "99,1"), "--point 99,1: The prompt at x 99, y 1 is outside"),
-        (("--prompt", "A", "--absent"), "'Segment_1' is shown in no image"),
-        (("--prompt", "A", "--box", "1,2,9,9", "--absent"), "'Segment_1' is shown and said to be absent: give one"),
-        (("--prompt", "A", "--absent", "--point", "1,2"), "'Segment_1' is shown and said to be absent: give one"),
+        (("--prompt", "A", "--absent"), "'Segment_1' has no prompt in any image"),
+        (("--prompt", "A", "--box", "1,2,9,9", "--absent"), "'Segment_1' has a prompt here and is said to be absent"),
+        (("--prompt", "A", "--absent", "--point", "1,2"), "'Segment_1' has a prompt here and is said to be absent"),
         (("--prompt", "A@4", "--point", "1,1"), "There is no such frame: give one from 0 to 0"),
         (("--prompt", "none.png", "--point", "1,1"), "none.png: No such file"),
         (("--prompt", "A", "--mask", "B"), "The mask has 30 x 64 pixels but the image 48 x 40"),
@@ -208,12 +208,12 @@ def test_refusals(run, capsys, good: Path, words: tuple[str, ...], says: str) ->
         ('{"prompts": [{"kind": "point", "numbers": [1, 2], "image": 3, "object": "b"}]}', "not text"),
         ('{"prompts": [{"kind": "absent", "object": "b"}]}', "prompt 1 names no image: write the path"),
         ('{"prompts": [{"kind": "absent", "image": "", "object": "b"}]}', "prompt 1 names no image: write the path"),
-        ('{"prompts": [{"kind": "absent", "image": ".", "object": "b"}]}', "prompt 1.image is ., which is no file"),
-        ('{"prompts": [{"kind": "absent", "image": "x.png", "object": "b"}]}', "1.image is x.png, which is no file"),
+        ('{"prompts": [{"kind": "absent", "image": ".", "object": "b"}]}', "prompt 1.image is ., which is not a file"),
+        ('{"prompts": [{"kind": "absent", "image": "x.png", "object": "b"}]}', "1.image is x.png, which is not a file"),
         ('{"prompts": [{"kind": "mask", "image": "p.json", "object": "b"}]}', "prompt 1 names no mask: write the path"),
         (
             '{"prompts": [{"kind": "mask", "image": "p.json", "object": "b", "mask": "m.png:2"}]}',
-            "prompt 1.mask is m.png, which is no file: correct it, as seen from ",
+            "prompt 1.mask is m.png, which is not a file: correct it, as seen from ",
         ),
     ],
 )
@@ -247,5 +247,5 @@ def test_results_are_no_inputs_of_the_next_run(run, capsys, good: Path, checkpoi
 def test_a_seed_of_no_draws_is_refused(run, capsys, good: Path, checkpoint: Path, words: tuple[str, ...]) -> None:
     common = ("images", good, "--output", OUT, "--model", checkpoint, "--prompt", good / "a1.png", "--point", "9,9")
     assert run(*common, *words, "--seed", "0") == 2
-    assert "--seed is of draws" in capsys.readouterr().err
+    assert "--seed has no effect" in capsys.readouterr().err
     assert run(*common, "--order", "arrival", "--seed", "3", "--quiet") == 0

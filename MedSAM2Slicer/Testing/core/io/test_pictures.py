@@ -171,7 +171,7 @@ def test_images_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) ->
     found = find_pictures([tmp_path, tmp_path / "a9.png"])
     assert [path.name for path in found] == ["a9.png", "a10.png", "a1.jpg"]
     (tmp_path / "none").mkdir()
-    with pytest.raises(VolumeError, match="No image is here"):
+    with pytest.raises(VolumeError, match="There is no image here"):
         find_pictures([tmp_path / "none"])
 
 
