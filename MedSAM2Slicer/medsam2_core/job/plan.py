@@ -30,7 +30,7 @@ _NO_PROMPTS = (
     "--from-segmentation FILE, --boxes FILE or --prompts RUN."
 )
 _OBLIQUE = (
-    "The run file's slices are oblique, and prompts of the command line are on stored ones: give only one of the two."
+    "The run file's slices are oblique, and prompts on the command line are on stored ones: give only one of the two."
 )
 
 
@@ -71,8 +71,8 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
 
     Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do.
     """
-    shown = shows_objects(options)
     refuse_idle(options)
+    shown = shows_objects(options)
     if not shown and options.prompts is None:
         raise PromptError(_NO_PROMPTS)
     _check_paths(options)
@@ -85,7 +85,7 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
     check_fits(options.output, volume)
     stack = _stack(options.axis, saved, volume)
     if volume.in_color and stack.plane is not None:
-        raise PromptError("The run file's slices are oblique, which those of colors cannot be: give prompts anew.")
+        raise PromptError("The run file's slices are oblique, and images in color have none: give new prompts.")
     slicing = stack.slicing(volume.geometry)
     runs = [] if run is None else place_runs(run, slicing)
     if shown and stack.plane is not None:
@@ -107,7 +107,7 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
         stop=place_rules(stop_rules(options, saved.stop, volume), slicing.geometry.shape_kji),
     )
     if options.disagreement is not None and settings.directions != THREE:
-        raise PromptError("One axis cannot disagree: give --directions three beside --disagreement.")
+        raise PromptError("--disagreement compares three axes: give --directions three with it.")
     return Plan(
         volume,
         objects,
@@ -190,7 +190,7 @@ def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Vo
 def _window(chosen: str | None, saved: FileSettings, volume: Volume) -> Window:
     if volume.in_color:
         if chosen is not None:
-            raise PromptError(f"{volume.path}: Colors are shown as they are: omit --window.")
+            raise PromptError(f"{volume.path}: An image in color has no window: omit --window.")
         return AS_GIVEN
     if chosen is None and saved.window is not None:
         return saved.window
