@@ -19,7 +19,7 @@ from medsam2_core.cohort.notes import write_note
 from medsam2_core.cohort.overview import Drawing
 from medsam2_core.cohort.results import DONE, FORMAT, OVERVIEW, REPORT
 from medsam2_core.errors import Cancelled, PromptError
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 from medsam2_core.io import read_mask
 from medsam2_core.job.execute import (
     LoadedModel,
@@ -98,8 +98,7 @@ def write(prepared: Prepared, outcome: Outcome, folder: Path, notices: list[str]
         write_report(folder / REPORT, outcome.report, drafts.report)
     segments = [item.segment for item in plan.objects]
     drawing = Drawing(plan.volume.array, outcome.labelmap, plan.volume.geometry, plan.settings.window, segments)
-    with Draft(folder / OVERVIEW) as draft:
-        draft.save(drawing.overview())
+    write_file(folder / OVERVIEW, drawing.overview())
     write_note(folder / DONE, _noted(prepared, outcome, drawing.thumbnail(plan.settings.stack.axis), notices))
 
 

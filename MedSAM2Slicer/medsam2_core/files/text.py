@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 
 _MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -88,8 +88,7 @@ def harmless_cell(value: Any) -> Any:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, whole or not at all. Raises VolumeError."""
-    with Draft(path) as draft:
-        draft.save(text.encode("utf-8"))
+    write_file(path, text.encode("utf-8"))
 
 
 def _unmarked(raw: bytes) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 
 _START = b"\x89PNG\r\n\x1a\n"
 _GRAY, _PALETTE = 0, 3  # color types
@@ -24,8 +24,7 @@ def write_labels(path: Path, labels: npt.NDArray[np.integer[Any]]) -> None:
 
     An existing file is replaced only by a complete new one. Raises VolumeError, if it cannot be written.
     """
-    with Draft(path) as draft:
-        draft.save(gray_png(labels))
+    write_file(path, gray_png(labels))
 
 
 def gray_png(labels: npt.NDArray[np.integer[Any]]) -> bytes:
