@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError, VolumeError, WorkerError
-from medsam2_core.image.segments import Segment
+from medsam2_core.image.segments import MAX_LABEL, Segment
 from medsam2_core.image.slicing import XY
 from medsam2_core.run.prompts import (
     BoxPrompt,
@@ -53,7 +53,7 @@ def _object(item: Header, frame: Frame, shape_of: ShapeOf) -> RunObject:
     try:
         segment = Segment(str(label), label, palette_color(0))
     except VolumeError as error:
-        raise PromptError(f"Object id {label} cannot be a label: choose one from 1 to 65535.") from error
+        raise PromptError(f"Object id {label} cannot be a label: choose one from 1 to {MAX_LABEL}.") from error
     return RunObject(segment, merge_points(prompts))
 
 
