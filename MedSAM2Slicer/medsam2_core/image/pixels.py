@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import require_axis
 from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.window import AS_GIVEN, Window
 
@@ -58,8 +59,7 @@ class VolumeStack:
         in_color = is_color(volume, 4)
         if (volume.ndim != 3 and not in_color) or 0 in volume.shape:
             raise VolumeError(f"A volume of shape {volume.shape} cannot be segmented: give one with three dimensions.")
-        if axis not in (0, 1, 2):
-            raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
+        require_axis(axis)
         row_axis, column_axis = (a for a in range(3) if a != axis)
         seen = in_color or (volume.dtype == np.uint8 and window.keeps_uint8)
         self._pixels = np.moveaxis(volume if seen else window.to_uint8(volume), axis, 0)

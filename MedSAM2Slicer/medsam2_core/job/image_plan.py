@@ -19,6 +19,7 @@ from medsam2_core.image.window import Window
 from medsam2_core.io.picture_files import Place, look_through, result_names
 from medsam2_core.io.pictures import find_pictures, read_pictures
 from medsam2_core.job.image_prompts import ImagePrompt, mask_and_label, parse_image_prompts, read_image_prompts
+from medsam2_core.job.paths import require_no_file
 from medsam2_core.notices import tell
 from medsam2_core.prompts import SlicePrompt
 from medsam2_core.run.prompts import palette_color
@@ -82,7 +83,7 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     if options.window is not None and options.window != "auto":
         Window.parse(options.window, _ANY_GRAY)
     model = find_model(options.model)
-    _require_no_file(options.output)
+    require_no_file(options.output)
     paths = _inputs(options.images, prompts, options.output)
     _make_output(options.output)
     skipped: list[str] = []
@@ -104,11 +105,6 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
 def _skip(error: VolumeError, skipped: list[str]) -> None:
     skipped.append(str(error))
     tell(f"{error} It is skipped.")
-
-
-def _require_no_file(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise VolumeError(f"{folder}: This is a file: give --output the name of a folder.")
 
 
 def _make_output(folder: Path) -> None:
