@@ -84,17 +84,35 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
         refuse_replacing(_outputs(options), [frame.path for frame in volume.slices.frames])
     check_fits(options.output, volume)
     stack = _stack(options.axis, saved, volume)
-    if volume.in_color and stack.plane is not None:
-        raise PromptError("The run file's slices are oblique, and images in color have none: give new prompts.")
-    slicing = stack.slicing(volume.geometry)
-    runs = [] if run is None else place_runs(run, slicing)
     if shown and stack.plane is not None:
         raise PromptError(_OBLIQUE)
+    slicing = stack.slicing(volume.geometry)
+    runs = [] if run is None else place_runs(run, slicing)
     objects = run_objects(options, runs[-1].objects if runs else (), slicing, volume)
+    settings = _settings(options, saved, model.name, stack, volume)
+    check_range_holds_prompts(objects, settings.first, settings.last)
+    return Plan(
+        volume,
+        objects,
+        model,
+        expected_sha256,
+        settings,
+        options.output,
+        options.report,
+        options.sheet,
+        options.disagreement,
+        tuple(runs[:-1]),
+    )
+
+
+def _settings(
+    options: argparse.Namespace, saved: FileSettings, model: str, stack: SliceStack, volume: Volume
+) -> RunSettings:
+    """The settings given, else those of the run file, else the defaults."""
+    slicing = stack.slicing(volume.geometry)
     first, last = _range(options.range, saved, slicing, volume)
-    check_range_holds_prompts(objects, first, last)
     own = {
-        "model": model.name,
+        "model": model,
         "image_size": RunSettings.image_size if options.model else saved.image_size or RunSettings.image_size,
         "rounds": None if options.range else saved.rounds,
     }
@@ -108,18 +126,7 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
     )
     if options.disagreement is not None and settings.directions != THREE:
         raise PromptError("--disagreement compares three axes: give --directions three with it.")
-    return Plan(
-        volume,
-        objects,
-        model,
-        expected_sha256,
-        settings,
-        options.output,
-        options.report,
-        options.sheet,
-        options.disagreement,
-        tuple(runs[:-1]),
-    )
+    return settings
 
 
 def _check_paths(options: argparse.Namespace) -> None:
@@ -171,9 +178,11 @@ def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | No
 
 
 def _stack(chosen: str | None, saved: FileSettings, volume: Volume) -> SliceStack:
-    if chosen is None and saved.stack is not None:
-        return saved.stack
-    return SliceStack(choose_axis(chosen or "0", volume.geometry))
+    if chosen is not None or saved.stack is None:
+        return SliceStack(choose_axis(chosen or "0", volume.geometry))
+    if volume.in_color and saved.stack.plane is not None:
+        raise PromptError("The run file's slices are oblique, and images in color have none: give new prompts.")
+    return saved.stack
 
 
 def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Volume) -> tuple[int, int]:
