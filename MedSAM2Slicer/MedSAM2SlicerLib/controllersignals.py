@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.signal import Signal
@@ -30,10 +30,15 @@ class ControllerSignals:
         if sentence:
             self.noticed.emit(sentence)
 
-    @contextmanager
-    def telling(self) -> Iterator[None]:
+    def telling(self) -> AbstractContextManager[None]:
         """Turn an error on purpose into the signal `failed`."""
-        try:
-            yield
-        except MedSAM2Error as error:
-            self.failed.emit(str(error))
+        return tellingBy(self.failed)
+
+
+@contextmanager
+def tellingBy(failed: Signal) -> Iterator[None]:
+    """Turn an error on purpose into a signal with its sentence."""
+    try:
+        yield
+    except MedSAM2Error as error:
+        failed.emit(str(error))

@@ -5,18 +5,18 @@ Actions return when they are done and never raise: what comes of them, errors to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.cohort.acceptance import CaseFolder
-from medsam2_core.errors import MedSAM2Error, VolumeError
+from medsam2_core.errors import VolumeError
 from MedSAM2SlicerLib.cohort.caseatwork import CaseAtWork
 from MedSAM2SlicerLib.cohort.caseloading import LoadedCase
 from MedSAM2SlicerLib.cohort.cohortfolder import TO_REVIEW, CaseLine, CohortFolder
+from MedSAM2SlicerLib.controllersignals import tellingBy
 from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
 from MedSAM2SlicerLib.signal import Signal
 
@@ -69,7 +69,7 @@ class CohortReview:
         if self._work is not None and (whyNot := self._whyBusy()):
             self.failed.emit(whyNot)
             return
-        with self._telling():
+        with tellingBy(self.failed):
             said = self._kept()  # before the folder is read, which may be the same
             try:
                 cohort = CohortFolder(path)
@@ -82,7 +82,7 @@ class CohortReview:
 
     def close(self) -> None:
         """Leave the case, which stays in the scene, and stop watching that."""
-        with self._telling():
+        with tellingBy(self.failed):
             self._say(self._kept())
         self.writeReport()
         self._scene.stop()
@@ -92,14 +92,14 @@ class CohortReview:
         work = self._work
         if work is None or self._whyBusy() or work.isOvertaken:
             return
-        with self._telling():
+        with tellingBy(self.failed):
             if work.keep():
                 self.changed.emit()
 
     def writeReport(self) -> None:
         """Write the report if it is due."""
         if self.cohort is not None and self._isReportDue:
-            with self._telling():
+            with tellingBy(self.failed):
                 self.cohort.writeReport()
                 self._isReportDue = False
                 self.changed.emit()
@@ -112,7 +112,7 @@ class CohortReview:
             self.failed.emit(whyNot)
             return
         self._tried = name
-        with self._telling():
+        with tellingBy(self.failed):
             said = self._kept()
             try:
                 work = CaseAtWork(self.cohort, name)
@@ -148,7 +148,7 @@ class CohortReview:
         cohort = self._atRest()
         if cohort is None:
             return
-        with self._telling():
+        with tellingBy(self.failed):
             if name == self.name:
                 self._kept()
             cohort.startOver(name)
@@ -162,7 +162,7 @@ class CohortReview:
         cohort, work = self._atRest(), self._work
         if cohort is None or work is None:
             return
-        with self._telling():
+        with tellingBy(self.failed):
             if work.isOvertaken:
                 said, again = work.keep(), CaseAtWork(cohort, work.name)
                 self._show(again)
@@ -224,13 +224,6 @@ class CohortReview:
             return _("That was the last case of this list: choose All cases to see the others.")
         return _("That was the first case of this list.")
 
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except MedSAM2Error as error:
-            self.failed.emit(str(error))
-
     def _onNodeRemoved(self, node: slicer.vtkMRMLNode) -> None:
         if self.case is not None and self.case.nodes.has(node):
             takeOut = self.case.nodes.remover()
@@ -244,7 +237,7 @@ class CohortReview:
     def _lose(self) -> bool:
         """Somebody takes the case out of the scene. Returns whether what was changed is kept."""
         isKept = False
-        with self._telling():
+        with tellingBy(self.failed):
             self._say(self._kept())
             isKept = True
         self._work = None
