@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
-from medsam2_core.errors import MedSAM2Error
-from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.signal import Signal, tellingBy
 
 
 class ControllerSignals:
@@ -33,12 +31,3 @@ class ControllerSignals:
     def telling(self) -> AbstractContextManager[None]:
         """Turn an error on purpose into the signal `failed`."""
         return tellingBy(self.failed)
-
-
-@contextmanager
-def tellingBy(failed: Signal) -> Iterator[None]:
-    """Turn an error on purpose into a signal with its sentence."""
-    try:
-        yield
-    except MedSAM2Error as error:
-        failed.emit(str(error))

@@ -16,9 +16,8 @@ from medsam2_core.errors import VolumeError
 from MedSAM2SlicerLib.cohort.caseatwork import CaseAtWork
 from MedSAM2SlicerLib.cohort.caseloading import LoadedCase
 from MedSAM2SlicerLib.cohort.cohortfolder import TO_REVIEW, CaseLine, CohortFolder
-from MedSAM2SlicerLib.controllersignals import tellingBy
 from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
-from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.signal import Signal, tellingBy
 
 
 class CohortReview:
