@@ -42,7 +42,7 @@ class Live:
         self._runner.interrupt()
 
     def forget(self) -> None:
-        """What was changed is no reason any more."""
+        """Start nothing for what was changed so far."""
         self._changedAt = None
 
     def leave(self) -> None:

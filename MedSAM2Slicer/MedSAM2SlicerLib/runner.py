@@ -77,7 +77,7 @@ class Runner:
         return pace is not None and pace <= _QUICK
 
     def whyBusy(self) -> str:
-        """Return why to wait while a propagation runs, nothing if none does."""
+        """Return why to wait while a propagation runs; empty if none does."""
         return _("A propagation is running. Stop it first (Esc).") if self.busy else ""
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:

@@ -62,7 +62,7 @@ class SlicePrompt:
 def mask_prompt(mask: npt.ArrayLike, shape: tuple[int, int]) -> SlicePrompt:
     """Take a mask (rows, columns) as the truth on its slice; an empty one says that the object is not there.
 
-    All that is not 0 is the object. Fractions, NaN and infinite numbers are no mask.
+    All that is not 0 is the object. Fractions, NaN and infinite numbers are refused.
     """
     values = _array(mask, "The mask is not an array of numbers: give one, (rows, columns).")
     if values.shape != shape:

@@ -163,7 +163,7 @@ class Pass:
     def makeWay(self) -> None:
         """A prompt has come: what the worker says from now on counts only if it had done all before it heard of that.
 
-        Slices that it was ahead by were not seen, and a prompt on one of them is no correction.
+        Slices that it was ahead by were not seen, and a prompt on one of them is not a correction.
         """
         self._makesWay = True
 

@@ -20,7 +20,7 @@ from medsam2_core.job.objects import has_masks
 def read_cohort(path: Path, options: Namespace, output: Path | None) -> tuple[list[Case], list[Problem]]:
     """The cases of a table or folder, with `options` for all, and all that is wrong with them, by row.
 
-    Raises PromptError for what is no table at all.
+    Raises PromptError for a file that is not a table.
     """
     rows, problems = (find_cases(path), []) if path.is_dir() else read_table(path)
     folder = path.resolve() if path.is_dir() else path.resolve().parent

@@ -37,7 +37,7 @@ class Problem:
 
 
 def read_table(path: Path) -> tuple[list[Row], list[Problem]]:
-    """The rows of a table, and what is wrong with its columns. Raises PromptError for a file that is no table."""
+    """The rows of a table, and what is wrong with its columns. Raises PromptError for a file that is not a table."""
     try:
         found = _json(path) if path.suffix.lower() == ".json" else _csv(path)
     except OSError as error:

@@ -48,7 +48,7 @@ class VolumeStack:
 
     A fourth axis of length 3 holds red, green and blue as uint8, which no window applies to. A uint8 volume in the
     window 0 to 255 is what the model sees already: it is used in place, without a copy.
-    Raises VolumeError for an array that is no volume, and for a spacing (mm along k, j, i) that is none.
+    Raises VolumeError for an array that is not a volume, and for a spacing (mm along k, j, i) that cannot be.
     """
 
     ordered = True
@@ -115,7 +115,7 @@ class ImageFacts:
     ) -> ImageFacts:
         """Look at an image (rows, columns), or (rows, columns, 3) as uint8 RGB, in a window (see `Window.of`).
 
-        Raises VolumeError for what is no image, or has no finite value.
+        Raises VolumeError for anything but an image with finite values.
         """
         image = as_pixels(image)
         if not (image.ndim == 2 or is_color(image, 3)) or 0 in image.shape:
@@ -142,7 +142,7 @@ class ImageStack:
     """Unrelated images, gray or in color, each with a window and a spacing of its own.
 
     `images` may read its items from files: at most `max_bytes` of pixels are kept, the others are taken from there
-    again. Raises VolumeError for an array that is no image.
+    again. Raises VolumeError for an array that is not an image.
     """
 
     ordered = False
@@ -196,13 +196,13 @@ def checked_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
 
 
 def as_pixels(pixels: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Pixels or voxels as an array, without a copy if they are one. Raises VolumeError if they are no real numbers."""
+    """Pixels or voxels as an array, without a copy if they are one. Raises VolumeError if they are not real numbers."""
     try:
         array = np.asarray(pixels)
         if array.dtype.kind in "biuf":
             return array
     except (TypeError, ValueError):
-        pass  # such as lists of unequal lengths: answered like any other thing that is no array
+        pass  # such as lists of unequal lengths: refused like anything else that is not an array
     raise VolumeError("This is not an array of real numbers: give one, or lists of equal lengths.")
 
 

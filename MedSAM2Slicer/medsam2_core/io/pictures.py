@@ -44,7 +44,7 @@ def find_pictures(sources: Sequence[Path]) -> list[Path]:
     """The files that are given, and those of folders and the folders below, sorted by the numbers in their names.
 
     Of a folder only files that look like images count. Raises VolumeError for a source that is not there, and if there
-    is no image at all.
+    is not an image at all.
     """
     found: dict[Path, None] = {}
     for source in sources:

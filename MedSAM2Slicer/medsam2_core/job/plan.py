@@ -159,7 +159,7 @@ def _inputs(options: argparse.Namespace) -> list[Path]:
 
 
 def _check_image_path(path: Path) -> None:
-    """Raise VolumeError unless an image, which is no segmentation, can be written there."""
+    """Raise VolumeError unless an image (not a segmentation) can be written there."""
     if path.name.lower().endswith((".seg.nrrd", ".dcm")):
         raise VolumeError(f"{path}: The disagreement is an image: end the name with .nrrd, .nii, .nii.gz or .mha.")
     check_output_path(path)
