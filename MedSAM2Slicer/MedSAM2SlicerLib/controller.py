@@ -209,7 +209,7 @@ class Controller:
                 self._runner.redraw(self._runner.ran, wholeCut(*cut), isStep=False, near=near)
 
     def stop(self) -> None:
-        """End a propagation after the slice at hand; what is drawn stays."""
+        """End a propagation after the current slice; what is drawn stays."""
         self.live.forget()
         self._runner.stop()
 

@@ -66,7 +66,7 @@ class Live:
 def _isToPropagate(work: SegmentWork) -> bool:
     """Whether a segment has something to go from that no propagation has gone from yet, here or in another panel.
 
-    An edit alone says nothing of slices that came from elsewhere, as those of a file, which would be drawn anew.
+    An edit alone says nothing of slices that came from elsewhere, as those of a file, which would be drawn again.
     """
     hasAnchors = bool(work.prompts) or (bool(work.states.kept()) and not work.hasUnknown)
     return hasAnchors and work.states.areChanged and not work.isEmpty

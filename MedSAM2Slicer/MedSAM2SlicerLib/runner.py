@@ -32,7 +32,7 @@ _IMAGE_SIZE = 512
 
 
 class Runner:
-    """Asks the worker and draws what it answers into the segments of a workplace; errors are told by signals."""
+    """Asks the worker and draws what it answers into the segments of a workplace; signals report errors."""
 
     def __init__(self, client: WorkerClient, workplace: Workplace, signals: ControllerSignals, paces: Paces) -> None:
         self._client, self._workplace, self._signals, self._paces = client, workplace, signals, paces
@@ -150,7 +150,7 @@ class Runner:
         return self._ran
 
     def stop(self) -> None:
-        """End a run after the slice at hand; what is drawn stays."""
+        """End a run after the current slice; what is drawn stays."""
         self._stop(keep=True)
 
     def interrupt(self) -> None:

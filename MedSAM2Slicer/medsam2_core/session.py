@@ -110,7 +110,7 @@ class VolumeSession(Session):
     ) -> Iterator[PropagationStep]:
         """Draw what a propagation left of an object again from the kept logits, without running the model.
 
-        Slices come in order, but for the one that somebody looks at (`near`), which is the first.
+        Slices come in order, except the one that somebody looks at (`near`), which is the first.
 
         Pixels at least as probable as `threshold` (0.001 to 0.999) are the object's; `smoothing_mm` is the standard
         deviation of a Gaussian across slices (0 to 1000); `largest` and `fill_holes` are as in `Cleaning`. Slices with

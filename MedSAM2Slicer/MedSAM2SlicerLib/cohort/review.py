@@ -1,6 +1,6 @@
 """Going through a cohort case by case: load, correct, accept. Knows no Qt.
 
-Actions return when they are done and never raise: what comes of them, errors too, is told by signals.
+Actions return when they are done and never raise: signals report the results and errors.
 """
 
 from __future__ import annotations

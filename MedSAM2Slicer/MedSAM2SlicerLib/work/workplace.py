@@ -159,7 +159,7 @@ class Workplace:
             self.volume.closeSessions(client, self._owner())
 
     def closeEarlierSessions(self, client: WorkerClient, target: Target) -> None:
-        """Have the worker forget what it knows of a segmentation that is come back to: objects are numbered anew."""
+        """Have the worker forget what it knows of a segmentation that is come back to: objects get new numbers."""
         if (owner := self._owners.get(_keyOf(target))) is not None:
             self.volume.closeSessions(client, owner)
 

@@ -18,7 +18,7 @@ from medsam2_core.run.prompts import Prompt, RunObject, make_objects, place_mask
 
 
 def shows_objects(options: argparse.Namespace) -> bool:
-    """Whether any object is shown otherwise than by a run file."""
+    """Whether any object is shown by anything but a run file."""
     return bool(options.typed) or options.prior is not None or options.boxes is not None
 
 
@@ -75,7 +75,7 @@ def _earlier(options: argparse.Namespace, slicing: Slicing) -> Iterator[tuple[Pr
         return
     every = options.every or 1
     if every == 1:
-        tell("Each slice of the earlier segmentation is a prompt, so none of them is drawn anew: see --every.")
+        tell("Each slice of the earlier segmentation is a prompt, so none of them is redrawn: see --every.")
     source = mask_source(options.prior)
     for one in read_prior(source.path, slicing.geometry, source.name, options.transform):
         yield one, every_nth(place_mask(one.mask, slicing), every)

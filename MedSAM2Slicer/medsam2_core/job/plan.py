@@ -150,7 +150,7 @@ def _outputs(options: argparse.Namespace) -> list[Path]:
 
 
 def _inputs(options: argparse.Namespace) -> list[Path]:
-    """The files that are read, but for --prompts, in whose place the new report may come."""
+    """The files that are read, except --prompts, in whose place the new report may come."""
     given = options.volume, options.transform, options.boxes
     masks = [value for option, value in options.typed or [] if option == "--mask"]
     markups = [path_of(value) for option, value in options.typed or [] if option == "--markups"]

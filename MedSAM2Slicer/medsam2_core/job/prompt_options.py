@@ -125,7 +125,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         help="boxes of a detector: a .csv with x0,y0,z0,x1,y1,z1 and perhaps object and score, or .json; see --frame",
     )
     group.add_argument(
-        "--least-score", type=_score, metavar="S", help="of --boxes, take those with this score or more (default: 0)"
+        "--least-score", type=_score, metavar="S", help="take those of --boxes with this score or more (default: 0)"
     )
 
 

@@ -76,7 +76,7 @@ def test_a_label_map_names_its_labels(run, capsys, ct: Path, checkpoint: Path) -
     common = ("--model", checkpoint, "--output", "a.seg.nrrd", "--report", "r.json", "--quiet")
     assert run("propagate", ct, "--from-segmentation", "prior.nii.gz", *common) == 0
     assert list(prompted()) == ["7"]
-    assert "so none of them is drawn anew: see --every" in capsys.readouterr().err
+    assert "so none of them is redrawn: see --every" in capsys.readouterr().err
 
 
 def write_boxes(rows: Sequence[Sequence[object]], columns: str = "x0,y0,z0,x1,y1,z1,object,score") -> None:
