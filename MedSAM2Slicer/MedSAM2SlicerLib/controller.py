@@ -1,7 +1,7 @@
 """One segment at work: joins MRML events and the model process. Knows neither Qt nor torch.
 
-The panel, the Segment Editor effect and the console are thin faces of it. Actions return at once and never raise: what
-comes of them, errors too, is told by signals.
+The panel, the Segment Editor effect and the console are thin faces of it. Actions return at once and never raise:
+signals report the results and errors.
 """
 
 from __future__ import annotations

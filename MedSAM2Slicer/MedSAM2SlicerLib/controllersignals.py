@@ -19,7 +19,7 @@ class ControllerSignals:
         self.finished, self.failed, self.noticed = Signal(), Signal(), Signal()  # one sentence
 
     def tellAll(self) -> None:
-        """Tell that prompts and slices may be others than before."""
+        """Tell that prompts and slices may have changed."""
         self.reviewed.emit()
         self.promptsChanged.emit()
 

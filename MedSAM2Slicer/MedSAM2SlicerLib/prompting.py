@@ -24,7 +24,7 @@ from MedSAM2SlicerLib.work.workplace import Workplace
 class Prompting:
     """Puts prompts into the scene, takes them out again, and has the runner draw; signals report errors.
 
-    changed(slice) is called when there are others than before.
+    changed(slice) is called when they have changed.
     """
 
     def __init__(

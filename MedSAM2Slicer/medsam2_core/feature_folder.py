@@ -43,7 +43,7 @@ class FeatureFolder:
 
     @classmethod
     def chosen(cls, model: SAM2) -> FeatureFolder | None:
-        """The folder that the environment names, None if it names none. Raises VolumeError for a limit that is none."""
+        """The folder that the environment names, if any. Raises VolumeError for a limit that is not a number."""
         name = os.environ.get(FOLDER_VARIABLE)
         return cls(Path(name).expanduser(), model, _limit()) if name else None
 

@@ -115,7 +115,7 @@ class Pass:
 
     @property
     def works(self) -> list[SegmentWork]:
-        """The segments, but for those that were removed meanwhile."""
+        """The segments, except those that were removed meanwhile."""
         segmentIds = self._target.segmentIds()
         return [work for work in self._works.values() if work.segmentId in segmentIds]
 

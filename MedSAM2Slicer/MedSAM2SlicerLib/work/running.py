@@ -44,7 +44,7 @@ def tellEmptied(names: Iterable[str]) -> str:
 
 
 class SegmentRun:
-    """One segment's part of a propagation, along a `stack`. Slices that somebody `keeps`, by then, are not written."""
+    """One segment's part of a propagation, along a `stack`. Slices that somebody `keeps` are not written."""
 
     def __init__(
         self, writer: SliceWriter, stack: SliceStack, keeps: Callable[[int], bool], drawnBefore: set[int]

@@ -74,7 +74,7 @@ class VolumeInUse:
         return self._windowOf(self.usable, window)
 
     def isOther(self, owner: str, window: Window | str) -> bool:
-        """Whether voxels or window are others than when this was last asked for this owner of sessions."""
+        """Whether voxels or window have changed since this was last asked for this owner of sessions."""
         whole = self._whole(window).key
         before, self._seen[owner] = self._seen.get(owner, whole), whole
         return before != whole

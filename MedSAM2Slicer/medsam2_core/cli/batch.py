@@ -100,7 +100,7 @@ def batch(arguments: argparse.Namespace) -> int:
 
 
 def _check_engine(arguments: argparse.Namespace) -> None:
-    """Raise PromptError for options of which one leaves the other without a meaning."""
+    """Raise PromptError for options that contradict each other."""
     if arguments.cluster is not None and arguments.scheduler is not None:
         raise PromptError("--cluster starts a scheduler of its own: give it or --scheduler.")
     if (arguments.cluster == "ssh") != (arguments.hosts is not None):

@@ -27,7 +27,7 @@ _ACCEPTED, _DRAFT, _DRAFT_NOTE = "accepted.json", "draft.seg.nrrd", "draft.json"
 
 @dataclass(frozen=True)
 class Work:
-    """A segmentation of a case as the bytes of a `.seg.nrrd` file, what is told of it, and how it came about.
+    """A segmentation of a case as the bytes of a `.seg.nrrd` file, the facts reported of it, and how it came about.
 
     `facts` are as `facts.case_facts` gives them, and a "thumbnail". `review` is for the program that the work is done
     in, in JSON's own types.

@@ -1,4 +1,4 @@
-"""What is wrong with the cases of a cohort, told before any of them runs: files, places, models. Reads no voxels."""
+"""Problems in the cases of a cohort, found before any of them runs: files, places, models. Reads no voxels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from medsam2_core.weights.model_file import find_model
 
 
 def problems_of(case: Case) -> list[Problem]:
-    """Everything that can be told without the voxels, each at its row and column."""
+    """Every problem that shows without the voxels, each at its row and column."""
     problems: list[Problem] = []
     with told(lambda _: None):  # they are told when the case runs
         _Check(case, problems).run()

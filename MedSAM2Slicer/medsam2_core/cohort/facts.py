@@ -1,4 +1,4 @@
-"""What is told of a case in the report: volumes, confidence, doubt, and agreement with a reference."""
+"""What the report says of a case: volumes, confidence, doubt, and agreement with a reference."""
 
 from __future__ import annotations
 

@@ -181,5 +181,5 @@ def require_axis(axis: int) -> None:
 
 
 def size_text(shape: tuple[int, ...]) -> str:
-    """A size as it is told: "512 x 512 x 133"."""
+    """A size in words: "512 x 512 x 133"."""
     return " x ".join(str(size) for size in shape)

@@ -97,7 +97,7 @@ class ImageFacts:
     """What is known of an image without its pixels.
 
     `key` is the same for images whose pixels the model sees as the same, and for no others. `spacing` is mm between
-    rows and between columns; None counts as 1 mm. Raises VolumeError for a spacing that is none.
+    rows and between columns; None counts as 1 mm. Raises VolumeError for a spacing that cannot be.
     """
 
     shape: tuple[int, int]

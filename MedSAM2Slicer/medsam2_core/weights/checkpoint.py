@@ -77,7 +77,7 @@ def load_state(checkpoint: Checkpoint) -> SAM2:
 
 
 def _check_finite(path: Path, state: dict[str, Tensor]) -> None:
-    """Refuse weights of which a run would find nothing, without a word."""
+    """Refuse weights with which a run would find nothing, and not say so."""
     # A sum is finite only if all of it is: 1 ms for the starter, where a look at each weight takes 50.
     broken = [key for key, value in state.items() if not value.sum().isfinite()]
     if broken:
