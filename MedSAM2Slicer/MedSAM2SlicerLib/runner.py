@@ -18,8 +18,9 @@ from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
-from MedSAM2SlicerLib.work.passing import Pass, Redraw, nearestFirst
+from MedSAM2SlicerLib.work.passing import Pass, nearestFirst
 from MedSAM2SlicerLib.work.planning import Plan
+from MedSAM2SlicerLib.work.redraw import Redraw
 from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
