@@ -37,7 +37,7 @@ def tellEmptied(names: Iterable[str]) -> str:
     if not quoted:
         return ""
     text = _(
-        "Nothing is left of {names}, overwritten by what was drawn: to keep both, undo, and set Modify other segments "
+        "What was drawn has overwritten all of {names}: to keep both, undo, and set Modify other segments "
         "to Allow overlap (Segment Editor, Masking)."
     )
     return text.format(names=quoted)

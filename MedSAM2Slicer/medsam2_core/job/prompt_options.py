@@ -116,7 +116,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         "--transform",
         type=path_argument,
         metavar="FILE",
-        help="for --from-segmentation: what registers the earlier image to this one (.h5, .tfm, .mat of ITK or Slicer)",
+        help="registers the image of --from-segmentation to this one (.h5, .tfm or .mat of ITK or Slicer)",
     )
     group.add_argument(
         "--boxes",
