@@ -140,7 +140,7 @@ class CohortReview:
 
     def takeBack(self) -> None:
         """Take an acceptance back; corrected work is a draft again."""
-        self._settle(CaseFolder.withdraw, _("{name} is not accepted any more."))
+        self._settle(CaseFolder.withdraw, _("{name} is no longer accepted."))
 
     def startOver(self, name: str) -> None:
         """Put aside all work on a case, and show the model's own segmentation if it is in the scene."""
