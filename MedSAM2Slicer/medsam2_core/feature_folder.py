@@ -1,4 +1,4 @@
-"""Image features kept on disk from one run to the next, for who names a folder: another session, program or day.
+"""Image features kept on disk in a folder that the user names, from one run, session or program to the next.
 
 With a published model on a processor, encoding is half of a first propagation and nearly all of a first click.
 """
@@ -21,7 +21,7 @@ from medsam2_core.model import SAM2, ImageFeatures
 from medsam2_core.notices import tell
 
 FOLDER_VARIABLE = "MEDSAM2_FEATURES"
-"""Names the folder in the environment, since who annotates in Slicer, scripts and runs cohorts wants the same one."""
+"""Names the folder in the environment, since Slicer, scripts and cohorts are to share it."""
 
 LIMIT_VARIABLE = "MEDSAM2_FEATURES_GB"
 _DEFAULT_GB = 10.0  # 2,400 slices of sam2.1_hiera_tiny at 512 pixels
@@ -33,7 +33,7 @@ class FeatureFolder:
     """Features by what the model sees, whichever volume, slice, axis or window it comes from: nothing is ever stale.
 
     The files used longest ago go first when `max_bytes` is reached. Processes may share a folder, and computers too:
-    what another one made differs by rounding. Trouble with it ends no run: it is told, and nothing more is kept.
+    what another one made differs by rounding. Trouble with it ends no run: it is reported, and nothing more is kept.
     """
 
     def __init__(self, folder: Path, model: SAM2, max_bytes: int) -> None:
@@ -114,7 +114,7 @@ def _limit() -> int:
 
 
 def _digest(model: SAM2) -> bytes:
-    """Of all that features hang on but the image: the weights, also in which numbers they are, and the settings."""
+    """What features depend on besides the image: the weights, with their type of number, and the settings."""
     digest = hashlib.sha256(repr(model.config).encode())
     for name, weight in model.state_dict().items():
         digest.update(f"{name} {weight.dtype}".encode())

@@ -61,7 +61,7 @@ def finish(results: Results, cases: list[Case]) -> tuple[int, int]:
     results.tidy({case.name: case for case in cases}, Claims(results.claims_folder))
     done, failed = write_report(results, cases)
     if done + failed == len(cases):
-        results.tidy_up()
+        results.remove_empty_folders()
     return done, failed
 
 
