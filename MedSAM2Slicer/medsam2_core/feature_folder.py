@@ -6,8 +6,9 @@ With a published model on a processor, encoding is half of a first propagation a
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import pickle
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ FOLDER_VARIABLE = "MEDSAM2_FEATURES"
 LIMIT_VARIABLE = "MEDSAM2_FEATURES_GB"
 _DEFAULT_GB = 10.0  # 2,400 slices of sam2.1_hiera_tiny at 512 pixels
 
-_DAMAGED = (RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError)
+_SUM_BYTES = 4  # at a file's start, of all that follows; torch reads changed numbers without a word
 
 
 class FeatureFolder:
@@ -51,26 +52,31 @@ class FeatureFolder:
         """The features of an image as the model sees it, on the model's device; None if they are not here."""
         path = self._path(image)
         try:
-            features = ImageFeatures(*torch.load(path, map_location=self._model.device, weights_only=True))
+            stored = path.read_bytes()
         except OSError:
             return None
-        except _DAMAGED:
+        content = memoryview(stored)[_SUM_BYTES:]
+        if stored[:_SUM_BYTES] != _sum(content):  # damaged
             with suppress(OSError):
                 path.unlink()
             return None
         with suppress(OSError):  # a folder that may only be read serves, too
             os.utime(path)
-        return features
+        return ImageFeatures(*torch.load(io.BytesIO(content), map_location=self._model.device, weights_only=True))
 
     def keep(self, image: Tensor, features: ImageFeatures) -> None:
         """Store the features of an image."""
         if self._max_bytes <= 0:
             return
         path = self._path(image)
+        written = io.BytesIO()
+        torch.save(tuple(level.cpu() for level in features), written)
+        content = written.getbuffer()
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # of patients: for nobody else
             with Draft(path) as draft:
-                torch.save(tuple(level.cpu() for level in features), draft.file)
+                draft.file.write(_sum(content))
+                draft.file.write(content)
                 draft.keep()
             self._make_room(path.stat().st_size)
         except (OSError, VolumeError) as error:
@@ -103,6 +109,10 @@ class FeatureFolder:
             with suppress(FileNotFoundError):
                 found = path.stat()
                 yield found.st_mtime, found.st_size, path
+
+
+def _sum(content: memoryview) -> bytes:
+    return zlib.crc32(content).to_bytes(_SUM_BYTES, "little")
 
 
 def _limit() -> int:
