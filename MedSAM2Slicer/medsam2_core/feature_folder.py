@@ -44,9 +44,12 @@ class FeatureFolder:
 
     @classmethod
     def chosen(cls, model: SAM2) -> FeatureFolder | None:
-        """The folder that the environment names, None if it names none. Raises VolumeError for a limit that is none."""
+        """The folder that the environment names, None if it names none.
+
+        Raises VolumeError for a limit that is none, or a home folder that nobody has.
+        """
         name = os.environ.get(FOLDER_VARIABLE)
-        return cls(Path(name).expanduser(), model, _limit()) if name else None
+        return cls(_expanded(name), model, _limit()) if name else None
 
     def find(self, image: Tensor) -> ImageFeatures | None:
         """The features of an image as the model sees it, on the model's device; None if they are not here."""
@@ -79,9 +82,14 @@ class FeatureFolder:
                 draft.file.write(content)
                 draft.keep()
             self._make_room(path.stat().st_size)
-        except (OSError, VolumeError) as error:
-            self._max_bytes = 0
-            tell(f"Image features are not kept in {self._folder} from now on: {error}")
+        except VolumeError as error:
+            self._give_up(str(error))
+        except OSError as error:
+            self._give_up(f"{error.strerror or error}; set {FOLDER_VARIABLE} to a folder that can be written.")
+
+    def _give_up(self, reason: str) -> None:
+        self._max_bytes = 0
+        tell(f"Image features are not kept in {self._folder} from now on: {reason}")
 
     def _path(self, image: Tensor) -> Path:
         seen = image.contiguous().cpu()
@@ -115,12 +123,25 @@ def _sum(content: memoryview) -> bytes:
     return zlib.crc32(content).to_bytes(_SUM_BYTES, "little")
 
 
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise VolumeError(
+            f"{FOLDER_VARIABLE} is {name!r}, and there is no such home folder: set it to a folder's full path."
+        ) from error
+
+
 def _limit() -> int:
     text = os.environ.get(LIMIT_VARIABLE)
+    refusal = VolumeError(f"{LIMIT_VARIABLE} is {text!r}: give a number of gigabytes, such as 20.")
     try:
-        return int(float(text or _DEFAULT_GB) * 1e9)
+        limit = int(float(text or _DEFAULT_GB) * 1e9)
     except (ValueError, OverflowError) as error:
-        raise VolumeError(f"{LIMIT_VARIABLE} is {text!r}: give a number of gigabytes, such as 20.") from error
+        raise refusal from error
+    if limit < 0:
+        raise refusal
+    return limit
 
 
 def _digest(model: SAM2) -> bytes:

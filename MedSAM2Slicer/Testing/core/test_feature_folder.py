@@ -158,8 +158,14 @@ def test_a_folder_that_cannot_be_made_ends_no_run(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MEDSAM2_FEATURES", str(tmp_path / "file" / "features"))
-    with pytest.warns(InputNotice, match="features are not kept"):
+    with pytest.warns(InputNotice, match=r"features are not kept in .*: (Not a directory|.*cannot find the path)"):
         assert run(model, volume).results(1)
+
+
+def test_a_home_folder_of_nobody_is_refused(model: SAM2, volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDSAM2_FEATURES", "~no-such-user/features")
+    with pytest.raises(m2.VolumeError, match=r"MEDSAM2_FEATURES is '~no-such-user/features'.*full path"):
+        m2.VolumeSession(model, volume)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights of files are told otherwise on Windows")
@@ -168,7 +174,7 @@ def test_nobody_else_can_read_what_is_of_patients(folder: Path, model: SAM2, vol
     assert folder.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("limit", ["ten", "inf", "nan"])
+@pytest.mark.parametrize("limit", ["ten", "inf", "nan", "-3"])
 def test_a_limit_that_is_none_is_refused(
     folder: Path, model: SAM2, volume: np.ndarray, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
