@@ -27,6 +27,7 @@ FOLDER_VARIABLE = "MEDSAM2_FEATURES"
 LIMIT_VARIABLE = "MEDSAM2_FEATURES_GB"
 _DEFAULT_GB = 10.0  # 2,400 slices of sam2.1_hiera_tiny at 512 pixels
 
+_LOOKS = 16  # through the folder while as much is added as it may hold
 _SUM_BYTES = 4  # at a file's start, of all that follows; torch reads changed numbers without a word
 
 
@@ -40,7 +41,7 @@ class FeatureFolder:
     def __init__(self, folder: Path, model: SAM2, max_bytes: int) -> None:
         self._folder, self._model, self._max_bytes = folder, model, max_bytes
         self._weights = _digest(model)
-        self._bytes: int | None = None  # of the folder, as far as this process knows; unknown until it adds to it
+        self._unseen = self._room = 0  # bytes that were added since the folder was looked through, and may be
 
     @classmethod
     def chosen(cls, model: SAM2) -> FeatureFolder | None:
@@ -77,15 +78,22 @@ class FeatureFolder:
         content = written.getbuffer()
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # of patients: for nobody else
-            with Draft(path) as draft:
-                draft.file.write(_sum(content))
-                draft.file.write(content)
-                draft.keep()
-            self._make_room(path.stat().st_size)
+            self._write(path, content)
+            self._make_room(len(content))
         except VolumeError as error:
             self._give_up(str(error))
         except OSError as error:
             self._give_up(f"{error.strerror or error}; set {FOLDER_VARIABLE} to a folder that can be written.")
+
+    def _write(self, path: Path, content: memoryview) -> None:
+        try:
+            with Draft(path) as draft:
+                draft.file.write(_sum(content))
+                draft.file.write(content)
+                draft.keep()
+        except (OSError, VolumeError) as error:
+            if not isinstance(error.__cause__ or error, FileNotFoundError):  # which is who deletes the folder meanwhile
+                raise
 
     def _give_up(self, reason: str) -> None:
         self._max_bytes = 0
@@ -98,18 +106,22 @@ class FeatureFolder:
         return self._folder / f"{digest.hexdigest()}.pt"
 
     def _make_room(self, added: int) -> None:
-        """Remove the files used longest ago if there are too many bytes now, a tenth more than must be."""
-        if self._bytes is not None and self._bytes + added <= self._max_bytes:
-            self._bytes += added
+        """Remove the files used longest ago if there are too many bytes, a tenth more than must be.
+
+        The folder is looked through now and then, since other processes may add to it.
+        """
+        self._unseen += added
+        if self._unseen <= self._room:
             return
         files = sorted(self._files())
-        self._bytes = sum(size for _, size, _ in files)
-        least = self._max_bytes * 9 // 10 if self._bytes > self._max_bytes else self._bytes
+        total = sum(size for _, size, _ in files)
+        least = self._max_bytes * 9 // 10 if total > self._max_bytes else total
         for _, size, path in files[:-1]:  # never the last
-            if self._bytes <= least:
-                return
+            if total <= least:
+                break
             path.unlink(missing_ok=True)
-            self._bytes -= size
+            total -= size
+        self._unseen, self._room = 0, min(self._max_bytes - total, self._max_bytes // _LOOKS)
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         """When each was used last, its bytes and its place; other processes may remove some meanwhile."""

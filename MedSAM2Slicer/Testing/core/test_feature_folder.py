@@ -125,6 +125,45 @@ def test_the_files_used_longest_ago_go_first(folder: Path, model: SAM2, volume: 
     assert kept.find(image) is not None
 
 
+def test_processes_that_share_a_folder_keep_to_its_limit_together(
+    folder: Path, model: SAM2, recwarn: pytest.WarningsRecorder
+) -> None:
+    features = model.encode(torch.zeros(1, 1, 64, 64))
+    FeatureFolder(folder, model, 10**9).keep(torch.zeros(64, 64), features)
+    limit = 10 * next(folder.iterdir()).stat().st_size
+    one, other = (FeatureFolder(folder, model, limit) for _ in range(2))
+    for value in range(1, 20):
+        for kept in (one, other):
+            kept.keep(torch.full((64, 64), value + (kept is one) / 2), features)
+            assert sum(path.stat().st_size for path in folder.iterdir()) <= limit * 1.2
+    assert not recwarn.list
+
+
+def test_files_and_folder_may_be_removed_at_any_time(
+    folder: Path, model: SAM2, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    features = model.encode(torch.zeros(1, 1, 64, 64))
+    kept, keep = FeatureFolder(folder, model, 10**9), Draft.keep
+
+    def kept_and_removed(draft: Draft) -> None:
+        keep(draft)
+        for path in folder.iterdir():
+            path.unlink()
+
+    def removed(draft: Draft) -> None:
+        draft.discard()
+        folder.rmdir()
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    for step in (kept_and_removed, removed):
+        monkeypatch.setattr(Draft, "keep", step)
+        kept.keep(torch.zeros(64, 64), features)
+    monkeypatch.setattr(Draft, "keep", keep)
+    kept.keep(torch.zeros(64, 64), features)
+    assert kept.find(torch.zeros(64, 64)) is not None
+    assert not recwarn.list
+
+
 def test_a_folder_that_may_only_be_read_serves(
     folder: Path, model: SAM2, volume: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
