@@ -14,6 +14,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.picture import read_frames
 from medsam2_core.io.dicom.scan import is_dicom, is_index
+from medsam2_core.io.png import read_palette
 from medsam2_core.io.volume import naming, require_readable
 
 _PAGES = (".tif", ".tiff")  # formats whose third dimension is a page
@@ -69,6 +70,29 @@ def read_pictures(path: Path) -> list[Picture]:
             return [Picture(_plain(frame), frames.spacing) for frame in frames.array]
         _require_end(path)
         return list(_of_itk(path))
+
+
+def read_labels(path: Path) -> Array:
+    """The labels (rows, columns) of a picture: its gray values, or the places of its colors in its palette.
+
+    Of other colors it is 1 wherever they are not black. Raises VolumeError as `read_pictures` does, and for several.
+    """
+    found = read_pictures(path)
+    if len(found) > 1:
+        raise VolumeError(f"{path}: It holds {len(found)} images: give a file of one.")
+    pixels = found[0].array
+    palette = read_palette(path)
+    if palette is not None:
+        pixels = pixels if pixels.ndim == 3 else np.repeat(pixels[..., np.newaxis], 3, axis=2)
+        wanted, (numbers, known) = _as_numbers(pixels), np.unique(_as_numbers(palette), return_index=True)
+        labels: Array = known[np.searchsorted(numbers, wanted)]
+        return labels
+    return pixels.any(axis=2).astype(np.uint8) if pixels.ndim == 3 else pixels
+
+
+def _as_numbers(colors: Array) -> Array:
+    numbers: Array = colors.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    return numbers
 
 
 def _of_itk(path: Path) -> Iterator[Picture]:

@@ -17,7 +17,7 @@ from medsam2_core.image.pixels import ImageFacts
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
 from medsam2_core.io.picture_files import Place, look_through, result_names
-from medsam2_core.io.pictures import find_pictures, read_pictures
+from medsam2_core.io.pictures import find_pictures, read_labels
 from medsam2_core.job.image_prompts import ImagePrompt, mask_and_label, parse_image_prompts, read_image_prompts
 from medsam2_core.notices import tell
 from medsam2_core.prompts import SlicePrompt
@@ -30,6 +30,7 @@ _NO_PROMPTS = (
 )
 
 _SHOWING = ("point", "box", "mask")
+_SHOWN = 10
 _ANY_GRAY = np.arange(256, dtype=np.uint8)  # to read the text of a window before any image is
 
 
@@ -165,12 +166,14 @@ def _check_inside(prompt: ImagePrompt, shape: tuple[int, int]) -> None:
 def _read_mask(prompt: ImagePrompt, shape: tuple[int, int]) -> Mask:
     """A mask that marks something, of an image's size. Raises PromptError, VolumeError."""
     path, label = mask_and_label(prompt.mask)
-    picture = read_pictures(path)[0]
-    if picture.shape != shape:
-        sizes = [" x ".join(map(str, size[::-1])) for size in (picture.shape, shape)]
+    labels = read_labels(path)
+    if labels.shape != shape:
+        sizes = [" x ".join(map(str, size[::-1])) for size in (labels.shape, shape)]
         raise PromptError(f"{path}: The mask has {sizes[0]} pixels but the image {sizes[1]}: give one of its size.")
-    pixels = picture.array.max(axis=2) if picture.array.ndim == 3 else picture.array
-    mask: Mask = pixels != 0 if label is None else pixels == label
+    mask: Mask = labels != 0 if label is None else labels == label
+    if label is not None and not mask.any():
+        held = ", ".join(map(str, np.unique(labels)[:_SHOWN].tolist()))
+        raise PromptError(f"{path}: The mask marks no pixel with the label {label}; it has {held}: choose one of them.")
     if not mask.any():
         raise PromptError(f"{prompt.mask}: The mask marks no pixel: if the object is not there, say --absent.")
     return mask

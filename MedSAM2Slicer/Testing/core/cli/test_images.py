@@ -173,7 +173,7 @@ def test_stopping_keeps_what_is_done(run, capsys, monkeypatch, good: Path, check
         (("--prompt", "A@4", "--point", "1,1"), "There is no such frame: give one from 0 to 0"),
         (("--prompt", "none.png", "--point", "1,1"), "none.png: No such file"),
         (("--prompt", "A", "--mask", "B"), "The mask has 30 x 64 pixels but the image 48 x 40"),
-        (("--prompt", "A", "--mask", "A:999"), "The mask marks no pixel"),
+        (("--prompt", "A", "--mask", "A:999"), "The mask marks no pixel with the label 999; it has 0, 1, 2, 3, 4, 5"),
         (("--prompt", "A", "--point", "1,1", "--window", "nonsense"), "Unknown window"),
         (("--prompts", "B"), "Cannot be read"),
         (("--prompts", "none.json"), "none.json: Cannot be read (No such file or directory): check the path"),

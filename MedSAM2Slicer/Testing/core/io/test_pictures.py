@@ -17,8 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.io.picture_files import PictureFiles, Place, look_through, result_names
-from medsam2_core.io.pictures import find_pictures, read_pictures
-from medsam2_core.io.png import write_labels
+from medsam2_core.io.pictures import find_pictures, read_labels, read_pictures
+from medsam2_core.io.png import palette_png, write_labels
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (12, 20), dtype=np.uint8)
@@ -72,6 +72,19 @@ def test_depths_and_channels(tmp_path: Path) -> None:
     assert np.array_equal(read_pictures(save(tmp_path / "c.png", with_alpha, vector=True))[0].array, COLOR)
     equal = np.dstack([GRAY] * 3)
     assert np.array_equal(read_pictures(save(tmp_path / "d.png", equal, vector=True))[0].array, GRAY)
+
+
+def test_labels_are_gray_values_or_places_in_a_palette(tmp_path: Path) -> None:
+    labels = (np.arange(240) % 5).reshape(12, 20).astype(np.uint8)
+    for colors in ((255, 255, 255), (0, 0, 0)), ((7, 7, 7), (1, 1, 1)):
+        path = tmp_path / "palette.png"
+        path.write_bytes(palette_png(labels, [*colors, (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 0)]))
+        assert np.array_equal(read_labels(path), labels)
+    assert np.array_equal(read_labels(save(tmp_path / "gray.png", labels)), labels)
+    color = np.dstack([labels * 0, labels, labels * 60])
+    assert np.array_equal(read_labels(save(tmp_path / "color.png", color, vector=True)), labels != 0)
+    with pytest.raises(VolumeError, match=r"pages.tif: It holds 2 images: give a file of one"):
+        read_labels(save(tmp_path / "pages.tif", np.stack([labels, labels])))
 
 
 def test_pages_of_a_tiff_are_images_and_slices_of_a_volume_are_not(tmp_path: Path) -> None:
