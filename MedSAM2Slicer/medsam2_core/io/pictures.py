@@ -87,7 +87,7 @@ def read_labels(path: Path) -> Array:
         wanted, (numbers, known) = _as_numbers(pixels), np.unique(_as_numbers(palette), return_index=True)
         labels: Array = known[np.searchsorted(numbers, wanted)]
         return labels
-    return pixels.any(axis=2).astype(np.uint8) if pixels.ndim == 3 else pixels
+    return np.any(pixels, axis=2).astype(np.uint8) if pixels.ndim == 3 else pixels
 
 
 def _as_numbers(colors: Array) -> Array:
