@@ -16,6 +16,7 @@ from medsam2_core.files.draft import remove_abandoned
 from medsam2_core.image.pixels import ImageFacts
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
+from medsam2_core.io.exif import is_turned
 from medsam2_core.io.picture_files import Place, look_through, result_names
 from medsam2_core.io.pictures import find_pictures, read_labels
 from medsam2_core.job.image_prompts import ImagePrompt, mask_and_label, parse_image_prompts, read_image_prompts
@@ -92,6 +93,7 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     if not found:
         raise VolumeError("None of the files holds an image that can be read: see the notes above.")
     places, facts = zip(*found, strict=True)
+    _tell_turned(list(dict.fromkeys(place.path for place in places)))
     names = list(dict.fromkeys(one.name for one in prompts))
     segments = [Segment(name, label, palette_color(label - 1)) for label, name in enumerate(names, 1)]
     placed = tuple(_place(one, places, facts, names.index(one.name) + 1) for one in prompts)
@@ -105,6 +107,17 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
 def _skip(error: VolumeError, skipped: list[str]) -> None:
     skipped.append(str(error))
     tell(f"{error} It is skipped.")
+
+
+def _tell_turned(paths: Sequence[Path]) -> None:
+    """Tell that coordinates of photographs as others show them, turned, are not those that are meant here."""
+    turned = [path for path in paths if is_turned(path)]
+    if turned:
+        files = "1 file is" if len(turned) == 1 else f"{len(turned)} files, the first of them, are"
+        tell(
+            f"{turned[0]}: {files} shown turned or mirrored by other programs, which go by the orientation in the "
+            "header (EXIF). Here coordinates and masks are of the pixels as stored."
+        )
 
 
 def _require_no_file(folder: Path) -> None:

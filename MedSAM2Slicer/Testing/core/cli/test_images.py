@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,25 @@ def test_images_of_one_size_make_a_segmentation(run, good: Path, checkpoint: Pat
     assert labels.any()
     assert run("images", good, "--output", OUT, "--model", checkpoint, "--quiet", *prompt) == 0
     assert not (OUT / "masks.seg.nrrd").exists()
+
+
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+def test_photographs_that_others_show_turned_are_told(run, capsys, good: Path, checkpoint: Path, kind: str) -> None:
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    photo = good / f"turned.{kind}"
+    sitk.WriteImage(sitk.ReadImage(str(good / "c.jpg")), str(photo))
+    content = photo.read_bytes()
+    if kind == "jpg":
+        photo.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+    else:
+        place = content.index(struct.pack("<HHI", 0x0112, 3, 1))
+        photo.write_bytes(content[: place + 8] + b"\6" + content[place + 9 :])
+    words = "--prompt", good / "a1.png", "--box", "8,8,36,30", "--model", checkpoint, "--output", OUT, "--quiet"
+    assert run("images", good, *words) == 0
+    assert f"Note: {photo}: 1 file is shown turned or mirrored by other programs" in capsys.readouterr().err
+    photo.unlink()
+    assert run("images", good, *words) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_masks_of_earlier_images_are_gone_and_other_files_stay(run, good: Path, checkpoint: Path) -> None:
