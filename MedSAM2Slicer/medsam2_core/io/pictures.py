@@ -16,10 +16,12 @@ from medsam2_core.io.dicom.picture import read_frames
 from medsam2_core.io.dicom.scan import is_dicom, is_index
 from medsam2_core.io.png import read_palette
 from medsam2_core.io.volume import naming, require_readable
+from medsam2_core.notices import tell
 
 _PAGES = (".tif", ".tiff")  # formats whose third dimension is a page
 _SAYS_MM = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *_PAGES, ".dcm", ".dicom", ".ima", *_SAYS_MM)
+_NOT_READ = (".webp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif")
 _JPEG_START, _JPEG_END, _TAIL = b"\xff\xd8\xff", b"\xff\xd9", 1 << 16
 
 
@@ -44,18 +46,27 @@ class Picture:
 def find_pictures(sources: Sequence[Path]) -> list[Path]:
     """The files that are given, and those of folders and the folders below, sorted by the numbers in their names.
 
-    Of a folder only files that look like images count. Raises VolumeError for a source that is not there, and if there
+    Of a folder only files that look like images count; those of kinds that are not read are told. Raises VolumeError for a source that is not there, and if there
     is no image at all.
     """
     found: dict[Path, None] = {}
     for source in sources:
         with naming(source):
             require_readable(source)
-            inside = [source] if source.is_file() else sorted(filter(_is_picture, source.rglob("*")), key=_natural)
+            inside = [source] if source.is_file() else _inside(source)
         found.update(dict.fromkeys(inside))
     if not found:
         raise VolumeError(f"{', '.join(map(str, sources))}: No image is here: give image files, or folders of them.")
     return list(found)
+
+
+def _inside(folder: Path) -> list[Path]:
+    files = sorted(folder.rglob("*"), key=_natural)
+    others = [path for path in files if path.suffix.lower() in _NOT_READ and not path.name.startswith(".")]
+    if others:
+        kinds = ", ".join(sorted({path.suffix.lower() for path in others}))
+        tell(f"{len(others)} of its files are images of kinds that are not read here ({kinds}): convert them to PNG.")
+    return [path for path in files if _is_picture(path)]
 
 
 def read_pictures(path: Path) -> list[Picture]:

@@ -19,6 +19,7 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.io.picture_files import PictureFiles, Place, look_through, result_names
 from medsam2_core.io.pictures import find_pictures, read_labels, read_pictures
 from medsam2_core.io.png import palette_png, write_labels
+from medsam2_core.notices import InputNotice
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (12, 20), dtype=np.uint8)
@@ -186,6 +187,15 @@ def test_images_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) ->
     (tmp_path / "none").mkdir()
     with pytest.raises(VolumeError, match="No image is here"):
         find_pictures([tmp_path / "none"])
+
+
+def test_images_of_other_kinds_in_a_folder_are_told(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", GRAY)
+    for name in ("b.webp", "sub/c.HEIC", "d.txt", ".e.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.warns(InputNotice, match=r"2 of its files are images of .* not read here \(.heic, .webp\): convert"):
+        assert find_pictures([tmp_path]) == [tmp_path / "a.png"]
 
 
 def test_a_broken_file_is_told_and_the_others_are_read(tmp_path: Path) -> None:
