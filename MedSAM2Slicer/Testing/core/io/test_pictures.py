@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,16 @@ def test_files_that_hold_no_image(tmp_path: Path) -> None:
     empty.save_as(tmp_path / "d.dcm")
     with pytest.raises(VolumeError, match="holds no image"):
         read_pictures(tmp_path / "d.dcm")
+
+
+def test_gray_with_transparency_is_refused_by_its_name(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.repeat(GRAY, 2, axis=1))
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:20], content[25] = GRAY.shape[1].to_bytes(4, "big"), 4  # the same bytes as half as many pixels of two
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(VolumeError, match="such as gray with transparency: export it in plain gray or RGB"):
+        read_pictures(tmp_path / "a.png")
 
 
 def test_images_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
