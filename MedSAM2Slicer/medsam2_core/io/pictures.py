@@ -46,8 +46,8 @@ class Picture:
 def find_pictures(sources: Sequence[Path]) -> list[Path]:
     """The files that are given, and those of folders and the folders below, sorted by the numbers in their names.
 
-    Of a folder only files that look like images count; those of kinds that are not read are told. Raises VolumeError for a source that is not there, and if there
-    is no image at all.
+    Of a folder only files that look like images count; those of kinds that are not read are told. Raises VolumeError
+    for a source that is not there, and if there is no image at all.
     """
     found: dict[Path, None] = {}
     for source in sources:
