@@ -21,6 +21,9 @@ _MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
 _SEPARATORS = ";\t,"
 
 
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, and the .xls of old
+
+
 class TextError(ValueError):
     """A file that is not text, or not of the form it should have; says what is wrong, but not with which file."""
 
@@ -28,6 +31,8 @@ class TextError(ValueError):
 def read_text(path: Path) -> str:
     """The text of a file, lines ended by a line feed. Raises TextError for other encodings, OSError."""
     raw = path.read_bytes()
+    if raw.startswith(_WORKBOOKS):
+        raise TextError("it is a spreadsheet program's own file, so save it as CSV in UTF-8 there")
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None) or _unmarked(raw)
     try:
         text = raw.decode(encoding)
