@@ -17,15 +17,10 @@ import torch
 from torch import Tensor
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.feature_place import FOLDER_VARIABLE, feature_place
 from medsam2_core.files.draft import Draft
 from medsam2_core.model import SAM2, ImageFeatures
 from medsam2_core.notices import tell
-
-FOLDER_VARIABLE = "MEDSAM2_FEATURES"
-"""Names the folder in the environment, since who annotates in Slicer, scripts and runs cohorts wants the same one."""
-
-LIMIT_VARIABLE = "MEDSAM2_FEATURES_GB"
-_DEFAULT_GB = 10.0  # 2,400 slices of sam2.1_hiera_tiny at 512 pixels
 
 _LOOKS = 16  # through the folder while as much is added as it may hold
 _SUM_BYTES = 4  # at a file's start, of all that follows; torch reads changed numbers without a word
@@ -45,12 +40,9 @@ class FeatureFolder:
 
     @classmethod
     def chosen(cls, model: SAM2) -> FeatureFolder | None:
-        """The folder that the environment names, None if it names none.
-
-        Raises VolumeError for a limit that is none, or a home folder that nobody has.
-        """
-        name = os.environ.get(FOLDER_VARIABLE)
-        return cls(_expanded(name), model, _limit()) if name else None
+        """The folder that the environment names, None if it names none. Raises VolumeError as `feature_place`."""
+        place = feature_place()
+        return None if place is None else cls(place[0], model, place[1])
 
     def find(self, image: Tensor) -> ImageFeatures | None:
         """The features of an image as the model sees it, on the model's device; None if they are not here."""
@@ -133,27 +125,6 @@ class FeatureFolder:
 
 def _sum(content: memoryview) -> bytes:
     return zlib.crc32(content).to_bytes(_SUM_BYTES, "little")
-
-
-def _expanded(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise VolumeError(
-            f"{FOLDER_VARIABLE} is {name!r}, and there is no such home folder: set it to a folder's full path."
-        ) from error
-
-
-def _limit() -> int:
-    text = os.environ.get(LIMIT_VARIABLE)
-    refusal = VolumeError(f"{LIMIT_VARIABLE} is {text!r}: give a number of gigabytes, such as 20.")
-    try:
-        limit = int(float(text or _DEFAULT_GB) * 1e9)
-    except (ValueError, OverflowError) as error:
-        raise refusal from error
-    if limit < 0:
-        raise refusal
-    return limit
 
 
 def _digest(model: SAM2) -> bytes:
