@@ -293,6 +293,7 @@ class MedSAM2SlicerLogic(ScriptedLoadableModuleLogic):
         in the list or its node, and each object in it: points, exclude and box as in `process`, or absent=True, which
         says that the object is not in the image. order: free (the order of the images makes no difference, the
         default) or arrival, with its memory (self-sorting or recency) and seed. model, progress: as in `process`.
+        A mask that a person drew or corrected in one of the segmentations stays.
 
         Waits for it; Slicer stays responsive meanwhile. Raises MedSAM2Error, whose text says what to do.
         """

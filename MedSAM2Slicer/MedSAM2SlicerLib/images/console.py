@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import slicer
 
 from medsam2_core.errors import PromptError
@@ -23,6 +24,7 @@ from MedSAM2SlicerLib.worker.client import WorkerClient
 _KEY = "console/images"
 _OBJECT = "object"
 _WORDS = ("image", "object", "points", "exclude", "box", "absent")
+_CHOOSE = "Give images as a list of volumes, or as the browser of a sequence of volumes."
 Progress = Callable[[int, int], object]
 
 
@@ -37,16 +39,12 @@ def processImages(
 
     `options` are those of `SetOptions`; None for the default. Raises MedSAM2Error; what was done until then stays.
     """
-    if isinstance(images, slicer.vtkMRMLSequenceBrowserNode):
-        found: Images = FrameImages(images)
-        nodes: list[Any] = []
-    else:
-        nodes = list(images)
-        found = VolumeImages(nodes)
+    nodes: Sequence[Any] = [] if isinstance(images, slicer.vtkMRMLSequenceBrowserNode) else _listed(images)
+    found: Images = VolumeImages(nodes) if nodes else FrameImages(images)
     given: dict[str, list[Prompt]] = {}
-    for prompt in prompts:
-        given.setdefault(prompt.get("object", _OBJECT), []).extend(_placed(found, nodes, prompt))
-    objects = objectsOf(given)
+    for prompt in _checked(prompts):
+        given.setdefault(_name(prompt), []).extend(_placed(found, nodes, prompt))
+    objects = objectsOf(given, found.masks.colors())
     written: dict[int, slicer.vtkMRMLSegmentationNode] = {}
 
     def onStep(step: SetStep) -> None:
@@ -61,6 +59,37 @@ def processImages(
     finally:
         client.closeImages(_KEY)
     return list(dict.fromkeys(written[index] for index in sorted(written)))
+
+
+def _listed(images: Any) -> Sequence[Any]:
+    """The volumes of a set. Raises PromptError for anything else."""
+    if not isinstance(images, Iterable):
+        raise PromptError(_CHOOSE)
+    nodes: list[Any] = []
+    for node in images:
+        if not isinstance(node, slicer.vtkMRMLScalarVolumeNode):
+            raise PromptError(f"{node!r} is no volume. {_CHOOSE}")
+        if node in nodes:
+            raise PromptError(f"{node.GetName()!r} is listed twice: list each volume once.")
+        nodes.append(node)
+    if not nodes:
+        raise PromptError(f"There are no images. {_CHOOSE}")
+    return nodes
+
+
+def _checked(prompts: Any) -> Sequence[Mapping[str, Any]]:
+    """The entries of `prompts`. Raises PromptError for anything that is no list of such."""
+    if not isinstance(prompts, Sequence) or not all(isinstance(one, Mapping) for one in prompts):
+        raise PromptError('Give prompts as a list of dictionaries, such as [{"image": 0, "points": [(10, 20, 0)]}].')
+    return prompts
+
+
+def _name(prompt: Mapping[str, Any]) -> str:
+    """What the object of an entry is called. Raises PromptError for what is no name."""
+    name = _OBJECT if prompt.get("object") is None else prompt["object"]
+    if not isinstance(name, str) or not name.strip():
+        raise PromptError(f"An object cannot be called {name!r}: give it a name.")
+    return name
 
 
 def _placed(images: Images, nodes: Sequence[Any], prompt: Mapping[str, Any]) -> list[Prompt]:
@@ -80,6 +109,7 @@ def _index(images: Images, nodes: Sequence[Any], image: Any) -> int:
     """An image given by its place in the list or its node."""
     if image in nodes:
         return nodes.index(image)
-    if not isinstance(image, int) or not 0 <= image < len(images.names):
+    isNumber = isinstance(image, int | np.integer) and not isinstance(image, bool)
+    if not isNumber or not 0 <= image < len(images.names):
         raise PromptError(f"There is no image {image!r}: give one from 0 to {len(images.names) - 1}, or its node.")
-    return image
+    return int(image)

@@ -10,7 +10,9 @@ from slicer.i18n import tr as _
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.image_sets import SetImage
-from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, showVolume
+from MedSAM2SlicerLib.images.imagemasks import ImageMasks
+from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
+from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.frames import SegmentationFrames, indexValues, volumeSequence
 from MedSAM2SlicerLib.scene.geometry import geometryOf
 from MedSAM2SlicerLib.scene.layers import Bools
@@ -22,16 +24,25 @@ _FRAME = "MedSAM2.Frame"  # on a node that belongs to a frame: the value of its 
 class FrameImages:
     """See `imageset.Images`. Raises VolumeError for a browser without images."""
 
-    def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode) -> None:
-        self._masks = SegmentationFrames(browserNode, volumeSequence(browserNode))
-        self._frames = self._masks.frames
+    def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode, inView: InView | None = None) -> None:
+        self.inView = inView or InView()
+        self._written = SegmentationFrames(browserNode, volumeSequence(browserNode))
+        self._frames = self._written.frames
+        self.masks = ImageMasks(self._written.places)
         self.names = [_("frame {index}").format(index=frame) for frame in range(len(self._frames.values))]
         self._seen = SeenImages()
 
     @property
     def shown(self) -> int | None:
         """See `imageset.Images`."""
-        return self._frames.shown
+        proxy = self._frames.browserNode.GetProxyNode(self._frames.sequence)
+        isInView = proxy is not None and proxy.GetID() == self.inView.volumeId
+        return self._frames.shown if isInView else None
+
+    @property
+    def first(self) -> int:
+        """See `imageset.Images`."""
+        return self._frames.shown or 0
 
     @property
     def isOutdated(self) -> bool:
@@ -54,7 +65,7 @@ class FrameImages:
         """See `imageset.Images`."""
         volumeNode = self._frames.volumeNode
         self._frames.show(index)
-        showVolume(volumeNode)
+        self.inView.show(volumeNode)
 
     def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
         """See `imageset.Images`."""
@@ -67,6 +78,9 @@ class FrameImages:
         isOurs = node.GetNodeReferenceID(OF_IMAGE) == self._frames.sequence.GetID()
         return self._frames.values.index(value) if isOurs and value in self._frames.values else None
 
-    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
+    def write(
+        self, index: int, masks: Mapping[Segment, Bools], *, isHandDrawn: bool = False
+    ) -> slicer.vtkMRMLSegmentationNode:
         """See `imageset.Images`."""
-        return self._masks.write(index, {segment: mask[None] for segment, mask in masks.items()})
+        cut = {segment: mask[None] for segment, mask in masks.items()}
+        return self._written.write(index, cut, isHandDrawn=isHandDrawn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,9 +9,9 @@ import slicer
 import slicer.util
 
 from medsam2_core.image.segments import Color, Segment
-from medsam2_core.run.prompts import Prompt, RunObject, merge_points, palette_color
+from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, merge_points
 from MedSAM2SlicerLib.images.imageset import Images
-from MedSAM2SlicerLib.images.setrun import absentIn, objectsOf
+from MedSAM2SlicerLib.images.setrun import absentIn, freeColor, objectsOf
 from MedSAM2SlicerLib.prompts import promptlooks
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 
@@ -64,21 +63,27 @@ class ImagePrompts:
                 slicer.mrmlScene.RemoveNode(node)
 
     def names(self) -> list[str]:
-        """Return the names of the objects, sorted."""
-        return sorted({node.GetAttribute(_OBJECT) for _index, node in self._tied()})
+        """Return the names of the objects, sorted; something else that a person drew is none."""
+        corrected = {name for (_index, name), wasWritten in self._images.masks.handDrawn().items() if wasWritten}
+        return sorted(corrected | {node.GetAttribute(_OBJECT) for _index, node in self._tied()})
 
     def prompted(self) -> set[int]:
-        """Return the images that have prompts."""
-        return {index for index, node in self._tied() if _says(node)}
+        """Return the images that have prompts, or masks that a person drew."""
+        names = self.names()
+        drawn = {index for index, name in self._images.masks.handDrawn() if name in names}
+        return drawn | {index for index, node in self._tied() if _says(node)}
 
     def showOnly(self, index: int | None) -> None:
-        """Let the markups of one image be seen and grabbed, and those of no other."""
-        for place, node in self._tied():
-            (promptlooks.show if place == index else promptlooks.hide)(node)
-            (promptlooks.unlock if place == index else promptlooks.lock)(node)
+        """Let the markups of one image be seen and grabbed, and those of no other, be it in this set or not."""
+        for place, node in self._markups():
+            isSeen = place is not None and place == index
+            (promptlooks.show if isSeen else promptlooks.hide)(node)
+            (promptlooks.unlock if isSeen else promptlooks.lock)(node)
 
     def objects(self) -> list[RunObject]:
         """Return all objects with their prompts; a prompt's slice is the image.
+
+        A mask that a person drew is the prompt in its image, in place of those that it was corrected from.
 
         Raises PromptError, naming the markup, for one that is outside its image, and for an object that is shown in no
         image; VolumeError for an image that cannot be used.
@@ -90,20 +95,26 @@ class ImagePrompts:
 
         Raises PromptError and VolumeError as `objects` does.
         """
-        given = [replace(prompt, slice_index=0) for prompt in self._prompts(name, index)]
+        given = [replace(prompt, slice_index=0) for prompt in self._inMarkups(name, index)]
         return RunObject(Segment(name, 1, self._color(name)), merge_points(given))
 
-    def placeOf(self, node: slicer.vtkMRMLMarkupsNode) -> tuple[int, str] | None:
-        """Return the image and the object that a markup is a prompt of; None for any other markup."""
+    def placeOf(self, node: slicer.vtkMRMLNode) -> tuple[int, str] | None:
+        """Return the image and the object that a markup is a prompt of; None for any other node."""
         index, name = self._images.tiedTo(node), node.GetAttribute(_OBJECT)
         return None if index is None or name is None else (index, name)
 
-    def nodeIds(self, index: int | None) -> list[str]:
-        """Return the IDs of an image's markups."""
-        return [node.GetID() for place, node in self._tied() if place == index]
+    def nodeIds(self) -> list[str]:
+        """Return the IDs of all markups of the set."""
+        return [node.GetID() for _index, node in self._tied()]
 
-    def _prompts(self, name: str, only: int | None = None) -> list[Prompt]:
-        """An object's prompts in all images, or in one `only`."""
+    def _prompts(self, name: str) -> list[Prompt]:
+        """An object's prompts in all images."""
+        drawn = sorted(index for index, one in self._images.masks.handDrawn() if one == name)
+        masks = [MaskPrompt(index, self._images.masks.mask(index, name)) for index in drawn]
+        return [*(one for one in self._inMarkups(name) if one.slice_index not in drawn), *masks]
+
+    def _inMarkups(self, name: str, only: int | None = None) -> list[Prompt]:
+        """An object's markups as prompts, in all images or in one `only`."""
         return [
             replace(prompt, slice_index=index)
             for index, node in self._tied(name)
@@ -125,24 +136,31 @@ class ImagePrompts:
 
     def _tied(self, name: str | None = None) -> list[tuple[int, slicer.vtkMRMLMarkupsNode]]:
         """The set's markups, of one object or all, with their images."""
-        found = [
+        return [
+            (index, node)
+            for index, node in self._markups()
+            if index is not None and name in (None, node.GetAttribute(_OBJECT))
+        ]
+
+    def _markups(self) -> list[tuple[int | None, slicer.vtkMRMLMarkupsNode]]:
+        """All sets' markups, with their images if these are in this set."""
+        return [
             (self._images.tiedTo(node), node)
             for kind in sorted(set(_CLASSES.values()))
             for node in slicer.util.getNodesByClass(kind)
-            if node.GetAttribute(_KIND) and name in (None, node.GetAttribute(_OBJECT))
+            if node.GetAttribute(_KIND)
         ]
-        return [(index, node) for index, node in found if index is not None]
 
     def _colors(self) -> dict[str, Color]:
-        """The colors of the objects, which are those of their markups."""
+        """The colors of the objects, which are those of their markups, else of their segments."""
         displays = [(node.GetAttribute(_OBJECT), node.GetDisplayNode()) for _index, node in self._tied()]
-        return {name: display.GetSelectedColor() for name, display in displays if display is not None}
+        chosen = {name: display.GetSelectedColor() for name, display in displays if display is not None}
+        return {**self._images.masks.colors(), **chosen}
 
     def _color(self, name: str) -> Color:
         """An object's color, for a new one the first that no other has."""
         colors = self._colors()
-        free = (color for color in map(palette_color, itertools.count()) if color not in colors.values())
-        return colors.get(name) or next(free)
+        return colors.get(name) or freeColor(colors.values())
 
     def _make(self, index: int, name: str, kind: str) -> slicer.vtkMRMLMarkupsNode:
         color = self._color(name)

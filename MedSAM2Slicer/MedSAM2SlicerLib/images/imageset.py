@@ -13,6 +13,8 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.image_sets import SetImage
+from MedSAM2SlicerLib.images.imagemasks import ImageMasks
+from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.worker.volumeinuse import VolumeInUse
@@ -23,13 +25,20 @@ OF_IMAGE = "MedSAM2.Image"  # what refers from a markup or a segmentation to the
 class Images(Protocol):
     """Images by their index. Raises VolumeError, which says what to do, for one that cannot be used."""
 
+    inView: InView
+    masks: ImageMasks
+
     @property
     def names(self) -> Sequence[str]:
         """What each is called."""
 
     @property
     def shown(self) -> int | None:
-        """The one that the slice views show."""
+        """The one that the slice views show, None if they show something else."""
+
+    @property
+    def first(self) -> int:
+        """The one to begin with where none is shown."""
 
     @property
     def isOutdated(self) -> bool:
@@ -45,7 +54,7 @@ class Images(Protocol):
         """Return where an image lies, as a volume of one slice."""
 
     def show(self, index: int) -> None:
-        """Bring an image into the slice views, with what is segmented in it."""
+        """Bring an image into the slice views."""
 
     def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
         """Note on a node of the scene that it belongs to an image."""
@@ -53,8 +62,13 @@ class Images(Protocol):
     def tiedTo(self, node: slicer.vtkMRMLNode) -> int | None:
         """Return the image that a node belongs to."""
 
-    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
-        """Replace segments of an image by masks (rows, columns); returns the segmentation they are in."""
+    def write(
+        self, index: int, masks: Mapping[Segment, Bools], *, isHandDrawn: bool = False
+    ) -> slicer.vtkMRMLSegmentationNode:
+        """Replace segments of an image by masks (rows, columns); returns the segmentation they are in.
+
+        What `isHandDrawn` goes on to be a person's.
+        """
 
 
 class SeenImages:
@@ -79,12 +93,9 @@ class SeenImages:
         return self._seen[index][1]
 
 
-def showVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Bring a volume into all slice views, in the middle of each."""
-    scene = volumeNode.GetScene()
-    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene):
-        composite.SetBackgroundVolumeID(volumeNode.GetID())
-    bounds = [0.0] * 6
-    volumeNode.GetRASBounds(bounds)
-    for view in slicer.util.getNodesByClass("vtkMRMLSliceNode", scene):
-        view.JumpSliceByOffsetting(*((bounds[axis] + bounds[axis + 1]) / 2 for axis in (0, 2, 4)))
+def showOnlyOf(volumeId: str) -> None:
+    """Let the segmentation of one image be seen, and those of no other."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        image = node.GetNodeReferenceID(OF_IMAGE)
+        if image:
+            node.SetDisplayVisibility(image == volumeId)

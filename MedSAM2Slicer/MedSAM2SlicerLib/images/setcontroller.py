@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import Cancelled, MedSAM2Error, VolumeError
 from medsam2_core.run.prompts import RunObject
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
 from MedSAM2SlicerLib.images.imageprompts import ImagePrompts
-from MedSAM2SlicerLib.images.imageset import Images
+from MedSAM2SlicerLib.images.imageset import Images, showOnlyOf
 from MedSAM2SlicerLib.images.previews import SetPreviews
 from MedSAM2SlicerLib.images.setrun import SetOptions, ask, write
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
@@ -67,7 +68,7 @@ class SetController:
         self._previews = SetPreviews(client, self.images, self.prompts, lambda: self.busy, self.failed.emit)
         self._objects: list[RunObject] = []
         self._answers: dict[int, ImageAnswer] = {}
-        self._written: set[int] = set()  # images of the latest run
+        self._written: dict[int, bool] = {}  # images of the latest run, and whether they have what a person drew
         self._unseen: Iterator[int] = iter(())
 
     @property
@@ -76,20 +77,31 @@ class SetController:
         return self._talk.waits
 
     def setImages(self, images: Images) -> None:
-        """Work on other images; a run on those before ends."""
-        self._leave()
+        """Work on other images; a run on those before ends, and what is known of images that both lists have stays."""
+        known = {self.images.key(index): answer for index, answer in self._answers.items()}
+        keys = [images.key(index) for index in range(len(images.names))]
+        wasBusy = self.busy
+        self._talk.leave()
         self.images, self.prompts = images, ImagePrompts(images)
+        self._answers = {index: known[key] for index, key in enumerate(keys) if key in known}
+        self._unseen = iter(range(len(keys)))
         self._previews.use(self.images, self.prompts)
-        self._answers, self._unseen = {}, iter(range(len(images.names)))
+        if wasBusy:
+            self.busyChanged.emit(False)
         self.changed.emit()
 
     def show(self, index: int) -> None:
         """Bring an image into view, with its prompts and masks."""
         try:
             self.images.show(index)
-            self.prompts.showOnly(index)
         except MedSAM2Error as error:
             self.failed.emit(str(error))
+        self.attend()
+
+    def attend(self) -> None:
+        """Let the prompts and masks of the image in view be seen, and those of no other: images lie in one plane."""
+        self.prompts.showOnly(self.images.shown)
+        showOnlyOf(self.images.inView.volumeId)
 
     def look(self, index: int) -> None:
         """Have the worker see an image ahead of its first prompt, if it is at rest."""
@@ -99,6 +111,27 @@ class SetController:
     def preview(self, index: int, name: str) -> None:
         """Draw at once what an object's prompts in an image say; during a run it waits for the end of that."""
         self._previews.draw(index, name, self.options)
+
+    def clear(self, index: int, name: str) -> None:
+        """Take back all that a person said of an object in an image; `preview` draws what is left."""
+        self.prompts.clear(index, name)
+        self._previews.disown(index, name)
+
+    def setAbsent(self, index: int, name: str, isAbsent: bool) -> None:
+        """Say that an object is not in an image, in place of all else there; or no longer. `preview` draws that."""
+        self.prompts.setAbsent(index, name, isAbsent)
+        if isAbsent:
+            self._previews.disown(index, name)
+
+    def noteRemoved(self, node: slicer.vtkMRMLNode) -> None:
+        """A node is about to leave the scene: where it is a prompt, `goOn` is to draw what is left."""
+        place = self.prompts.placeOf(node)
+        if place is not None:
+            self._previews.noteGone(*place, self.options)
+
+    def goOn(self) -> None:
+        """Draw what was put off."""
+        self._previews.goOn()
 
     def rows(self) -> list[ImageRow]:
         """Return all images, the most doubtful answers first, those without an answer behind, in their order."""
@@ -150,20 +183,13 @@ class SetController:
 
     def close(self) -> None:
         """Have the worker forget the images."""
-        self._leave()
+        self._talk.leave()
         self._previews.close()
         self._client.closeImages(_KEY)
 
     def _byDoubt(self) -> list[int]:
         """The images that have an answer, the most doubtful first."""
         return sorted(self._answers, key=lambda index: (-self._answers[index].doubt, index))
-
-    def _leave(self) -> None:
-        wasBusy = self.busy
-        self._talk.leave()
-        self._previews.leave()
-        if wasBusy:
-            self.busyChanged.emit(False)
 
     def _onStep(self, step: SetStep) -> None:
         index = step.image_index
@@ -172,10 +198,14 @@ class SetController:
             return
         try:
             write(self.images, self._objects, index, step.answers)
-            self._written.add(index)
             names = {item.segment.label: item.segment.name for item in self._objects}
-            self._previews.noteRun(index, {names[one.object_id]: one.mask for one in step.answers})
-            pixels = sum(int(answer.mask.crop.sum()) for answer in step.answers)
+            found = {names[one.object_id]: one.mask for one in step.answers}
+            drawn = [name for place, name in self.images.masks.handDrawn() if place == index and name in found]
+            self._written[index] = bool(drawn)
+            pixels = sum(int(self.images.masks.mask(index, name).sum()) for name in drawn)
+            found = {name: mask for name, mask in found.items() if name not in drawn}
+            pixels += sum(int(mask.crop.sum()) for mask in found.values())
+            self._previews.noteRun(index, found)
             self._answers[index] = ImageAnswer(step.doubt, pixels, self._areaMm2(index, pixels))
         except MedSAM2Error as error:
             self._talk.leave()
@@ -188,7 +218,11 @@ class SetController:
     def _onDone(self, result: SetAnswered) -> None:
         self._tellEnd()
         text = _("Stopped. Images segmented: {count}.") if result.cancelled else _("Images segmented: {count}.")
-        self.finished.emit(text.format(count=len(self._written)))
+        kept = sum(self._written.values())
+        said = [text.format(count=len(self._written))]
+        if kept:
+            said.append(_("Drawn by hand and kept: {count}.").format(count=kept))
+        self.finished.emit(" ".join(said))
         self.changed.emit()
 
     def _onError(self, error: MedSAM2Error) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ def absentIn(images: Images, index: int) -> MaskPrompt:
 
 
 def objectsOf(prompts: Mapping[str, Sequence[Prompt]], colors: Mapping[str, Color] | None = None) -> list[RunObject]:
-    """Return objects by name, with prompts whose slices are images; those without a color get the palette's.
+    """Return objects by name, with prompts whose slices are images; those without a color get one that no other has.
 
     Raises PromptError for one that is shown nowhere.
     """
@@ -48,11 +49,18 @@ def objectsOf(prompts: Mapping[str, Sequence[Prompt]], colors: Mapping[str, Colo
         if not any(map(shows, given)):
             text = _("{name} is shown in no image: add a point or a box to one that it is in.")
             raise PromptError(text.format(name=repr(name)))
-    known = colors or {}
+    known = dict(colors or {})
+    for name in prompts:
+        known.setdefault(name, freeColor(known.values()))
     return [
-        RunObject(Segment(name, label, known.get(name) or palette_color(label - 1)), merge_points(given))
+        RunObject(Segment(name, label, known[name]), merge_points(given))
         for label, (name, given) in enumerate(prompts.items(), 1)
     ]
+
+
+def freeColor(taken: Collection[Color]) -> Color:
+    """Return the first color of the palette that is not taken."""
+    return next(color for color in map(palette_color, itertools.count()) if color not in taken)
 
 
 def ask(
@@ -75,9 +83,14 @@ def ask(
 def write(
     images: Images, objects: Sequence[RunObject], index: int, answers: Sequence[ObjectAnswer]
 ) -> slicer.vtkMRMLSegmentationNode:
-    """Write the answers to an image into the scene; returns the segmentation they are in. Raises VolumeError."""
+    """Write the answers to an image into the scene, but for what a person drew; returns the segmentation they are in.
+
+    Raises VolumeError.
+    """
     segments, shape = {item.segment.label: item.segment for item in objects}, images.seen(index).shape
-    return images.write(index, {segments[one.object_id]: one.mask.full(shape) for one in answers})
+    masks = {segments[one.object_id]: one.mask.full(shape) for one in answers}
+    drawn = images.masks.handDrawn()
+    return images.write(index, {one: mask for one, mask in masks.items() if (index, one.name) not in drawn})
 
 
 def shows(prompt: Prompt) -> bool:

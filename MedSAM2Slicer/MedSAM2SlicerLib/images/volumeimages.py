@@ -11,7 +11,9 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from medsam2_core.worker.image_sets import SetImage
-from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages, showVolume
+from MedSAM2SlicerLib.images.imagemasks import ImageMasks, Place
+from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
+from MedSAM2SlicerLib.images.inview import InView
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, makeSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
@@ -28,17 +30,27 @@ def imageVolumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeN
 
 
 class VolumeImages:
-    """See `imageset.Images`. Of the segmentations only that of the image in view is seen, as they lie in one plane."""
+    """See `imageset.Images`."""
 
+    first = 0
     isOutdated = False  # a list that was given
 
-    def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
-        self.nodes = list(volumeNodes)
-        self.names = [node.GetName() for node in self.nodes]
-        self.shown: int | None = None
+    def __init__(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode], inView: InView | None = None) -> None:
+        self.nodes, self.inView = list(volumeNodes), inView or InView()
         self._keys = [node.GetID() for node in self.nodes]
         self._indexes = {key: index for index, key in enumerate(self._keys)}
         self._seen = SeenImages()
+        self.masks = ImageMasks(self._places)
+
+    @property
+    def names(self) -> list[str]:
+        """See `imageset.Images`."""
+        return [node.GetName() for node in self.nodes]
+
+    @property
+    def shown(self) -> int | None:
+        """See `imageset.Images`."""
+        return self._indexes.get(self.inView.volumeId)
 
     def key(self, index: int) -> str:
         """See `imageset.Images`."""
@@ -54,10 +66,7 @@ class VolumeImages:
 
     def show(self, index: int) -> None:
         """See `imageset.Images`."""
-        showVolume(self._node(index))
-        self.shown = index
-        for place, segmentationNode in self._segmentations().items():
-            segmentationNode.SetDisplayVisibility(place == index)
+        self.inView.show(self._node(index))
 
     def tie(self, node: slicer.vtkMRMLNode, index: int) -> None:
         """See `imageset.Images`."""
@@ -67,11 +76,15 @@ class VolumeImages:
         """See `imageset.Images`."""
         return self._indexes.get(node.GetNodeReferenceID(OF_IMAGE) or "")
 
-    def write(self, index: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
+    def write(
+        self, index: int, masks: Mapping[Segment, Bools], *, isHandDrawn: bool = False
+    ) -> slicer.vtkMRMLSegmentationNode:
         """See `imageset.Images`."""
         segmentationNode = self._segmentations().get(index) or self._make(index)
         for segment, mask in masks.items():
             self._write(index, segmentationNode, segment, mask)
+            if not isHandDrawn:
+                self.masks.disown(index, segment.name)
         return segmentationNode
 
     def _make(self, index: int) -> slicer.vtkMRMLSegmentationNode:
@@ -97,11 +110,15 @@ class VolumeImages:
         found = {self.tiedTo(node): node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")}
         return {index: node for index, node in found.items() if index is not None}
 
+    def _places(self) -> dict[int, Place]:
+        there = {index: (node, self.nodes[index]) for index, node in self._segmentations().items()}
+        return {index: place for index, place in there.items() if place[1].GetScene() is not None}
+
     def _node(self, index: int) -> slicer.vtkMRMLScalarVolumeNode:
         node = self.nodes[index]
         if node.GetScene() is None:
             text = _("{name} was removed from the scene: choose the images again.")
-            raise VolumeError(text.format(name=repr(self.names[index])))
+            raise VolumeError(text.format(name=repr(node.GetName())))
         return node
 
 

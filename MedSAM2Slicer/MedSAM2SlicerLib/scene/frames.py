@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from MedSAM2SlicerLib.scene.fitting import ijkToRas
+from MedSAM2SlicerLib.scene.handdrawn import keepNote, noteWritten
 from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP, Bools, cropped, grown, writeLabels
 from MedSAM2SlicerLib.segmentnames import segmentsCalled
 
@@ -102,10 +103,23 @@ class SegmentationFrames:
         sequence = self._found()
         return None if sequence is None else self._browserNode.GetProxyNode(sequence)
 
-    def write(self, frame: int, masks: Mapping[Segment, Bools]) -> slicer.vtkMRMLSegmentationNode:
+    def places(self) -> dict[int, tuple[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLScalarVolumeNode]]:
+        """Return the segmentation of each frame and the volume it lies on; of the frame in view, those in the scene."""
+        sequence, volumes = self._found(), self.frames.sequence
+        if sequence is None:
+            return {}
+        pairs = [(sequence.GetDataNodeAtValue(one), volumes.GetDataNodeAtValue(one)) for one in self.frames.values]
+        if self.frames.shown is not None:
+            pairs[self.frames.shown] = self.node, self._browserNode.GetProxyNode(volumes)
+        return {frame: pair for frame, pair in enumerate(pairs) if None not in pair}
+
+    def write(
+        self, frame: int, masks: Mapping[Segment, Bools], *, isHandDrawn: bool = False
+    ) -> slicer.vtkMRMLSegmentationNode:
         """Replace segments of a frame by masks (k, j, i) on the grid of its volume; returns `node`.
 
-        Segments of other names stay. Raises VolumeError if the frame or the sequence is gone.
+        Segments of other names stay, and what `isHandDrawn` goes on to be a person's. Raises VolumeError if the frame
+        or the sequence is gone.
         """
         volumeNode, frameNode = self.frames.volumeNode, self.frames.node(frame)
         value, isInView = self.frames.values[frame], frame == self.frames.shown
@@ -115,7 +129,7 @@ class SegmentationFrames:
             _place(node, volumeNode)
             # Only the scene has all that somebody painted in the frame in view.
             before = node if isInView else sequence.GetDataNodeAtValue(value)
-            content = _segmentation(masks, ijkToRas(frameNode), before)
+            content = _segmentation(masks, ijkToRas(frameNode), before, isHandDrawn)
             if isInView:
                 node.CopyContent(content)
             sequence.SetDataNodeAtValue(content, value)
@@ -176,7 +190,10 @@ def _empty() -> slicer.vtkMRMLSegmentationNode:
 
 
 def _segmentation(
-    masks: Mapping[Segment, Bools], matrix: vtk.vtkMatrix4x4, before: slicer.vtkMRMLSegmentationNode | None
+    masks: Mapping[Segment, Bools],
+    matrix: vtk.vtkMatrix4x4,
+    before: slicer.vtkMRMLSegmentationNode | None,
+    isHandDrawn: bool,
 ) -> slicer.vtkMRMLSegmentationNode:
     """A segmentation with these segments, and those of other names that there were."""
     node = _empty()
@@ -186,7 +203,13 @@ def _segmentation(
         made.SetColor(*segment.color)
         made.SetLabelValue(_LABEL)
         made.AddRepresentation(BINARY_LABELMAP, _layer(mask, matrix))
-        node.GetSegmentation().AddSegment(made, _idFor(segment.name, before))
+        segmentId = _idFor(segment.name, before)
+        same = None if before is None else before.GetSegmentation().GetSegment(segmentId)
+        if isHandDrawn and same is not None:
+            keepNote(made, same)
+        else:
+            noteWritten(made, mask)
+        node.GetSegmentation().AddSegment(made, segmentId)
     if before is not None:
         _takeOver(node.GetSegmentation(), before.GetSegmentation())
     return node

@@ -26,7 +26,7 @@ _ROW = 22  # pixels
 
 @dataclass(frozen=True)
 class _Row:
-    """A volume, None for a frame; whether it is in the set, and what the columns behind its check mark say."""
+    """A volume, None for a frame; whether it is checked, and what the columns behind its check mark say."""
 
     node: Any
     isChecked: bool
@@ -36,24 +36,31 @@ class _Row:
 class ImageList:
     """Volumes of one slice with check marks, or the frames of the sequence that is chosen.
 
-    failed(text): why a sequence cannot be used. chosen(index): a person clicked on an image.
+    failed(text): why a sequence cannot be used. chosen(index): a person clicked on an image. renewed(): the set is
+    another one, so what was said is of no use.
     """
 
     def __init__(self, ui: Any, controller: SetController) -> None:
         self.ui, self.controller = ui, controller
-        self.failed, self.chosen = Signal(), Signal()
+        self.failed, self.chosen, self.renewed = Signal(), Signal(), Signal()
         self._unchecked: set[Any] = set()  # nodes, as the ones below: another scene's have the same IDs
         self._set: object = None
+        self._isPutOff = False
         self._checked: list[Any] = []  # the volumes that are the set; none where it is of frames
         self._others: list[Any] = []
         self._shown: list[int] = []  # the images of the rows
         self._filled: list[_Row] = []
+        self._names: list[str] = []
         _layOut(ui.imageTable)
         ui.sequenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", guarded(self.refresh))
+        controller.busyChanged.connect(self._onBusy)
         ui.imageTable.connect("cellClicked(int,int)", guarded(self._onClicked))
 
     def refresh(self) -> None:
-        """Take up the images of the scene as they are now; what is known of a set stays if it is still the same."""
+        """Take up the images of the scene as they are now; during a run that waits for its end."""
+        wasPutOff, self._isPutOff = self._isPutOff, self.controller.busy
+        if self._isPutOff:
+            return
         browser = self.ui.sequenceSelector.currentNode()
         volumes = imageVolumes(slicer.mrmlScene)
         self._unchecked &= set(volumes)
@@ -65,20 +72,32 @@ class ImageList:
         if chosen == self._set and (self.controller.busy or not self.controller.images.isOutdated):
             self.show()
             return
-        self._set = chosen
+        self._set, inView = chosen, self.controller.images.inView
+        whyNot = ""
         try:
-            self.controller.setImages(FrameImages(browser) if browser else VolumeImages(self._checked))
+            self.controller.setImages(FrameImages(browser, inView) if browser else VolumeImages(self._checked, inView))
         except MedSAM2Error as error:
-            self.controller.setImages(VolumeImages([]))
-            self.failed.emit(str(error))
+            self.controller.setImages(VolumeImages([], inView))
+            whyNot = str(error)
+        if not wasPutOff:  # else nobody would read how the run ended
+            self.renewed.emit()
+        if whyNot:
+            self.failed.emit(whyNot)
+
+    def clear(self) -> None:
+        """Have no images, as the scene is being closed: a run ends, and the next scene may have the same IDs."""
+        self._set, self._checked, self._others = None, [], []
+        self.controller.setImages(VolumeImages([], self.controller.images.inView))
+        self.renewed.emit()
 
     def show(self) -> None:
         """Show what is known of the images; behind them are the volumes that are not checked."""
         rows = self.controller.rows()
         self._shown = [row.index for row in rows]
-        filled = [_Row(self._checked[row.index] if self._checked else None, True, _texts(row)) for row in rows]
-        filled += [_Row(node, False, [node.GetName(), "", ""]) for node in self._others]
-        before, self._filled = self._filled, filled
+        nodes = [self._checked[row.index] if self._checked else None for row in rows]
+        filled = [self._row(node, _texts(row)) for node, row in zip(nodes, rows, strict=True)]
+        filled += [self._row(node, [node.GetName(), "", ""]) for node in self._others]
+        before, self._filled, self._names = self._filled, filled, self._namesNow()
         self.ui.imageTable.setRowCount(len(filled))
         for place, row in enumerate(filled):
             if [row] != before[place : place + 1]:  # of hundreds of rows, a click changes one
@@ -86,6 +105,19 @@ class ImageList:
         shown = self.controller.images.shown
         if shown in self._shown:
             self.ui.imageTable.selectRow(self._shown.index(shown))
+        else:
+            self.ui.imageTable.clearSelection()
+
+    def follow(self) -> None:
+        """Show the names that volumes have now (20 times a second, as the scene tells of no new names)."""
+        if self._names != self._namesNow():
+            self.show()
+
+    def _namesNow(self) -> list[str]:
+        return [node.GetName() for node in (*self._checked, *self._others)]
+
+    def _row(self, node: Any, texts: list[str]) -> _Row:
+        return _Row(node, node not in self._unchecked, texts)
 
     def _fill(self, place: int, row: _Row) -> None:
         table = self.ui.imageTable
@@ -103,6 +135,10 @@ class ImageList:
     def _onChecked(self, node: Any, isChecked: bool) -> None:
         (self._unchecked.discard if isChecked else self._unchecked.add)(node)
         qt.QTimer.singleShot(0, guarded(self.refresh))  # later, since the box itself goes with its row
+
+    def _onBusy(self, _busy: bool) -> None:
+        if self._isPutOff:
+            qt.QTimer.singleShot(0, guarded(self.refresh))  # when the run has said how it ended
 
     def _onClicked(self, place: int, _column: int) -> None:
         if place < len(self._shown):

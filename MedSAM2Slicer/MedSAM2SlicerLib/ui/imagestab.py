@@ -15,6 +15,7 @@ from slicer.util import VTKObservationMixin
 
 from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.images.setcontroller import SetController
+from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
 from MedSAM2SlicerLib.ui import text, views
 from MedSAM2SlicerLib.ui.icons import showIcons
 from MedSAM2SlicerLib.ui.imagelist import ImageList
@@ -57,12 +58,13 @@ class ImagesTab:
         self._message, self._isInFront = "", False
         self._looksAhead = False  # a worker that asks a cluster for a GPU is started by a prompt, not before
         self._isWarming = False
-        self._inViewBefore: int | None = None
+        self._inViewBefore: object = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MILLISECONDS)
         self._timer.connect("timeout()", guarded(self.tick))
-        self._refreshing = Later(self.list.refresh, _REFRESH_MILLISECONDS)
+        self._refreshing = Later(self._refresh, _REFRESH_MILLISECONDS)
         self._observed = VTKObservationMixin()
+        self._sceneWatch = SceneWatch(self._onRemoved, self.list.clear)
         self._join()
 
     def actions(self) -> dict[str, Callable[[], object]]:
@@ -98,6 +100,7 @@ class ImagesTab:
     def close(self) -> None:
         """Release everything but the widget."""
         self._observed.removeObservers()
+        self._sceneWatch.stop()
         self._refreshing.cancel()
         self._timer.stop()
         self._timer.deleteLater()
@@ -106,13 +109,13 @@ class ImagesTab:
         self.controller.close()
 
     def tick(self) -> None:
-        """Deliver what the worker sent, and follow a sequence that somebody steps through (20 times a second)."""
+        """Deliver what the worker sent, and follow what others bring into view (20 times a second)."""
         self.controller.tick()
         if self._isWarming != self._services.isWarming:
             self._isWarming = not self._isWarming
             self.update()
-        shown = self.controller.images.shown
-        if self._isInFront and shown != self._inViewBefore:
+        self.list.follow()
+        if self._isInFront and self._whatIsInView() != self._inViewBefore:
             self.placer.stop()  # it would go on in the image of before
             self._attend()
             self.update()
@@ -121,8 +124,9 @@ class ImagesTab:
         """Start placing prompts of a kind in the image in view, or end it."""
         isEnding = kind == self.placer.kind
         self.placer.stop()
-        if not isEnding and self.ui.includeButton.enabled:
-            self.placer.start(kind, self.controller.prompts.nodeToPlace(self._inView(), self._object, kind))
+        index = None if isEnding or not self.ui.includeButton.enabled else self._imageToPrompt()
+        if index is not None:
+            self.placer.start(kind, self.controller.prompts.nodeToPlace(index, self._object, kind))
         self.update()
 
     def run(self) -> None:
@@ -162,14 +166,17 @@ class ImagesTab:
         noImage = "" if controller.images.names else _("Choose images first.")
         whyNot = missing or controller.whyNot()
         busy = _("The images are being segmented.") if controller.busy else ""
-        for button in (ui.includeButton, ui.excludeButton, ui.boxButton, ui.absentButton, ui.clearButton):
+        shown = controller.images.shown
+        for button in (ui.includeButton, ui.excludeButton, ui.boxButton):
             explain(button, busy or noImage)
+        for button in (ui.absentButton, ui.clearButton):
+            explain(button, busy or noImage or ("" if shown is not None else _("Click on an image in the list first.")))
         explain(ui.runButton, busy or whyNot)
+        explain(ui.sequenceSelector, busy)
         explain(ui.stopButton, "" if busy else _("Nothing is running."))
         explain(ui.nextButton, "" if controller.nextInDoubt() is not None else _("Segment the images first."))
         for kind, button in (("include", ui.includeButton), ("exclude", ui.excludeButton), ("box", ui.boxButton)):
             button.checked = kind == self.placer.kind
-        shown = controller.images.shown
         ui.absentButton.checked = shown is not None and controller.prompts.isAbsent(shown, self._object)
         ui.progressBar.visible = controller.busy
         self.list.show()
@@ -197,23 +204,32 @@ class ImagesTab:
         controller.finished.connect(self._tell)
         self.list.failed.connect(lambda reason: self._tell(f"⚠ {reason}"))
         self.list.chosen.connect(self.show)
+        self.list.renewed.connect(lambda: self._tell(""))
         scene = slicer.mrmlScene
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
             self._observed.addObserver(scene, event, self._onScene)
 
-    def _inView(self) -> int:
-        """The image that prompts go to; where none was shown yet, the first one is."""
+    def _imageToPrompt(self) -> int | None:
+        """The image in view; where there is none, the one to begin with is shown."""
         if self.controller.images.shown is None:
-            self.show(0)
-        if self.controller.images.shown != self._inViewBefore:  # stepped to since the last tick
+            self.show(self.controller.images.first)
+        return self._imageInView()
+
+    def _imageInView(self) -> int | None:
+        if self._whatIsInView() != self._inViewBefore:  # brought there since the last tick
             self._attend()
-        return self.controller.images.shown or 0
+        return self.controller.images.shown
+
+    def _whatIsInView(self) -> object:
+        """What differs when another image is in view, or the one there enters or leaves the set."""
+        images = self.controller.images
+        return images.inView.volumeId, None if images.shown is None else images.key(images.shown)
 
     def _attend(self) -> None:
         """Show and hear the prompts of the image in view, and have the worker see it ahead of the next one."""
-        shown = self._inViewBefore = self.controller.images.shown
-        self.controller.prompts.showOnly(shown)
-        self.placer.watch(self.controller.prompts.nodeIds(shown))
+        shown, self._inViewBefore = self.controller.images.shown, self._whatIsInView()
+        self.controller.attend()
+        self.placer.watch(self.controller.prompts.nodeIds())
         if self._looksAhead and shown is not None:
             self._choose()
             self.controller.look(shown)
@@ -232,27 +248,30 @@ class ImagesTab:
         self.update()
 
     def _onPlaced(self, node: Any, _pointId: str, view: Any, isNewBox: bool) -> None:
-        shown = self.controller.images.shown
-        if view and isNewBox and shown is not None:
-            views.flatten(node, view, self.controller.images.sliced(shown).node)
+        place = self.controller.prompts.placeOf(node)
+        if view and isNewBox and place is not None:
+            views.flatten(node, view, self.controller.images.sliced(place[0]).node)
         if isNewBox:
             self.controller.prompts.keepBox(node)
         self.shortcuts.claim()
-        place = self.controller.prompts.placeOf(node)
         if place is not None:
             self._preview(*place)
 
     def _onAbsent(self) -> None:
         isAbsent = bool(self.ui.absentButton.checked)  # before anything shows the state as it is
-        self.placer.stop()
-        index = self._inView()
-        self.controller.prompts.setAbsent(index, self._object, isAbsent)
-        self._preview(index, self._object)
+        self._change(partial(self.controller.setAbsent, isAbsent=isAbsent))
 
     def _onClear(self) -> None:
+        self._change(self.controller.clear)
+
+    def _change(self, change: Callable[[int, str], object]) -> None:
+        """Change the object's prompts in the image in view, if there is one, and draw what is left of them."""
         self.placer.stop()
-        index = self._inView()
-        self.controller.prompts.clear(index, self._object)
+        index = self._imageInView()
+        if index is None:
+            self.update()
+            return
+        change(index, self._object)
         self._preview(index, self._object)
 
     def _onObject(self) -> None:
@@ -286,3 +305,13 @@ class ImagesTab:
     @guarded
     def _onScene(self, _caller: Any, _event: Any) -> None:
         self._refreshing.soon()
+
+    def _onRemoved(self, node: Any) -> None:
+        if not self._services.missingText():
+            self._choose()
+            self.controller.noteRemoved(node)
+
+    def _refresh(self) -> None:
+        self.list.refresh()
+        self.controller.goOn()
+        self.update()

@@ -27,3 +27,19 @@ def bench(client: Any, volumes: list[Any]) -> Iterator[Any]:
     made = ImagesBench(client, VolumeImages(volumes))
     yield made
     made.controller.close()
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the worker is asked."""
+    from MedSAM2SlicerLib.worker.connection import Connection
+
+    seen: list[str] = []
+    send = Connection.send
+
+    def note(self: Connection, header: dict[str, Any], payloads: Any = ()) -> None:
+        seen.append(header["request"])
+        send(self, header, payloads)
+
+    monkeypatch.setattr(Connection, "send", note)
+    return seen

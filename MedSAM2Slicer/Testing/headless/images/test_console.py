@@ -10,6 +10,8 @@ import slicer.util
 
 from medsam2_core.errors import PromptError, VolumeError
 from MedSAM2SlicerLib.images.console import processImages
+from MedSAM2SlicerLib.images.imageprompts import ImagePrompts
+from MedSAM2SlicerLib.images.volumeimages import VolumeImages
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 from MedSAM2SlicerLib.scene.segments import segmentMask
 
@@ -66,11 +68,57 @@ def test_arrival_and_a_sequence(client: Any, nodes: Any) -> None:
         ([{"image": 0, "absent": True}], "'object' is shown in no image"),
         ([{"image": 0, "points": [[500, 0, 0]]}], "outside"),
         ([], "nothing to look for"),
+        ([{"image": True, "points": [[0, 0, 0]]}], "There is no image True: give one from 0 to 2"),
+        ([{"image": None, "points": [[0, 0, 0]]}], "There is no image None: give one from 0 to 2"),
+        ([{"image": np.int64(3), "points": [[0, 0, 0]]}], "There is no image .*3.*: give one from 0 to 2"),
+        ([{"object": "", "points": [[-24, -30, 0]]}], "An object cannot be called '': give it a name."),
+        ([{"object": 5, "points": [[-24, -30, 0]]}], "An object cannot be called 5: give it a name."),
+        ({"image": 0, "points": [[-24, -30, 0]]}, r"Give prompts as a list of dictionaries"),
+        (None, r"Give prompts as a list of dictionaries"),
+        ([None], r"Give prompts as a list of dictionaries"),
     ],
 )
-def test_what_cannot_be_asked(client: Any, volumes: list[Any], prompts: list[dict[str, Any]], says: str) -> None:
+def test_what_cannot_be_asked(client: Any, volumes: list[Any], prompts: Any, says: str) -> None:
     with pytest.raises(PromptError, match=says):
         processImages(client, volumes, prompts)
+
+
+def test_what_is_no_list_of_images(client: Any, volumes: list[Any]) -> None:
+    prompts = [{"box": corners(volumes[0])}]
+    choose = "Give images as a list of volumes, or as the browser of a sequence of volumes."
+    for images, says in (
+        ([], f"There are no images. {choose}"),
+        (volumes[0], choose),
+        (None, choose),
+        ([volumes[0], None], f"None is no volume. {choose}"),
+        ([*volumes, volumes[0]], "'image 0' is listed twice: list each volume once."),
+    ):
+        with pytest.raises(PromptError) as error:
+            processImages(client, images, prompts)
+        assert str(error.value) == says
+
+
+def test_numpys_numbers_and_a_name_left_out(quickClient: Any, volumes: list[Any]) -> None:
+    prompts = [{"image": np.int64(1), "object": None, "box": corners(volumes[1])}]
+    assert mask(processImages(quickClient, volumes, prompts)[1], "object", volumes[1]).any()
+
+
+def test_objects_of_several_calls_have_colors_of_their_own(quickClient: Any, volumes: list[Any], nodes: Any) -> None:
+    browser = nodes.sequence([square(24, 30, seed) for seed in range(2)])
+    for images in (volumes, browser):
+        seen: list[dict[str, Any]] = []
+        for name in ("b", "a", "b"):
+            found = processImages(quickClient, images, [{"object": name, "box": corners(volumes[0])}])
+            segmentation = found[-1].GetSegmentation()
+            segments = [segmentation.GetSegment(one) for one in segmentation.GetSegmentIDs()]
+            seen.append({one.GetName(): one.GetColor() for one in segments})
+        assert len(set(seen[1].values())) == 2
+        assert seen[2] == seen[1] == {**seen[1], **seen[0]}
+    prompts = ImagePrompts(VolumeImages(volumes))
+    known = {name: prompts.nodeToPlace(0, name, "include").GetDisplayNode() for name in ("c", "a", "b")}
+    colors = {name: display.GetSelectedColor() for name, display in known.items()}
+    assert len(set(colors.values())) == 3
+    assert {name: colors[name] for name in ("a", "b")} == seen[1]
 
 
 def test_a_volume_that_goes_meanwhile_is_an_error(client: Any, volumes: list[Any], scene: Any) -> None:

@@ -13,21 +13,6 @@ from MedSAM2SlicerLib.images.frameimages import FrameImages
 from MedSAM2SlicerLib.images.setrun import SetOptions
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
 from MedSAM2SlicerLib.scene.segments import segmentMask
-from MedSAM2SlicerLib.worker.connection import Connection
-
-
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the worker is asked."""
-    seen: list[str] = []
-    send = Connection.send
-
-    def note(self: Connection, header: dict[str, Any], payloads: Any = ()) -> None:
-        seen.append(header["request"])
-        send(self, header, payloads)
-
-    monkeypatch.setattr(Connection, "send", note)
-    return seen
 
 
 def preview(bench: ImagesBench, index: int, name: str = "disc") -> None:
@@ -124,6 +109,19 @@ def test_what_was_drawn_is_known_in_another_list_of_the_same_images(
     bench.controller.prompts.setAbsent(0, "disc", isAbsent=True)
     preview(bench, 0)
     assert not mask(bench, 1).any()
+
+
+def test_what_waits_for_the_worker_is_drawn_in_another_list_of_the_same_images(
+    bench: ImagesBench, volumes: list[Any]
+) -> None:
+    for index in (0, 1, 2):
+        bench.box(index)
+        bench.controller.preview(index, "disc")
+    bench.controller.setImages(VolumeImages(volumes[1:]))
+    for _one in (1, 2):
+        bench.client.status().wait()
+    assert [dice(mask(bench, index), truth(index)) > 0.8 for index in (1, 2)] == [True, True]
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2, "The first image has left the set."
 
 
 def test_during_a_run_it_waits_for_the_end(bench: ImagesBench) -> None:
