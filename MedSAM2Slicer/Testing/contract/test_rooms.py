@@ -82,7 +82,8 @@ CORE = House(
     },
     named(
         basics=(
-            "arrays config directions errors feature_place limits memory_name notices processor setting stopping version"
+            "arrays config directions errors feature_place limits memory_name "
+            "notices processor setting stopping version"
         ),
         api="__init__ api",
     ),
