@@ -151,11 +151,12 @@ class SegmentWork:
 
     def noteWritten(self, stack: SliceStack, indexes: Iterable[int]) -> None:
         """Slices of a stack were written by this program, the segment or over it: no edit, but for what others did."""
+        found: Mapping[int, str | None]
         if stack == self.stack:
-            found = filled(self._prints | {index: self._masks.print(index) for index in indexes})
+            found = self._prints | {index: self._masks.print(index) for index in indexes}
         else:  # any of these may have been crossed
             found = self._masks.prints()
-        self._prints = filled(found | {index: self._prints.get(index) for index in self._theirs})
+        self._prints = filled({**found, **{index: self._prints.get(index) for index in self._theirs}})
 
     def remember(self) -> None:
         """Have the scene know, after this program has written, what that was."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED, REFUSED
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import PromptError
+from medsam2_core.feature_place import feature_place
 from medsam2_core.job.options import add_shared_options
 from medsam2_core.job.paths import path_argument
 
@@ -89,6 +90,7 @@ def batch(arguments: argparse.Namespace) -> int:
     if arguments.cohort is None or (arguments.output is None and not arguments.check):
         raise PromptError("Give a table and --output DIR, or --init FOLDER to write a table.")
     _check_engine(arguments)
+    feature_place()  # refused once, not case by case
     require_address_space()
     cases = _checked_cases(arguments)
     if cases is None:

@@ -19,6 +19,7 @@ _MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEPARATORS = ";\t,"
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, and the .xls of old
 
 
 class TextError(ValueError):
@@ -28,6 +29,8 @@ class TextError(ValueError):
 def read_text(path: Path) -> str:
     """The text of a file, lines ended by a line feed. Raises TextError for other encodings, OSError."""
     raw = path.read_bytes()
+    if raw.startswith(_WORKBOOKS):
+        raise TextError("it is a spreadsheet program's own file, so save it as CSV in UTF-8 there")
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None) or _unmarked(raw)
     try:
         text = raw.decode(encoding)

@@ -16,8 +16,9 @@ from medsam2_core.files.draft import remove_abandoned
 from medsam2_core.image.pixels import ImageFacts
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
+from medsam2_core.io.exif import is_turned
 from medsam2_core.io.picture_files import Place, look_through, result_names
-from medsam2_core.io.pictures import find_pictures, read_pictures
+from medsam2_core.io.pictures import find_pictures, read_labels
 from medsam2_core.job.image_prompts import ImagePrompt, mask_and_label, parse_image_prompts, read_image_prompts
 from medsam2_core.job.paths import require_no_file
 from medsam2_core.notices import tell
@@ -31,6 +32,7 @@ _NO_PROMPTS = (
 )
 
 _SHOWING = ("point", "box", "mask")
+_SHOWN = 10
 _ANY_GRAY = np.arange(256, dtype=np.uint8)  # to read the text of a window before any image is
 
 
@@ -92,6 +94,7 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     if not found:
         raise VolumeError("None of the files holds an image that can be read: see the notes above.")
     places, facts = zip(*found, strict=True)
+    _tell_turned(list(dict.fromkeys(place.path for place in places)))
     names = list(dict.fromkeys(one.name for one in prompts))
     segments = [Segment(name, label, palette_color(label - 1)) for label, name in enumerate(names, 1)]
     placed = tuple(_place(one, places, facts, names.index(one.name) + 1) for one in prompts)
@@ -105,6 +108,17 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
 def _skip(error: VolumeError, skipped: list[str]) -> None:
     skipped.append(str(error))
     tell(f"{error} It is skipped.")
+
+
+def _tell_turned(paths: Sequence[Path]) -> None:
+    """Tell that coordinates of photographs as others show them, turned, are not those that are meant here."""
+    turned = [path for path in paths if is_turned(path)]
+    if turned:
+        files = "1 file is" if len(turned) == 1 else f"{len(turned)} files, the first of them, are"
+        tell(
+            f"{turned[0]}: {files} shown turned or mirrored by other programs, which go by the orientation in the "
+            "header (EXIF). Here coordinates and masks are of the pixels as stored."
+        )
 
 
 def _make_output(folder: Path) -> None:
@@ -161,12 +175,14 @@ def _check_inside(prompt: ImagePrompt, shape: tuple[int, int]) -> None:
 def _read_mask(prompt: ImagePrompt, shape: tuple[int, int]) -> Mask:
     """A mask that marks something, of an image's size. Raises PromptError, VolumeError."""
     path, label = mask_and_label(prompt.mask)
-    picture = read_pictures(path)[0]
-    if picture.shape != shape:
-        sizes = [" x ".join(map(str, size[::-1])) for size in (picture.shape, shape)]
+    labels = read_labels(path)
+    if labels.shape != shape:
+        sizes = [" x ".join(map(str, size[::-1])) for size in (labels.shape, shape)]
         raise PromptError(f"{path}: The mask has {sizes[0]} pixels but the image {sizes[1]}: give one of its size.")
-    pixels = picture.array.max(axis=2) if picture.array.ndim == 3 else picture.array
-    mask: Mask = pixels != 0 if label is None else pixels == label
+    mask: Mask = labels != 0 if label is None else labels == label
+    if label is not None and not mask.any():
+        held = ", ".join(map(str, np.unique(labels)[:_SHOWN].tolist()))
+        raise PromptError(f"{path}: The mask marks no pixel with the label {label}; it has {held}: choose one of them.")
     if not mask.any():
         raise PromptError(f"{prompt.mask}: The mask marks no pixel: if the object is not there, use --absent.")
     return mask

@@ -83,6 +83,16 @@ def test_a_case_gives_the_bytes_of_propagate(
     assert (OUT / "p2/segmentation.seg.nrrd").read_bytes() == Path("two.seg.nrrd").read_bytes()
 
 
+def test_a_limit_of_kept_features_that_is_none_is_no_fault_of_each_case(
+    run, capsys, ct: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSAM2_FEATURES", "features")
+    monkeypatch.setenv("MEDSAM2_FEATURES_GB", "ten")
+    assert run("batch", write_table([("a", ct, BOX, checkpoint)]), "--output", OUT) == 2
+    assert capsys.readouterr().err.startswith("medsam2: MEDSAM2_FEATURES_GB is 'ten': give a number")
+    assert not OUT.exists()
+
+
 def test_nothing_runs_while_the_table_is_wrong(run, capsys, ct: Path, checkpoint: Path) -> None:
     table = write_table(
         [("a", ct, "1,2", checkpoint), ("b", "none.nrrd", BOX, checkpoint), ("c", ct, "8,8,9,9@99", "no")]

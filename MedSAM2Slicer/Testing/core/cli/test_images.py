@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,25 @@ def test_images_of_one_size_make_a_segmentation(run, good: Path, checkpoint: Pat
     assert not (OUT / "masks.seg.nrrd").exists()
 
 
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+def test_photographs_that_others_show_turned_are_told(run, capsys, good: Path, checkpoint: Path, kind: str) -> None:
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    photo = good / f"turned.{kind}"
+    sitk.WriteImage(sitk.ReadImage(str(good / "c.jpg")), str(photo))
+    content = photo.read_bytes()
+    if kind == "jpg":
+        photo.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+    else:
+        place = content.index(struct.pack("<HHI", 0x0112, 3, 1))
+        photo.write_bytes(content[: place + 8] + b"\6" + content[place + 9 :])
+    words = "--prompt", good / "a1.png", "--box", "8,8,36,30", "--model", checkpoint, "--output", OUT, "--quiet"
+    assert run("images", good, *words) == 0
+    assert f"Note: {photo}: 1 file is shown turned or mirrored by other programs" in capsys.readouterr().err
+    photo.unlink()
+    assert run("images", good, *words) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_masks_of_earlier_images_are_gone_and_other_files_stay(run, good: Path, checkpoint: Path) -> None:
     command = ("--output", OUT, "--model", checkpoint, "--quiet", "--prompt", good / "a2.png", "--point", "20,20")
     assert run("images", good, *command) == 0
@@ -173,7 +193,7 @@ def test_stopping_keeps_what_is_done(run, capsys, monkeypatch, good: Path, check
         (("--prompt", "A@4", "--point", "1,1"), "There is no such frame: give one from 0 to 0"),
         (("--prompt", "none.png", "--point", "1,1"), "none.png: No such file"),
         (("--prompt", "A", "--mask", "B"), "The mask has 30 x 64 pixels but the image 48 x 40"),
-        (("--prompt", "A", "--mask", "A:999"), "The mask marks no pixel"),
+        (("--prompt", "A", "--mask", "A:999"), "The mask marks no pixel with the label 999; it has 0, 1, 2, 3, 4, 5"),
         (("--prompt", "A", "--point", "1,1", "--window", "nonsense"), "Unknown window"),
         (("--prompts", "B"), "Cannot be read"),
         (("--prompts", "none.json"), "none.json: Cannot be read (No such file or directory): check the path"),

@@ -107,6 +107,7 @@ def test_boxes_of_a_detector(run, ct: Path, checkpoint: Path) -> None:
         (("--from-segmentation", "prior.seg.nrrd:liver"), "holds no 'liver': give one of ball, rest, far"),
         (("--from-segmentation", "prior.seg.nrrd:far"), "It marks no voxel within this image"),
         (("--from-segmentation", "prior.seg.nrrd", "--transform", "prior.seg.nrrd"), "Cannot be read as a transform"),
+        (("--from-segmentation", "prior.seg.nrrd", "--transform", "none.tfm"), "none.tfm: No such file or folder"),
         (("--from-segmentation", "prior.seg.nrrd", "--transform", "flat.tfm"), "The transform is of 2 dimensions"),
         (("--boxes", "none.csv"), "none.csv: Cannot be read"),
         (("--boxes", "bad.csv"), "bad.csv: It holds no boxes (there is no column z1)"),
