@@ -1,7 +1,7 @@
 """One segment at work: joins MRML events and the model process. Knows neither Qt nor torch.
 
-The panel, the Segment Editor effect and the console are thin faces of it. Actions return at once and never raise: what
-comes of them, errors too, is told by signals.
+The panel, the Segment Editor effect and the console are thin faces of it. Actions return at once and never raise:
+signals report the results and errors.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class Controller:
                 self._runner.redraw(self._runner.ran, wholeCut(*cut), isStep=False, near=near)
 
     def stop(self) -> None:
-        """End a propagation after the slice at hand; what is drawn stays."""
+        """End a propagation after the current slice; what is drawn stays."""
         self.live.forget()
         self._runner.stop()
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from medsam2_core.errors import MedSAM2Error
-from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.signal import Signal, tellingBy
 
 
 class ControllerSignals:
@@ -21,7 +19,7 @@ class ControllerSignals:
         self.finished, self.failed, self.noticed = Signal(), Signal(), Signal()  # one sentence
 
     def tellAll(self) -> None:
-        """Tell that prompts and slices may be others than before."""
+        """Tell that prompts and slices may have changed."""
         self.reviewed.emit()
         self.promptsChanged.emit()
 
@@ -30,10 +28,6 @@ class ControllerSignals:
         if sentence:
             self.noticed.emit(sentence)
 
-    @contextmanager
-    def telling(self) -> Iterator[None]:
+    def telling(self) -> AbstractContextManager[None]:
         """Turn an error on purpose into the signal `failed`."""
-        try:
-            yield
-        except MedSAM2Error as error:
-            self.failed.emit(str(error))
+        return tellingBy(self.failed)

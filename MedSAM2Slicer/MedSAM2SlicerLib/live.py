@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.runner import Runner
@@ -21,14 +20,8 @@ class Live:
     start nothing, nor does a propagation that came to nothing.
     """
 
-    def __init__(
-        self,
-        workplace: Workplace,
-        runner: Runner,
-        signals: ControllerSignals,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._workplace, self._runner, self._signals, self._clock = workplace, runner, signals, clock
+    def __init__(self, workplace: Workplace, runner: Runner, signals: ControllerSignals) -> None:
+        self._workplace, self._runner, self._signals = workplace, runner, signals
         self._changedAt: float | None = None
         self._near: int | None = None  # the slice that was changed last, which is the one that is looked at
 
@@ -45,11 +38,11 @@ class Live:
 
     def note(self, sliceIndex: int | None = None) -> None:
         """Somebody changed the prompts, or what is drawn, on a slice that is known or not."""
-        self._changedAt, self._near = self._clock(), sliceIndex
+        self._changedAt, self._near = time.monotonic(), sliceIndex
         self._runner.interrupt()
 
     def forget(self) -> None:
-        """What was changed is no reason any more."""
+        """Start nothing for what was changed so far."""
         self._changedAt = None
 
     def leave(self) -> None:
@@ -59,7 +52,7 @@ class Live:
 
     def tick(self) -> None:
         """Start if it is time; called often."""
-        if not self.isOn or self._changedAt is None or self._clock() - self._changedAt < PAUSE:
+        if not self.isOn or self._changedAt is None or time.monotonic() - self._changedAt < PAUSE:
             return
         if self._runner.busy or self._runner.waits or self._workplace.edits.pending:
             return
@@ -73,7 +66,7 @@ class Live:
 def _isToPropagate(work: SegmentWork) -> bool:
     """Whether a segment has something to go from that no propagation has gone from yet, here or in another panel.
 
-    An edit alone says nothing of slices that came from elsewhere, as those of a file, which would be drawn anew.
+    An edit alone says nothing of slices that came from elsewhere, as those of a file, which would be drawn again.
     """
     hasAnchors = bool(work.prompts) or (bool(work.states.kept()) and not work.hasUnknown)
     return hasAnchors and work.states.areChanged and not work.isEmpty

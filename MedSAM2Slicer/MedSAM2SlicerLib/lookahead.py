@@ -15,7 +15,7 @@ PAUSE = 0.3
 class LookAhead:
     """Follows the slice in view, for models that look at whole slices; a square would hang on the prompt.
 
-    A model's part of a click on a slice that it has seen takes 20 ms in place of 315 to 477 (docs/performance.md).
+    A model's part of a click on a slice that it has seen takes 20 ms instead of 315 to 477 (docs/performance.md).
     """
 
     def __init__(

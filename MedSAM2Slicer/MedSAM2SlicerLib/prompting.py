@@ -22,9 +22,9 @@ from MedSAM2SlicerLib.work.workplace import Workplace
 
 
 class Prompting:
-    """Puts prompts into the scene, takes them out again, and has the runner draw; errors are told by signals.
+    """Puts prompts into the scene, takes them out again, and has the runner draw; signals report errors.
 
-    changed(slice) is called when there are others than before.
+    changed(slice) is called when they have changed.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Prompting:
             work.prompts.addScribble(path, include)
             self._previewAll([one.prompt.slice_index for one in placed], volume, work)
 
-    def addSegmentScribble(self, segmentId: str, include: bool = True) -> None:
-        """Take what another segment marks, such as a painted stroke, as a scribble on each of its slices."""
+    def addSegmentScribble(self, segmentId: str) -> None:
+        """Take what another segment marks, such as a painted stroke, as an including scribble on each of its slices."""
         with self._signals.telling():
             volume = self._workplace.sliced()
             placer, work = PromptPlacer(volume), self._workplace.ensuredWork(volume)
@@ -102,7 +102,7 @@ class Prompting:
                 pixels = within(mask, volume.slicing.pixel_mm, self._gridMm(volume))
                 voxels = [volume.slicing.join(index, pixel) for pixel in pixels]
                 world = mapped(volume.toWorld, volume.slicing.geometry.ijk_to_ras(voxels))
-                work.prompts.addScribble(world.tolist(), include)
+                work.prompts.addScribble(world.tolist(), include=True)
             self._previewAll(masks, volume, work)
 
     def keepBox(self, nodeId: str) -> None:

@@ -35,7 +35,7 @@ class Review:
         return whyNotUsable(self._workplace.volume.node, self._workplace.segmentationNode)
 
     def whyBusy(self) -> str:
-        """Return why to wait while a propagation runs, nothing if none does."""
+        """Return why to wait while a propagation runs; empty if none does."""
         return self._runner.whyBusy()
 
     # Slices

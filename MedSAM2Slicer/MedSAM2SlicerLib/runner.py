@@ -18,8 +18,9 @@ from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
-from MedSAM2SlicerLib.work.passing import Pass, Redraw, nearestFirst
+from MedSAM2SlicerLib.work.passing import Pass, nearestFirst
 from MedSAM2SlicerLib.work.planning import Plan
+from MedSAM2SlicerLib.work.redraw import Redraw
 from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
@@ -32,7 +33,7 @@ _IMAGE_SIZE = 512
 
 
 class Runner:
-    """Asks the worker and draws what it answers into the segments of a workplace; errors are told by signals."""
+    """Asks the worker and draws what it answers into the segments of a workplace; signals report errors."""
 
     def __init__(self, client: WorkerClient, workplace: Workplace, signals: ControllerSignals, paces: Paces) -> None:
         self._client, self._workplace, self._signals, self._paces = client, workplace, signals, paces
@@ -77,7 +78,7 @@ class Runner:
         return pace is not None and pace <= _QUICK
 
     def whyBusy(self) -> str:
-        """Return why to wait while a propagation runs, nothing if none does."""
+        """Return why to wait while a propagation runs; empty if none does."""
         return _("A propagation is running. Stop it first (Esc).") if self.busy else ""
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
@@ -150,7 +151,7 @@ class Runner:
         return self._ran
 
     def stop(self) -> None:
-        """End a run after the slice at hand; what is drawn stays."""
+        """End a run after the current slice; what is drawn stays."""
         self._stop(keep=True)
 
     def interrupt(self) -> None:

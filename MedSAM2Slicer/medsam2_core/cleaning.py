@@ -72,7 +72,7 @@ class CleanSlices:
         return self.final.part
 
     def masks(self, first: int | None = None) -> Iterator[tuple[int, Mask]]:
-        """Slice index and mask (rows, columns), in order but for the slice `first`."""
+        """Slice index and mask (rows, columns), in order except the slice `first`."""
         if self.cleaning.is_plain:
             yield from self.final.masks(self.cut, first)
             return

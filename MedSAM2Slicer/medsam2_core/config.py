@@ -49,17 +49,17 @@ class ModelConfig:
     stability_fallback: bool = True
 
     # SAM 2 remembers all prompted slices of an object on every track. The starter remembers only the one a track starts
-    # from: with the others, too, boxes on three slices had a mean Dice of 0.59 in place of 0.63, and one box with three
-    # corrections 0.75 in place of 0.77 (62 structures of its training volumes).
+    # from: with the others, too, boxes on three slices had a mean Dice of 0.59 instead of 0.63, and one box with three
+    # corrections 0.75 instead of 0.77 (62 structures of its training volumes).
     remember_all_prompts: bool = True
 
     # How many times a tracked memory counts beside a prompted one. The starter looks back too much at where it started:
-    # from one box its Dice is 0.605 with 10 times (0.606 with 30) in place of 0.583 (125 structures of its training
+    # from one box its Dice is 0.605 with 10 times (0.606 with 30) instead of 0.583 (125 structures of its training
     # volumes).
     tracked_count: float = 1.0
 
     # The starter's predicted IoU does not fade as its tracks stray: 20 to 40 slices from the prompt it is 0.33 and the
-    # true IoU 0.18. Times exp(-distance / trust_mm) its correlation with the true one is 0.68 in place of 0.64, and 6 %
+    # true IoU 0.18. Times exp(-distance / trust_mm) its correlation with the true one is 0.68 instead of 0.64, and 6 %
     # instead of 21 % of the masks beside the object claim more than 0.5 (694 slices of its training volumes).
     trust_mm: float | None = None
 

@@ -5,9 +5,9 @@ one memory bank, and aggregates the six answers voxel by voxel. No code of it wa
 where the other axes begin, which slices they go through, and how the answers are put together. Here:
 
 - An object is crossed from the slice of each other axis that shows most of its mask, sure and far from the mask's ends,
-  with that cut of the mask as the prompt. A box around the cut in its place gave a mean Dice of 0.442 in place of 0.448
+  with that cut of the mask as the prompt. A box around the cut in its place gave a mean Dice of 0.442 instead of 0.448
   (13 structures of a training CT). Memories of the user's own prompts go along.
-- Slices across hang upright (`image.orientation.Hanging`): upside down 0.564 in place of 0.571 (5 of a training MR).
+- Slices across hang upright (`image.orientation.Hanging`): upside down 0.564 instead of 0.571 (5 of a training MR).
 - It is crossed in the box of its mask and a margin (`votes.Block`), on as many slices as the first axis took for it:
   every second or third one where there are more, with what lies between them in between. So three axes take three times
   the time of one, however flat the voxels are.

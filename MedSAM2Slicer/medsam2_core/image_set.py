@@ -190,7 +190,7 @@ class ImageSetSession(Session):
         memories = [
             replace(known.conditioning[index].memory, slice_index=place) for place, index in enumerate(prompted)
         ]
-        # The images before are no neighbors: counted as often as in a volume, recency had 0.08 in place of 0.19 Dice.
+        # The images before are not neighbors: counted as often as in a volume, recency had 0.08 instead of 0.19 Dice.
         config = replace(self.model.config, tracked_count=1.0)
         bank = self._memory.bank(config, Timeline(1, len(self._stack)), memories)
         places = range(len(prompted), len(self._stack))

@@ -109,7 +109,7 @@ class SelfSorting:
     """MedSAM-2's rule.
 
     `size` tracked slices are kept beside the prompted ones; a slice whose predicted IoU is under `min_confidence` is
-    not admitted. With a `seed`, memories are drawn with replacement by similarity to the slice at hand, as in the
+    not admitted. With a `seed`, memories are drawn with replacement by similarity to the current slice, as in the
     paper; without, each counts as often as it would be drawn on average, which needs no luck. How likely a memory is
     drawn goes by its similarity: by the softmax of all of them, or "linear", its part of their sum, as in the paper,
     where one that is not similar at all (0 or less) is never drawn. With `repeats_prompts` the decoder gets the points
@@ -152,7 +152,7 @@ def memory_rule(rule: str | MemoryRule) -> MemoryRule:
     if isinstance(rule, MemoryRule) and not isinstance(rule, type):
         return rule
     if not isinstance(rule, str):
-        raise PromptError(f"{rule!r} is no memory bank: give a name such as 'self-sorting', or a rule, SelfSorting().")
+        raise PromptError(f"{rule!r} is not a memory bank: give a name such as 'self-sorting', or a rule.")
     name = parse_memory(rule)
     return MEMORY_RULES[name.kind] if name.size is None else SelfSorting(size=name.size)
 

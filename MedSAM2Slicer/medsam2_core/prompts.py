@@ -16,6 +16,7 @@ from torch import Tensor
 
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
+from medsam2_core.image.geometry import size_text
 from medsam2_core.image.region import Box, Region
 from medsam2_core.model.prompt_encoder import BOX_END, BOX_START, EXCLUDE, INCLUDE
 
@@ -61,12 +62,13 @@ class SlicePrompt:
 def mask_prompt(mask: npt.ArrayLike, shape: tuple[int, int]) -> SlicePrompt:
     """Take a mask (rows, columns) as the truth on its slice; an empty one says that the object is not there.
 
-    All that is not 0 is the object. Fractions, NaN and infinite numbers are no mask.
+    All that is not 0 is the object. Fractions, NaN and infinite numbers are refused.
     """
-    values = _array(mask, "The mask is no array of numbers: give one, (rows, columns).")
+    values = _array(mask, "The mask is not an array of numbers: give one, (rows, columns).")
     if values.shape != shape:
         raise PromptError(
-            f"The mask has {_size(values.shape)} pixels but the slice {_size(shape)}: give one on the slice's grid."
+            f"The mask has {size_text(values.shape)} pixels but the slice {size_text(shape)}: give one on the slice's "
+            "grid."
         )
     # Some readers give label maps as floats. Probabilities or logits would count as the object everywhere.
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and np.array_equal(values, np.floor(values))):
@@ -122,7 +124,3 @@ def _check_inside(x: float, y: float, shape: tuple[int, int]) -> None:
         raise PromptError(
             f"The prompt at x {x:g}, y {y:g} is outside the slice: x goes from 0 to {columns - 1}, y to {rows - 1}."
         )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)

@@ -110,12 +110,12 @@ class VolumeSession(Session):
     ) -> Iterator[PropagationStep]:
         """Draw what a propagation left of an object again from the kept logits, without running the model.
 
-        Slices come in order, but for the one that somebody looks at (`near`), which is the first.
+        Slices come in order, except the one that somebody looks at (`near`), which is the first.
 
         Pixels at least as probable as `threshold` (0.001 to 0.999) are the object's; `smoothing_mm` is the standard
         deviation of a Gaussian across slices (0 to 1000); `largest` and `fill_holes` are as in `Cleaning`. Slices with
         a mask as prompt count but are not drawn again. Nothing kept changes, so each call starts from the model's own
-        answers. Raises `PromptError` if nothing was propagated, or for settings that are none of these.
+        answers. Raises `PromptError` if nothing was propagated, or for settings out of these limits.
         """
         known = self._known(object_id)
         if not known.stops:
@@ -158,7 +158,7 @@ class VolumeSession(Session):
     def disagreement(self, object_id: int) -> Iterator[tuple[int, Bytes]]:
         """Where three axes disagreed on an object: slice index, and percent of them for each pixel (rows, columns).
 
-        That is percent of the axes that said otherwise than all together, at a threshold of 0.5 and without smoothing,
+        That is percent of the axes that differ from all together, at a threshold of 0.5 and without smoothing,
         whatever masks are drawn with. Slices that one axis alone drew are left out. Raises `PromptError` if all are.
         """
         answers = self._known(object_id).answers()

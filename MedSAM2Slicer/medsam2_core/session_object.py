@@ -17,7 +17,7 @@ from medsam2_core.propagation import DrawnSlice
 class SessionObject:
     """Prompts of one object and what came of them, by slice.
 
-    `edited` prompts are those that no propagation started from yet, but for masks that only confirm what was drawn.
+    `edited` prompts are those that no propagation started from yet, except masks that only confirm what was drawn.
     """
 
     prompts: dict[int, SlicePrompt] = field(default_factory=dict)

@@ -33,7 +33,7 @@ def read_stop(sentence: str) -> tuple[int, str] | None:
 
 
 class CancelToken:
-    """Asks a propagation, from any thread, to stop after the slice at hand; what is done stays."""
+    """Asks a propagation, from any thread, to stop after the current slice; what is done stays."""
 
     @property
     def partial(self) -> bool:

@@ -22,11 +22,6 @@ class CaseAtWork:
         cohort.retell(name)  # somebody else may have worked on it meanwhile
 
     @property
-    def isChanged(self) -> bool:
-        """Whether the case is another than its folder has it."""
-        return fingerprint(self.case.nodes) != self._mark
-
-    @property
     def isOvertaken(self) -> bool:
         """Whether another person, or another run, has changed the folder since."""
         return self._cohort.case(self.name).signature() != self._seen

@@ -47,7 +47,7 @@ def loadCase(cohort: CohortFolder, name: str) -> LoadedCase:
 
 
 def _firstSegment(cohort: CohortFolder, nodes: CaseNodes) -> str:
-    """The most doubtful segment, by what is told of the case; else the first one."""
+    """The most doubtful segment according to the case's facts; else the first one."""
     doubts = {one["name"]: one["doubt"] for one in cohort.told(nodes.name)["objects"]}
     segmentation = nodes.segmentationNode.GetSegmentation()
     return max(nodes.segmentIds, key=lambda one: doubts.get(segmentation.GetSegment(one).GetName(), -1.0), default="")

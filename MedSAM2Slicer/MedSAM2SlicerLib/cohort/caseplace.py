@@ -48,7 +48,7 @@ def settledSegmentation(nodes: CaseNodes) -> slicer.vtkMRMLSegmentationNode:
     if _isImageInPlace(nodes) and all(_isOnImage(nodes, one) for one in nodes.segmentIds):
         return nodes.segmentationNode
     if tuple(slicedVolume(nodes.volumeNode).geometry.shape_kji) != nodes.geometry.shape_kji:
-        text = _("The image of {name} was cropped here, so your work on it cannot be kept: take that back.")
+        text = _("The image of {name} was cropped here, so your work on it cannot be kept: load the whole image again.")
         raise VolumeError(text.format(name=nodes.name))
     copy, grid = slicer.vtkMRMLSegmentationNode(), slicer.util.vtkMatrixFromArray(nodes.geometry.affine_ijk_to_ras)
     copy.Copy(nodes.segmentationNode)

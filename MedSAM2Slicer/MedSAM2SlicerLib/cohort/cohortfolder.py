@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from medsam2_core.cohort.results import Results  # brings SimpleITK, which is only needed with a cohort
 
 TO_REVIEW, DOUBTFUL, ALL = "review", "doubtful", "all"
-FILTERS = (TO_REVIEW, DOUBTFUL, ALL)
 
 _IN_DOUBT = 0.3  # from which the report colors a case
 

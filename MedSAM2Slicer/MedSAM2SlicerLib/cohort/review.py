@@ -1,24 +1,23 @@
 """Going through a cohort case by case: load, correct, accept. Knows no Qt.
 
-Actions return when they are done and never raise: what comes of them, errors too, is told by signals.
+Actions return when they are done and never raise: signals report the results and errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.cohort.acceptance import CaseFolder
-from medsam2_core.errors import MedSAM2Error, VolumeError
+from medsam2_core.errors import VolumeError
 from MedSAM2SlicerLib.cohort.caseatwork import CaseAtWork
 from MedSAM2SlicerLib.cohort.caseloading import LoadedCase
 from MedSAM2SlicerLib.cohort.cohortfolder import TO_REVIEW, CaseLine, CohortFolder
 from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
-from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.signal import Signal, tellingBy
 
 
 class CohortReview:
@@ -69,7 +68,7 @@ class CohortReview:
         if self._work is not None and (whyNot := self._whyBusy()):
             self.failed.emit(whyNot)
             return
-        with self._telling():
+        with tellingBy(self.failed):
             said = self._kept()  # before the folder is read, which may be the same
             try:
                 cohort = CohortFolder(path)
@@ -82,7 +81,7 @@ class CohortReview:
 
     def close(self) -> None:
         """Leave the case, which stays in the scene, and stop watching that."""
-        with self._telling():
+        with tellingBy(self.failed):
             self._say(self._kept())
         self.writeReport()
         self._scene.stop()
@@ -92,14 +91,14 @@ class CohortReview:
         work = self._work
         if work is None or self._whyBusy() or work.isOvertaken:
             return
-        with self._telling():
+        with tellingBy(self.failed):
             if work.keep():
                 self.changed.emit()
 
     def writeReport(self) -> None:
         """Write the report if it is due."""
         if self.cohort is not None and self._isReportDue:
-            with self._telling():
+            with tellingBy(self.failed):
                 self.cohort.writeReport()
                 self._isReportDue = False
                 self.changed.emit()
@@ -112,7 +111,7 @@ class CohortReview:
             self.failed.emit(whyNot)
             return
         self._tried = name
-        with self._telling():
+        with tellingBy(self.failed):
             said = self._kept()
             try:
                 work = CaseAtWork(self.cohort, name)
@@ -141,14 +140,14 @@ class CohortReview:
 
     def takeBack(self) -> None:
         """Take an acceptance back; corrected work is a draft again."""
-        self._settle(CaseFolder.withdraw, _("{name} is not accepted any more."))
+        self._settle(CaseFolder.withdraw, _("{name} is no longer accepted."))
 
     def startOver(self, name: str) -> None:
         """Put aside all work on a case, and show the model's own segmentation if it is in the scene."""
         cohort = self._atRest()
         if cohort is None:
             return
-        with self._telling():
+        with tellingBy(self.failed):
             if name == self.name:
                 self._kept()
             cohort.startOver(name)
@@ -162,11 +161,11 @@ class CohortReview:
         cohort, work = self._atRest(), self._work
         if cohort is None or work is None:
             return
-        with self._telling():
+        with tellingBy(self.failed):
             if work.isOvertaken:
                 said, again = work.keep(), CaseAtWork(cohort, work.name)
                 self._show(again)
-                text = _("{name} is loaded as somebody else has left it meanwhile: look at it once more.")
+                text = _("{name} was changed by somebody else meanwhile and is loaded again: look at it once more.")
                 raise VolumeError(" ".join([said, again.told, text.format(name=work.name)]).strip())
             work.keep()
             act(cohort.case(work.name))
@@ -224,13 +223,6 @@ class CohortReview:
             return _("That was the last case of this list: choose All cases to see the others.")
         return _("That was the first case of this list.")
 
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except MedSAM2Error as error:
-            self.failed.emit(str(error))
-
     def _onNodeRemoved(self, node: slicer.vtkMRMLNode) -> None:
         if self.case is not None and self.case.nodes.has(node):
             takeOut = self.case.nodes.remover()
@@ -244,7 +236,7 @@ class CohortReview:
     def _lose(self) -> bool:
         """Somebody takes the case out of the scene. Returns whether what was changed is kept."""
         isKept = False
-        with self._telling():
+        with tellingBy(self.failed):
             self._say(self._kept())
             isKept = True
         self._work = None

@@ -32,7 +32,7 @@ def restoreReview(nodes: CaseNodes, review: Mapping[str, Any]) -> None:
             restoreSlices(node, segmentId, _text(known["slices"]))
             restoreRun(node, segmentId, _text(_inThisScene(nodes, known["run"])))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        text = _("{name}: What was noted of the work on it is damaged ({error}): start over with this case.")
+        text = _("{name}: The notes about the work on it are damaged ({error}): start over with this case.")
         raise PromptError(text.format(name=nodes.name, error=error)) from error
 
 

@@ -108,7 +108,7 @@ class PromptNodes:
         node = slicer.mrmlScene.CreateNodeByClass(_CLASSES[kind])
         node.UnRegister(None)
         node.SetName(f"{segment.GetName()} {_title(kind)}")
-        self._claim(node, kind)  # before the scene tells of it: it may be no prompt to see now
+        self._claim(node, kind)  # before the scene reports it: it may not be a prompt to show now
         slicer.mrmlScene.AddNode(node)
         node.CreateDefaultDisplayNodes()
         promptlooks.style(node, kind)

@@ -30,7 +30,7 @@ def restorePrompts(
     nodes = PromptNodes(segmentationNode, segmentId)
     for one in prompts:
         if one["kind"] not in KINDS:
-            raise ValueError(f"{one['kind']!r} is no kind of prompt")
+            raise ValueError(f"{one['kind']!r} is not a kind of prompt")
         node = nodes.nodeToPlace(one["kind"])
         if one["kind"] == "box":
             node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(np.array(one["matrix"])))

@@ -1,1 +1,1 @@
-"""How a run is told: the record in the scene, a file, a script."""
+"""How a run is described: the record in the scene, a file, a script."""

@@ -124,7 +124,7 @@ def gridOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> 
 
 
 def isSameGrid(grid: Float, other: Float) -> bool:
-    """Whether two matrices are the same but for what files round."""
+    """Whether two matrices are the same except for the rounding of files."""
     return bool(np.allclose(grid, other, rtol=0, atol=_SAME))
 
 

@@ -226,7 +226,7 @@ def _idFor(name: str, before: slicer.vtkMRMLSegmentationNode | None) -> str:
 
 
 def _takeOver(segmentation: slicer.vtkSegmentation, before: slicer.vtkSegmentation) -> None:
-    """Keep the segments that there were before and that were not made anew."""
+    """Keep the segments of before that were not made again."""
     for segmentId in before.GetSegmentIDs():
         if segmentation.GetSegment(segmentId) is None:
             segmentation.CopySegmentFromSegmentation(before, segmentId)

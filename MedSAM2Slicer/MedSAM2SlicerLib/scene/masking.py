@@ -43,7 +43,7 @@ class EditRules:
         segmentId: str,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         editorNode: slicer.vtkMRMLSegmentEditorNode | None,
-        spared: Collection[str] = (),
+        spared: Collection[str],
     ) -> None:
         self._spared = frozenset(spared)
         self._segmentationNode, self._segmentId = segmentationNode, segmentId
@@ -72,7 +72,7 @@ class EditRules:
         return {one for one in others if mode == editor.OverwriteAllSegments or self._isVisible(one)}
 
     def sparingLocked(self, added: Bools, box: Box) -> Bools:
-        """Return the voxels of a box (k, j, i) to add, but for those that other segments hold on locked slices.
+        """Return the voxels of a box (k, j, i) to add, except those that other segments hold on locked slices.
 
         Slicer's own tools know no locked slices.
         """

@@ -59,7 +59,7 @@ def isAlong(volumeNode: slicer.vtkMRMLScalarVolumeNode, sliceNode: slicer.vtkMRM
 def preparedOblique(prepared: PreparedVolume, slices: ObliqueSlices) -> PreparedVolume:
     """Return a volume as the model sees it on oblique slices, along axis 0; black outside. VolumeError for colors."""
     if prepared.isColor:
-        raise VolumeError(_("Colors are seen on the volume's own slices only: turn the slice view back."))
+        raise VolumeError(_("Images in color can be segmented along their own slices only: turn the slice view back."))
     key = f"{prepared.key}:{hashlib.sha256(slices.plane.tobytes()).hexdigest()[:16]}"
     shown = np.zeros(slices.geometry.shape_kji, dtype=np.uint8)
 

@@ -62,7 +62,7 @@ class EditWatch(slicer.util.VTKObservationMixin):
 
     @property
     def hasForeign(self) -> bool:
-        """Whether others than the run at work did anything since `forget`, as far as events tell."""
+        """Whether anybody but the run at work did anything since `forget`, as far as events tell."""
         return bool(self._foreign)
 
     @property

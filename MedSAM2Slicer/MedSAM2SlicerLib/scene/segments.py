@@ -102,7 +102,7 @@ class SegmentWriter:
 
     @property
     def emptied(self) -> list[str]:
-        """Names of the other segments of which nothing is left since `begin`: this one overwrote all they had."""
+        """Names of the other segments that this one has overwritten entirely since `begin`."""
         segmentation, others = self.segmentationNode.GetSegmentation(), self.written.segmentIds - {self.segmentId}
         present = [one for one in sorted(others) if segmentation.GetSegment(one) is not None]
         return [segmentation.GetSegment(one).GetName() for one in present if not isMarked(self.segmentationNode, one)]

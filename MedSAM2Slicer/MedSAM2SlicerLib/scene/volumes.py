@@ -64,13 +64,20 @@ def prepareVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, window: Window | s
     return PreparedVolume(growing, geometry, chosen, _key(volumeNode, geometry, chosen))
 
 
-def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geometry:
-    """Return the grid of a volume that can be segmented; VolumeError says why another one cannot."""
-    return geometryOf(usableVolume(volumeNode))
-
-
 def usableVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLScalarVolumeNode:
     """Return a volume that can be segmented; VolumeError says why another one cannot."""
+    return checkedVolume(volumeNode)[0]
+
+
+def checkedGeometry(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> Geometry:
+    """Return the grid of a volume that can be segmented; VolumeError says why another one cannot."""
+    return checkedVolume(volumeNode)[1]
+
+
+def checkedVolume(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
+) -> tuple[slicer.vtkMRMLScalarVolumeNode, Geometry]:
+    """Return a volume that can be segmented, and its grid; VolumeError says why another one cannot."""
     if volumeNode is None:
         raise VolumeError(_("No volume is selected: load an image (File menu, Add Data) and choose it as Volume."))
     name = repr(volumeNode.GetName())
@@ -80,7 +87,7 @@ def usableVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vt
     if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
         text = _("{name} is a label map, not an image: choose the volume it was drawn on.")
         raise VolumeError(text.format(name=name))
-    geometryOf(volumeNode)
+    geometry = geometryOf(volumeNode)
     components = volumeNode.GetImageData().GetNumberOfScalarComponents()
     if isColor(volumeNode):
         if volumeNode.GetImageData().GetScalarType() != vtk.VTK_UNSIGNED_CHAR:
@@ -89,7 +96,7 @@ def usableVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vt
     elif components != 1:
         text = _("{name} holds {count} values per voxel (a 4D volume): extract one of its frames first.")
         raise VolumeError(text.format(name=name, count=components))
-    return volumeNode
+    return volumeNode, geometry
 
 
 def isColor(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bool:

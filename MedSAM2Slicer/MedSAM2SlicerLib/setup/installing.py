@@ -261,7 +261,7 @@ def question(requirements: Sequence[Requirement]) -> str:
             _("MedSAM-2 needs this in Slicer's Python:"),
             *lines,
             "",
-            _("The starter model comes with MedSAM2Slicer; other models are asked for one by one."),
+            _("The starter model comes with MedSAM2Slicer; you are asked again before another model is downloaded."),
             _("Download and install now?"),
         ]
     )

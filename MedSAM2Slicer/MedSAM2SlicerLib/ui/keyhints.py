@@ -36,6 +36,6 @@ def _texts() -> dict[str, str]:
         "p": _("propagate"),
         "u": _("Live, on or off"),
         "n": _("next doubtful slice"),
-        "k": _("accept the slice, or no longer"),
+        "k": _("accept the slice, or take that back"),
         "l": _("lock the slice, or unlock it"),
     }

@@ -20,7 +20,7 @@ _CHANGED = {str: "currentIndexChanged(int)", int: "valueChanged(int)", float: "v
 
 
 class OptionControls:
-    """Shows `Choices` (but for the model, which has its own controls).
+    """Shows `Choices` (except the model, which has its own controls).
 
     changed(): a person changed one. drawingChanged(): it was one that redraws what was propagated.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class PromptControls(Part):
     """Puts prompts into the scene and shows them slice by slice.
 
-    firstPlaced(sliceNode): the first prompt was set, in this view. changed(): the list is another than before.
+    firstPlaced(sliceNode): the first prompt was set, in this view. changed(): the list has changed.
     placing(kind): what the mouse places from now on, "" for nothing. placed(): in a view. failed(message).
     """
 

@@ -25,7 +25,7 @@ _MEASURES_EVERY = 300  # ms: measuring takes up to 20 ms
 
 
 class ReviewControls(Part):
-    """Follows the slice in view; a click on the strip goes to a slice. measured(): `summary` is another than before."""
+    """Follows the slice in view; a click on the strip goes to a slice. measured(): `summary` has changed."""
 
     def __init__(self, ui: Any, controller: Controller) -> None:
         super().__init__(ui, controller)

@@ -190,7 +190,7 @@ def liveText(sliceMilliseconds: float | None, isSlow: bool) -> str:
     return " ".join(says)
 
 
-def promptText(sliceIndex: int, items: Sequence[PromptItem], edited: bool = False) -> str:
+def promptText(sliceIndex: int, items: Sequence[PromptItem], edited: bool) -> str:
     """Return a line for the prompts of one slice: their kinds and how many of each, and whether it was edited."""
     counts = Counter(item.kind for item in items)
     names = {

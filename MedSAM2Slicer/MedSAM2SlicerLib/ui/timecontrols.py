@@ -36,7 +36,7 @@ class TimeControls(Part):
         return self._talk.waits
 
     def toggle(self) -> None:
-        """Start, or end after the slice at hand; frames that are done stay."""
+        """Start, or end after the current slice; frames that are done stay."""
         if self.isRunning:
             self._talk.cancel(keep=True)
         else:

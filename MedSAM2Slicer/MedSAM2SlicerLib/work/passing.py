@@ -1,4 +1,4 @@
-"""Runs (`driving.Run`) over one or several segments: from the undo state before them to the notes that they leave."""
+"""A propagation (a `driving.Run`) of one or several segments: from the undo state before it to the notes it leaves."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from medsam2_core.stopping import StopRules, read_stop
 from medsam2_core.worker.results import ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.record.recording import Recording
-from MedSAM2SlicerLib.record.runrecord import noteCut
 from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, drawingOf
+from MedSAM2SlicerLib.scene.slicestates import SliceReview
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.meanwhile import Drawn, Meanwhile
 from MedSAM2SlicerLib.work.pace import Outlook, Pace, measuredPace
@@ -115,7 +114,7 @@ class Pass:
 
     @property
     def works(self) -> list[SegmentWork]:
-        """The segments, but for those that were removed meanwhile."""
+        """The segments, except those that were removed meanwhile."""
         segmentIds = self._target.segmentIds()
         return [work for work in self._works.values() if work.segmentId in segmentIds]
 
@@ -163,7 +162,7 @@ class Pass:
     def makeWay(self) -> None:
         """A prompt has come: what the worker says from now on counts only if it had done all before it heard of that.
 
-        Slices that it was ahead by were not seen, and a prompt on one of them is no correction.
+        Slices that it was ahead by were not seen, and a prompt on one of them is not a correction.
         """
         self._makesWay = True
 
@@ -265,87 +264,3 @@ def _stopsWithin(span: tuple[int, int], stopped: Mapping[str, str], before: Mapp
         for way, stop in stops.items()
         if (span[0] <= stop[0] < span[1] if stop else before.get(way) != stopped[way])
     }
-
-
-class Redraw:
-    """Segments redrawn from what the worker has kept, at a `cut`.
-
-    Each has a leg of its own, through all of its slices, the one `near` first. It `isStep` for undo of its own, or goes
-    with the propagation before.
-    """
-
-    def __init__(
-        self,
-        target: Target,
-        legs: Sequence[Leg],
-        openSession: OpenSession,
-        cut: Cut,
-        isStep: bool,
-        near: int | None = None,
-    ) -> None:
-        self._near = near
-        self.works = [work for leg in legs for work in leg.works]
-        self._target, self._openSession, self._cut, self._left = target, openSession, cut, list(legs)
-        self._leg: Leg | None = None  # that was asked for last
-        self._running = Running(
-            {
-                work.objectId: SegmentRun(
-                    target.writer(leg.lane.volume, work.segmentId, isStep),
-                    work.stack,
-                    work.keeps,
-                    set(),
-                )
-                for leg in legs
-                for work in leg.works
-            }
-        )
-        self._meanwhile = Meanwhile(target, lambda: self.works, self._drawnOf)
-
-    @property
-    def goesOn(self) -> bool:
-        """Whether another segment follows the one that was settled last."""
-        return bool(self._left)
-
-    def ask(self, client: WorkerClient, onStep: Slot, onDone: Slot, onError: Slot) -> Call:
-        """Have the worker draw the next one."""
-        self._leg = leg = self._left[0]
-        (objectId,) = leg.objectIds
-        session, drawing = self._openSession(leg.lane.options), drawingOf(self._cut)
-        return client.redraw(session, leg.lane.objects, objectId, drawing, onStep, onDone, onError, self._near)
-
-    def write(self, step: Step) -> Progress:
-        """See `Pass.write`."""
-        with self._meanwhile.ours():
-            return self._running.write(step)
-
-    def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
-        """See `Pass.reviews`."""
-        return work.seen({})
-
-    def settle(self, result: Propagated, _model: Mapping[str, Any] | None) -> None:
-        """Note the areas."""
-        leg = self._left.pop(0)
-        (work,) = leg.works
-        for record in result.objects:
-            with self._meanwhile.ours():
-                reviews = self._running.runs[work.objectId].settle(record, *leg.span)
-            work.noteCut(reviews, self._cut)
-        noteCut(self._target.segmentation, work.segmentId, drawingOf(self._cut))
-        if result.cancelled:
-            self._left.clear()
-
-    def finish(self) -> str:
-        """Keep what is drawn; there is nothing to say of it."""
-        self.breakOff()
-        return ""
-
-    def breakOff(self) -> None:
-        """Keep what is drawn."""
-        self._meanwhile.end()
-        self._running.end()
-        self._target.remember(self.works, self._running.changed)
-
-    def _drawnOf(self, work: SegmentWork) -> Drawn:
-        """Nothing of a segment that counts as drawn while there is more to come."""
-        leg = self._leg
-        return ({}, 0, 0) if leg is None or work not in leg.works else ({}, *leg.span)

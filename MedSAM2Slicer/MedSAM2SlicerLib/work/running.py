@@ -37,14 +37,14 @@ def tellEmptied(names: Iterable[str]) -> str:
     if not quoted:
         return ""
     text = _(
-        "Nothing is left of {names}, overwritten by what was drawn: to keep both, undo, and set Modify other segments "
+        "What was drawn has overwritten all of {names}: to keep both, undo, and set Modify other segments "
         "to Allow overlap (Segment Editor, Masking)."
     )
     return text.format(names=quoted)
 
 
 class SegmentRun:
-    """One segment's part of a propagation, along a `stack`. Slices that somebody `keeps`, by then, are not written."""
+    """One segment's part of a propagation, along a `stack`. Slices that somebody `keeps` are not written."""
 
     def __init__(
         self, writer: SliceWriter, stack: SliceStack, keeps: Callable[[int], bool], drawnBefore: set[int]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -23,6 +22,7 @@ from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
 from MedSAM2SlicerLib.work.bases import Base
 from MedSAM2SlicerLib.work.contents import Contents, Known, differing, filled
+from MedSAM2SlicerLib.work.shownanswers import ShownAnswers
 
 _COLOR = (1.0, 1.0, 1.0)  # the worker has no use for it
 _FEW_SLICES = 12  # a segment painted on no more, and never propagated, is to be propagated from these
@@ -53,9 +53,7 @@ class SegmentWork:
         self._stored: str | None = None  # as this one has stored it, or found it
         self._bases: dict[int, Base] = {}
         self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
-        self._answers: dict[int, int] = {}  # by slice: the worker's latest answer there, and the one that is shown
-        self._shown: dict[int, int] = {}
-        self._numbers = itertools.count()
+        self._answers = ShownAnswers()
         self._contents = Contents()
         self._theirs: dict[int, str | None] = {}  # fingerprints of slices that others changed while a run writes
         self._load()
@@ -73,18 +71,13 @@ class SegmentWork:
     @property
     def isKnownToWorker(self) -> bool:
         """Whether the worker's session drew slices of it: prompts there correct what was drawn."""
-        return bool(self._drawnHere)
+        return bool(self._answers.slices)
 
     @property
     def isKeptToRedraw(self) -> bool:
         """Whether the worker's session propagated all its slices, and so has their answers."""
         propagated = [index for index, one in self.states.slices.items() if one.origin == PROPAGATED]
-        return bool(propagated) and self._drawnHere.issuperset(propagated)
-
-    @property
-    def _drawnHere(self) -> set[int]:
-        """The slices that show what the worker's session has there."""
-        return {index for index, number in self._shown.items() if self._answers.get(index) == number}
+        return bool(propagated) and self._answers.slices.issuperset(propagated)
 
     def follow(self, masks: SliceMasks) -> None:
         """Read the slices through `masks` from now on, as of another volume."""
@@ -114,8 +107,7 @@ class SegmentWork:
             self.states.takeMarks(marked, but=changed)  # the user may have set them since
             restoreRun(self._segmentationNode, self.segmentId, known.run)
             # The worker has there what was undone, or the same answers if these were only drawn otherwise.
-            self._shown = {index: number for index, number in self._shown.items() if index not in changed}
-            self._shown |= {index: known.shown[index] for index in changed & known.shown.keys()}
+            self._answers.bringBack(changed, known.shown)
         else:
             self._forgetBases(changed)
             self.states.noteEdits(changed)
@@ -159,11 +151,12 @@ class SegmentWork:
 
     def noteWritten(self, stack: SliceStack, indexes: Iterable[int]) -> None:
         """Slices of a stack were written by this program, the segment or over it: no edit, but for what others did."""
+        found: Mapping[int, str | None]
         if stack == self.stack:
-            found = filled(self._prints | {index: self._masks.print(index) for index in indexes})
+            found = self._prints | {index: self._masks.print(index) for index in indexes}
         else:  # any of these may have been crossed
             found = self._masks.prints()
-        self._prints = filled(found | {index: self._prints.get(index) for index in self._theirs})
+        self._prints = filled({**found, **{index: self._prints.get(index) for index in self._theirs}})
 
     def remember(self) -> None:
         """Have the scene know, after this program has written, what that was."""
@@ -191,7 +184,7 @@ class SegmentWork:
     def notePreview(self, review: SliceReview) -> None:
         """The worker drew a slice from its prompts."""
         self.states.notePreview(review)
-        self._noteAnswers([review.sliceIndex])
+        self._answers.note([review.sliceIndex])
 
     def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """The worker drew slices first <= index < last."""
@@ -217,8 +210,7 @@ class SegmentWork:
         if reviews:
             self.states.noteSteps(reviews)
             self.states.noteUntold(range(first, last))
-            tracked = {index for index, one in reviews.items() if one.origin != PROMPTED}
-            self._shown = {index: number for index, number in self._shown.items() if index not in tracked}
+            self._answers.hide(index for index, one in reviews.items() if one.origin != PROMPTED)
 
     def noteCut(self, reviews: Mapping[int, SliceReview], cut: Cut) -> None:
         """Slices were drawn differently from the same answers of the worker."""
@@ -274,7 +266,7 @@ class SegmentWork:
 
     def noteClosedSession(self) -> None:
         """The worker knows nothing of the segment any more."""
-        self._answers.clear()
+        self._answers.forget()
         self.sent = None
 
     def noteNewSession(self) -> None:
@@ -334,7 +326,7 @@ class SegmentWork:
         review = self.states.slices.get(index)
         if review is not None and review.mark == LOCKED:
             raise PromptError(_("Slice {index} is locked: unlock it (l) to change it.").format(index=index))
-        byOthers = index not in self._drawnHere or (review is not None and review.origin == EDITED)
+        byOthers = index not in self._answers.slices or (review is not None and review.origin == EDITED)
         if byOthers and index not in self._bases and (mask := self._masks.mask(index)).any():
             isEdited = review is not None and review.origin == EDITED
             self._bases[index] = Base(mask, self._drawnFrom.get(index) if isEdited else None)
@@ -343,13 +335,8 @@ class SegmentWork:
 
     def _noteDrawn(self, reviews: Mapping[int, SliceReview]) -> None:
         """A run drew slices, but not those that it left alone, whatever becomes of these."""
-        self._noteAnswers(reviews.keys() - self._theirs.keys())
+        self._answers.note(reviews.keys() - self._theirs.keys())
         self.states.noteUntold(self._theirs)
-
-    def _noteAnswers(self, indexes: Iterable[int]) -> None:
-        answered = dict.fromkeys(indexes, next(self._numbers))
-        self._answers |= answered
-        self._shown |= answered
 
     def _forgetBases(self, indexes: set[int]) -> None:
         self._bases = {index: base for index, base in self._bases.items() if index not in indexes}
@@ -377,7 +364,7 @@ class SegmentWork:
             drawn = self.states.noteInterrupted(differing(self._prints, prints))
             self._prints = filled(self._prints | {index: prints.get(index) for index in drawn})
         self._forgetBases(changed)
-        self._shown = {index: number for index, number in self._shown.items() if index not in changed}
+        self._answers.hide(changed)
         self._keepInMind()
         return True
 
@@ -397,4 +384,4 @@ class SegmentWork:
         return known.states
 
     def _known(self, states: SliceStates) -> Known:
-        return Known(states.toJson(), runText(self._segmentationNode, self.segmentId), dict(self._shown))
+        return Known(states.toJson(), runText(self._segmentationNode, self.segmentId), self._answers.shown)

@@ -35,9 +35,9 @@ class Workplace:
     front. moved(): it is another segment.
     """
 
-    def __init__(self, target: Target | None = None) -> None:
+    def __init__(self, target: Target) -> None:
         self.moved = Signal()
-        self.volume, self.target, self.options = VolumeInUse(None), target or Target(), RunOptions()
+        self.volume, self.target, self.options = VolumeInUse(None), target, RunOptions()
         self.edits, self.overlay = EditWatch(), Overlay()
         self._owners: dict[str, str] = {}  # by segmentation, see `_keyOf`
 
@@ -159,7 +159,7 @@ class Workplace:
             self.volume.closeSessions(client, self._owner())
 
     def closeEarlierSessions(self, client: WorkerClient, target: Target) -> None:
-        """Have the worker forget what it knows of a segmentation that is come back to: objects are numbered anew."""
+        """Have the worker forget what it knows of a segmentation that is come back to: objects get new numbers."""
         if (owner := self._owners.get(_keyOf(target))) is not None:
             self.volume.closeSessions(client, owner)
 

@@ -10,7 +10,6 @@ from medsam2_core.errors import MedSAM2Error, WorkerError
 from medsam2_core.worker.wire import Frame
 from MedSAM2SlicerLib.worker.opening import Opening
 from MedSAM2SlicerLib.worker.requests import Request
-from MedSAM2SlicerLib.worker.transports import nothing
 
 _PUMP_SECONDS = 0.05
 
@@ -38,8 +37,8 @@ class Call:
         make: Callable[[], Request],
         onDone: Callable[[Any], None],
         onError: Callable[[MedSAM2Error], None],
-        readStep: Callable[[Frame], Any] | None = None,
-        onStep: Callable[[Any], None] = nothing,
+        readStep: Callable[[Frame], Any] | None,
+        onStep: Callable[[Any], None],
     ) -> None:
         self.next, self.make, self.readStep, self.onStep = next, make, readStep, onStep
         self.losses = 0

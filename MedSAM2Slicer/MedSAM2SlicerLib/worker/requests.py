@@ -37,7 +37,7 @@ class Volume(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """A message to the worker but for its id, and what becomes of the result."""
+    """A message to the worker without its id, and what becomes of the result."""
 
     header: Header
     payloads: Sequence[Payload] = ()

@@ -60,7 +60,7 @@ class Transport(Protocol):
         """Whether the process was started and has not ended."""
 
     def start(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start a program with arguments, no shell; None is this process's environment. Failure is told by `ended`."""
+        """Start a program with arguments, no shell; None is this process's environment. `ended` reports failure."""
 
     def write(self, payloads: Sequence[Payload]) -> None:
         """Send bytes, in order, without waiting; they are lost if the process is gone.

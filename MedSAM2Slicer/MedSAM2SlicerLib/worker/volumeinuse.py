@@ -13,11 +13,18 @@ from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.options import RunOptions
-from MedSAM2SlicerLib.scene.geometry import geometryOf, placeInWorld
+from MedSAM2SlicerLib.scene.geometry import placeInWorld
 from MedSAM2SlicerLib.scene.growing import VoxelHash
 from MedSAM2SlicerLib.scene.oblique import preparedOblique
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.volumes import PreparedVolume, prepareVolume, usableVolume, voxelsOf, windowOf
+from MedSAM2SlicerLib.scene.volumes import (
+    PreparedVolume,
+    checkedVolume,
+    prepareVolume,
+    usableVolume,
+    voxelsOf,
+    windowOf,
+)
 from MedSAM2SlicerLib.worker.client import WorkerClient
 
 _OBLIQUE = 3  # stacks that are kept ready: of a chest CT 35 to 90 MB each, here and in the worker
@@ -57,8 +64,7 @@ class VolumeInUse:
 
     def sliced(self, stack: SliceStack) -> SlicedVolume:
         """Return the volume on slices of a stack: the same value as long as it has the same grid in the same place."""
-        node = self.usable
-        geometry = geometryOf(node)
+        node, geometry = checkedVolume(self.node)
         if self._place != (place := (geometry, placeInWorld(node))):
             self._place, self._sliced = place, {}
         if stack not in self._sliced:
@@ -74,7 +80,7 @@ class VolumeInUse:
         return self._windowOf(self.usable, window)
 
     def isOther(self, owner: str, window: Window | str) -> bool:
-        """Whether voxels or window are others than when this was last asked for this owner of sessions."""
+        """Whether voxels or window have changed since this was last asked for this owner of sessions."""
         whole = self._whole(window).key
         before, self._seen[owner] = self._seen.get(owner, whole), whole
         return before != whole
@@ -143,9 +149,9 @@ class VolumeInUse:
 
     def _whole(self, window: Window | str) -> PreparedVolume:
         """The stored slices in a window."""
-        node = self.usable
+        node, geometry = checkedVolume(self.node)
         chosen = self._windowOf(node, window)
-        state = geometryOf(node), _changedAt(node), chosen.lower, chosen.upper
+        state = geometry, _changedAt(node), chosen.lower, chosen.upper
         if self._prepared is None or self._preparedOf != state:
             self._preparedOf, self._prepared = state, prepareVolume(node, chosen)
             self._resampled.clear()

@@ -38,7 +38,7 @@ class WorkerLog:
     def restart(self, command: Sequence[str]) -> None:
         """Start over with another worker, whose command the file tells: there is a log even if it never says a word."""
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(command)}\n"
-        self.write(line.encode(errors="backslashreplace"))  # a path on Linux may be no text
+        self.write(line.encode(errors="backslashreplace"))  # a path on Linux need not be text
         self._tail = b""
 
     def write(self, data: bytes) -> None:

@@ -81,7 +81,10 @@ CORE = House(
         },
     },
     named(
-        basics="arrays config directions errors limits memory_name notices processor setting stopping version",
+        basics=(
+            "arrays config directions errors feature_place limits memory_name "
+            "notices processor setting stopping version"
+        ),
         api="__init__ api",
     ),
     rest="session",

@@ -99,12 +99,14 @@ def test_a_model_in_training_gets_no_features_of_its_former_weights(folder: Path
 def test_damaged_files_are_made_again(folder: Path, model: SAM2, volume: np.ndarray) -> None:
     first = run(model, volume)
     wholes = sorted(folder.iterdir())
-    cut, empty, other, *_ = wholes
+    cut, empty, other, holed, *_ = wholes
     cut.write_bytes(cut.read_bytes()[:-100])
     empty.write_bytes(b"")
     torch.save({"embedding": 1}, other)
+    content = holed.read_bytes()  # as a bad disk leaves it; torch reads that without a word
+    holed.write_bytes(content[:2048] + bytes(2048) + content[4096:])
     again = run(model, volume)
-    assert again.encoder_runs == 3
+    assert again.encoder_runs == 4
     np.testing.assert_array_equal(first.labelmap(), again.labelmap())
     assert run(model, volume).encoder_runs == 0
 
@@ -121,6 +123,45 @@ def test_the_files_used_longest_ago_go_first(folder: Path, model: SAM2, volume: 
     assert sum(path.stat().st_size for path in left) <= 4 * size
     assert left & set(files) == set(files[: len(left) - 1])
     assert kept.find(image) is not None
+
+
+def test_processes_that_share_a_folder_keep_to_its_limit_together(
+    folder: Path, model: SAM2, recwarn: pytest.WarningsRecorder
+) -> None:
+    features = model.encode(torch.zeros(1, 1, 64, 64))
+    FeatureFolder(folder, model, 10**9).keep(torch.zeros(64, 64), features)
+    limit = 10 * next(folder.iterdir()).stat().st_size
+    one, other = (FeatureFolder(folder, model, limit) for _ in range(2))
+    for value in range(1, 20):
+        for kept in (one, other):
+            kept.keep(torch.full((64, 64), value + (kept is one) / 2), features)
+            assert sum(path.stat().st_size for path in folder.iterdir()) <= limit * 1.2
+    assert not recwarn.list
+
+
+def test_files_and_folder_may_be_removed_at_any_time(
+    folder: Path, model: SAM2, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    features = model.encode(torch.zeros(1, 1, 64, 64))
+    kept, keep = FeatureFolder(folder, model, 10**9), Draft.keep
+
+    def kept_and_removed(draft: Draft) -> None:
+        keep(draft)
+        for path in folder.iterdir():
+            path.unlink()
+
+    def removed(draft: Draft) -> None:
+        draft.discard()
+        folder.rmdir()
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    for step in (kept_and_removed, removed):
+        monkeypatch.setattr(Draft, "keep", step)
+        kept.keep(torch.zeros(64, 64), features)
+    monkeypatch.setattr(Draft, "keep", keep)
+    kept.keep(torch.zeros(64, 64), features)
+    assert kept.find(torch.zeros(64, 64)) is not None
+    assert not recwarn.list
 
 
 def test_a_folder_that_may_only_be_read_serves(
@@ -144,7 +185,7 @@ def test_a_full_disk_is_told_once_and_ends_no_run(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Draft, "keep", fail)
-    with pytest.warns(InputNotice, match=r"features are not kept in .* from now on: .*space") as told:
+    with pytest.warns(InputNotice, match=r"features are no longer kept in .*: .*space") as told:
         session = run(model, volume)
     assert len([one for one in told if one.category is InputNotice]) == 1
     assert session.results(1)
@@ -156,8 +197,15 @@ def test_a_folder_that_cannot_be_made_ends_no_run(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MEDSAM2_FEATURES", str(tmp_path / "file" / "features"))
-    with pytest.warns(InputNotice, match="features are not kept"):
+    match = r"features are no longer kept in .*: (Not a directory|.*cannot find the path)"
+    with pytest.warns(InputNotice, match=match):
         assert run(model, volume).results(1)
+
+
+def test_a_home_folder_of_nobody_is_refused(model: SAM2, volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDSAM2_FEATURES", "~no-such-user/features")
+    with pytest.raises(m2.VolumeError, match=r"MEDSAM2_FEATURES is '~no-such-user/features'.*full path"):
+        m2.VolumeSession(model, volume)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights of files are told otherwise on Windows")
@@ -166,7 +214,7 @@ def test_nobody_else_can_read_what_is_of_patients(folder: Path, model: SAM2, vol
     assert folder.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("limit", ["ten", "inf", "nan"])
+@pytest.mark.parametrize("limit", ["ten", "inf", "nan", "-3"])
 def test_a_limit_that_is_none_is_refused(
     folder: Path, model: SAM2, volume: np.ndarray, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -255,13 +255,13 @@ def test_images_as_lists_in_a_written_window(fakes: ModuleType, discs: Any) -> N
 
 @pytest.mark.parametrize("images", [None, 5, iter([np.ones((4, 4))]), {np.ones((4, 4)).tobytes()}])
 def test_what_is_no_list_of_images_is_refused(fakes: ModuleType, images: Any) -> None:
-    with pytest.raises(m2.VolumeError, match="no list of images"):
+    with pytest.raises(m2.VolumeError, match="not a list of images"):
         m2.ImageSetSession(fakes.FakeModel(), images)
 
 
 @pytest.mark.parametrize("image", [None, "a", [[1], [1, 2]], np.zeros((4, 4), complex)])
 def test_what_is_no_image_is_named(fakes: ModuleType, image: Any) -> None:
-    with pytest.raises(m2.VolumeError, match="Image 1: This is no array of real numbers"):
+    with pytest.raises(m2.VolumeError, match="Image 1: This is not an array of real numbers"):
         m2.ImageSetSession(fakes.FakeModel(), [np.ones((4, 4)), image])
 
 

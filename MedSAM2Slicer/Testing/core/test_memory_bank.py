@@ -321,5 +321,5 @@ def test_rules_go_by_name_or_as_they_are() -> None:
     with pytest.raises(m2.PromptError, match="choose self-sorting, recency or pooled"):
         memory_rule("newest")
     for other in (None, 5, m2.Recency):
-        with pytest.raises(m2.PromptError, match="is no memory bank: give a name such as 'self-sorting', or a rule"):
+        with pytest.raises(m2.PromptError, match="is not a memory bank: give a name such as 'self-sorting', or a rule"):
             memory_rule(other)

@@ -108,7 +108,7 @@ def test_lists_are_taken_too() -> None:
 
 @pytest.mark.parametrize("mask", [None, "mask", [[1], [1, 2]], np.full(SHAPE, None), np.full(SHAPE, 1j)])
 def test_what_is_no_mask_is_refused(mask: Any) -> None:
-    with pytest.raises(PromptError, match="no array of numbers"):
+    with pytest.raises(PromptError, match="not an array of numbers"):
         mask_prompt(mask, SHAPE)
 
 

@@ -10,6 +10,7 @@ import slicer
 import vtk
 from patience import wait_until
 
+from MedSAM2SlicerLib.cohort.casework import fingerprint
 from MedSAM2SlicerLib.cohort.review import CohortReview
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
@@ -52,8 +53,9 @@ class ReviewBench:
     @property
     def isChanged(self) -> bool:
         """Whether the case is another than its folder has it."""
-        assert self.review._work is not None
-        return self.review._work.isChanged
+        work = self.review._work
+        assert work is not None
+        return fingerprint(work.case.nodes) != work._mark
 
     def segment(self, name: str) -> str:
         found = self.case.nodes.segmentationNode.GetSegmentation()

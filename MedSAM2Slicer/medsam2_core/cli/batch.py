@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED, REFUSED
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import PromptError
+from medsam2_core.feature_place import feature_place
 from medsam2_core.job.options import add_shared_options
 from medsam2_core.job.paths import path_argument
 
@@ -60,7 +61,7 @@ def add_parser(subparsers: SubParsers) -> None:
     parser.add_argument(
         "--output", type=path_argument, metavar="DIR", help="folder of the results; of --init, the table's file"
     )
-    parser.add_argument("--check", action="store_true", help="tell what is wrong with the table, and run nothing")
+    parser.add_argument("--check", action="store_true", help="check the table and run nothing")
     parser.add_argument("--retry-failed", action="store_true", help="run the cases that failed again")
     parser.add_argument(
         "--workers", type=_count, metavar="N", help="processes on this machine (default: one per GPU, or 1)"
@@ -78,7 +79,7 @@ def add_parser(subparsers: SubParsers) -> None:
         action="store_true",
         help="write the segmentations of DICOM series as DICOM too (CASE/segmentation.dcm), as drawn or accepted",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing of each case")
+    parser.add_argument("--quiet", action="store_true", help="show no line for each case")
     add_shared_options(parser)
 
 
@@ -89,6 +90,7 @@ def batch(arguments: argparse.Namespace) -> int:
     if arguments.cohort is None or (arguments.output is None and not arguments.check):
         raise PromptError("Give a table and --output DIR, or --init FOLDER to write a table.")
     _check_engine(arguments)
+    feature_place()  # refused once, not case by case
     require_address_space()
     cases = _checked_cases(arguments)
     if cases is None:
@@ -100,11 +102,11 @@ def batch(arguments: argparse.Namespace) -> int:
 
 
 def _check_engine(arguments: argparse.Namespace) -> None:
-    """Raise PromptError for options of which one leaves the other without a meaning."""
+    """Raise PromptError for options that contradict each other."""
     if arguments.cluster is not None and arguments.scheduler is not None:
         raise PromptError("--cluster starts a scheduler of its own: give it or --scheduler.")
     if (arguments.cluster == "ssh") != (arguments.hosts is not None):
-        raise PromptError("--cluster ssh needs --hosts A,B, which no other way to run needs: give both or neither.")
+        raise PromptError("--cluster ssh and --hosts A,B belong together: give both or neither.")
 
 
 def _write_table(arguments: argparse.Namespace) -> int:
@@ -235,7 +237,7 @@ def _count(text: str) -> int:
 def _hosts(text: str) -> list[str]:
     hosts = [name.strip() for name in text.split(",")]
     if not all(hosts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of hosts: write names with commas between them")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of hosts: write names with commas between them")
     return hosts
 
 

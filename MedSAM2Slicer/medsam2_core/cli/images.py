@@ -58,9 +58,12 @@ def add_parser(subparsers: SubParsers) -> None:
         help="free: results do not depend on the order; arrival: as they come, as in the paper (default: free)",
     )
     settings.add_argument(
-        "--memory", default="self-sorting", metavar="BANK", help="of --order arrival: self-sorting (default) or recency"
+        "--memory",
+        default="self-sorting",
+        metavar="BANK",
+        help="with --order arrival: self-sorting (default) or recency",
     )
-    settings.add_argument("--seed", type=int, help="of --order arrival with self-sorting: of the draws (default: 0)")
+    settings.add_argument("--seed", type=int, help="with --order arrival: seed of the self-sorting memory (default: 0)")
     settings.add_argument(
         "--window", metavar="NAME|LEVEL/WIDTH|auto", help="for gray images (default: auto, each its own)"
     )

@@ -65,10 +65,10 @@ def _series(path: Path, wanted: str | None, resample: bool) -> Iterator[_Line]:
     found = list_series(path)
     for one in found:
         first = one.frames[0]
-        sizes = [f"{size:.4g}" for size in (*(first.spacing or ()), step_mm(one.frames)) if size]
+        sizes = " x ".join(f"{size:.4g}" for size in (*(first.spacing or ()), step_mm(one.frames)) if size)
         slices = "1 slice" if len(one.frames) == 1 else f"{len(one.frames)} slices"
         facts = [one.modality or "no modality", one.title, f"{slices} of {first.shape[1]} x {first.shape[0]} pixels"]
-        yield f"series {one.number}", ", ".join([*facts, " x ".join(sizes) + " mm"])
+        yield f"series {one.number}", ", ".join([*facts, f"{sizes} mm" if sizes else "no size in mm"])
         yield "", one.uid
     if len(found) == 1 or wanted is not None:
         yield from _voxels(read_series(path, found, wanted, resample))

@@ -18,7 +18,7 @@ from typing import Any
 
 from medsam2_core.cohort.notes import read_note, write_note
 from medsam2_core.errors import VolumeError
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 
 SEGMENTATION, MODEL_SEGMENTATION = "segmentation.seg.nrrd", "segmentation.model.seg.nrrd"
 _FORMAT = "medsam2-review/1"
@@ -27,7 +27,7 @@ _ACCEPTED, _DRAFT, _DRAFT_NOTE = "accepted.json", "draft.seg.nrrd", "draft.json"
 
 @dataclass(frozen=True)
 class Work:
-    """A segmentation of a case as the bytes of a `.seg.nrrd` file, what is told of it, and how it came about.
+    """A segmentation of a case as the bytes of a `.seg.nrrd` file, the facts reported of it, and how it came about.
 
     `facts` are as `facts.case_facts` gives them, and a "thumbnail". `review` is for the program that the work is done
     in, in JSON's own types.
@@ -81,7 +81,7 @@ class CaseFolder:
 
     def keep_draft(self, work: Work) -> None:
         """Keep work that is not accepted yet, in place of what was kept before."""
-        _write(self.path / _DRAFT, work.segmentation)
+        write_file(self.path / _DRAFT, work.segmentation)
         write_note(self.path / _DRAFT_NOTE, {"format": _FORMAT, "facts": work.facts, "review": work.review})
 
     def accept(self) -> None:
@@ -91,8 +91,8 @@ class CaseFolder:
         draft, own = self.draft, self.path / MODEL_SEGMENTATION
         if draft is not None:
             if not own.exists():
-                _write(own, _read(self.path / SEGMENTATION))
-            _write(self.path / SEGMENTATION, _read(self.path / _DRAFT))
+                write_file(own, _read(self.path / SEGMENTATION))
+            write_file(self.path / SEGMENTATION, _read(self.path / _DRAFT))
         elif not (self.path / _ACCEPTED).exists():
             self._restore()  # starting over may have been cut short
         note = draft or self.accepted or {"format": _FORMAT}
@@ -118,7 +118,7 @@ class CaseFolder:
         try:
             if (self.path / MODEL_SEGMENTATION).is_file():
                 aside.mkdir(parents=True)
-                _write(aside / SEGMENTATION, _read(self.path / SEGMENTATION))
+                write_file(aside / SEGMENTATION, _read(self.path / SEGMENTATION))
                 made.append(_ACCEPTED)
             for place in [self.path / name for name in made if (self.path / name).is_file()]:
                 aside.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class CaseFolder:
             if damaged:
                 aside.mkdir(parents=True)
             if is_of_accepted and (self.path / MODEL_SEGMENTATION).is_file():
-                _write(aside / SEGMENTATION, _read(self.path / SEGMENTATION))
+                write_file(aside / SEGMENTATION, _read(self.path / SEGMENTATION))
             for name in damaged:
                 (self.path / name).replace(aside / name)
         except OSError as error:
@@ -186,11 +186,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise VolumeError(f"{path}: Cannot be read ({error.strerror or error}): run the case again.") from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    with Draft(path) as draft:
-        draft.save(content)
 
 
 def _refusal(folder: Path, error: OSError) -> VolumeError:

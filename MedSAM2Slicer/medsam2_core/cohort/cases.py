@@ -61,7 +61,7 @@ class Case:
 
     @property
     def words(self) -> list[str]:
-        """The words of `medsam2 propagate`, but for its outputs."""
+        """The words of `medsam2 propagate`, except its outputs."""
         prompts = [
             f"{option}={value}"
             for item in self.objects
@@ -164,7 +164,7 @@ def _folded(name: str) -> str:
 
 
 def _wrong_cells(row: Row) -> Iterator[Problem]:
-    """What can be told of a row's cells alone, one by one."""
+    """What is wrong with a row's cells, each taken by itself."""
     if "image" not in row.cells:
         yield Problem(row.number, "image", "It is empty: name the image file or folder.")
     name = row.cells.get("case")

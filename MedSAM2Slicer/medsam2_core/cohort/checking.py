@@ -1,4 +1,4 @@
-"""What is wrong with the cases of a cohort, told before any of them runs: files, places, models. Reads no voxels."""
+"""Problems in the cases of a cohort, found before any of them runs: files, places, models. Reads no voxels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medsam2_core.image.window import Window
 from medsam2_core.io import read_grid
 from medsam2_core.io.volume import naming, require_readable
 from medsam2_core.job.detections import place_detections, read_detections
-from medsam2_core.job.objects import require_use, shows_objects
+from medsam2_core.job.objects import require_use
 from medsam2_core.job.place_options import check_range_holds_prompts, place_options
 from medsam2_core.job.prompt_options import MaskOption, PromptOption, mask_source, parse_prompts, parse_range
 from medsam2_core.notices import told
@@ -29,7 +29,7 @@ from medsam2_core.weights.model_file import find_model
 
 
 def problems_of(case: Case) -> list[Problem]:
-    """Everything that can be told without the voxels, each at its row and column."""
+    """Every problem that shows without the voxels, each at its row and column."""
     problems: list[Problem] = []
     with told(lambda _: None):  # they are told when the case runs
         _Check(case, problems).run()
@@ -154,7 +154,7 @@ def _check_source(text: str | None) -> None:
 
 
 def _check_transform(options: Namespace) -> None:
-    shows_objects(options)  # refuses one without a segmentation
+    require_use(options, "transform")
     if options.transform is not None:
         _require_file(options.transform)
 

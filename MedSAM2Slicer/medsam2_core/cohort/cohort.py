@@ -20,7 +20,7 @@ from medsam2_core.job.objects import has_masks
 def read_cohort(path: Path, options: Namespace, output: Path | None) -> tuple[list[Case], list[Problem]]:
     """The cases of a table or folder, with `options` for all, and all that is wrong with them, by row.
 
-    Raises PromptError for what is no table at all.
+    Raises PromptError for a file that is not a table.
     """
     rows, problems = (find_cases(path), []) if path.is_dir() else read_table(path)
     folder = path.resolve() if path.is_dir() else path.resolve().parent
@@ -32,7 +32,9 @@ def read_cohort(path: Path, options: Namespace, output: Path | None) -> tuple[li
         problems += problems_of(case)
         if output is not None and (foreign := output / case.name).exists() and not _is_result(foreign):
             problems.append(
-                Problem(case.row, "case", f"{foreign} is no result of medsam2 batch: choose another --output or case.")
+                Problem(
+                    case.row, "case", f"{foreign} is not a result of medsam2 batch: choose another --output or case."
+                )
             )
     return cases, sorted(problems, key=lambda problem: problem.row or 0)
 
@@ -59,7 +61,7 @@ def finish(results: Results, cases: list[Case]) -> tuple[int, int]:
     results.tidy({case.name: case for case in cases}, Claims(results.claims_folder))
     done, failed = write_report(results, cases)
     if done + failed == len(cases):
-        results.tidy_up()
+        results.remove_empty_folders()
     return done, failed
 
 

@@ -1,4 +1,4 @@
-"""What is told of a case in the report: volumes, confidence, doubt, and agreement with a reference."""
+"""What the report says of a case: volumes, confidence, doubt, and agreement with a reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medsam2_core.training.metrics import dice, surface_dice
 TOLERANCE_MM = 3.0
 """Within which two surfaces agree: about the thickness of a slice."""
 
-_LOW = 10  # percentile of a run's confidences that its doubt goes by: one odd slice at an end is no reason to look
+_LOW = 10  # percentile of a run's confidences that its doubt goes by: one odd slice at an end needs no look
 
 Facts = dict[str, Any]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from medsam2_core.cohort.cases import image_name
 from medsam2_core.cohort.table import Row
 from medsam2_core.errors import PromptError, VolumeError
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 from medsam2_core.io.dicom.scan import is_dicom
 
 TABLE = "cohort.csv"
@@ -50,8 +50,7 @@ def write_table(folder: Path, path: Path) -> int:
     table = csv.writer(written)
     table.writerow(_COLUMNS)
     table.writerows([row.cells.get(name, "") for name in _COLUMNS] for row in rows)
-    with Draft(path) as draft:
-        draft.save(written.getvalue().encode("utf-8-sig", "surrogateescape"))  # spreadsheets go by the mark
+    write_file(path, written.getvalue().encode("utf-8-sig", "surrogateescape"))  # spreadsheets go by the mark
     return len(rows)
 
 

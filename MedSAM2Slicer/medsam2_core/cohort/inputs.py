@@ -17,7 +17,7 @@ Inputs = dict[str, dict[str, Any]]
 
 
 def input_paths(case: Case) -> list[Path]:
-    """The files and folders that a case names, but for its model."""
+    """The files and folders that a case names, except its model."""
     options = case.options
     named = [options.prompts, options.transform, options.boxes]
     named += [mask_source(text).path for text in case.references.values()]

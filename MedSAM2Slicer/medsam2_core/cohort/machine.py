@@ -135,7 +135,7 @@ class Machine:
         if not names:
             self._deaths[""] += 1
             if self._deaths[""] >= MOST_DEATHS:
-                raise WorkerError(f"Worker processes end before they have a case ({how}): run `medsam2 doctor`.")
+                raise WorkerError(f"Worker processes end before they are given a case ({how}): run `medsam2 doctor`.")
         for name in names:
             self._deaths[name] += 1
             case = next((one for one in cases if one.name == name), None)

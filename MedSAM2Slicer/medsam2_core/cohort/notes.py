@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 from medsam2_core.files.text import TextError, read_json
 
 
 def write_note(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all. Raises VolumeError."""
-    with Draft(path) as draft:
-        draft.save(json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode() + b"\n")
+    write_file(path, json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode() + b"\n")
 
 
 def read_note(path: Path, kind: str) -> dict[str, Any] | None:

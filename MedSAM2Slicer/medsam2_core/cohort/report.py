@@ -19,7 +19,7 @@ from medsam2_core.cohort.results import Results
 from medsam2_core.cohort.states import ACCEPTED, DONE, FAILED
 from medsam2_core.cohort.statistics import object_statistics
 from medsam2_core.cohort.telling import SUMMARY, SUMMARY_FORMAT, Told, tell
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 from medsam2_core.files.text import harmless_cell
 
 _COLUMNS = (
@@ -44,9 +44,9 @@ def write_told(folder: Path, told: Sequence[Told]) -> None:
     """Write the report of what is `told` of the cases. Raises VolumeError."""
     objects = object_statistics(told)
     page = _page(folder.resolve().name, told, objects, _counts(told))
-    _write(folder / "index.html", page.encode("utf-8", "replace"))
-    _write(folder / "summary.csv", _csv(told).encode("utf-8-sig", "replace"))
-    _write(folder / SUMMARY, _json(told, objects))
+    write_file(folder / "index.html", page.encode("utf-8", "replace"))
+    write_file(folder / "summary.csv", _csv(told).encode("utf-8-sig", "replace"))
+    write_file(folder / SUMMARY, _json(told, objects))
 
 
 def _counts(told: Sequence[Told]) -> str:
@@ -130,8 +130,3 @@ def _json(told: Sequence[Told], objects: Mapping[str, Any]) -> bytes:
     cases = [{key: value for key, value in one.items() if key != "thumbnail"} for one in told]
     content = {"format": SUMMARY_FORMAT, "objects": objects, "cases": cases}
     return json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with Draft(path) as draft:
-        draft.save(content)

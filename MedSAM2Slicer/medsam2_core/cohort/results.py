@@ -162,8 +162,8 @@ class Results:
             self._clear(name, None)
             claims.remove_abandoned(name)
 
-    def tidy_up(self) -> None:
-        """Remove the folders that are empty."""
+    def remove_empty_folders(self) -> None:
+        """Remove those of our own folders that are empty."""
         for name in ("claims", "work", "failed", ""):
             with suppress(OSError):  # not empty
                 (self._own / name).rmdir()

@@ -19,7 +19,7 @@ from medsam2_core.cohort.notes import write_note
 from medsam2_core.cohort.overview import Drawing
 from medsam2_core.cohort.results import DONE, FORMAT, OVERVIEW, REPORT
 from medsam2_core.errors import Cancelled, PromptError
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 from medsam2_core.io import read_mask
 from medsam2_core.job.execute import (
     LoadedModel,
@@ -98,8 +98,7 @@ def write(prepared: Prepared, outcome: Outcome, folder: Path, notices: list[str]
         write_report(folder / REPORT, outcome.report, drafts.report)
     segments = [item.segment for item in plan.objects]
     drawing = Drawing(plan.volume.array, outcome.labelmap, plan.volume.geometry, plan.settings.window, segments)
-    with Draft(folder / OVERVIEW) as draft:
-        draft.save(drawing.overview())
+    write_file(folder / OVERVIEW, drawing.overview())
     write_note(folder / DONE, _noted(prepared, outcome, drawing.thumbnail(plan.settings.stack.axis), notices))
 
 
@@ -127,6 +126,6 @@ def _references(case: Case, plan: Plan) -> Iterator[tuple[str, Mask]]:
     names = [item.segment.name for item in plan.objects]
     for name, text in case.references.items():
         if not name and len(names) > 1:
-            raise PromptError(f"{text}: The run file has {len(names)} objects: say in the column object which one.")
+            raise PromptError(f"{text}: The run file has {len(names)} objects: name one in the column object.")
         source = mask_source(text)
         yield name or names[0], read_mask(source.path, plan.volume.geometry, source.name)

@@ -37,13 +37,13 @@ class Problem:
 
 
 def read_table(path: Path) -> tuple[list[Row], list[Problem]]:
-    """The rows of a table, and what is wrong with its columns. Raises PromptError for a file that is no table."""
+    """The rows of a table, and what is wrong with its columns. Raises PromptError for a file that is not a table."""
     try:
         found = _json(path) if path.suffix.lower() == ".json" else _csv(path)
     except OSError as error:
         raise PromptError(f"{path}: Cannot be read ({error.strerror or error}): check the path.") from error
     except text.TextError as error:
-        raise PromptError(f"{path}: It is no table ({error}): write one with medsam2 batch --init.") from error
+        raise PromptError(f"{path}: It is not a table ({error}): write one with medsam2 batch --init.") from error
     if not found:
         raise PromptError(f"{path}: The table has no row: write one for each case and object.")
     return found, list(_wrong_columns(found))
@@ -71,7 +71,7 @@ def _json(path: Path) -> list[Row]:
     content = text.read_json(path)
     listed = content.get("cases") if isinstance(content, dict) else content
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise text.TextError("it holds no list of objects in braces, one for each row")
+        raise text.TextError("it is not a list of objects in braces, one for each row")
     return [Row(number, _cells(one)) for number, one in enumerate(listed, 1)]
 
 

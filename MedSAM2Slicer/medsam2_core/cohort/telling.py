@@ -1,4 +1,4 @@
-"""What is told of a case of a cohort, in the report and in Slicer: its state, volumes, doubt, and what went wrong."""
+"""What the report and Slicer say of a case of a cohort: its state, volumes, doubt, and what went wrong."""
 
 from __future__ import annotations
 

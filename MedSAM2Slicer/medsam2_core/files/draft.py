@@ -119,6 +119,12 @@ class Draft:
         self.file.seek(0)
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises VolumeError; what was there before is there still then."""
+    with Draft(path) as draft:
+        draft.save(content)
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove the drafts in a folder whose process has ended."""
     for path in folder.glob(f"{_PREFIX}*"):

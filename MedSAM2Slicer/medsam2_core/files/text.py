@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 
 _MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -19,6 +19,7 @@ _MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEPARATORS = ";\t,"
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, and the .xls of old
 
 
 class TextError(ValueError):
@@ -28,6 +29,8 @@ class TextError(ValueError):
 def read_text(path: Path) -> str:
     """The text of a file, lines ended by a line feed. Raises TextError for other encodings, OSError."""
     raw = path.read_bytes()
+    if raw.startswith(_WORKBOOKS):
+        raise TextError("it is a spreadsheet program's own file, so save it as CSV in UTF-8 there")
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None) or _unmarked(raw)
     try:
         text = raw.decode(encoding)
@@ -88,8 +91,7 @@ def harmless_cell(value: Any) -> Any:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, whole or not at all. Raises VolumeError."""
-    with Draft(path) as draft:
-        draft.save(text.encode("utf-8"))
+    write_file(path, text.encode("utf-8"))
 
 
 def _unmarked(raw: bytes) -> str:

@@ -41,7 +41,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if min(self.shape_kji) < 1:
-            raise VolumeError(f"The volume is empty ({_sizes(self.shape_kji)} voxels): export it again.")
+            raise VolumeError(f"The volume is empty ({size_text(self.shape_kji)} voxels): export it again.")
         if not (np.all(np.isfinite(self.spacing_ijk)) and min(self.spacing_ijk) > 0):
             raise VolumeError(f"The voxel spacing {self.spacing_ijk} mm is not above 0: correct the file's header.")
         if not np.all(np.isfinite(self.origin_lps)):
@@ -120,7 +120,7 @@ class Geometry:
         spacing = " x ".join(f"{value:.4g}" for value in self.spacing_ijk)
         axes = np.asarray(self.direction_lps).T
         turned = "" if np.array_equal(axes, np.eye(3)) else f" along {', '.join(_vector(axis) for axis in axes)}"
-        return f"{_sizes(self.shape_kji[::-1])} voxels of {spacing} mm from {_vector(self.origin_lps)} LPS{turned}"
+        return f"{size_text(self.shape_kji[::-1])} voxels of {spacing} mm from {_vector(self.origin_lps)} LPS{turned}"
 
 
 def grid_from_affine(shape_kji: tuple[int, int, int], affine_ijk_to_ras: Float) -> Geometry:
@@ -174,5 +174,12 @@ def _vector(values: Iterable[float]) -> str:
     return f"({', '.join(f'{value:.5g}' for value in values)})"
 
 
-def _sizes(shape: tuple[int, ...]) -> str:
+def require_axis(axis: int) -> None:
+    """Raise VolumeError unless a volume has this array axis."""
+    if axis not in (0, 1, 2):
+        raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
+
+
+def size_text(shape: tuple[int, ...]) -> str:
+    """A size in words: "512 x 512 x 133"."""
     return " x ".join(str(size) for size in shape)

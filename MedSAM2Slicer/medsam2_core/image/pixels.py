@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import require_axis
 from medsam2_core.image.orientation import Hanging
 from medsam2_core.image.window import AS_GIVEN, Window
 
@@ -47,7 +48,7 @@ class VolumeStack:
 
     A fourth axis of length 3 holds red, green and blue as uint8, which no window applies to. A uint8 volume in the
     window 0 to 255 is what the model sees already: it is used in place, without a copy.
-    Raises VolumeError for an array that is no volume, and for a spacing (mm along k, j, i) that is none.
+    Raises VolumeError for an array that is not a volume, and for a spacing (mm along k, j, i) that cannot be.
     """
 
     ordered = True
@@ -58,8 +59,7 @@ class VolumeStack:
         in_color = is_color(volume, 4)
         if (volume.ndim != 3 and not in_color) or 0 in volume.shape:
             raise VolumeError(f"A volume of shape {volume.shape} cannot be segmented: give one with three dimensions.")
-        if axis not in (0, 1, 2):
-            raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
+        require_axis(axis)
         row_axis, column_axis = (a for a in range(3) if a != axis)
         seen = in_color or (volume.dtype == np.uint8 and window.keeps_uint8)
         self._pixels = np.moveaxis(volume if seen else window.to_uint8(volume), axis, 0)
@@ -97,7 +97,7 @@ class ImageFacts:
     """What is known of an image without its pixels.
 
     `key` is the same for images whose pixels the model sees as the same, and for no others. `spacing` is mm between
-    rows and between columns; None counts as 1 mm. Raises VolumeError for a spacing that is none.
+    rows and between columns; None counts as 1 mm. Raises VolumeError for a spacing that cannot be.
     """
 
     shape: tuple[int, int]
@@ -115,7 +115,7 @@ class ImageFacts:
     ) -> ImageFacts:
         """Look at an image (rows, columns), or (rows, columns, 3) as uint8 RGB, in a window (see `Window.of`).
 
-        Raises VolumeError for what is no image, or has no finite value.
+        Raises VolumeError for anything but an image with finite values.
         """
         image = as_pixels(image)
         if not (image.ndim == 2 or is_color(image, 3)) or 0 in image.shape:
@@ -142,7 +142,7 @@ class ImageStack:
     """Unrelated images, gray or in color, each with a window and a spacing of its own.
 
     `images` may read its items from files: at most `max_bytes` of pixels are kept, the others are taken from there
-    again. Raises VolumeError for an array that is no image.
+    again. Raises VolumeError for an array that is not an image.
     """
 
     ordered = False
@@ -155,7 +155,7 @@ class ImageStack:
         max_bytes: int = 1 << 28,
     ) -> None:
         if not isinstance(images, Images):
-            raise VolumeError("The image set is no list of images: give one of arrays (rows, columns).")
+            raise VolumeError("The image set is not a list of images: give one of arrays (rows, columns).")
         if not len(images):
             raise VolumeError("The image set is empty: give at least two images.")
         self._images, self._max_bytes = images, max_bytes
@@ -196,14 +196,14 @@ def checked_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
 
 
 def as_pixels(pixels: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Pixels or voxels as an array, without a copy if they are one. Raises VolumeError if they are no real numbers."""
+    """Pixels or voxels as an array, without a copy if they are one. Raises VolumeError if they are not real numbers."""
     try:
         array = np.asarray(pixels)
         if array.dtype.kind in "biuf":
             return array
     except (TypeError, ValueError):
-        pass  # such as lists of unequal lengths: answered like any other thing that is no array
-    raise VolumeError("This is no array of real numbers: give one, or lists of equal lengths.")
+        pass  # such as lists of unequal lengths: refused like anything else that is not an array
+    raise VolumeError("This is not an array of real numbers: give one, or lists of equal lengths.")
 
 
 def is_color(pixels: npt.NDArray[Any], dimensions: int) -> bool:

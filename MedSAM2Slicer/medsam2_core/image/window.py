@@ -94,7 +94,7 @@ class Window:
             return window
         if window is None or isinstance(window, str):
             return cls.parse("auto" if window is None else window, volume)
-        raise VolumeError(f"{window!r} is no window: give a Window, or a text such as 'lung' or '40/400'.")
+        raise VolumeError(f"{window!r} is not a window: give a Window, or a text such as 'lung' or '40/400'.")
 
     @classmethod
     def parse(cls, text: str, volume: Array) -> Window:

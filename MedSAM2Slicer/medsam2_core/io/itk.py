@@ -190,6 +190,11 @@ def _refusing() -> Iterator[None]:
         text = str(error)
         if "orthonormal" in text:
             raise VolumeError(SHEARED) from error
+        if "Unknown PixelType" in text:
+            raise VolumeError(
+                "Its pixels are of a kind that is not read here, such as gray with transparency: export it in plain "
+                "gray or RGB."
+            ) from error
         if ("llocat" in text and "memory" in text.lower()) or "bad_alloc" in text:
             raise MemoryError from error
         raise VolumeError(

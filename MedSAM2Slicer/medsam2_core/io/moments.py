@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.io.dicom.series import Series
+from medsam2_core.io.dicom.picture import is_cine
+from medsam2_core.io.dicom.series import Series, choose, find_series
 from medsam2_core.io.nifti import is_nifti, read_nifti
-from medsam2_core.io.volume import Volume, is_dicom_path, list_series, naming, read_series, read_volume
+from medsam2_core.io.volume import Volume, is_dicom_path, naming, read_series, read_volume
 
 
 def read_moments(paths: Sequence[Path], series: str | None = None) -> list[Volume]:
@@ -33,25 +34,29 @@ def read_moments(paths: Sequence[Path], series: str | None = None) -> list[Volum
 def _in_one(path: Path, series: str | None) -> list[Volume]:
     """The volumes of one file or folder."""
     with naming(path):
-        if is_dicom_path(path):
-            return _phases(path, series)
-        if not is_nifti(path):
-            raise VolumeError("This holds no moments: give a 4D NIfTI file, a DICOM folder, or one file for each.")
-        array, grid, forms = read_nifti(path, moments=True)
-        return [Volume(moment, grid, path, forms) for moment in array]
+        if not is_dicom_path(path):
+            if not is_nifti(path):
+                raise VolumeError("This holds no moments: give a 4D NIfTI file, a DICOM folder, or one file for each.")
+            array, grid, forms = read_nifti(path, moments=True)
+            return [Volume(moment, grid, path, forms) for moment in array]
+        if is_cine(path, colors=True):
+            raise VolumeError("This is a cine, whose frames are slices here: give it to medsam2 propagate.")
+        found = find_series(path)
+        phases = _phases(found, series)
+    return [replace(read_series(path, found, one.number), path=path / one.part) for one in phases]
 
 
-def _phases(path: Path, series: str | None) -> list[Volume]:
-    found = list_series(path)
+def _phases(found: Sequence[Series], series: str | None) -> list[Series]:
+    """The volumes of the DICOM series that is meant, or of all. Raises VolumeError."""
     chosen = [one for one in found if series is None or series in (one.uid, str(one.number))]
-    uids = {one.uid for one in chosen}
+    uids = {one.uid for one in chosen or [choose(found, series)]}
     phases = [one for one in found if one.uid in uids]
     if series is None and len({_size(one) for one in phases}) > 1:
         raise VolumeError(
             f"The {len(found)} DICOM series here differ in size: choose those of one with --series and its number or "
             "UID (medsam2 info lists them)."
         )
-    return [replace(read_series(path, found, one.number), path=path / one.part) for one in phases]
+    return phases
 
 
 def _size(series: Series) -> tuple[int, tuple[int, int]]:

@@ -14,11 +14,14 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.picture import read_frames
 from medsam2_core.io.dicom.scan import is_dicom, is_index
+from medsam2_core.io.png import read_palette
 from medsam2_core.io.volume import naming, require_readable
+from medsam2_core.notices import tell
 
 _PAGES = (".tif", ".tiff")  # formats whose third dimension is a page
 _SAYS_MM = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *_PAGES, ".dcm", ".dicom", ".ima", *_SAYS_MM)
+_NOT_READ = (".webp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif")
 _JPEG_START, _JPEG_END, _TAIL = b"\xff\xd8\xff", b"\xff\xd9", 1 << 16
 
 
@@ -43,18 +46,27 @@ class Picture:
 def find_pictures(sources: Sequence[Path]) -> list[Path]:
     """The files that are given, and those of folders and the folders below, sorted by the numbers in their names.
 
-    Of a folder only files that look like images count. Raises VolumeError for a source that is not there, and if there
-    is no image at all.
+    Of a folder only files that look like images count; those of kinds that are not read are reported. Raises
+    VolumeError for a source that is not there, and if there is not an image at all.
     """
     found: dict[Path, None] = {}
     for source in sources:
         with naming(source):
             require_readable(source)
-            inside = [source] if source.is_file() else sorted(filter(_is_picture, source.rglob("*")), key=_natural)
+            inside = [source] if source.is_file() else _inside(source)
         found.update(dict.fromkeys(inside))
     if not found:
-        raise VolumeError(f"{', '.join(map(str, sources))}: No image is here: give image files, or folders of them.")
+        raise VolumeError(f"{', '.join(map(str, sources))}: There is no image here: give image files or folders.")
     return list(found)
+
+
+def _inside(folder: Path) -> list[Path]:
+    files = sorted(folder.rglob("*"), key=_natural)
+    others = [path for path in files if path.suffix.lower() in _NOT_READ and not path.name.startswith(".")]
+    if others:
+        kinds = ", ".join(sorted({path.suffix.lower() for path in others}))
+        tell(f"{len(others)} of its files are images of kinds that are not read here ({kinds}): convert them to PNG.")
+    return [path for path in files if _is_picture(path)]
 
 
 def read_pictures(path: Path) -> list[Picture]:
@@ -69,6 +81,29 @@ def read_pictures(path: Path) -> list[Picture]:
             return [Picture(_plain(frame), frames.spacing) for frame in frames.array]
         _require_end(path)
         return list(_of_itk(path))
+
+
+def read_labels(path: Path) -> Array:
+    """The labels (rows, columns) of a picture: its gray values, or the places of its colors in its palette.
+
+    Of other colors it is 1 wherever they are not black. Raises VolumeError as `read_pictures` does, and for several.
+    """
+    found = read_pictures(path)
+    if len(found) > 1:
+        raise VolumeError(f"{path}: It holds {len(found)} images: give a file of one.")
+    pixels = found[0].array
+    palette = read_palette(path)
+    if palette is not None:
+        pixels = pixels if pixels.ndim == 3 else np.repeat(pixels[..., np.newaxis], 3, axis=2)
+        wanted, (numbers, known) = _as_numbers(pixels), np.unique(_as_numbers(palette), return_index=True)
+        labels: Array = known[np.searchsorted(numbers, wanted)]
+        return labels
+    return np.any(pixels, axis=2).astype(np.uint8) if pixels.ndim == 3 else pixels
+
+
+def _as_numbers(colors: Array) -> Array:
+    numbers: Array = colors.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    return numbers
 
 
 def _of_itk(path: Path) -> Iterator[Picture]:

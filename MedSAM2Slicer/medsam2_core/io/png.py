@@ -1,7 +1,11 @@
-"""PNG files, of labels and of few colors: written here, since ITK's writer reports no full disk."""
+"""PNG files, of labels and of few colors: written here, since ITK's writer reports no full disk.
+
+ITK's reader makes colors of palettes, so those are read here.
+"""
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Sequence
@@ -12,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import write_file
 
 _START = b"\x89PNG\r\n\x1a\n"
 _GRAY, _PALETTE = 0, 3  # color types
@@ -24,8 +28,7 @@ def write_labels(path: Path, labels: npt.NDArray[np.integer[Any]]) -> None:
 
     An existing file is replaced only by a complete new one. Raises VolumeError, if it cannot be written.
     """
-    with Draft(path) as draft:
-        draft.save(gray_png(labels))
+    write_file(path, gray_png(labels))
 
 
 def gray_png(labels: npt.NDArray[np.integer[Any]]) -> bytes:
@@ -39,6 +42,20 @@ def gray_png(labels: npt.NDArray[np.integer[Any]]) -> bytes:
 def palette_png(places: npt.NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> bytes:
     """A file of pixels (rows, columns) that are places in a list of up to 256 colors (0 to 255 each)."""
     return _png(places, _PALETTE, _chunk(b"PLTE", bytes(part for color in colors for part in color)))
+
+
+def read_palette(path: Path) -> npt.NDArray[np.uint8] | None:
+    """The palette (place, 3) of a PNG file whose pixels are places in one, else None. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(33)  # and its header
+        if start[:8] != _START or start[25:26] != bytes([_PALETTE]):
+            return None
+        while len(head := file.read(8)) == 8:
+            size, name = struct.unpack(">I4s", head)
+            if name == b"PLTE":
+                return np.frombuffer(file.read(size), np.uint8).reshape(-1, 3)
+            file.seek(size + 4, os.SEEK_CUR)
+    return None
 
 
 def _png(pixels: npt.NDArray[Any], color_type: int, palette: bytes = b"") -> bytes:

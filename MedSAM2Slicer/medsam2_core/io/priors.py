@@ -80,6 +80,8 @@ def _shown(path: Path, geometry: Geometry, transform: Path | None) -> list[_Show
 
 def _carried(path: Path, geometry: Geometry, transform: Path | None, labels: Labels, grid: Geometry) -> Labels:
     with naming(transform or path):
+        if transform is not None:
+            require_readable(transform)
         return itk.resampled(labels, grid, geometry, transform)
 
 

@@ -82,7 +82,7 @@ def read_slices(path: str | Path, series: str | int | None = None) -> Slices:
     path = Path(path)
     with naming(path):
         if not is_dicom_path(path):
-            raise VolumeError("This is no DICOM series: give the folder of one.")
+            raise VolumeError("This is not a DICOM series: give the folder of one.")
         return _arranged(find_series(path), series)
 
 

@@ -141,7 +141,7 @@ def _placed(labelmap: Array, geometry: Geometry, like: Volume | None, says_each_
 def _dicom_slices(volume: Volume | None) -> Slices:
     if volume is None or volume.slices is None:
         raise VolumeError(
-            "A DICOM segmentation refers to the slices that it was drawn on, and these are no DICOM series: give the "
+            "A DICOM segmentation refers to the slices that it was drawn on, and this image is not one: give the "
             "folder of the series, or another extension."
         )
     return volume.slices

@@ -93,7 +93,7 @@ def tell_of_weights(plan: Plan, sha256: str) -> None:
 
 
 def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded: LoadedModel | None = None) -> Outcome:
-    """Load the model, unless it is `loaded`, and propagate; `stop` ends it after the slice at hand.
+    """Load the model, unless it is `loaded`, and propagate; `stop` ends it after the current slice.
 
     Raises WeightsError, DeviceError, and VolumeError if the memory that the label map needs at the end is not free.
     """

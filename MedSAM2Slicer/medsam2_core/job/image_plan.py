@@ -16,9 +16,11 @@ from medsam2_core.files.draft import remove_abandoned
 from medsam2_core.image.pixels import ImageFacts
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
+from medsam2_core.io.exif import is_turned
 from medsam2_core.io.picture_files import Place, look_through, result_names
-from medsam2_core.io.pictures import find_pictures, read_pictures
+from medsam2_core.io.pictures import find_pictures, read_labels
 from medsam2_core.job.image_prompts import ImagePrompt, mask_and_label, parse_image_prompts, read_image_prompts
+from medsam2_core.job.paths import require_no_file
 from medsam2_core.notices import tell
 from medsam2_core.prompts import SlicePrompt
 from medsam2_core.run.prompts import palette_color
@@ -30,6 +32,7 @@ _NO_PROMPTS = (
 )
 
 _SHOWING = ("point", "box", "mask")
+_SHOWN = 10
 _ANY_GRAY = np.arange(256, dtype=np.uint8)  # to read the text of a window before any image is
 
 
@@ -74,7 +77,7 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     left out and noted.
     """
     if options.seed is not None and (options.order != "arrival" or not options.memory.startswith("self-sorting")):
-        raise PromptError("--seed is of draws that only --order arrival with self-sorting memory makes: omit it.")
+        raise PromptError("--seed has no effect without --order arrival and self-sorting memory: omit it.")
     prompts = [] if options.prompts is None else read_image_prompts(options.prompts)
     prompts += parse_image_prompts(options.typed or [])
     if not prompts:
@@ -82,7 +85,7 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     if options.window is not None and options.window != "auto":
         Window.parse(options.window, _ANY_GRAY)
     model = find_model(options.model)
-    _require_no_file(options.output)
+    require_no_file(options.output)
     paths = _inputs(options.images, prompts, options.output)
     _make_output(options.output)
     skipped: list[str] = []
@@ -91,6 +94,7 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     if not found:
         raise VolumeError("None of the files holds an image that can be read: see the notes above.")
     places, facts = zip(*found, strict=True)
+    _tell_turned(list(dict.fromkeys(place.path for place in places)))
     names = list(dict.fromkeys(one.name for one in prompts))
     segments = [Segment(name, label, palette_color(label - 1)) for label, name in enumerate(names, 1)]
     placed = tuple(_place(one, places, facts, names.index(one.name) + 1) for one in prompts)
@@ -106,9 +110,15 @@ def _skip(error: VolumeError, skipped: list[str]) -> None:
     tell(f"{error} It is skipped.")
 
 
-def _require_no_file(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise VolumeError(f"{folder}: This is a file: give --output the name of a folder.")
+def _tell_turned(paths: Sequence[Path]) -> None:
+    """Tell that coordinates of photographs as others show them, turned, are not those that are meant here."""
+    turned = [path for path in paths if is_turned(path)]
+    if turned:
+        files = "1 file is" if len(turned) == 1 else f"{len(turned)} files, the first of them, are"
+        tell(
+            f"{turned[0]}: {files} shown turned or mirrored by other programs, which go by the orientation in the "
+            "header (EXIF). Here coordinates and masks are of the pixels as stored."
+        )
 
 
 def _make_output(folder: Path) -> None:
@@ -165,14 +175,16 @@ def _check_inside(prompt: ImagePrompt, shape: tuple[int, int]) -> None:
 def _read_mask(prompt: ImagePrompt, shape: tuple[int, int]) -> Mask:
     """A mask that marks something, of an image's size. Raises PromptError, VolumeError."""
     path, label = mask_and_label(prompt.mask)
-    picture = read_pictures(path)[0]
-    if picture.shape != shape:
-        sizes = [" x ".join(map(str, size[::-1])) for size in (picture.shape, shape)]
+    labels = read_labels(path)
+    if labels.shape != shape:
+        sizes = [" x ".join(map(str, size[::-1])) for size in (labels.shape, shape)]
         raise PromptError(f"{path}: The mask has {sizes[0]} pixels but the image {sizes[1]}: give one of its size.")
-    pixels = picture.array.max(axis=2) if picture.array.ndim == 3 else picture.array
-    mask: Mask = pixels != 0 if label is None else pixels == label
+    mask: Mask = labels != 0 if label is None else labels == label
+    if label is not None and not mask.any():
+        held = ", ".join(map(str, np.unique(labels)[:_SHOWN].tolist()))
+        raise PromptError(f"{path}: The mask marks no pixel with the label {label}; it has {held}: choose one of them.")
     if not mask.any():
-        raise PromptError(f"{prompt.mask}: The mask marks no pixel: if the object is not there, say --absent.")
+        raise PromptError(f"{prompt.mask}: The mask marks no pixel: if the object is not there, use --absent.")
     return mask
 
 
@@ -181,7 +193,7 @@ def _require_objects(prompts: Sequence[SetPrompt], segments: Sequence[Segment]) 
     for segment in segments:
         if not any(one.label == segment.label and one.prompt.kind in _SHOWING for one in prompts):
             raise PromptError(
-                f"Object {segment.name!r} is shown in no image: add --point, --box or --mask to one that it is in."
+                f"Object {segment.name!r} has no prompt in any image: add --point, --box or --mask to one of them."
             )
 
 
@@ -191,5 +203,6 @@ def _require_no_contradiction(prompts: Sequence[SetPrompt]) -> None:
     for one in prompts:
         if one.prompt.kind == "absent" and (one.index, one.label) in shown:
             raise PromptError(
-                f"{one.prompt.image}: Object {one.prompt.name!r} is shown and said to be absent: give one of the two."
+                f"{one.prompt.image}: Object {one.prompt.name!r} has a prompt here and is said to be absent: "
+                "give only one of the two."
             )

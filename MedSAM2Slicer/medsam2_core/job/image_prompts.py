@@ -180,5 +180,5 @@ def _named(raw: dict[str, Any], key: str, where: str, folder: Path) -> str:
     named = str(folder / text(raw[key], f"{where}.{key}"))
     file = mask_and_label(named)[0] if key == "mask" else Path(named)
     if not file.is_file():
-        raise PromptError(f"{where}.{key} is {file}, which is no file: correct it, as seen from {folder.resolve()}.")
+        raise PromptError(f"{where}.{key} is {file}, which is not a file: correct it, as seen from {folder.resolve()}.")
     return named

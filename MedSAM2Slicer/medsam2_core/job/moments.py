@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 import medsam2_core as m2
-from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.errors import PromptError
 from medsam2_core.files.text import write_text
 from medsam2_core.image.measure import volume_ml
 from medsam2_core.image.orientation import SliceOrientation
@@ -20,6 +20,7 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.io import Volume, write_labelmap
 from medsam2_core.io.moments import read_moments
 from medsam2_core.job.execute import Unfailing, load
+from medsam2_core.job.paths import require_no_file
 from medsam2_core.job.plan import Plan, make_plan
 from medsam2_core.moments import Moment, follow, stack_opener
 from medsam2_core.run.applied import AppliedPrompts
@@ -56,8 +57,7 @@ def make_moments(options: argparse.Namespace) -> MomentsPlan:
         if options.full is None or options.empty is None:
             raise PromptError("The ejection fraction needs two frames: give both --full and --empty.")
         ends = _frame(options.full, len(volumes), "--full"), _frame(options.empty, len(volumes), "--empty")
-    if options.output.exists() and not options.output.is_dir():
-        raise VolumeError(f"{options.output}: This is a file: give --output the name of a folder.")
+    require_no_file(options.output)
     options.output.mkdir(parents=True, exist_ok=True)
     own = {"volume": volumes[start].path, "output": options.output / _name(start)}
     plan = make_plan(argparse.Namespace(**{**vars(options), **own}), volumes[start])

@@ -18,20 +18,20 @@ from medsam2_core.run.prompts import Prompt, RunObject, make_objects, place_mask
 
 
 def shows_objects(options: argparse.Namespace) -> bool:
-    """Whether any object is shown otherwise than by a run file. Raises PromptError for a lonely --transform."""
-    if options.transform is not None and options.prior is None:
-        raise PromptError("--transform carries an earlier segmentation here: give that too, as --from-segmentation.")
+    """Whether any object is shown by anything but a run file."""
     return bool(options.typed) or options.prior is not None or options.boxes is not None
 
 
 def refuse_idle(options: argparse.Namespace) -> None:
-    """Raise PromptError for an option that nothing here is left to by the others."""
-    for option in ("least-score", "every"):
+    """Raise PromptError for an option that has no effect, for lack of the one that it belongs to."""
+    for option in ("transform", "least-score", "every"):
         require_use(options, option)
 
 
 def require_use(options: argparse.Namespace, option: str) -> None:
-    """As `refuse_idle`, of --least-score or --every alone."""
+    """As `refuse_idle`, of one of these options alone."""
+    if option == "transform" and options.transform is not None and options.prior is None:
+        raise PromptError("--transform carries an earlier segmentation here: give that too, as --from-segmentation.")
     if option == "least-score" and options.least_score is not None and options.boxes is None:
         raise PromptError("--least-score chooses among the boxes of a detector: give --boxes too, or omit it.")
     if option == "every" and options.every is not None and not has_masks(options):
@@ -75,7 +75,7 @@ def _earlier(options: argparse.Namespace, slicing: Slicing) -> Iterator[tuple[Pr
         return
     every = options.every or 1
     if every == 1:
-        tell("Each slice of the earlier segmentation is a prompt, so none of them is drawn anew: see --every.")
+        tell("Each slice of the earlier segmentation is a prompt, so none of them is redrawn: see --every.")
     source = mask_source(options.prior)
     for one in read_prior(source.path, slicing.geometry, source.name, options.transform):
         yield one, every_nth(place_mask(one.mask, slicing), every)

@@ -61,7 +61,7 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         "--every",
         type=_step,
         metavar="N",
-        help="of a --mask or --from-segmentation take one slice in N, so that those between are drawn anew",
+        help="take one slice in N of a --mask or --from-segmentation, so that those between are redrawn",
     )
     add_setting_options(parser)
 

@@ -32,3 +32,9 @@ def refuse_replacing(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
         for path in there:
             if source.exists() and source.samefile(path):
                 raise VolumeError(f"{path}: The output would replace an input: give it another name.")
+
+
+def require_no_file(folder: Path) -> None:
+    """Raise VolumeError for a folder of results whose name a file has."""
+    if folder.exists() and not folder.is_dir():
+        raise VolumeError(f"{folder}: This is a file: give --output the name of a folder.")

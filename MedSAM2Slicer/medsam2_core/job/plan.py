@@ -30,7 +30,7 @@ _NO_PROMPTS = (
     "--from-segmentation FILE, --boxes FILE or --prompts RUN."
 )
 _OBLIQUE = (
-    "The run file's slices are oblique, and prompts of the command line are on stored ones: give only one of the two."
+    "The run file's slices are oblique, and prompts on the command line are on stored ones: give only one of the two."
 )
 
 
@@ -71,8 +71,8 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
 
     Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do.
     """
-    shown = shows_objects(options)
     refuse_idle(options)
+    shown = shows_objects(options)
     if not shown and options.prompts is None:
         raise PromptError(_NO_PROMPTS)
     _check_paths(options)
@@ -84,30 +84,13 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
         refuse_replacing(_outputs(options), [frame.path for frame in volume.slices.frames])
     check_fits(options.output, volume)
     stack = _stack(options.axis, saved, volume)
-    if volume.in_color and stack.plane is not None:
-        raise PromptError("The run file's slices are oblique, which those of colors cannot be: give prompts anew.")
-    slicing = stack.slicing(volume.geometry)
-    runs = [] if run is None else place_runs(run, slicing)
     if shown and stack.plane is not None:
         raise PromptError(_OBLIQUE)
+    slicing = stack.slicing(volume.geometry)
+    runs = [] if run is None else place_runs(run, slicing)
     objects = run_objects(options, runs[-1].objects if runs else (), slicing, volume)
-    first, last = _range(options.range, saved, slicing, volume)
-    check_range_holds_prompts(objects, first, last)
-    own = {
-        "model": model.name,
-        "image_size": RunSettings.image_size if options.model else saved.image_size or RunSettings.image_size,
-        "rounds": None if options.range else saved.rounds,
-    }
-    settings = RunSettings(
-        **{**plain_settings(given_settings(options, RunSettings), vars(saved)), **own},
-        stack=stack,
-        window=_window(options.window, saved, volume),
-        first=first,
-        last=last,
-        stop=place_rules(stop_rules(options, saved.stop, volume), slicing.geometry.shape_kji),
-    )
-    if options.disagreement is not None and settings.directions != THREE:
-        raise PromptError("One axis cannot disagree: give --directions three beside --disagreement.")
+    settings = _settings(options, saved, model.name, stack, volume)
+    check_range_holds_prompts(objects, settings.first, settings.last)
     return Plan(
         volume,
         objects,
@@ -120,6 +103,30 @@ def make_plan(options: argparse.Namespace, volume: Volume | None = None) -> Plan
         options.disagreement,
         tuple(runs[:-1]),
     )
+
+
+def _settings(
+    options: argparse.Namespace, saved: FileSettings, model: str, stack: SliceStack, volume: Volume
+) -> RunSettings:
+    """The settings given, else those of the run file, else the defaults."""
+    slicing = stack.slicing(volume.geometry)
+    first, last = _range(options.range, saved, slicing, volume)
+    own = {
+        "model": model,
+        "image_size": RunSettings.image_size if options.model else saved.image_size or RunSettings.image_size,
+        "rounds": None if options.range else saved.rounds,
+    }
+    settings = RunSettings(
+        **{**plain_settings(given_settings(options, RunSettings), vars(saved)), **own},
+        stack=stack,
+        window=_window(options.window, saved, volume),
+        first=first,
+        last=last,
+        stop=place_rules(stop_rules(options, saved.stop, volume), slicing.geometry.shape_kji),
+    )
+    if options.disagreement is not None and settings.directions != THREE:
+        raise PromptError("--disagreement compares three axes: give --directions three with it.")
+    return settings
 
 
 def _check_paths(options: argparse.Namespace) -> None:
@@ -143,7 +150,7 @@ def _outputs(options: argparse.Namespace) -> list[Path]:
 
 
 def _inputs(options: argparse.Namespace) -> list[Path]:
-    """The files that are read, but for --prompts, in whose place the new report may come."""
+    """The files that are read, except --prompts, in whose place the new report may come."""
     given = options.volume, options.transform, options.boxes
     masks = [value for option, value in options.typed or [] if option == "--mask"]
     markups = [path_of(value) for option, value in options.typed or [] if option == "--markups"]
@@ -152,7 +159,7 @@ def _inputs(options: argparse.Namespace) -> list[Path]:
 
 
 def _check_image_path(path: Path) -> None:
-    """Raise VolumeError unless an image, which is no segmentation, can be written there."""
+    """Raise VolumeError unless an image (not a segmentation) can be written there."""
     if path.name.lower().endswith((".seg.nrrd", ".dcm")):
         raise VolumeError(f"{path}: The disagreement is an image: end the name with .nrrd, .nii, .nii.gz or .mha.")
     check_output_path(path)
@@ -171,9 +178,11 @@ def _model(chosen: str | None, saved: FileSettings) -> tuple[ModelFile, str | No
 
 
 def _stack(chosen: str | None, saved: FileSettings, volume: Volume) -> SliceStack:
-    if chosen is None and saved.stack is not None:
-        return saved.stack
-    return SliceStack(choose_axis(chosen or "0", volume.geometry))
+    if chosen is not None or saved.stack is None:
+        return SliceStack(choose_axis(chosen or "0", volume.geometry))
+    if volume.in_color and saved.stack.plane is not None:
+        raise PromptError("The run file's slices are oblique, and images in color have none: give new prompts.")
+    return saved.stack
 
 
 def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Volume) -> tuple[int, int]:
@@ -190,7 +199,7 @@ def _range(chosen: str | None, saved: FileSettings, slicing: Slicing, volume: Vo
 def _window(chosen: str | None, saved: FileSettings, volume: Volume) -> Window:
     if volume.in_color:
         if chosen is not None:
-            raise PromptError(f"{volume.path}: Colors are shown as they are: omit --window.")
+            raise PromptError(f"{volume.path}: An image in color has no window: omit --window.")
         return AS_GIVEN
     if chosen is None and saved.window is not None:
         return saved.window

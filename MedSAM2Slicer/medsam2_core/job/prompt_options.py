@@ -116,7 +116,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         "--transform",
         type=path_argument,
         metavar="FILE",
-        help="for --from-segmentation: what registers the earlier image to this one (.h5, .tfm, .mat of ITK or Slicer)",
+        help="registers the image of --from-segmentation to this one (.h5, .tfm or .mat of ITK or Slicer)",
     )
     group.add_argument(
         "--boxes",
@@ -125,7 +125,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         help="boxes of a detector: a .csv with x0,y0,z0,x1,y1,z1 and perhaps object and score, or .json; see --frame",
     )
     group.add_argument(
-        "--least-score", type=_score, metavar="S", help="of --boxes, take those with this score or more (default: 0)"
+        "--least-score", type=_score, metavar="S", help="take those of --boxes with this score or more (default: 0)"
     )
 
 

@@ -15,7 +15,7 @@ _PART = 1024  # tokens for each thread
 def in_parts(layer: Callable[[Tensor], Tensor], x: Tensor, tokens: int = 1) -> Tensor:
     """Apply a layer to rows of `tokens` tokens that do not know of each other; on a CPU a few at a time.
 
-    What lies between then stays in the processor's cache: Hiera's first MLP at 512 pixels takes 49 ms in place of 79.
+    What lies between then stays in the processor's cache: Hiera's first MLP at 512 pixels takes 49 ms instead of 79.
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling():  # the compiler would write each part down
         return layer(x)

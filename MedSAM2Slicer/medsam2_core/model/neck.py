@@ -20,7 +20,7 @@ class _Lateral(nn.Module):
         """(B, channels, H, W) -> (B, hidden_dim, H, W), or what 1 x 1 convolution `then` makes of that.
 
         Nothing lies between the two, so their small weights are multiplied rather than their large maps: at 512 pixels
-        stride 4 takes 5 ms in place of 35.
+        stride 4 takes 5 ms instead of 35.
         """
         weight, bias = self.conv.weight.flatten(1), cast(Tensor, self.conv.bias)
         if then is not None:

@@ -13,8 +13,8 @@ _SWEEPS = 8  # along rows and columns: a part that winds more often is cut there
 def without_islands(logits: Tensor, before: Tensor) -> Tensor:
     """Drop the parts of masks (B, h, w), logits, that do not meet the mask of the slice before, unless none does.
 
-    Small models see an object again in others that look like it: so the starter's Dice is 0.583 in place of 0.576, and
-    that of the surface 0.622 in place of 0.611 (one box, 125 structures of its training volumes).
+    Small models see an object again in others that look like it: so the starter's Dice is 0.583 instead of 0.576, and
+    that of the surface 0.622 instead of 0.611 (one box, 125 structures of its training volumes).
     """
     mask = logits > 0
     kept = parts_that_meet(mask, before > 0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from medsam2_core.errors import PromptError
 from medsam2_core.files import text
-from medsam2_core.image.segments import Color
+from medsam2_core.image.segments import MAX_LABEL, Color
 from medsam2_core.image.slicing import Slicing
 from medsam2_core.run import values
 from medsam2_core.run.file_settings import OF_ONE_RUN, read_settings
@@ -125,7 +125,7 @@ def _place_mask(raw: dict[str, Any], slicing: Slicing, where: str) -> MaskPrompt
     axis, index, (rows, cols) = raw.get("axis", slicing.axis), raw["slice_index"], raw["shape"]
     if axis != slicing.axis or (rows, cols) != slicing.shape or index >= slicing.count:
         raise PromptError(
-            f"{where} is a mask of {rows} x {cols} pixels on slice {index} along axis {axis}, but here are "
+            f"{where} is a mask of {rows} x {cols} pixels on slice {index} along axis {axis}, but there are "
             f"{slicing.count} slices of {slicing.shape[0]} x {slicing.shape[1]} along axis {slicing.axis}: "
             "use the volume and axis of the run that wrote it."
         )
@@ -162,7 +162,7 @@ def _earlier_prompts(item: dict[str, Any], where: str, last: Sequence[dict[str, 
 def _object(raw: Any, where: str) -> FileObject:
     item = values.mapping(raw, where)
     name = checked_name(values.text(item.get("name"), f"{where}.name"), f"{where}.name")
-    label = None if item.get("label") is None else values.whole(item["label"], f"{where}.label", 1, 65535)
+    label = None if item.get("label") is None else values.whole(item["label"], f"{where}.label", 1, MAX_LABEL)
     color = None if item.get("color") is None else values.triple(item["color"], f"{where}.color")
     if color is not None and not all(0 <= part <= 1 for part in color):
         raise PromptError(f"{where}.color is {list(color)}: give red, green, blue from 0 to 1.")

@@ -153,7 +153,7 @@ def usual(part: str) -> dict[str, Any]:
 def plain_settings(*sources: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are numbers or text, each from the first of the sources that has it, else its default.
 
-    What is None is not had; `vars` of a `FileSettings` is such a source.
+    None counts as missing; `vars` of a `FileSettings` is such a source.
     """
     return {
         row.name: next((one[row.name] for one in sources if one.get(row.name) is not None), row.default)

@@ -38,7 +38,7 @@ def measure_ceilings(device: torch.device, precision: torch.dtype = torch.float3
 
 
 def _best(task: Callable[[], object], device: torch.device) -> float:
-    """Fewest seconds of several tries: what others take of the machine is no ceiling."""
+    """Fewest seconds of several tries: what other programs take of the machine is not part of a ceiling."""
     tries = []
     for _ in range(_REPEATS):
         wait_for(device)

@@ -73,7 +73,7 @@ def _choose(rng: Generator, weights: NDArray[np.float64]) -> int:
     return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
-def cut_clip(rng: Generator, volume: TrainingVolume, length: int, size: int, ordered: bool = True) -> Clip:
+def cut_clip(rng: Generator, volume: TrainingVolume, length: int, size: int, ordered: bool) -> Clip:
     """Cut a clip of `length` slices, resampled to `size` pixels, around a random object of the volume.
 
     Unless it is `ordered` it is a set: slices of the object and some without it, each turned, placed and enlarged in a

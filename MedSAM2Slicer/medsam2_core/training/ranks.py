@@ -50,6 +50,6 @@ def _own_gpu() -> torch.device:
     """The GPU of this process, and no other one touched. Raises DeviceError."""
     place, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if place >= there:
-        raise DeviceError(f"torchrun started a process for each of more GPUs than the {there} here: lower its number.")
+        raise DeviceError(f"torchrun started more processes than there are GPUs ({there}): lower --nproc-per-node.")
     torch.cuda.set_device(place)
     return torch.device("cuda", place)

@@ -13,6 +13,7 @@ from torch import Tensor
 from medsam2_core.config import CONFIGS, ModelConfig
 from medsam2_core.errors import WeightsError
 from medsam2_core.model import SAM2
+from medsam2_core.weights.finding import require_model_file
 
 _PATCH = "image_encoder.trunk.patch_embed.proj.weight"
 _BLOCK = "image_encoder.trunk.blocks."
@@ -35,7 +36,7 @@ def read_checkpoint(path: Path, image_size: int | None = None) -> Checkpoint:
     damaged, carries code, or holds another model.
     """
     content = _load(path)
-    state = content.get("model", content)
+    state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise WeightsError(f"{path} holds no model weights: choose a SAM 2, SAM 2.1, MedSAM-2 or MedSAM2 checkpoint.")
     config = detect_config(state, path)
@@ -76,7 +77,7 @@ def load_state(checkpoint: Checkpoint) -> SAM2:
 
 
 def _check_finite(path: Path, state: dict[str, Tensor]) -> None:
-    """Refuse weights of which a run would find nothing, without a word."""
+    """Refuse weights with which a run would find nothing, and not say so."""
     # A sum is finite only if all of it is: 1 ms for the starter, where a look at each weight takes 50.
     broken = [key for key, value in state.items() if not value.sum().isfinite()]
     if broken:
@@ -93,15 +94,10 @@ def save_checkpoint(path: Path, state: dict[str, Tensor], config: ModelConfig) -
     part.replace(path)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> Any:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"{path} does not exist: give the path of a checkpoint or a name from `medsam2 models list`."
-        ) from error
-    except IsADirectoryError as error:
-        raise WeightsError(f"{path} is a folder: give the checkpoint file inside it.") from error
+        require_model_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is not a plain checkpoint; it is damaged or contains code, which is never run: download it again."
@@ -110,9 +106,6 @@ def _load(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{path} cannot be read as a checkpoint; it is damaged or cut short: download it again."
         ) from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds no model weights: choose a SAM 2, SAM 2.1, MedSAM-2 or MedSAM2 checkpoint.")
-    return content
 
 
 def _own_size(content: dict[str, Any]) -> int | None:

@@ -17,7 +17,7 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
     WeightsError for a model that is not on this machine, and for what is neither a name nor a path.
     """
     if not isinstance(name_or_path, str | os.PathLike):
-        raise WeightsError(f"{name_or_path!r} is no model: give a name from `medsam2 models list` or a path.")
+        raise WeightsError(f"{name_or_path!r} is not a model: give a name from `medsam2 models list` or a path.")
     path = Path(name_or_path)
     if not str(name_or_path).strip():
         raise WeightsError("The model has no name: is a variable of your shell not set? See `medsam2 models list`.")
@@ -28,3 +28,13 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, int | None]:
     if path.exists() or len(path.parts) > 1 or path.suffix in (".pt", ".pth"):
         return path, None
     return store.path(str(name_or_path)), None  # raises, naming what there is
+
+
+def require_model_file(path: Path) -> None:
+    """Raise WeightsError unless a path is that of a file."""
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: give the checkpoint file inside it.")
+    if not path.is_file():
+        raise WeightsError(
+            f"{path} does not exist: give the path of a checkpoint or a name from `medsam2 models list`."
+        )

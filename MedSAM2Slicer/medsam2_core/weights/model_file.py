@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsam2_core.errors import WeightsError
 from medsam2_core.weights.catalog import ModelEntry, load_catalog
 from medsam2_core.weights.checksum import file_sha256
-from medsam2_core.weights.finding import find_weights
+from medsam2_core.weights.finding import find_weights, require_model_file
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,7 @@ def find_model(name_or_path: str) -> ModelFile:
     Raises WeightsError, which says what to do, for an unknown name, a model that is not on this machine, or no file.
     """
     path, _ = find_weights(name_or_path)
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder: give the checkpoint file inside it.")
-    if not path.is_file():
-        raise WeightsError(
-            f"{path} does not exist: give the path of a checkpoint or a name from `medsam2 models list`."
-        )
+    require_model_file(path)
     name = name_or_path if name_or_path in load_catalog() else path.name
     return ModelFile(name, path, name_or_path)
 

@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from medsam2_core.errors import VolumeError, WorkerError
-from medsam2_core.image.geometry import Geometry, Triple
+from medsam2_core.errors import WorkerError
+from medsam2_core.image.geometry import Geometry, Triple, require_axis
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.slicing import Slicing
 from medsam2_core.run.prompts import RunObject
@@ -189,8 +189,7 @@ def _steps(send: Send, to_wire: Callable[[Item, list[Buffer]], Header]) -> Calla
 
 def _axis(header: Header) -> int:
     axis = fields.whole(header, "axis")
-    if axis not in (0, 1, 2):
-        raise VolumeError(f"Axis {axis} does not exist: give 0, 1 or 2 (k, j or i of the array).")
+    require_axis(axis)
     return axis
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError, VolumeError, WorkerError
-from medsam2_core.image.segments import Segment
+from medsam2_core.image.segments import MAX_LABEL, Segment
 from medsam2_core.image.slicing import XY
 from medsam2_core.run.prompts import (
     BoxPrompt,
@@ -43,7 +43,7 @@ def objects_from_wire(frame: Frame, shape_of: ShapeOf) -> list[RunObject]:
     objects = [_object(item, frame, shape_of) for item in fields.objects(frame.header, "objects")]
     labels = [item.segment.label for item in objects]
     if len(set(labels)) < len(labels):
-        raise PromptError(f"An object comes twice (ids: {', '.join(map(str, labels))}): give each its own id.")
+        raise PromptError(f"Two objects have the same id ({', '.join(map(str, labels))}): give each its own.")
     return objects
 
 
@@ -53,7 +53,7 @@ def _object(item: Header, frame: Frame, shape_of: ShapeOf) -> RunObject:
     try:
         segment = Segment(str(label), label, palette_color(0))
     except VolumeError as error:
-        raise PromptError(f"Object id {label} cannot be a label: choose one from 1 to 65535.") from error
+        raise PromptError(f"Object id {label} cannot be a label: choose one from 1 to {MAX_LABEL}.") from error
     return RunObject(segment, merge_points(prompts))
 
 

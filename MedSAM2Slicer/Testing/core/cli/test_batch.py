@@ -83,6 +83,16 @@ def test_a_case_gives_the_bytes_of_propagate(
     assert (OUT / "p2/segmentation.seg.nrrd").read_bytes() == Path("two.seg.nrrd").read_bytes()
 
 
+def test_a_limit_of_kept_features_that_is_none_is_no_fault_of_each_case(
+    run, capsys, ct: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSAM2_FEATURES", "features")
+    monkeypatch.setenv("MEDSAM2_FEATURES_GB", "ten")
+    assert run("batch", write_table([("a", ct, BOX, checkpoint)]), "--output", OUT) == 2
+    assert capsys.readouterr().err.startswith("medsam2: MEDSAM2_FEATURES_GB is 'ten': give a number")
+    assert not OUT.exists()
+
+
 def test_nothing_runs_while_the_table_is_wrong(run, capsys, ct: Path, checkpoint: Path) -> None:
     table = write_table(
         [("a", ct, "1,2", checkpoint), ("b", "none.nrrd", BOX, checkpoint), ("c", ct, "8,8,9,9@99", "no")]
@@ -107,9 +117,12 @@ def test_nothing_runs_while_the_table_is_wrong(run, capsys, ct: Path, checkpoint
         (("cohort.csv", "--output", "out", "--part", "3/2"), "'3/2' is not a part"),
         (("cohort.csv", "--output", "out", "--workers", "0"), "'0' is not a number of processes"),
         (("cohort.csv", "--output", "cohort.csv"), "cohort.csv cannot be created"),
-        (("cohort.csv", "--output", "out", "--cluster", "ssh"), "--cluster ssh needs --hosts A,B"),
-        (("cohort.csv", "--output", "out", "--cluster", "local", "--hosts", "a"), "--cluster ssh needs --hosts A,B"),
-        (("cohort.csv", "--output", "out", "--cluster", "ssh", "--hosts", "a,"), "'a,' is no list of hosts"),
+        (("cohort.csv", "--output", "out", "--cluster", "ssh"), "--cluster ssh and --hosts A,B belong together"),
+        (
+            ("cohort.csv", "--output", "out", "--cluster", "local", "--hosts", "a"),
+            "--cluster ssh and --hosts A,B belong together",
+        ),
+        (("cohort.csv", "--output", "out", "--cluster", "ssh", "--hosts", "a,"), "'a,' is not a list of hosts"),
         (("cohort.csv", "--output", "out", "--cluster", "local", "--scheduler", "x"), "give it or --scheduler"),
         (("--init", "nowhere"), "nowhere: Cannot be read"),
         (("--init", "."), "cohort.csv: There is a table already"),

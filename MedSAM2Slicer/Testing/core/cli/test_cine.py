@@ -51,6 +51,6 @@ def test_a_cine_in_color(run, capsys, checkpoint: Path) -> None:
     assert run("propagate", "color.nrrd", "--output", "b.seg.nrrd", *options) == 0
     assert np.array_equal(io.read_labelmap("b.seg.nrrd"), io.read_labelmap(OUT))
     assert run("propagate", "cine.dcm", "--output", OUT, *options, "--window", "lung") == 2
-    assert "Colors are shown as they are: omit --window" in capsys.readouterr().err
+    assert "An image in color has no window: omit --window" in capsys.readouterr().err
     assert run("info", "cine.dcm") == 0
     assert "48 x 40 x 6 voxels (i, j, k) of uint8 RGB" in capsys.readouterr().out

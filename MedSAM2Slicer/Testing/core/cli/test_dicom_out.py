@@ -77,7 +77,7 @@ def test_a_cohort_writes_dicom_of_what_is_accepted(run, capsys, ct: Path, series
     words = ("batch", "cohort.csv", "--output", "out", "--model", checkpoint, "--dicom", "--quiet")
     assert run(*words) == 3
     assert "p2: " in (said := capsys.readouterr().err)
-    assert "This is no DICOM series" in said
+    assert "This is not a DICOM series" in said
     copy, grid = Path("out/p1/segmentation.dcm"), io.read_volume(series).geometry
     np.testing.assert_array_equal(io.read_mask(copy, grid), io.read_mask("out/p1/segmentation.seg.nrrd", grid, "liver"))
     written = copy.stat().st_mtime_ns

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,25 @@ def test_images_of_one_size_make_a_segmentation(run, good: Path, checkpoint: Pat
     assert not (OUT / "masks.seg.nrrd").exists()
 
 
+@pytest.mark.parametrize("kind", ["jpg", "tif"])
+def test_photographs_that_others_show_turned_are_told(run, capsys, good: Path, checkpoint: Path, kind: str) -> None:
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    photo = good / f"turned.{kind}"
+    sitk.WriteImage(sitk.ReadImage(str(good / "c.jpg")), str(photo))
+    content = photo.read_bytes()
+    if kind == "jpg":
+        photo.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+    else:
+        place = content.index(struct.pack("<HHI", 0x0112, 3, 1))
+        photo.write_bytes(content[: place + 8] + b"\6" + content[place + 9 :])
+    words = "--prompt", good / "a1.png", "--box", "8,8,36,30", "--model", checkpoint, "--output", OUT, "--quiet"
+    assert run("images", good, *words) == 0
+    assert f"Note: {photo}: 1 file is shown turned or mirrored by other programs" in capsys.readouterr().err
+    photo.unlink()
+    assert run("images", good, *words) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_masks_of_earlier_images_are_gone_and_other_files_stay(run, good: Path, checkpoint: Path) -> None:
     command = ("--output", OUT, "--model", checkpoint, "--quiet", "--prompt", good / "a2.png", "--point", "20,20")
     assert run("images", good, *command) == 0
@@ -167,13 +187,13 @@ def test_stopping_keeps_what_is_done(run, capsys, monkeypatch, good: Path, check
         (("--prompt", "A", "--box", "1,2,3"), "--box '1,2,3' cannot be read: write 4 numbers"),
         (("--prompt", "A", "--point", "nan,1"), "cannot be read"),
         (("--prompt", "A", "--point", "99,1"), "--point 99,1: The prompt at x 99, y 1 is outside"),
-        (("--prompt", "A", "--absent"), "'Segment_1' is shown in no image"),
-        (("--prompt", "A", "--box", "1,2,9,9", "--absent"), "'Segment_1' is shown and said to be absent: give one"),
-        (("--prompt", "A", "--absent", "--point", "1,2"), "'Segment_1' is shown and said to be absent: give one"),
+        (("--prompt", "A", "--absent"), "'Segment_1' has no prompt in any image"),
+        (("--prompt", "A", "--box", "1,2,9,9", "--absent"), "'Segment_1' has a prompt here and is said to be absent"),
+        (("--prompt", "A", "--absent", "--point", "1,2"), "'Segment_1' has a prompt here and is said to be absent"),
         (("--prompt", "A@4", "--point", "1,1"), "There is no such frame: give one from 0 to 0"),
         (("--prompt", "none.png", "--point", "1,1"), "none.png: No such file"),
         (("--prompt", "A", "--mask", "B"), "The mask has 30 x 64 pixels but the image 48 x 40"),
-        (("--prompt", "A", "--mask", "A:999"), "The mask marks no pixel"),
+        (("--prompt", "A", "--mask", "A:999"), "The mask marks no pixel with the label 999; it has 0, 1, 2, 3, 4, 5"),
         (("--prompt", "A", "--point", "1,1", "--window", "nonsense"), "Unknown window"),
         (("--prompts", "B"), "Cannot be read"),
         (("--prompts", "none.json"), "none.json: Cannot be read (No such file or directory): check the path"),
@@ -208,12 +228,12 @@ def test_refusals(run, capsys, good: Path, words: tuple[str, ...], says: str) ->
         ('{"prompts": [{"kind": "point", "numbers": [1, 2], "image": 3, "object": "b"}]}', "not text"),
         ('{"prompts": [{"kind": "absent", "object": "b"}]}', "prompt 1 names no image: write the path"),
         ('{"prompts": [{"kind": "absent", "image": "", "object": "b"}]}', "prompt 1 names no image: write the path"),
-        ('{"prompts": [{"kind": "absent", "image": ".", "object": "b"}]}', "prompt 1.image is ., which is no file"),
-        ('{"prompts": [{"kind": "absent", "image": "x.png", "object": "b"}]}', "1.image is x.png, which is no file"),
+        ('{"prompts": [{"kind": "absent", "image": ".", "object": "b"}]}', "prompt 1.image is ., which is not a file"),
+        ('{"prompts": [{"kind": "absent", "image": "x.png", "object": "b"}]}', "1.image is x.png, which is not a file"),
         ('{"prompts": [{"kind": "mask", "image": "p.json", "object": "b"}]}', "prompt 1 names no mask: write the path"),
         (
             '{"prompts": [{"kind": "mask", "image": "p.json", "object": "b", "mask": "m.png:2"}]}',
-            "prompt 1.mask is m.png, which is no file: correct it, as seen from ",
+            "prompt 1.mask is m.png, which is not a file: correct it, as seen from ",
         ),
     ],
 )
@@ -247,5 +267,5 @@ def test_results_are_no_inputs_of_the_next_run(run, capsys, good: Path, checkpoi
 def test_a_seed_of_no_draws_is_refused(run, capsys, good: Path, checkpoint: Path, words: tuple[str, ...]) -> None:
     common = ("images", good, "--output", OUT, "--model", checkpoint, "--prompt", good / "a1.png", "--point", "9,9")
     assert run(*common, *words, "--seed", "0") == 2
-    assert "--seed is of draws" in capsys.readouterr().err
+    assert "--seed has no effect" in capsys.readouterr().err
     assert run(*common, "--order", "arrival", "--seed", "3", "--quiet") == 0

@@ -76,7 +76,7 @@ def test_a_label_map_names_its_labels(run, capsys, ct: Path, checkpoint: Path) -
     common = ("--model", checkpoint, "--output", "a.seg.nrrd", "--report", "r.json", "--quiet")
     assert run("propagate", ct, "--from-segmentation", "prior.nii.gz", *common) == 0
     assert list(prompted()) == ["7"]
-    assert "so none of them is drawn anew: see --every" in capsys.readouterr().err
+    assert "so none of them is redrawn: see --every" in capsys.readouterr().err
 
 
 def write_boxes(rows: Sequence[Sequence[object]], columns: str = "x0,y0,z0,x1,y1,z1,object,score") -> None:
@@ -107,6 +107,7 @@ def test_boxes_of_a_detector(run, ct: Path, checkpoint: Path) -> None:
         (("--from-segmentation", "prior.seg.nrrd:liver"), "holds no 'liver': give one of ball, rest, far"),
         (("--from-segmentation", "prior.seg.nrrd:far"), "It marks no voxel within this image"),
         (("--from-segmentation", "prior.seg.nrrd", "--transform", "prior.seg.nrrd"), "Cannot be read as a transform"),
+        (("--from-segmentation", "prior.seg.nrrd", "--transform", "none.tfm"), "none.tfm: No such file or folder"),
         (("--from-segmentation", "prior.seg.nrrd", "--transform", "flat.tfm"), "The transform is of 2 dimensions"),
         (("--boxes", "none.csv"), "none.csv: Cannot be read"),
         (("--boxes", "bad.csv"), "bad.csv: It holds no boxes (there is no column z1)"),

@@ -43,6 +43,18 @@ def test_info_lists_series(run, capsys, cd: Path) -> None:
     assert "No series is '7'; there are 2 series (1: Abdomen 2.5, 6 slices; 2:" in capsys.readouterr().err
 
 
+def test_info_lists_series_beside_one_whose_pixels_have_no_size(run, capsys, cd: Path) -> None:
+    pixels = np.zeros((2, 8, 8), np.int16)
+    folder = dicomfiles.save_series(cd / "flat", pixels, series="1.2.0", PixelSpacing=["0", "0"], SliceThickness="0")
+    dicomfiles.save_series(cd / "placeless", pixels, series="1.2.1", PixelSpacing=None, ImagePositionPatient=None)
+    assert run("info", cd) == 0
+    out = capsys.readouterr().out
+    assert "1.2.0, 2 slices of 8 x 8 pixels, 2.5 mm" in out
+    assert "1.2.1, 2 slices of 8 x 8 pixels, no size in mm" in out
+    assert run("info", folder) == 2
+    assert f"medsam2: {folder}: The pixel spacing is (0.0, 0.0) mm, which is not above 0" in capsys.readouterr().err
+
+
 def test_info_reads_each_header_once(run, monkeypatch: pytest.MonkeyPatch, cd: Path) -> None:
     read: list[Path] = []
 

@@ -94,7 +94,7 @@ def test_a_folder_that_is_no_result_is_not_replaced(images: Path, tmp_path: Path
     assert read_cohort(table, no_options(), tmp_path / "out")[1] == []  # empty
     (foreign / "thesis.txt").write_text("years of work", encoding="utf-8")
     (problem,) = read_cohort(table, no_options(), tmp_path / "out")[1]
-    assert "is no result of medsam2 batch" in problem.text
+    assert "is not a result of medsam2 batch" in problem.text
 
 
 def test_a_folder_is_a_cohort_too(images: Path) -> None:

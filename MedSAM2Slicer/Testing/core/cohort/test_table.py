@@ -64,8 +64,9 @@ def test_values_of_json_are_written_as_cells(tmp_path: Path) -> None:
         ("t.csv", "image,box\n", "The table has no row"),
         ("t.csv", "image,image\na,b\n", "two columns are called 'image'"),
         ("t.csv", "image\na,b\n", "row 2 has 2 cells and the first row 1"),
-        ("t.json", "{", "It is no table"),
-        ("t.json", "[1]", "it holds no list of objects in braces"),
+        ("t.xlsx", "PK\x03\x04 and more", "spreadsheet program's own file, so save it as CSV"),
+        ("t.json", "{", "It is not a table"),
+        ("t.json", "[1]", "it is not a list of objects in braces"),
         ("t.json", '[{"image": {"a": 1}}]', "is neither text nor a number"),
     ],
 )

@@ -180,7 +180,7 @@ def test_a_window_is_given_or_written_or_chosen() -> None:
     assert Window.of("lung", volume) == Window.ct("lung")
     assert Window.of(None, volume) == Window.of("auto", volume) == Window.auto(volume)
     for other in ((0, 1), 5, Window):
-        with pytest.raises(VolumeError, match="is no window: give a Window, or a text such as 'lung'"):
+        with pytest.raises(VolumeError, match="is not a window: give a Window, or a text such as 'lung'"):
             Window.of(other, volume)
 
 

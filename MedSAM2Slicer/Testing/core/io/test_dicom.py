@@ -184,6 +184,13 @@ def test_every_way_to_store_pixels(tmp_path: Path, syntax: pydicom.uid.UID, bits
 # Every file
 
 
+def test_numbers_with_a_fraction_are_not_called_damaged(tmp_path: Path) -> None:
+    data = dataset(np.zeros((8, 8), np.int16), BitsAllocated=32, PixelData=None)
+    data.FloatPixelData = np.zeros((8, 8), np.float32).tobytes()
+    with pytest.raises(VolumeError, match=r"a.dcm holds numbers with a fraction: convert it to NIfTI"):
+        io.read_volume(save(data, tmp_path / "a.dcm"))
+
+
 def test_an_empty_or_truncated_file_at_the_end_is_no_shorter_volume(tmp_path: Path) -> None:
     save_series(tmp_path, ARRAY)
     last = tmp_path / "005.dcm"

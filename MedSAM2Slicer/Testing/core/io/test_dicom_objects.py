@@ -14,6 +14,7 @@ from pydicom.uid import RTStructureSetStorage
 from medsam2_core import io
 from medsam2_core.errors import MedSAM2Error, VolumeError
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.notices import InputNotice
 from medsam2_core.training.cases import read_case
 
 GRID = Geometry((4, 10, 12), (0.7, 0.8, 2.5), (-5, 6, 7), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
@@ -94,6 +95,18 @@ def test_contours_are_filled_and_holes_are_not(tmp_path: Path) -> None:
 def test_contours_of_two_planes_near_one_slice_are_joined(tmp_path: Path) -> None:
     path = save(structures(organ=[square(0.8, 1.5, 5.5), square(1.2, 1.5, 5.5)]), tmp_path / "a.dcm")
     assert io.read_mask(path, GRID).sum() == 16
+
+
+def test_contours_that_hold_no_voxel_are_told(tmp_path: Path) -> None:
+    drawn = structures(organ=[square(index, 1.5, 5.5) for index in (0, 1, 2)])
+    drawn.StructureSetROISequence[0].ROIName = " organ"
+    contours = drawn.ROIContourSequence[0].ContourSequence
+    contours[1].ContourGeometricType, contours[2].ContourData = "OPEN_PLANAR", None
+    with pytest.warns(InputNotice, match="2 of 3 contours of 'organ' left out"):
+        assert io.read_mask(save(drawn, tmp_path / "a.dcm"), GRID, "organ").sum() == 16
+    del drawn.ROIContourSequence
+    with pytest.raises(MedSAM2Error, match="holds no 'organ', since it marks nothing"):
+        io.read_mask(save(drawn, tmp_path / "b.dcm"), GRID, "organ")
 
 
 def test_contours_of_sagittal_slices(tmp_path: Path) -> None:

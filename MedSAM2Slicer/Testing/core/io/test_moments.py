@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,21 @@ def test_phases_come_in_the_order_of_their_marks_whatever_the_files_are_called(
     assert np.array_equal(np.stack([volume.array for volume in found]), MOMENTS)
     listed = [float(one.part.rpartition(" ")[2]) for one in list_series(tmp_path)]
     assert listed == [float(value) for value in values]
+
+
+def test_series_that_are_no_moments(tmp_path: Path) -> None:
+    for k in (0, 1, 3):
+        write_slice(tmp_path / f"{k}.dcm", MOMENTS[0, 0], generate_uid(entropy_srcs=["one"]), 0, k)
+    with pytest.raises(VolumeError, match="^" + re.escape(f"{tmp_path}: Slices are missing")):
+        read_moments([tmp_path])
+    with pytest.raises(VolumeError, match=r"No series is '9'; there are 1 series \(1: "):
+        read_moments([tmp_path], "9")
+    cine = pydicom.dcmread(tmp_path / "0.dcm")
+    del cine.ImagePositionPatient
+    cine.Modality, cine.NumberOfFrames, cine.PixelData = "US", 2, 2 * cine.PixelData
+    cine.save_as(tmp_path / "cine.dcm")
+    with pytest.raises(VolumeError, match=r"^[^ ]*cine.dcm: This is a cine, .*: give it to medsam2 propagate"):
+        read_moments([tmp_path / "cine.dcm"])
 
 
 def test_volumes_on_several_grids_are_no_moments(tmp_path: Path) -> None:

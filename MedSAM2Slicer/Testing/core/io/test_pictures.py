@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
 
 from medsam2_core.errors import VolumeError
 from medsam2_core.io.picture_files import PictureFiles, Place, look_through, result_names
-from medsam2_core.io.pictures import find_pictures, read_pictures
-from medsam2_core.io.png import write_labels
+from medsam2_core.io.pictures import find_pictures, read_labels, read_pictures
+from medsam2_core.io.png import palette_png, write_labels
+from medsam2_core.notices import InputNotice
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (12, 20), dtype=np.uint8)
@@ -72,6 +74,19 @@ def test_depths_and_channels(tmp_path: Path) -> None:
     assert np.array_equal(read_pictures(save(tmp_path / "c.png", with_alpha, vector=True))[0].array, COLOR)
     equal = np.dstack([GRAY] * 3)
     assert np.array_equal(read_pictures(save(tmp_path / "d.png", equal, vector=True))[0].array, GRAY)
+
+
+def test_labels_are_gray_values_or_places_in_a_palette(tmp_path: Path) -> None:
+    labels = (np.arange(240) % 5).reshape(12, 20).astype(np.uint8)
+    for colors in ((255, 255, 255), (0, 0, 0)), ((7, 7, 7), (1, 1, 1)):
+        path = tmp_path / "palette.png"
+        path.write_bytes(palette_png(labels, [*colors, (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 0)]))
+        assert np.array_equal(read_labels(path), labels)
+    assert np.array_equal(read_labels(save(tmp_path / "gray.png", labels)), labels)
+    color = np.dstack([labels * 0, labels, labels * 60])
+    assert np.array_equal(read_labels(save(tmp_path / "color.png", color, vector=True)), labels != 0)
+    with pytest.raises(VolumeError, match=r"pages.tif: It holds 2 images: give a file of one"):
+        read_labels(save(tmp_path / "pages.tif", np.stack([labels, labels])))
 
 
 def test_pages_of_a_tiff_are_images_and_slices_of_a_volume_are_not(tmp_path: Path) -> None:
@@ -164,6 +179,16 @@ def test_files_that_hold_no_image(tmp_path: Path) -> None:
         read_pictures(tmp_path / "d.dcm")
 
 
+def test_gray_with_transparency_is_refused_by_its_name(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.repeat(GRAY, 2, axis=1))
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:20], content[25] = GRAY.shape[1].to_bytes(4, "big"), 4  # the same bytes as half as many pixels of two
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(VolumeError, match="such as gray with transparency: export it in plain gray or RGB"):
+        read_pictures(tmp_path / "a.png")
+
+
 def test_images_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for name in ("a10.png", "a9.png", "sub/a1.jpg", ".hidden.png", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -171,8 +196,17 @@ def test_images_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) ->
     found = find_pictures([tmp_path, tmp_path / "a9.png"])
     assert [path.name for path in found] == ["a9.png", "a10.png", "a1.jpg"]
     (tmp_path / "none").mkdir()
-    with pytest.raises(VolumeError, match="No image is here"):
+    with pytest.raises(VolumeError, match="There is no image here"):
         find_pictures([tmp_path / "none"])
+
+
+def test_images_of_other_kinds_in_a_folder_are_told(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", GRAY)
+    for name in ("b.webp", "sub/c.HEIC", "d.txt", ".e.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.warns(InputNotice, match=r"2 of its files are images of .* not read here \(.heic, .webp\): convert"):
+        assert find_pictures([tmp_path]) == [tmp_path / "a.png"]
 
 
 def test_a_broken_file_is_told_and_the_others_are_read(tmp_path: Path) -> None:

@@ -257,8 +257,8 @@ def test_no_json_does_harm(tmp_path_factory: pytest.TempPathFactory, content: di
 @pytest.mark.parametrize(
     ("mask", "problem"),
     [
-        ({"shape": [9, 8], "runs": [0, 72]}, "but here are 6 slices of 8 x 9 along axis 0"),
-        ({"shape": [8, 9], "runs": [0, 72], "axis": 1}, "along axis 1, but here"),
+        ({"shape": [9, 8], "runs": [0, 72]}, "but there are 6 slices of 8 x 9 along axis 0"),
+        ({"shape": [8, 9], "runs": [0, 72], "axis": 1}, "along axis 1, but there"),
         ({"shape": [8, 9], "runs": [0, 72], "slice_index": 6}, "on slice 6"),
     ],
 )

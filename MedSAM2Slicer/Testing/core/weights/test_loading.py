@@ -69,7 +69,7 @@ def test_a_path_that_is_not_there(path: str) -> None:
 
 @pytest.mark.parametrize("name", [None, 5, b"starter", ["starter"]])
 def test_what_is_neither_a_name_nor_a_path(name: Any) -> None:
-    with pytest.raises(m2.WeightsError, match="is no model: give a name from `medsam2 models list`"):
+    with pytest.raises(m2.WeightsError, match="is not a model: give a name from `medsam2 models list`"):
         m2.load_model(name, device="cpu")
 
 

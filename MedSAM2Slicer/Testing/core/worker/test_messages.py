@@ -90,7 +90,7 @@ def test_ids_that_are_no_labels(label: int) -> None:
 
 
 def test_an_object_that_comes_twice() -> None:
-    with pytest.raises(PromptError, match="twice"):
+    with pytest.raises(PromptError, match="have the same id"):
         objects_from_wire(Frame({"objects": [{"id": 1, "prompts": []}] * 2}), lambda _: SHAPE)
 
 

@@ -136,7 +136,7 @@ def test_a_segment_whose_prompts_were_removed_is_the_source_no_more(overwriting:
     assert overwriting.controller.workplace.work().sources == set()
 
 
-SAID = "Nothing is left of 'other', overwritten by what was drawn: to keep both, undo, and set Modify other segments"
+SAID = "What was drawn has overwritten all of 'other': to keep both, undo, and set Modify other segments"
 
 
 def test_a_preview_that_empties_another_segment_says_so(overwriting: ControllerBench) -> None:

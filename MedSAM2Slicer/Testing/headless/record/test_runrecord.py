@@ -213,7 +213,7 @@ def test_a_segment_with_a_damaged_record_can_be_redrawn(nodes: Any) -> None:
 def test_a_record_that_does_not_fit_the_volume_says_so(nodes: Any, randomGrid: Callable) -> None:
     _, segmentation, segmentId = recorded(nodes, randomGrid(1))
     record = loadRun(segmentation, segmentId)
-    with pytest.raises(PromptError, match=r"outside the volume|but here are"):
+    with pytest.raises(PromptError, match=r"outside the volume|but there are"):
         record.runs(Slicing(volumeGeometry(nodes.volume(shape=(3, 3, 3))), 0))
 
 

@@ -1,4 +1,4 @@
-"""Segments beside the one at work, of which only the scene knows: what they lose to it is no edit of the user's."""
+"""Segments beside the one at work, of which only the scene knows: what they lose to it is not the user's edit."""
 
 from __future__ import annotations
 

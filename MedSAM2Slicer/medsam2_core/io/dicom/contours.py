@@ -11,6 +11,7 @@ from medsam2_core.arrays import Mask
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.polygon import filled
+from medsam2_core.notices import tell
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT = 0.5  # voxels; what a contour may leave the slice that it lies in
@@ -18,10 +19,10 @@ _FLAT = 0.5  # voxels; what a contour may leave the slice that it lies in
 
 def contour_names(data: Any) -> dict[int, str]:
     """The names of the structures that have contours, by their numbers."""
-    drawn = {int(item.ReferencedROINumber) for item in data.ROIContourSequence if item.get("ContourSequence")}
-    return {
-        int(item.ROINumber): str(item.ROIName) for item in data.StructureSetROISequence if int(item.ROINumber) in drawn
-    }
+    contours = data.get("ROIContourSequence") or []  # some leave it out where nothing is drawn
+    drawn = {int(item.ReferencedROINumber) for item in contours if item.get("ContourSequence")}
+    structures = data.get("StructureSetROISequence") or []
+    return {int(item.ROINumber): str(item.ROIName).strip() for item in structures if int(item.ROINumber) in drawn}
 
 
 def fill_contours(data: Any, number: int, geometry: Geometry) -> Mask:
@@ -39,11 +40,15 @@ def fill_contours(data: Any, number: int, geometry: Geometry) -> Mask:
 
 
 def _contours(data: Any, number: int) -> Iterator[Float]:
-    """The points (n, 3) of each closed contour, LPS mm."""
+    """The points (n, 3) of each closed contour, LPS mm; it is told that others are left out."""
     (item,) = (one for one in data.ROIContourSequence if int(one.ReferencedROINumber) == number)
-    for contour in item.ContourSequence:
-        if str(contour.ContourGeometricType) in _CLOSED:
-            yield np.array([float(value) for value in contour.ContourData]).reshape(-1, 3)
+    contours = item.ContourSequence
+    closed = [one for one in contours if str(one.ContourGeometricType) in _CLOSED and one.get("ContourData")]
+    if len(closed) < len(contours):
+        name, left_out = contour_names(data)[number], len(contours) - len(closed)
+        tell(f"{left_out} of {len(contours)} contours of {name!r} left out: points and open lines hold no voxel.")
+    for contour in closed:
+        yield np.array([float(value) for value in contour.ContourData]).reshape(-1, 3)
 
 
 def _turn(planes: dict[tuple[int, int, float], Mask], points: Float, geometry: Geometry) -> None:

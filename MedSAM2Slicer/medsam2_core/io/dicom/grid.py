@@ -88,6 +88,8 @@ def arrange(frames: Sequence[Frame]) -> Slices:
             )
     _require_equal("sizes", frames, [frame.shape for frame in frames])
     found = _arranged(frames)
+    if not min(found.spacing) > 0:
+        raise VolumeError(f"The pixel spacing is {found.spacing} mm, which is not above 0: export the series again.")
     rows, columns = found.shape
     reach = np.array([columns * found.spacing[1]] * 3 + [rows * found.spacing[0]] * 3)
     limit = min(_LARGEST_ERROR_MM, _LARGEST_ERROR * min(found.spacing))
@@ -137,8 +139,6 @@ def _arranged(frames: Sequence[Frame]) -> Slices:
     positions = np.array([frame.position for frame in frames])
     order = np.argsort(positions @ np.asarray(cross(row, column)), kind="stable")
     spacing = frames[0].spacing or (1.0, 1.0)
-    if not min(spacing) > 0:
-        raise VolumeError(f"The pixel spacing is {spacing} mm, which is not above 0: export the series again.")
     return Slices(tuple(frames[place] for place in order), positions[order], row, column, spacing)
 
 

@@ -85,7 +85,7 @@ def parsing(path: Path) -> Iterator[None]:
 
 
 def read_header(path: Path) -> Header | None:
-    """What a file says of its series and frames, without pixels; None for one that is no image, such as a report.
+    """What a file says of its series and frames, without pixels; None for one that is not an image, such as a report.
 
     Raises VolumeError for a damaged file, or one of a kind whose frames lie nowhere.
     """

@@ -51,7 +51,7 @@ def read_frames(path: Path) -> Frames:
 def is_cine(path: Path, colors: bool) -> bool:
     """Whether the frames of a DICOM file are moments: they say no place of their own. Those in color count if asked.
 
-    Frames of tomography that say none are slices whose places were lost. Folders and indexes of series are no cine.
+    Frames of tomography that say none are slices whose places were lost. Folders and indexes of series are not cines.
     """
     if not path.is_file() or is_index(path):
         return False

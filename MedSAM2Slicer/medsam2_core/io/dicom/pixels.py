@@ -126,6 +126,8 @@ def _one(stored: Array, frame: Frame) -> Array:
 def _stored(data: Any, path: Path) -> Array:
     """The numbers that a file stores (frame, row, column), without what their unused bits hold."""
     _require_gray(data, path)
+    if "FloatPixelData" in data or "DoubleFloatPixelData" in data:
+        raise VolumeError(f"The DICOM file {path.name} holds numbers with a fraction: convert it to NIfTI or NRRD.")
     if data.get("PixelData") is None:
         raise VolumeError(f"The DICOM file {path.name} holds no pixels, so it is cut short: {_AGAIN}.")
     syntax = data.file_meta.get("TransferSyntaxUID")

@@ -58,7 +58,7 @@ def write_segmentation(
 ) -> None:
     """Write a label map (k, j, i), whose k-th slice lies on the k-th of `slices`; `model` drew it.
 
-    Each of its labels has a segment; those of segments are numbered anew from 1, as DICOM has it. Identifiers depend on
+    Each of its labels has a segment; those of segments are renumbered from 1, as DICOM has it. Identifiers depend on
     the content, so what is written again is known to be the same. Raises VolumeError, OSError.
     """
     for segment in segments:

@@ -85,7 +85,8 @@ def _voxels(places: list[Any], geometry: Geometry, rows: Array, columns: Array) 
     if (np.abs(exact - voxels) > _TOLERANCE).any() or (voxels < 0).any() or (voxels >= sizes).any():
         raise PromptError(
             f"The segment lies on other pixels than those of the volume, which has {geometry.describe()}: give the "
-            "series that it was drawn on, or resample it to the volume's grid in Slicer."
+            "series that it was drawn on, or save it from Slicer as .seg.nrrd, which --from-segmentation takes on any "
+            "grid, also beside --resample."
         )
     found: Array = voxels.T
     return found

@@ -1,0 +1,44 @@
+"""Where the environment says that image features are to be kept. It imports no PyTorch, unlike `feature_folder`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from medsam2_core.errors import VolumeError
+
+FOLDER_VARIABLE = "MEDSAM2_FEATURES"
+"""Names the folder in the environment, since Slicer, scripts and cohorts are to share it."""
+
+LIMIT_VARIABLE = "MEDSAM2_FEATURES_GB"
+_DEFAULT_GB = 10.0  # 2,400 slices of sam2.1_hiera_tiny at 512 pixels
+
+
+def feature_place() -> tuple[Path, int] | None:
+    """The folder that the environment names, and the bytes it may hold; None if it names none.
+
+    Raises VolumeError for a limit that is not a number, or the home folder of nobody.
+    """
+    name = os.environ.get(FOLDER_VARIABLE)
+    return (_expanded(name), _limit()) if name else None
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise VolumeError(
+            f"{FOLDER_VARIABLE} is {name!r}, and there is no such home folder: set it to a folder's full path."
+        ) from error
+
+
+def _limit() -> int:
+    text = os.environ.get(LIMIT_VARIABLE)
+    refusal = VolumeError(f"{LIMIT_VARIABLE} is {text!r}: give a number of gigabytes, such as 20.")
+    try:
+        limit = int(float(text or _DEFAULT_GB) * 1e9)
+    except (ValueError, OverflowError) as error:
+        raise refusal from error
+    if limit < 0:
+        raise refusal
+    return limit
