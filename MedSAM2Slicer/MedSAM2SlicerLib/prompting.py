@@ -204,8 +204,9 @@ class Prompting:
             one.sliceIndex: work.takeBase(one.sliceIndex) for one in known if one.origin == PROMPTED and not one.isKept
         }
         if bases:
-            writer = self._workplace.target.write(self._workplace.sliced(), bases)
+            masks = {index: None if base is None else base.mask for index, base in bases.items()}
+            writer = self._workplace.target.write(self._workplace.sliced(), masks)
             self._signals.notice(tellEmptied(writer.emptied))
         for index, base in bases.items():
-            work.noteCleared(index, base is not None)
+            work.noteCleared(index, base)
         return bool(bases)

@@ -176,6 +176,11 @@ class SliceStates:
         self._noteChanged(index)
         self._slices.pop(index, None)
 
+    def noteBack(self, review: SliceReview) -> None:
+        """A slice lost its prompts, and is again as it was drawn before: until the next propagation, unless marked."""
+        self._noteChanged(review.sliceIndex)
+        self._slices[review.sliceIndex] = replace(review, origin=PROPAGATED, stale=not review.mark)
+
     def notePromptsGone(self, indexes: Collection[int]) -> None:
         """Slices have no prompts any more, what they drew stays: until the next propagation, but for marked slices."""
         gone = {index: one for index, one in self._slices.items() if one.origin == PROMPTED and index in indexes}

@@ -216,12 +216,14 @@ class SegmentWork:
         """Slices were drawn differently from the same answers of the worker."""
         self.states.noteCut({index: one.areaMm2 for index, one in reviews.items()}, cut)
 
-    def noteCleared(self, index: int, hasBase: bool) -> None:
-        """A slice lost its prompts; with a base it is again as somebody had edited it."""
-        if hasBase:
+    def noteCleared(self, index: int, base: Base | None) -> None:
+        """A slice lost its prompts; with a base it is again as somebody had edited it, or as it was drawn before."""
+        if base is None:
+            self.states.noteRemoved(index)
+        elif base.drawn is None:
             self.states.noteEdits([index])
         else:
-            self.states.noteRemoved(index)
+            self.states.noteBack(base.drawn)
 
     def removePrompts(self) -> None:
         """Remove every prompt; what they drew stays, but those are no longer prompted slices."""
@@ -284,10 +286,9 @@ class SegmentWork:
         self.states.disown(index)
         self._save()
 
-    def takeBase(self, index: int) -> Bools | None:
+    def takeBase(self, index: int) -> Base | None:
         """Return, and forget, what a slice showed before its prompts: None if that was nothing to correct."""
-        base = self._bases.pop(index, None)
-        return None if base is None else base.mask
+        return self._bases.pop(index, None)
 
     def runObject(self, placer: PromptPlacer, opened: int | None = None) -> RunObject:
         """Return the segment as the worker's object: prompts, and the masks of slices that are the user's.
@@ -329,7 +330,8 @@ class SegmentWork:
         byOthers = index not in self._answers.slices or (review is not None and review.origin == EDITED)
         if byOthers and index not in self._bases and (mask := self._masks.mask(index)).any():
             isEdited = review is not None and review.origin == EDITED
-            self._bases[index] = Base(mask, self._drawnFrom.get(index) if isEdited else None)
+            covers, drawn = (self._drawnFrom.get(index), None) if isEdited else (None, review)
+            self._bases[index] = Base(mask, covers, drawn)
         if review is not None and review.isKept:
             self.states.release(index)
 

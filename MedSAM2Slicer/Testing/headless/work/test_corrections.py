@@ -148,6 +148,24 @@ def test_a_click_on_an_edited_slice_corrects_the_edit(done: ControllerBench) -> 
     assert done.states()[5] == "edited"
 
 
+@pytest.mark.parametrize(("isAccepted", "after"), [(False, "stale"), (True, "accepted")])
+def test_a_slice_drawn_in_an_earlier_session_is_no_edit_once_its_prompt_is_removed(
+    done: ControllerBench, nodes: Any, isAccepted: bool, after: str
+) -> None:
+    done.controller.setVolume(nodes.volume(shape=(7, 8, 9)))
+    done.controller.setVolume(done.volume)
+    before = done.mask()
+    if isAccepted:
+        done.controller.accept(5)
+    done.click(2, 2, 5)
+    done.preview(5)
+    (item,) = [one for one in done.controller.review.prompts() if one.sliceIndex == 5]
+    done.controller.prompting.removePrompt(item)
+    assert (done.mask() == before).all()
+    assert done.states()[5] == after
+    assert done.controller.review.edited() == []
+
+
 def test_an_erased_slice_is_kept_empty(done: ControllerBench) -> None:
     done.paint(5, np.zeros((8, 9), dtype=bool))
     notice(done)
