@@ -122,7 +122,7 @@ class SegmentWork:
         """
         before, prints = filled(self._prints | self._theirs), self._masks.prints()
         changed = set() if isSurface(self._segmentationNode, self.segmentId) else differing(before, prints)
-        if changed and self._contents.of(before) is None:
+        if self._contents.of(before) is None:  # undo goes back to it, even if what was written changed nothing
             self._contents.keep(before, self._known(self.states.soFar(drawn, first, last, self._theirs)))
         others = set[int]() if written else changed - self._theirs.keys()  # with undo: nobody's edits
         ahead = self._contents.nobodys(others - drawn.keys() - {*self.states.kept()}, prints)  # these will be drawn

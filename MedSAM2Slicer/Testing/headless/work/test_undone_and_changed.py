@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import slicer
 from controllerbench import ControllerBench, finish, notice
 
 
@@ -32,6 +33,19 @@ def test_undo_of_a_stroke_during_a_run_makes_no_edit_of_what_was_drawn_after_it(
     assert "edited" not in bench.states().values()
     bench.controller.undo()
     assert bench.states() == {3: "prompted"}
+
+
+def test_undo_of_a_stroke_that_changed_nothing_makes_no_edit_of_what_was_drawn_after_it(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    call = bench.propagate(steps=2)  # slices 3, 4
+    bench.controller.workplace.target.history.saveState()
+    written = slicer.vtkSegmentation.SourceRepresentationModified  # as the eraser says where nothing is
+    bench.controller.segmentationNode.GetSegmentation().InvokeEvent(written)
+    call.step()  # slice 5
+    bench.controller.undo()
+    assert bench.drawn() == [3, 4]
+    assert "edited" not in bench.states().values()
 
 
 def test_undo_of_the_preview_before_a_run_drew_anything_is_no_edit(bench: ControllerBench) -> None:
