@@ -248,6 +248,7 @@ class Controller:
         self.workplace.volume.work()
         self._followWhyNot()
         self._runner.lookForUndo()
+        self._runner.lookForMoves()
         if self.workplace.edits.settled and not self.busy and not self.waits:
             self._lookForEdits()
         self.live.tick()

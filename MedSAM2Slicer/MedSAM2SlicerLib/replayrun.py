@@ -68,7 +68,7 @@ class ReplayRun:
             self._works[label].startOver()
             segment.writer.begin()
         target = next(iter(segments.values())).target
-        self._meanwhile = Meanwhile(target, lambda: [*self._works.values()], self._drawnOf)
+        self._meanwhile = Meanwhile(target, volume, lambda: [*self._works.values()], self._drawnOf)
 
     @property
     def goesOn(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from medsam2_core.directions import AXES
-from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError
+from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError, VolumeError
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
@@ -178,6 +178,11 @@ class Runner:
         self._tellEnd()
         self._signals.undone.emit()
         return True
+
+    def lookForMoves(self) -> None:
+        """End a run whose volume was moved, or that cannot write for another such reason, and say why."""
+        if self._run is not None and (whyOver := self._run.whyOver()):
+            self.failed(VolumeError(whyOver))
 
     def abandon(self) -> bool:
         """Cancel what is on its way and forget it; whether that was a run. What it has drawn stays."""

@@ -7,7 +7,8 @@ import vtk
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
-from MedSAM2SlicerLib.scene.geometry import sameFrame, volumeToWorldMatrix
+from medsam2_core.image.geometry import Geometry
+from MedSAM2SlicerLib.scene.geometry import geometryOf, sameFrame, volumeToWorldMatrix
 from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP, boxOf, isEmpty, layerOf, placed
 from MedSAM2SlicerLib.scene.volumes import usableVolume
 
@@ -58,6 +59,20 @@ def _whyNoFit(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slic
         "volume (Segment Editor, Specify geometry)."
     )
     return text.format(**names)
+
+
+def whyMoved(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, before: Geometry, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> str:
+    """Return why masks on the grid that a volume had before fit it no more, nothing if they do."""
+    try:
+        isSame = geometryOf(volumeNode) == before
+    except VolumeError as error:
+        return str(error)
+    if whyNot := _whyNoFit(volumeNode, segmentationNode):
+        return whyNot
+    text = _("The grid of {volume} has changed: propagate again.")
+    return "" if isSame else text.format(volume=repr(volumeNode.GetName()))
 
 
 def whyNotUsable(

@@ -1,11 +1,17 @@
-"""What others do to segments while a run writes into them: it is theirs, and the run leaves it alone."""
+"""What others do to segments while a run writes into them: it is theirs, and the run leaves it alone.
+
+A run whose volume they move has nothing to write any more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from medsam2_core.errors import VolumeError
+from MedSAM2SlicerLib.scene.fitting import whyMoved
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
+from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import SliceReview
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target
@@ -15,14 +21,19 @@ Drawn = tuple[Mapping[int, SliceReview], int, int]
 
 
 class Meanwhile:
-    """Watches a target from the beginning of a run to `end`; `drawn` tells of its segments, which `works` lists.
+    """Watches a target and a volume from the beginning of a run to `end`; `drawn` tells of the segments `works` lists.
 
     Events tell that somebody wrote; what that was is looked up when the run goes on, before it writes over that.
     """
 
     def __init__(
-        self, target: Target, works: Callable[[], list[SegmentWork]], drawn: Callable[[SegmentWork], Drawn]
+        self,
+        target: Target,
+        volume: SlicedVolume,
+        works: Callable[[], list[SegmentWork]],
+        drawn: Callable[[SegmentWork], Drawn],
     ) -> None:
+        self._volume = volume
         self._target, self._works, self._drawn = target, works, drawn
         self._announced: dict[str, tuple[int, int]] = {}  # by segment: the slices that the run is on its way through
         self._edits = EditWatch()
@@ -30,12 +41,18 @@ class Meanwhile:
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """Enclose what the run writes, after a look at what others did before that."""
+        """Enclose what the run writes, after a look at what others did before that. Raises VolumeError, see `whyOver`."""
+        if whyOver := self.whyOver():
+            raise VolumeError(whyOver)
         if self._edits.hasForeign:
             self._look()
         self._announce()
         with self._edits.ours():
             yield
+
+    def whyOver(self) -> str:
+        """Return why the run's masks fit the volume no more, nothing as long as they do."""
+        return whyMoved(self._volume.node, self._volume.geometry, self._target.segmentation)
 
     def end(self) -> None:
         """The run writes no more."""

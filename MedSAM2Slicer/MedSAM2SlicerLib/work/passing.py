@@ -110,7 +110,7 @@ class Pass:
             },
             outlook,
         )
-        self._meanwhile = Meanwhile(target, lambda: self.works, self._drawnOf)
+        self._meanwhile = Meanwhile(target, legs[0].lane.volume, lambda: self.works, self._drawnOf)
 
     @property
     def works(self) -> list[SegmentWork]:
@@ -165,6 +165,10 @@ class Pass:
         Slices that it was ahead by were not seen, and a prompt on one of them is not a correction.
         """
         self._makesWay = True
+
+    def whyOver(self) -> str:
+        """Return why nothing more can be drawn, see `Meanwhile.whyOver`."""
+        return self._meanwhile.whyOver()
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """What is known of a segment's slices while the pass runs."""

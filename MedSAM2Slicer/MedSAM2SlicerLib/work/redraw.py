@@ -50,7 +50,7 @@ class Redraw:
                 for work in leg.works
             }
         )
-        self._meanwhile = Meanwhile(target, lambda: self.works, self._drawnOf)
+        self._meanwhile = Meanwhile(target, legs[0].lane.volume, lambda: self.works, self._drawnOf)
 
     @property
     def goesOn(self) -> bool:
@@ -68,6 +68,10 @@ class Redraw:
         """See `Pass.write`."""
         with self._meanwhile.ours():
             return self._running.write(step)
+
+    def whyOver(self) -> str:
+        """See `Pass.whyOver`."""
+        return self._meanwhile.whyOver()
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """See `Pass.reviews`."""
