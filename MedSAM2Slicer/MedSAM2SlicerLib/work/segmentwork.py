@@ -283,8 +283,9 @@ class SegmentWork:
 
     def disown(self, index: int) -> None:
         """Let propagations draw a slice again that was edited."""
-        self.states.disown(index)
-        self._save()
+        if index in self.states.slices:
+            self.states.disown(index)
+            self._save()
 
     def takeBase(self, index: int) -> Base | None:
         """Return, and forget, what a slice showed before its prompts: None if that was nothing to correct."""

@@ -34,6 +34,14 @@ def test_a_slice_that_was_painted_can_be_given_back(done: ControllerBench) -> No
     assert done.drawn() == [1, 2, 3, 4, 5]
 
 
+def test_a_slice_of_which_nothing_is_known_cannot_be_given_back(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    for index in (5, 99):
+        bench.controller.disown(index)
+    assert bench.states() == {3: "prompted"}
+
+
 def test_a_box_takes_the_place_of_another_on_its_slice(done: ControllerBench) -> None:
     first, second, elsewhere = ([[1, 1, 3], [5, 5, 3]], [[2, 2, 3], [6, 6, 3]], [[1, 1, 4], [5, 5, 4]])
     for corners in (first, elsewhere, second):
