@@ -41,7 +41,7 @@ class Meanwhile:
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """Enclose what the run writes, after a look at what others did before that. Raises VolumeError, see `whyOver`."""
+        """Enclose what the run writes, after a look at what others did before. Raises VolumeError, see `whyOver`."""
         if whyOver := self.whyOver():
             raise VolumeError(whyOver)
         if self._edits.hasForeign:

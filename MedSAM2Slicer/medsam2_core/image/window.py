@@ -25,7 +25,8 @@ CT_PRESETS: dict[str, tuple[float, float]] = {
 
 _SLAB_VOXELS = 1 << 20  # 8 MB of float64 at a time
 _SAMPLE_VOXELS = 1 << 22  # enough for a 0.5 % tail to a fraction of a percent
-_LARGEST = float(np.finfo(np.float32).max)
+_BEYOND = 1e30  # numbers in the record of a run are smaller
+_LARGEST = 1e29  # limit that is found in voxels, so that there is room to widen it
 
 _CT_AIR = -500.0
 _CT_LOWEST = -1100.0  # no tissue and no air lies below; only padding does
@@ -38,7 +39,7 @@ _CT_STRAY_SHARE = 0.02  # resampling smears padding into a few values that no ti
 class Window:
     """A linear map of intensities (HU for CT, else the file's own unit): `lower` is black, `upper` white.
 
-    Raises VolumeError unless both limits are finite and `lower` is the smaller.
+    Raises VolumeError unless both limits are numbers that a record can hold and `lower` is the smaller.
     """
 
     lower: float
@@ -50,6 +51,11 @@ class Window:
             raise VolumeError(
                 f"Window {self.name!r} goes from {self.lower:g} to {self.upper:g}: "
                 "give finite limits with the lower one first (a width above 0)."
+            )
+        if max(abs(self.lower), abs(self.upper)) >= _BEYOND:
+            raise VolumeError(
+                f"Window {self.name!r} goes from {self.lower:g} to {self.upper:g}: "
+                f"give limits within {-_LARGEST:g} and {_LARGEST:g}, or rescale the volume."
             )
 
     @classmethod

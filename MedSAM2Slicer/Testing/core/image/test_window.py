@@ -14,6 +14,7 @@ import open_data
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.window import CT_PRESETS, Window
 from medsam2_core.io import read_volume
+from medsam2_core.run.file_settings import read_settings
 
 REAL_TYPES = ("bool", "uint8", "int8", "uint16", "int16", "int32", "float16", "float32", "float64")
 SMALL = hnp.array_shapes(min_dims=1, max_dims=3, max_side=5)
@@ -202,3 +203,15 @@ def test_short_integers_are_windowed_as_any_other_number(kind: type) -> None:
     window = Window(limits.min / 3 - 7.4, limits.max / 5 + 0.3, "test")
     for volume in (values, values.T, np.asfortranarray(values)):
         np.testing.assert_array_equal(window.to_uint8(volume), window.to_uint8(volume.astype(np.float64)))
+
+
+@pytest.mark.parametrize("values", [[0, 1e300], [-1e300, 1e300], [1e300, 1e300], [0, 3e38]])
+def test_the_window_of_huge_values_can_be_read_from_a_record(values: list[float]) -> None:
+    window = Window.auto(np.array(values))
+    assert read_settings({"window": {"lower": window.lower, "upper": window.upper, "name": window.name}})
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0, 1e30), (-1e35, 0)])
+def test_limits_that_no_record_can_hold_are_refused(lower: float, upper: float) -> None:
+    with pytest.raises(VolumeError, match="limits within"):
+        Window(lower, upper, "huge")
