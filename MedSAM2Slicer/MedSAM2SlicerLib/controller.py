@@ -203,10 +203,11 @@ class Controller:
                 self._runner.redraw([work], wholeCut(*cut), isStep=True, near=near)
 
     def redrawRun(self, *cut: Any, near: int | None = None) -> None:
-        """As `redraw`, of all segments of the last propagation and in the same step for undo."""
-        if self._runner.ran and not self.busy:
+        """As `redraw`, of all segments that the last propagation drew slices of, and in the same step for undo."""
+        ran = [work for work in self._runner.ran if work.states.hasPropagated]
+        if ran and not self.busy:
             with self._signals.telling():
-                self._runner.redraw(self._runner.ran, wholeCut(*cut), isStep=False, near=near)
+                self._runner.redraw(ran, wholeCut(*cut), isStep=False, near=near)
 
     def stop(self) -> None:
         """End a propagation after the current slice; what is drawn stays."""

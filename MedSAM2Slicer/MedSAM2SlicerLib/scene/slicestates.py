@@ -146,6 +146,11 @@ class SliceStates:
         """Whether a slice's mask is the user's."""
         return index in self._slices and self._slices[index].isKept
 
+    @property
+    def hasPropagated(self) -> bool:
+        """Whether any slice shows what was propagated, marked or not."""
+        return any(one.origin == PROPAGATED for one in self._slices.values())
+
     def hasPropagatedOutside(self, first: int, last: int) -> bool:
         """Whether slices outside first <= index < last show what was propagated, not what the user made or prompted."""
         return any(not (first <= index < last or one.isAnchor) for index, one in self._slices.items())

@@ -49,7 +49,9 @@ class Redrawing(Part):
     def update(self) -> None:
         """Enable the controls if there is something to draw, and let them show how it is drawn now."""
         self._follow()
-        whyNot = self.controller.review.whyBusy() or whyNoRun(self.controller) or self.controller.review.whyNotRedraw()
+        review = self.controller.review
+        whyNoneYet = whyNoRun(self.controller) if review.cut() is None else ""
+        whyNot = review.whyBusy() or whyNoneYet or review.whyNotRedraw()
         for name in WIDGETS.keys() & set(DRAWING):
             explain(getattr(self.ui, WIDGETS[name].name), whyNot)
 

@@ -92,6 +92,11 @@ class Plan:
 
 def whyNotRedraw(works: Sequence[SegmentWork]) -> str:
     """Return why segments cannot be redrawn from what was propagated, nothing if they can."""
+    if not all(work.states.hasPropagated for work in works):
+        return _(
+            "Only propagated slices can be redrawn, and this segment has none: propagate it to other slices, or change "
+            "its prompts."
+        )
     if all(work.isKeptToRedraw for work in works):
         return ""
     return _("Propagate this segment again first: the model's results for it are no longer in memory.")

@@ -77,7 +77,7 @@ class SegmentWork:
     def isKeptToRedraw(self) -> bool:
         """Whether the worker's session propagated all its slices, and so has their answers."""
         propagated = [index for index, one in self.states.slices.items() if one.origin == PROPAGATED]
-        return bool(propagated) and self._answers.slices.issuperset(propagated)
+        return self._answers.slices.issuperset(propagated)
 
     def follow(self, masks: SliceMasks) -> None:
         """Read the slices through `masks` from now on, as of another volume."""

@@ -209,6 +209,20 @@ def test_undo_of_a_propagation_leaves_nothing_to_redraw_until_redo(done: Control
     assert "Propagate this segment again first" in done.controller.review.whyNotRedraw()
 
 
+def test_where_nothing_was_propagated_redrawing_says_what_it_needs(bench: ControllerBench) -> None:
+    bench.controller.setOptions(RunOptions(first=3, last=4))
+    bench.click(4, 4, 3)
+    bench.propagate(1).finish()
+    assert bench.states() == {3: "prompted"}
+    said = bench.controller.review.whyNotRedraw()
+    assert "Only propagated slices" in said
+    bench.controller.redraw(0.3, 2.0)
+    assert bench.said["failed"] == [(said,)]
+    bench.controller.redrawRun(0.3, 2.0)  # as the panel does after a run, where sliders were moved before it
+    assert len(bench.said["failed"]) == 1
+    assert not bench.controller.busy
+
+
 def test_how_a_segment_is_drawn_is_known_in_another_session(done: ControllerBench) -> None:
     done.controller.redraw(0.3, 2.0)
     done.client.redrawn(lambda index: np.ones((8, 9), dtype=bool))
