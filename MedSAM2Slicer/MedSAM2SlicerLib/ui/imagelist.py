@@ -156,7 +156,7 @@ def _areaText(answer: ImageAnswer) -> str:
     if not answer.pixels:
         return _("not found")
     if answer.areaMm2 is None:
-        return _("{count} pixels").format(count=answer.pixels)
+        return _("1 pixel") if answer.pixels == 1 else _("{count} pixels").format(count=answer.pixels)
     return _("{area:.0f} mm²").format(area=answer.areaMm2)
 
 

@@ -194,16 +194,17 @@ def promptText(sliceIndex: int, items: Sequence[PromptItem], edited: bool) -> st
     """Return a line for the prompts of one slice: their kinds and how many of each, and whether it was edited."""
     counts = Counter(item.kind for item in items)
     names = {
-        "box": _("{count} box"),
-        "line": _("{count} line"),
-        "include": _("{count} include"),
-        "exclude": _("{count} exclude"),
-        "curve": _("{count} outline"),
-        "segment": _("{count} segment"),
-        "scribble": _("{count} scribble"),
-        "scribbleOut": _("{count} exclude scribble"),
+        "box": (_("1 box"), _("{count} boxes")),
+        "line": (_("1 line"), _("{count} lines")),
+        "include": (_("1 include"), _("{count} include")),
+        "exclude": (_("1 exclude"), _("{count} exclude")),
+        "curve": (_("1 outline"), _("{count} outlines")),
+        "segment": (_("1 segment"), _("{count} segments")),
+        "scribble": (_("1 scribble"), _("{count} scribbles")),
+        "scribbleOut": (_("1 exclude scribble"), _("{count} exclude scribbles")),
     }
-    kinds = [names[kind].format(count=counts[kind]) for kind in names if counts[kind]]
+    found = [(counts[kind], *names[kind]) for kind in names if counts[kind]]
+    kinds = [one if count == 1 else several.format(count=count) for count, one, several in found]
     kinds += [_stateName(EDITED)] if edited else []
     return _("Slice {index} · {prompts}").format(index=sliceIndex, prompts=", ".join(kinds))
 

@@ -98,7 +98,8 @@ class SegmentRun:
         count = self._writer.written.maskedOut
         if not count:
             return []
-        text = _("{count} voxels of the mask lie outside the editable area ({area}).")
+        one = _("1 voxel of the mask lies outside the editable area ({area}).")
+        text = one if count == 1 else _("{count} voxels of the mask lie outside the editable area ({area}).")
         return [text.format(count=count, area=self._writer.restriction)]
 
     def _change(self, index: int, direction: str, mask: Bools) -> float:
@@ -178,8 +179,9 @@ class Running:
     def summary(self, results: Sequence[Propagated], volumeMl: float, stops: Collection[str]) -> str:
         """What came of it in a line; `stops` are the reasons why directions ended."""
         drawn = {(run.stack, index) for run in self.runs.values() for index in run.reviews}
-        text = _("{count} slices, {volume}, {seconds:.1f} s.").format(
-            count=len(drawn), volume=milliliters(volumeMl), seconds=sum(result.seconds for result in results)
+        slices = _("1 slice") if len(drawn) == 1 else _("{count} slices").format(count=len(drawn))
+        text = _("{slices}, {volume}, {seconds:.1f} s.").format(
+            slices=slices, volume=milliliters(volumeMl), seconds=sum(result.seconds for result in results)
         )
         cancelled = any(result.cancelled for result in results)
         ends = [_("Canceled.")] if cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
