@@ -14,6 +14,7 @@ from medsam2_core.run.prompts import make_objects
 from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Step
+from MedSAM2SlicerLib.arguments import checkArguments
 from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer, isGiven
 from MedSAM2SlicerLib.scene.layers import Bools
@@ -69,8 +70,12 @@ def process(
     Waits for the result; the application stays responsive meanwhile. Raises MedSAM2Error, and Cancelled if the call is
     ended from elsewhere; what was drawn until then stays, and nothing that is empty.
     """
-    volume = VolumeInUse(volumeNode)
+    checkArguments(volumeNode=volumeNode, segmentationNode=segmentationNode, segmentName=segmentName, axis=axis)
+    checkArguments(roiNode=roiNode, lineNode=lineNode, maskSegment=maskSegment, range=range, progress=progress)
     chosen = {"window": window, "model": model, "memory": memory, "direction": direction, "fieldOfView": fieldOfView}
+    checkArguments(stop=stop, inside=(stop or {}).get(_INSIDE) if isinstance(stop, Mapping) else None)
+    checkArguments(**settings, **chosen)
+    volume = VolumeInUse(volumeNode)
     options = _options(volume, axis, range, {**settings, **chosen}, stop or {})
     sliced = volume.sliced(options.stack)
     placer = PromptPlacer(sliced)
@@ -126,7 +131,7 @@ def _options(
 ) -> RunOptions:
     """The arguments as options; what is left out keeps its default. Raises PromptError for unknown stop rules."""
     names = [*_STOP_RULES, _INSIDE]
-    unknown = sorted(stop.keys() - set(names))
+    unknown = sorted(stop.keys() - set(names), key=str)
     if unknown:
         raise PromptError(f"There is no stop rule {unknown[0]!r}: use {', '.join(names)}.")
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}

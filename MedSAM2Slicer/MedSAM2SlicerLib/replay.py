@@ -18,6 +18,7 @@ from medsam2_core.run.sequence import PlacedRun
 from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
 from medsam2_core.weights.model_file import recorded_model
 from medsam2_core.worker.results import Step
+from MedSAM2SlicerLib.arguments import checkArguments
 from MedSAM2SlicerLib.record.runrecord import RunRecord
 from MedSAM2SlicerLib.replayrun import ReplayRun, ReplaySegment
 from MedSAM2SlicerLib.scene.making import Making
@@ -46,6 +47,7 @@ def replay(
     Waits for the result; the application stays responsive meanwhile. Raises MedSAM2Error; what was drawn until then
     stays, and nothing that is empty.
     """
+    checkArguments(volumeNode=volumeNode, run=run, segmentationNode=segmentationNode, progress=progress, model=model)
     record = _read(run)
     stack = record.run.settings.stack or SliceStack()
     prepared = prepareVolume(volumeNode, record.run.settings.window or "auto")

@@ -13,6 +13,7 @@ import slicer
 from medsam2_core.errors import PromptError
 from medsam2_core.run.prompts import Prompt
 from medsam2_core.worker.image_sets import SetStep
+from MedSAM2SlicerLib.arguments import checkArguments
 from MedSAM2SlicerLib.images.frameimages import FrameImages
 from MedSAM2SlicerLib.images.imageset import Images
 from MedSAM2SlicerLib.images.setrun import SetOptions, absentIn, ask, objectsOf, write
@@ -39,6 +40,7 @@ def processImages(
 
     `options` are those of `SetOptions`; None for the default. Raises MedSAM2Error; what was done until then stays.
     """
+    checkArguments(progress=progress, **options)
     nodes: Sequence[Any] = [] if isinstance(images, slicer.vtkMRMLSequenceBrowserNode) else _listed(images)
     found: Images = VolumeImages(nodes) if nodes else FrameImages(images)
     given: dict[str, list[Prompt]] = {}

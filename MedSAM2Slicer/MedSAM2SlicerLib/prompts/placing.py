@@ -252,8 +252,15 @@ class PromptPlacer:
 
 
 def isGiven(positions: Sequence[Any] | None) -> TypeGuard[Sequence[Any]]:
-    """Whether there are any positions; those of a numpy array have no truth value of their own."""
-    return positions is not None and len(positions) > 0
+    """Whether there are any positions; those of a numpy array have no truth value of their own.
+
+    Raises PromptError for what has no length.
+    """
+    try:
+        return positions is not None and len(positions) > 0
+    except TypeError:
+        text = _("{value} is no list of positions: give [[r, a, s], ...] in mm.")
+        raise PromptError(text.format(value=repr(positions))) from None
 
 
 def _ellipsoidRadius(diameter: Float) -> Float:
