@@ -31,7 +31,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def checkArguments(**given: Any) -> None:
-    """Raise PromptError for an argument of another kind than its name asks for; None and unknown names are no matter."""
+    """Raise PromptError for an argument of another kind than its name asks for; None and unknown names pass."""
     for name, value in given.items():
         if value is None:
             continue
