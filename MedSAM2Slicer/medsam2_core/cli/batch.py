@@ -16,6 +16,7 @@ from medsam2_core.errors import PromptError
 from medsam2_core.feature_place import feature_place
 from medsam2_core.job.options import add_shared_options
 from medsam2_core.job.paths import path_argument
+from medsam2_core.job.sentences import counted
 
 if TYPE_CHECKING:
     from medsam2_core.cohort.cases import Case
@@ -96,7 +97,7 @@ def batch(arguments: argparse.Namespace) -> int:
     if cases is None:
         return REFUSED
     if arguments.check:
-        print(f"{arguments.cohort}: {len(cases)} cases, and nothing is wrong with them.")
+        print(f"{arguments.cohort}: {counted(len(cases), 'case')}, and nothing is wrong.")
         return 0
     return _run(arguments, cases)
 
@@ -156,7 +157,7 @@ def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
     uncopied = _write_dicom(results, Share(*arguments.part).order(cases)) if arguments.dicom else 0
     if not arguments.quiet:
         failures = f", {failed} failed (try them again with --retry-failed)" if failed else ""
-        loads = f"; models were loaded {engine.loads} times" if engine.loads else ""
+        loads = f"; models were loaded {counted(engine.loads, 'time')}" if engine.loads else ""
         print(f"{done} of {len(cases)} cases done{failures}{loads}.")
         print(f"Written: {results.folder / 'index.html'}")
     return INCOMPLETE if failed or uncopied else 0

@@ -53,12 +53,16 @@ def _flushed(command: Callable[[], int]) -> int:
 
 
 def _note(text: str) -> None:
-    print(f"Note: {' '.join(text.split())}", file=sys.stderr)
+    _write("Note", text)
 
 
 def _say(text: str) -> None:
+    _write("medsam2", text)
+
+
+def _write(who: str, text: str) -> None:
     with suppress(OSError):  # nobody listens
-        print(f"medsam2: {' '.join(text.split())}", file=sys.stderr, flush=True)
+        print(f"{who}: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 @contextmanager

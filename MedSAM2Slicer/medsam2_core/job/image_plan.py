@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,22 +88,20 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     model = find_model(options.model)
     require_no_file(options.output)
     paths = _inputs(options.images, prompts, options.output)
-    _make_output(options.output)
-    skipped: list[str] = []
-    shown = tqdm(paths, "reading", unit=" files", disable=options.quiet, leave=False)
-    found = list(look_through(shown, options.window, lambda error: _skip(error, skipped)))
-    if not found:
-        raise VolumeError("None of the files holds an image that can be read: see the notes above.")
-    places, facts = zip(*found, strict=True)
-    _tell_turned(list(dict.fromkeys(place.path for place in places)))
-    names = list(dict.fromkeys(one.name for one in prompts))
-    segments = [Segment(name, label, palette_color(label - 1)) for label, name in enumerate(names, 1)]
-    placed = tuple(_place(one, places, facts, names.index(one.name) + 1) for one in prompts)
-    _require_objects(placed, segments)
-    _require_no_contradiction(placed)
-    return SetPlan(
-        places, facts, tuple(result_names(places)), tuple(skipped), tuple(segments), placed, model, options.output
-    )
+    with _made_output(options.output):  # before the images are read, which may take minutes
+        skipped: list[str] = []
+        shown = tqdm(paths, "reading", unit=" files", disable=options.quiet, leave=False)
+        found = list(look_through(shown, options.window, lambda error: _skip(error, skipped)))
+        if not found:
+            raise VolumeError("None of the files holds an image that can be read: see the notes above.")
+        places, facts = zip(*found, strict=True)
+        _tell_turned(list(dict.fromkeys(place.path for place in places)))
+        names = list(dict.fromkeys(one.name for one in prompts))
+        segments = tuple(Segment(name, label, palette_color(label - 1)) for label, name in enumerate(names, 1))
+        placed = tuple(_place(one, places, facts, names.index(one.name) + 1) for one in prompts)
+        _require_objects(placed, segments)
+        _require_no_contradiction(placed)
+    return SetPlan(places, facts, tuple(result_names(places)), tuple(skipped), segments, placed, model, options.output)
 
 
 def _skip(error: VolumeError, skipped: list[str]) -> None:
@@ -121,10 +120,21 @@ def _tell_turned(paths: Sequence[Path]) -> None:
         )
 
 
-def _make_output(folder: Path) -> None:
-    (folder / "masks").mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _made_output(folder: Path) -> Iterator[None]:
+    """Make the folders of the results; what was made goes again if the statements inside raise."""
+    masks = folder / "masks"
+    made = [one for one in (masks, folder) if not one.exists()]
+    masks.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
-    remove_abandoned(folder / "masks")
+    remove_abandoned(masks)
+    try:
+        yield
+    except BaseException:
+        for one in made:
+            with suppress(OSError):
+                one.rmdir()
+        raise
 
 
 def _inputs(sources: Sequence[Path], prompts: Sequence[ImagePrompt], output: Path) -> list[Path]:

@@ -97,7 +97,7 @@ def mix(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tenso
     return torch.stack([_mix_rows(*each) for each in zip(scaled, key, value, biases, strict=True)])
 
 
-def _mix_rows(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+def _mix_rows(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """(Q, dim), scaled, (K, dim), (K, any), (K,) -> (Q, any), some queries at a time."""
     return torch.cat([_weights(part, key, bias) @ value for part in query.split(_ROWS)])
 

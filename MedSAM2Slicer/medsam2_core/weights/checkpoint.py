@@ -102,6 +102,8 @@ def _load(path: Path) -> Any:
         raise WeightsError(
             f"{path} is not a plain checkpoint; it is damaged or contains code, which is never run: download it again."
         ) from error
+    except PermissionError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{path} cannot be read as a checkpoint; it is damaged or cut short: download it again."

@@ -56,7 +56,7 @@ def test_a_case_gives_the_bytes_of_propagate(
     assert run("batch", table, "--output", OUT, "--window", "20/180", "--memory", "self-sorting:4") == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == [
-        "1/2 p1", "2/2 p2", "2 of 2 cases done; models were loaded 1 times.", f"Written: {OUT / 'index.html'}",
+        "1/2 p1", "2/2 p2", "2 of 2 cases done; models were loaded 1 time.", f"Written: {OUT / 'index.html'}",
     ]  # fmt: skip
     assert err == ""
     shared = (
@@ -105,7 +105,7 @@ def test_nothing_runs_while_the_table_is_wrong(run, capsys, ct: Path, checkpoint
     assert err[-1] == "medsam2: cohort.csv has 4 problems, and nothing was run: correct them."
     assert not OUT.exists()
     assert run("batch", write_table([("a", ct, BOX, checkpoint)]), "--check") == 0
-    assert capsys.readouterr().out == "cohort.csv: 1 cases, and nothing is wrong with them.\n"
+    assert capsys.readouterr().out == "cohort.csv: 1 case, and nothing is wrong.\n"
 
 
 @pytest.mark.parametrize(

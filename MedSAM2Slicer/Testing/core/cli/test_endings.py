@@ -15,6 +15,7 @@ import pytest
 from medsam2_core import io
 from medsam2_core.cli import models
 from medsam2_core.image.geometry import Geometry
+from medsam2_core.io.png import gray_png
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits, signals and names of bytes are POSIX")
 
@@ -147,6 +148,18 @@ def test_a_reader_that_leaves_is_no_fault() -> None:
         process.stderr.close()
         assert process.wait() == 0
         assert "rror" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_note_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(gray_png(np.zeros((40, 40), np.uint8)))
+    (tmp_path / "c.webp").write_bytes(b"RIFF")  # which is worth a note
+    words = ["images", tmp_path, "--prompt", tmp_path / "a.png", "--box", "5,5,30,30", "--output", tmp_path / "out"]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run([*COMMAND, *map(str, words), "--quiet"], stderr=full, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "masks" / "a.png").is_file()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

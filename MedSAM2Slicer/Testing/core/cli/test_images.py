@@ -133,6 +133,15 @@ def test_a_folder_that_is_refused_is_left_as_it_is(run, good: Path) -> None:
     assert sorted(good.iterdir()) == before
 
 
+def test_what_is_refused_leaves_no_folder(run, good: Path, checkpoint: Path) -> None:
+    outside = ("--prompt", good / "a1.png", "--point", "200,20", "--model", checkpoint, "--quiet")
+    assert run("images", good, "--output", OUT, *outside) == 2
+    assert not OUT.exists()
+    OUT.mkdir()
+    assert run("images", good, "--output", OUT, *outside) == 2
+    assert not list(OUT.iterdir())
+
+
 def test_prompts_of_a_run_are_taken_up_and_added_to(run, good: Path, checkpoint: Path) -> None:
     command = ("images", good, "--output", OUT, "--model", checkpoint, "--quiet")
     mask = np.zeros((64, 30), np.uint8)

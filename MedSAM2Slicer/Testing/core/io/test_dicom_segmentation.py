@@ -191,7 +191,7 @@ def test_as_an_earlier_segmentation(series: Volume, tmp_path: Path) -> None:
 def test_refusals(series: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out.dcm"
     other = Volume(series.array, series.geometry, series.path)
-    with pytest.raises(VolumeError, match="these are no DICOM series: give the folder of the series"):
+    with pytest.raises(VolumeError, match="this image is not one: give the folder of the series"):
         io.check_fits(output, other)
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
         folder = save_series(tmp_path / keyword, series.array, **{**OWN, keyword: ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from collections.abc import Callable
@@ -199,6 +200,16 @@ def test_damage_anywhere_gives_a_weights_error_or_a_whole_model(seed: int, tmp_p
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(m2.WeightsError):  # even if undamaged where it counts, it is no model that is known
         load_state(read_checkpoint(tmp_path / "a.pt"))
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    (tmp_path / "a.pt").write_bytes(b"PK")
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(m2.WeightsError, match=r"a\.pt cannot be read \(Permission denied\): check its permissions"):
+        read_checkpoint(tmp_path / "a.pt")
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

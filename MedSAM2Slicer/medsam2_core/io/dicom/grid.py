@@ -15,7 +15,10 @@ from medsam2_core.io.dicom.headers import Frame, cross
 _LARGEST_ERROR_MM = 0.01
 _LARGEST_ERROR = 0.05  # of the smallest spacing, for voxels that are smaller than usual
 _SMALLEST_TILT = 5e-4  # radians; what rounding of positions and of unit vectors can make
-_RESAMPLE = "add --resample (resample=True in Python), which works on a regular grid and brings the mask back to these"
+_RESAMPLE = (
+    "use `medsam2 propagate --resample` (resample=True in Python), which works on a regular grid and brings the mask "
+    "back to these"
+)
 
 
 @dataclass(frozen=True)
