@@ -14,9 +14,9 @@ from medsam2_core.run.prompts import make_objects
 from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
 from medsam2_core.worker.results import Step
-from MedSAM2SlicerLib.arguments import checkArguments
 from MedSAM2SlicerLib.options import RunOptions, optionName
 from MedSAM2SlicerLib.prompts.placing import PlacedPrompt, PromptPlacer, isGiven
+from MedSAM2SlicerLib.scene.arguments import checkArguments
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.making import Making
 from MedSAM2SlicerLib.scene.regions import roiMask

@@ -18,9 +18,9 @@ from medsam2_core.run.sequence import PlacedRun
 from medsam2_core.run.settings import FileSettings, RunSettings, plain_settings
 from medsam2_core.weights.model_file import recorded_model
 from medsam2_core.worker.results import Step
-from MedSAM2SlicerLib.arguments import checkArguments
 from MedSAM2SlicerLib.record.runrecord import RunRecord
 from MedSAM2SlicerLib.replayrun import ReplayRun, ReplaySegment
+from MedSAM2SlicerLib.scene.arguments import checkArguments
 from MedSAM2SlicerLib.scene.making import Making
 from MedSAM2SlicerLib.scene.oblique import preparedOblique
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume

@@ -13,12 +13,12 @@ import slicer
 from medsam2_core.errors import PromptError
 from medsam2_core.run.prompts import Prompt
 from medsam2_core.worker.image_sets import SetStep
-from MedSAM2SlicerLib.arguments import checkArguments
 from MedSAM2SlicerLib.images.frameimages import FrameImages
 from MedSAM2SlicerLib.images.imageset import Images
 from MedSAM2SlicerLib.images.setrun import SetOptions, absentIn, ask, objectsOf, write
 from MedSAM2SlicerLib.images.volumeimages import VolumeImages
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer, isGiven
+from MedSAM2SlicerLib.scene.arguments import checkArguments
 from MedSAM2SlicerLib.worker.calls import askAndWait
 from MedSAM2SlicerLib.worker.client import WorkerClient
 

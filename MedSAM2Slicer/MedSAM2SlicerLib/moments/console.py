@@ -10,9 +10,9 @@ import slicer
 
 from medsam2_core.errors import PromptError
 from medsam2_core.worker.time_steps import TimeStep
-from MedSAM2SlicerLib.arguments import checkArguments
 from MedSAM2SlicerLib.moments.throughtime import ThroughTime
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scene.arguments import checkArguments
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
 from MedSAM2SlicerLib.worker.calls import askAndWait
 from MedSAM2SlicerLib.worker.client import WorkerClient
