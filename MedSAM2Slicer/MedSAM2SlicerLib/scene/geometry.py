@@ -72,7 +72,18 @@ def geometryOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
     return known[1]
 
 
-def placeInWorld(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> bytes:
+def placesOf(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> tuple[Geometry | None, bytes, bytes]:
+    """Return something that is equal as long as a volume has its grid and neither of the two is moved in the world."""
+    try:
+        geometry = geometryOf(volumeNode)
+    except VolumeError:
+        geometry = None
+    return geometry, placeInWorld(volumeNode), placeInWorld(segmentationNode)
+
+
+def placeInWorld(volumeNode: slicer.vtkMRMLTransformableNode) -> bytes:
     """Return something that is equal as long as the parent transforms, of which a linear one is known to be the same.
 
     Their modified times do not tell: a transform that gets another parent may have the time of before.

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from medsam2_core.errors import VolumeError
 from MedSAM2SlicerLib.scene.fitting import whyMoved
+from MedSAM2SlicerLib.scene.geometry import placesOf
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import SliceReview
@@ -33,7 +34,7 @@ class Meanwhile:
         works: Callable[[], list[SegmentWork]],
         drawn: Callable[[SegmentWork], Drawn],
     ) -> None:
-        self._volume = volume
+        self._volume, self._places = volume, placesOf(volume.node, target.segmentation)
         self._target, self._works, self._drawn = target, works, drawn
         self._announced: dict[str, tuple[int, int]] = {}  # by segment: the slices that the run is on its way through
         self._edits = EditWatch()
@@ -52,7 +53,10 @@ class Meanwhile:
 
     def whyOver(self) -> str:
         """Return why the run's masks fit the volume no more, nothing as long as they do."""
-        return whyMoved(self._volume.node, self._volume.geometry, self._target.segmentation)
+        segmentation = self._target.segmentation
+        if placesOf(self._volume.node, segmentation) == self._places:  # asked for each slice
+            return ""
+        return whyMoved(self._volume.node, self._volume.geometry, segmentation)
 
     def end(self) -> None:
         """The run writes no more."""

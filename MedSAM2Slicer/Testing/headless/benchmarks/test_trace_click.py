@@ -9,9 +9,9 @@ STRAIGHT = 8  # from the action to its goal
 MOST = {
     "first click -> request": 143,
     "answer -> pixels": 95,
-    "propagate: start": 150,  # 16 of them to say how long it will take
-    "one propagated slice": 42,  # 13 of them to leave alone what a person edits during the run
-    "finish (record)": 131,
+    "propagate: start": 152,  # 16 of them to say how long it will take
+    "one propagated slice": 45,  # 16 of them to see what a person edits or moves during the run
+    "finish (record)": 134,
 }
 
 
