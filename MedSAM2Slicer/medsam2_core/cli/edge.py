@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from medsam2_core.cli.signals import interruptible
 from medsam2_core.job.sentences import EXPECTED, sentence_of
@@ -27,7 +28,7 @@ def run_at_edge(command: Callable[[], int], *, is_last: bool = False) -> int:
             with told(_note), interruptible(is_last=is_last):
                 return _flushed(command)
         except BrokenPipeError:
-            _abandon_stdout()
+            _abandon(sys.stdout)
             return 0
         except KeyboardInterrupt:
             _say("Interrupted; nothing more was written.")
@@ -36,7 +37,7 @@ def run_at_edge(command: Callable[[], int], *, is_last: bool = False) -> int:
             sentence = sentence_of(error)
             if sentence is None:
                 raise
-            _abandon_stdout() if isinstance(error, OSError) else None
+            _abandon(sys.stdout) if isinstance(error, OSError) else None
             _say(sentence)
             return REFUSED
 
@@ -61,8 +62,10 @@ def _say(text: str) -> None:
 
 
 def _write(who: str, text: str) -> None:
-    with suppress(OSError):  # nobody listens
+    try:
         print(f"{who}: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    except OSError:  # nobody listens
+        _abandon(sys.stderr)
 
 
 @contextmanager
@@ -77,7 +80,7 @@ def _robust_streams() -> Iterator[None]:
     yield
 
 
-def _abandon_stdout() -> None:
+def _abandon(stream: TextIO) -> None:
     """Let what is still to be printed go nowhere; at its end the interpreter would complain of it."""
     with suppress(OSError, ValueError, AttributeError):  # a stream of a test has no descriptor
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
