@@ -28,39 +28,52 @@ class ImageMasks:
 
     def colors(self) -> dict[str, Color]:
         """Return the colors of the segments by name."""
-        return {segment.GetName(): segment.GetColor() for _index, _id, segment in self._segments()}
+        places = self._places().values()
+        return {one.GetName(): one.GetColor() for node, _volumeNode in places for _id, one in _segments(node)}
 
-    def handDrawn(self) -> dict[tuple[int, str], bool]:
-        """Return the images and names of segments that a person drew; True for one that was written before."""
-        drawn = [(index, segment) for index, one, segment in self._segments() if self._isHandDrawn(index, one, segment)]
-        return {(index, segment.GetName()): bool(written(segment)) for index, segment in drawn}
+    def handDrawn(self, only: int | None = None) -> dict[tuple[int, str], bool]:
+        """Return the images and names of segments that a person drew, in all images or in one `only`.
+
+        True for one that was written before.
+        """
+        return {
+            (index, segment.GetName()): bool(written(segment))
+            for index, place in self._places().items()
+            if only in (None, index)
+            for segmentId, segment in _segments(place[0])
+            if self._isHandDrawn(index, place, segmentId)
+        }
 
     def mask(self, index: int, name: str) -> Bools:
         """Return the mask of a segment."""
-        segmentationNode, volumeNode = self._places()[index]
-        mask: Bools = segmentMask(segmentationNode, segmentIdOf(segmentationNode, name), volumeNode)[0]
+        mask: Bools = self._read(index, name)[1][0]
         return mask
 
     def disown(self, index: int, name: str) -> None:
         """Have a segment be no person's any more."""
-        segmentationNode, _volumeNode = self._places()[index]
-        segment = segmentationNode.GetSegmentation().GetSegment(segmentIdOf(segmentationNode, name))
-        noteWritten(segment, self.mask(index, name)[None])
+        noteWritten(*self._read(index, name))
 
-    def _segments(self) -> Iterator[tuple[int, str, slicer.vtkSegment]]:
-        for index, (segmentationNode, _volumeNode) in self._places().items():
-            segmentation = segmentationNode.GetSegmentation()
-            for segmentId in segmentation.GetSegmentIDs():
-                yield index, segmentId, segmentation.GetSegment(segmentId)
-
-    def _isHandDrawn(self, index: int, segmentId: str, segment: slicer.vtkSegment) -> bool:
-        """Whether a person drew or changed a segment; False for one that is a surface."""
+    def _read(self, index: int, name: str) -> tuple[slicer.vtkSegment, Bools]:
+        """A segment and its mask (1, rows, columns)."""
         segmentationNode, volumeNode = self._places()[index]
+        segmentId = segmentIdOf(segmentationNode, name)
+        mask = segmentMask(segmentationNode, segmentId, volumeNode)
+        return segmentationNode.GetSegmentation().GetSegment(segmentId), mask
+
+    def _isHandDrawn(self, index: int, place: Place, segmentId: str) -> bool:
+        """Whether a person drew or changed a segment; False for one that is a surface."""
+        segmentationNode, volumeNode = place
         layer = layerOf(segmentationNode, segmentId)
         if layer is None:
             return False
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
         state = segmentationNode, layer, layer.GetMTime(), written(segment)
         if self._known.get((index, segmentId), (None,))[0] != state:
             drawn = isHandDrawn(segment, segmentMask(segmentationNode, segmentId, volumeNode))
             self._known[index, segmentId] = state, drawn
         return self._known[index, segmentId][1]
+
+
+def _segments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Iterator[tuple[str, slicer.vtkSegment]]:
+    segmentation = segmentationNode.GetSegmentation()
+    return ((segmentId, segmentation.GetSegment(segmentId)) for segmentId in segmentation.GetSegmentIDs())

@@ -130,7 +130,7 @@ class SetPreviews:
 
     def disown(self, index: int, name: str) -> None:
         """Have what a person drew be a preview, which goes with its prompts."""
-        if (index, name) in self._images.masks.handDrawn():
+        if (index, name) in self._images.masks.handDrawn(index):
             self._images.masks.disown(index, name)
             self._drawn.add((self._images.key(index), name))
 
@@ -178,7 +178,7 @@ class SetPreviews:
 
     def _base(self, index: int, name: str) -> Bools | None:
         """What prompts correct: the mask that a person drew, as it was before them."""
-        if (index, name) not in self._images.masks.handDrawn():
+        if (index, name) not in self._images.masks.handDrawn(index):
             return None
         now = self._images.masks.mask(index, name)
         base, made = self._bases.get((self._images.key(index), name), (now, now))
@@ -204,7 +204,7 @@ class SetPreviews:
     def _onAnswer(self, index: int, segment: Segment, base: Bools | None, answers: tuple[ObjectAnswer, ...]) -> None:
         (answer,) = answers
         try:
-            if base is not None or (index, segment.name) not in self._images.masks.handDrawn():
+            if base is not None or (index, segment.name) not in self._images.masks.handDrawn(index):
                 self._write(index, segment, self._full(index, answer.mask), base)
         except MedSAM2Error as error:
             self._failed(str(error))

@@ -200,7 +200,7 @@ class SetController:
             write(self.images, self._objects, index, step.answers)
             names = {item.segment.label: item.segment.name for item in self._objects}
             found = {names[one.object_id]: one.mask for one in step.answers}
-            drawn = [name for place, name in self.images.masks.handDrawn() if place == index and name in found]
+            drawn = [name for _index, name in self.images.masks.handDrawn(index) if name in found]
             self._written[index] = bool(drawn)
             pixels = sum(int(self.images.masks.mask(index, name).sum()) for name in drawn)
             found = {name: mask for name, mask in found.items() if name not in drawn}

@@ -89,7 +89,7 @@ def write(
     """
     segments, shape = {item.segment.label: item.segment for item in objects}, images.seen(index).shape
     masks = {segments[one.object_id]: one.mask.full(shape) for one in answers}
-    drawn = images.masks.handDrawn()
+    drawn = images.masks.handDrawn(index)
     return images.write(index, {one: mask for one, mask in masks.items() if (index, one.name) not in drawn})
 
 
