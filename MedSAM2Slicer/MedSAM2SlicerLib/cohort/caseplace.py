@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import slicer
 import slicer.util
-import vtk
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
@@ -13,14 +12,12 @@ from MedSAM2SlicerLib.scene.attributes import isSameGrid
 from MedSAM2SlicerLib.scene.fitting import ijkToRas, isOnGrid
 from MedSAM2SlicerLib.scene.layers import (
     BINARY_LABELMAP,
-    Bools,
+    MASK_LABEL,
     boxOf,
-    cropped,
-    grown,
     isEmpty,
     layerOf,
+    layerWith,
     placed,
-    writeLabels,
 )
 from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.segments import segmentMask
@@ -55,8 +52,8 @@ def settledSegmentation(nodes: CaseNodes) -> slicer.vtkMRMLSegmentationNode:
     for segmentId in nodes.segmentIds:
         mask = segmentMask(nodes.segmentationNode, segmentId, nodes.volumeNode)
         segment = copy.GetSegmentation().GetSegment(segmentId)
-        segment.AddRepresentation(BINARY_LABELMAP, _layerOf(mask, grid))
-        segment.SetLabelValue(1)
+        segment.AddRepresentation(BINARY_LABELMAP, layerWith(mask, grid))
+        segment.SetLabelValue(MASK_LABEL)
     converter, image = slicer.vtkSegmentationConverter, placed(boxOf(nodes.volumeNode.GetImageData()), grid)
     copy.GetSegmentation().SetConversionParameter(  # by which the file is written; hardening has moved it, too
         converter.GetReferenceImageGeometryParameterName(), converter.SerializeImageGeometry(image)
@@ -74,11 +71,3 @@ def _isImageInPlace(nodes: CaseNodes) -> bool:
     """Whether the image lies in its own frame as it was loaded: hardening a transform moves it there."""
     now = slicer.util.arrayFromVTKMatrix(ijkToRas(nodes.volumeNode))
     return isSameGrid(now, nodes.geometry.affine_ijk_to_ras)
-
-
-def _layerOf(mask: Bools, grid: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
-    """A layer with a mask of the whole image, as label 1."""
-    k, j, i = (slice(0, size) for size in mask.shape)
-    layer = grown(slicer.vtkOrientedImageData(), (k, j, i), 1, (k.stop, j.stop, i.stop), grid)
-    writeLabels(layer, (k, j, i), mask, 1)
-    return cropped(layer)

@@ -14,12 +14,11 @@ from medsam2_core.errors import VolumeError
 from medsam2_core.image.segments import Segment
 from MedSAM2SlicerLib.scene.fitting import ijkToRas
 from MedSAM2SlicerLib.scene.handdrawn import keepNote, noteWritten
-from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP, Bools, cropped, grown, writeLabels
+from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP, MASK_LABEL, Bools, layerWith
 from MedSAM2SlicerLib.segmentnames import segmentsCalled
 
 _MASKS_OF = "MedSAM2.MasksOf"  # what refers from a sequence of segmentations to that of their volumes
 _VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
-_LABEL = 1  # of a segment's voxels: each has a layer of its own
 
 
 def volumeSequence(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> slicer.vtkMRMLSequenceNode:
@@ -201,8 +200,8 @@ def _segmentation(
         made = slicer.vtkSegment()
         made.SetName(segment.name)
         made.SetColor(*segment.color)
-        made.SetLabelValue(_LABEL)
-        made.AddRepresentation(BINARY_LABELMAP, _layer(mask, matrix))
+        made.SetLabelValue(MASK_LABEL)
+        made.AddRepresentation(BINARY_LABELMAP, layerWith(mask, matrix))
         segmentId = _idFor(segment.name, before)
         same = None if before is None else before.GetSegmentation().GetSegment(segmentId)
         if isHandDrawn and same is not None:
@@ -230,13 +229,6 @@ def _takeOver(segmentation: slicer.vtkSegmentation, before: slicer.vtkSegmentati
     for segmentId in before.GetSegmentIDs():
         if segmentation.GetSegment(segmentId) is None:
             segmentation.CopySegmentFromSegmentation(before, segmentId)
-
-
-def _layer(mask: Bools, matrix: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
-    k, j, i = (slice(0, size) for size in mask.shape)
-    layer = grown(slicer.vtkOrientedImageData(), (k, j, i), _LABEL, (k.stop, j.stop, i.stop), matrix)
-    writeLabels(layer, (k, j, i), mask, _LABEL)
-    return cropped(layer)
 
 
 def _sequences(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> list[slicer.vtkMRMLSequenceNode]:

@@ -19,6 +19,8 @@ import vtk.util.numpy_support
 from medsam2_core.arrays import block_of
 
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+MASK_LABEL = 1
+"""The value of a segment's voxels in a layer that it has for itself."""
 
 Box = tuple[slice, slice, slice]
 Labels = npt.NDArray[np.integer[Any]]
@@ -172,6 +174,14 @@ def grown(
     image = _zeros(_union(covered, whole), scalarType, ijkToRas)
     voxels(image)[_within(boxOf(image), covered)] = voxels(layer)
     return image
+
+
+def layerWith(mask: Bools, matrix: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
+    """Return a layer that holds a mask (k, j, i) of a whole volume, as `MASK_LABEL`; its voxels lie as `matrix` says."""
+    k, j, i = (slice(0, size) for size in mask.shape)
+    layer = grown(slicer.vtkOrientedImageData(), (k, j, i), MASK_LABEL, (k.stop, j.stop, i.stop), matrix)
+    writeLabels(layer, (k, j, i), mask, MASK_LABEL)
+    return cropped(layer)
 
 
 def cropped(layer: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
