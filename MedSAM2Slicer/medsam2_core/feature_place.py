@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.named_folder import named_folder
 
 FOLDER_VARIABLE = "MEDSAM2_FEATURES"
 """Names the folder in the environment, since Slicer, scripts and cohorts are to share it."""
@@ -19,17 +20,8 @@ def feature_place() -> tuple[Path, int] | None:
 
     Raises VolumeError for a limit that is not a number, or the home folder of nobody.
     """
-    name = os.environ.get(FOLDER_VARIABLE)
-    return (_expanded(name), _limit()) if name else None
-
-
-def _expanded(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise VolumeError(
-            f"{FOLDER_VARIABLE} is {name!r}, and there is no such home folder: set it to a folder's full path."
-        ) from error
+    folder = named_folder(FOLDER_VARIABLE, VolumeError)
+    return None if folder is None else (folder, _limit())
 
 
 def _limit() -> int:

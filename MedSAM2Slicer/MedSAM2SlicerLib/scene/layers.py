@@ -177,7 +177,7 @@ def grown(
 
 
 def layerWith(mask: Bools, matrix: vtk.vtkMatrix4x4) -> slicer.vtkOrientedImageData:
-    """Return a layer that holds a mask (k, j, i) of a whole volume, as `MASK_LABEL`; its voxels lie as `matrix` says."""
+    """Return a layer that holds a mask (k, j, i) of a whole volume, as `MASK_LABEL`, where `matrix` has its voxels."""
     k, j, i = (slice(0, size) for size in mask.shape)
     layer = grown(slicer.vtkOrientedImageData(), (k, j, i), MASK_LABEL, (k.stop, j.stop, i.stop), matrix)
     writeLabels(layer, (k, j, i), mask, MASK_LABEL)

@@ -7,19 +7,12 @@ import sys
 from pathlib import Path
 
 from medsam2_core.errors import WeightsError
+from medsam2_core.named_folder import named_folder
 
 
 def user_folder() -> Path:
     """The user's folder for downloaded models: `MEDSAM2_HOME`, else the platform's place for user data."""
-    chosen = os.environ.get("MEDSAM2_HOME")
-    if not chosen:
-        return _user_data_folder() / "medsam2"
-    try:
-        return Path(chosen).expanduser()
-    except RuntimeError as error:
-        raise WeightsError(
-            f"MEDSAM2_HOME is {chosen!r}, and there is no such home folder: set it to a folder's full path."
-        ) from error
+    return named_folder("MEDSAM2_HOME", WeightsError) or _user_data_folder() / "medsam2"
 
 
 def home_folder() -> Path:
