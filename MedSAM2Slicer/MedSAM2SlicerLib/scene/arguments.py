@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from os import PathLike
 from typing import Any
@@ -12,19 +12,34 @@ import slicer
 from medsam2_core.errors import PromptError
 from medsam2_core.image.window import Window
 
-_TEXT: tuple[tuple[type, ...], str] = ((str,), "a text")
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "volumeNode": ((slicer.vtkMRMLScalarVolumeNode,), "a scalar volume node"),
-    "segmentationNode": ((slicer.vtkMRMLSegmentationNode,), "a segmentation node"),
-    "roiNode": ((slicer.vtkMRMLMarkupsROINode,), "an ROI node"),
-    "lineNode": ((slicer.vtkMRMLMarkupsLineNode,), "a line node"),
-    "inside": ((str, slicer.vtkMRMLMarkupsROINode), "the name or ID of a segment, or an ROI node"),
-    "window": ((str, Window), 'auto, a preset or "level/width"'),
-    "model": ((str, PathLike), "a name from the catalog, or a checkpoint's path"),
-    "axis": ((str, Integral), "axial, coronal, sagittal or 0, 1, 2 for k, j, i"),
-    "stop": ((Mapping,), 'rules by name, such as {"absent_slices": 3}'),
-    "seed": ((Integral,), "a whole number"),
-    "run": ((str, PathLike, Mapping), "a file of Save run, or its content"),
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value is of the kind that is wanted, and what that is in words."""
+
+
+def _isA(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _isRange(value: Any) -> bool:
+    isPair = hasattr(value, "__len__") and not isinstance(value, str | Mapping | set) and len(value) == 2
+    return isPair and all(one is None or isinstance(one, Integral) for one in value)
+
+
+_TEXT: Check = (_isA(str), "a text")
+_CHECKS: dict[str, Check] = {
+    "volumeNode": (_isA(slicer.vtkMRMLScalarVolumeNode), "a scalar volume node"),
+    "segmentationNode": (_isA(slicer.vtkMRMLSegmentationNode), "a segmentation node"),
+    "roiNode": (_isA(slicer.vtkMRMLMarkupsROINode), "an ROI node"),
+    "lineNode": (_isA(slicer.vtkMRMLMarkupsLineNode), "a line node"),
+    "inside": (_isA(str, slicer.vtkMRMLMarkupsROINode), "the name or ID of a segment, or an ROI node"),
+    "window": (_isA(str, Window), 'auto, a preset or "level/width"'),
+    "model": (_isA(str, PathLike), "a name from the catalog, or a checkpoint's path"),
+    "axis": (_isA(str, Integral), "axial, coronal, sagittal or 0, 1, 2 for k, j, i"),
+    "range": (_isRange, "the first slice and the one after the last, as (40, 90)"),
+    "stop": (_isA(Mapping), 'rules by name, such as {"absent_slices": 3}'),
+    "seed": (_isA(Integral), "a whole number"),
+    "run": (_isA(str, PathLike, Mapping), "a file of Save run, or its content"),
+    "progress": (callable, "a function of two numbers, done and planned"),
     **dict.fromkeys(("segmentName", "maskSegment", "memory", "direction", "directions", "fieldOfView"), _TEXT),
     **dict.fromkeys(("device", "precision", "order"), _TEXT),
 }
@@ -33,17 +48,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 def checkArguments(**given: Any) -> None:
     """Raise PromptError for an argument of another kind than its name asks for; None and unknown names pass."""
     for name, value in given.items():
-        if value is None:
+        if value is None or name not in _CHECKS:
             continue
-        kinds, wanted = _KINDS.get(name, ((object,), ""))
-        if name == "range":
-            _checkRange(value)
-        elif not (callable(value) if name == "progress" else isinstance(value, kinds)):
-            wanted = wanted or "a function of two numbers, done and planned"
+        fits, wanted = _CHECKS[name]
+        if not fits(value):
             raise PromptError(f"{name} cannot be {value!r}: give {wanted}.")
-
-
-def _checkRange(value: Any) -> None:
-    isPair = hasattr(value, "__len__") and not isinstance(value, str | Mapping | set) and len(value) == 2
-    if not isPair or not all(one is None or isinstance(one, Integral) for one in value):
-        raise PromptError(f"range cannot be {value!r}: give the first slice and the one after the last, as (40, 90).")
