@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from patience import CEILING
 
+from medsam2_core.errors import WorkerError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.image.segments import Segment
 from medsam2_core.image.window import Window
@@ -54,6 +55,21 @@ def unmade(request: pytest.FixtureRequest) -> tuple[Unmade, str]:
     """Such a volume, and what is told of it."""
     told = f"needs could not be sent .{type(request.param).__name__}.*tried 3 times"
     return Unmade(request.param), told
+
+
+@pytest.fixture
+def survive_unmade(unmade: tuple[Unmade, str], block: RunObject) -> Callable[[WorkerClient], None]:
+    """Requires that such a volume is an error for a client, and that its next request works."""
+    broken, text = unmade
+
+    def check(client: WorkerClient) -> None:
+        client.setVolume("broken", broken)
+        client.openSession("broken", "broken", 0)
+        with pytest.raises(WorkerError, match=text):
+            client.predict("broken", 5, [block]).wait()
+        assert client.predict("s", 5, [block]).wait()
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,7 @@ def test_window_and_level_in_between_change_nothing(patient: Patient, monkeypatc
     patient.start()
     patient.line()
     patient.propagate()
-    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    patient.correct()
     display.SetWindowLevel(15, 7.5)
     patient.propagate()
     assert len(patient.record.report["earlier"]) == 1
@@ -248,7 +248,7 @@ def test_an_oblique_run_is_repeated(
     wanted = patient.mask
     assert len(patient.record.report["settings"]["plane"]) == 4
     assert "logic.replay(" in assertAllEqual(patient, monkeypatch)
-    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    patient.correct()
     patient.propagate()
     assert "edited" in {one.state for one in patient.controller.review.slices().values()}
     changed = (patient.mask != wanted).any(axis=(1, 2))
@@ -307,7 +307,7 @@ def test_a_segment_of_that_name_is_made_anew_and_its_record_repeats_it(patient: 
     patient.start()
     patient.line()
     patient.propagate()
-    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    patient.correct()
     patient.propagate()
     wanted, report, segmentation = patient.mask, patient.record.report, patient.controller.segmentationNode
     patient.draw(0, np.ones_like(patient.truth[0]))
@@ -351,7 +351,7 @@ def test_another_volume_is_noted_and_masks_must_fit(
     with caplog.at_level(logging.WARNING):
         patient.byReplay(report)
     assert "a different volume" in caplog.text
-    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    patient.correct()
     patient.propagate()
     with pytest.raises(PromptError, match="use the volume and axis of the run"):
         replay(patient.client, nodes.volume(shape=(40, 50, 60)), patient.record.report)

@@ -12,7 +12,7 @@ def test_what_is_painted_during_a_replay_is_left_alone_and_is_an_edit(patient: P
     patient.start()
     patient.line()
     patient.propagate()
-    patient.draw(patient.slice(0.3), patient.truth[patient.slice(0.3)])
+    patient.correct()
     patient.propagate()
     wanted, report, segmentation = patient.mask, patient.record.report, patient.controller.segmentationNode
     painted = [0, *map(patient.slice, (0.2, 0.4, 0.5, 0.8))]

@@ -92,6 +92,10 @@ class Patient:
         writer.end()
         self.controller.tick()
 
+    def correct(self) -> None:
+        """Paint a slice below the middle as it truly is."""
+        self.draw(self.slice(0.3), self.truth[self.slice(0.3)])
+
     def propagate(self) -> None:
         self.controller.propagate()
         self.wait(lambda: not self.controller.busy)

@@ -13,6 +13,7 @@ import pytest
 import slicer
 import slicer.util
 from runsamples import MASK, PROMPTS, SETTINGS
+from scenefolder import writeScene
 
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.slicing import SliceStack, Slicing
@@ -107,14 +108,7 @@ def test_the_command_line_reads_it(nodes: Any, randomGrid: Callable, tmp_path: P
 
 def saved(scene: Any, folder: Path) -> None:
     """Write the scene to a folder, and close it."""
-    for kind, suffix in (("vtkMRMLScalarVolumeNode", ".nrrd"), ("vtkMRMLSegmentationNode", ".seg.nrrd")):
-        for node in slicer.util.getNodesByClass(kind):
-            node.AddDefaultStorageNode()
-            node.GetStorageNode().SetFileName(str(folder / f"{node.GetID()}{suffix}"))
-            assert node.GetStorageNode().WriteData(node)
-    scene.SetRootDirectory(str(folder))
-    scene.SetURL(str(folder / "scene.mrml"))
-    assert scene.Commit()
+    writeScene(folder)
     scene.Clear(1)
 
 

@@ -282,29 +282,18 @@ def test_a_run_alone_leaves_no_edit_behind(done: ControllerBench) -> None:
     assert not done.controller.workplace.edits.pending
 
 
-def test_live_goes_on_from_what_was_painted_behind_a_run(
-    done: ControllerBench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("painted", "span"), [(5, (3, 7)), (1, (0, 4))], ids=["behind", "ahead"])
+def test_live_goes_on_from_what_was_painted_behind_or_ahead_of_a_run(
+    done: ControllerBench, monkeypatch: pytest.MonkeyPatch, painted: int, span: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(live, "PAUSE", 0.0)
     done.controller.live.turn(True)
     call = done.propagate(3)
-    done.paint(5, SPOT)
+    done.paint(painted, SPOT)
     finish(call)
     notice(done)
-    assert done.client.spans[-1] == (3, 7)
-
-
-def test_live_goes_on_from_what_was_painted_ahead_of_a_run(
-    done: ControllerBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live, "PAUSE", 0.0)
-    done.controller.live.turn(True)
-    call = done.propagate(3)
-    done.paint(1, SPOT)
-    finish(call)
-    notice(done)
-    assert done.client.spans[-1] == (0, 4)
-    np.testing.assert_array_equal(done.mask()[1], SPOT)
+    assert done.client.spans[-1] == span
+    np.testing.assert_array_equal(done.mask()[painted], SPOT)
 
 
 def overNeighbor(bench: ControllerBench, axis: int) -> tuple[Any, str]:
