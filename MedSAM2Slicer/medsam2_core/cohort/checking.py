@@ -113,9 +113,9 @@ def _check_boxes(options: Namespace, slicing: Slicing | None) -> None:
     if options.boxes is None:
         return
     if slicing is None:
-        read_detections(options.boxes, options.least_score or 0.0)
+        read_detections(options.boxes, options.least_score)
     else:
-        place_detections(options.boxes, options.least_score or 0.0, options.frame, slicing)
+        place_detections(options.boxes, options.least_score, options.frame, slicing)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -42,8 +42,8 @@ class Detection:
         return list(itertools.product(*zip(self.box[:3], self.box[3:], strict=True)))
 
 
-def read_detections(path: Path, least_score: float) -> list[Detection]:
-    """The boxes of at least that score; several of one name are numbered. Raises PromptError."""
+def read_detections(path: Path, least_score: float | None) -> list[Detection]:
+    """The boxes of at least that score, by default 0; several of one name are numbered. Raises PromptError."""
     try:
         found = _json(path) if path.suffix.lower() == ".json" else _csv(path)
     except OSError as error:
@@ -52,13 +52,14 @@ def read_detections(path: Path, least_score: float) -> list[Detection]:
         raise PromptError(f"{path}: It holds no boxes ({error}): give a table with {', '.join(_CORNERS)}.") from error
     except PromptError as error:
         raise PromptError(f"{path}: {error}") from error
-    kept = [one for one in found if one.score >= least_score]
+    least = least_score or 0.0
+    kept = [one for one in found if one.score >= least]
     if not kept:
-        raise PromptError(f"{path}: None of {len(found)} boxes has a score of {least_score:g} or more: give another.")
+        raise PromptError(f"{path}: None of {len(found)} boxes has a score of {least:g} or more: give another.")
     return _numbered(kept)
 
 
-def place_detections(path: Path, least_score: float, frame: str, slicing: Slicing) -> dict[str, list[Prompt]]:
+def place_detections(path: Path, least_score: float | None, frame: str, slicing: Slicing) -> dict[str, list[Prompt]]:
     """A box on the middle slice of each, by name. Raises PromptError for one outside the volume."""
     found = read_detections(path, least_score)
     return {one.name: place_roi(one.corners, frame, slicing, f"{path}: The box of {one.name!r}") for one in found}

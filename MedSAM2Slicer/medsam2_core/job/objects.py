@@ -59,7 +59,7 @@ def run_objects(
             colors.setdefault(one.name, one.color)
         said[one.name] = said.get(one.name) or one.terminology
     if options.boxes is not None:
-        for name, placed in place_detections(options.boxes, options.least_score or 0.0, options.frame, slicing).items():
+        for name, placed in place_detections(options.boxes, options.least_score, options.frame, slicing).items():
             prompts.setdefault(name, []).extend(placed)
     typed = parse_prompts(options.typed or [])
     every = options.every or 1
