@@ -78,7 +78,7 @@ map: $(VENV)/ready-dev
 test: lint
 	$(BIN) -m pytest $(PARALLEL)
 
-# Apart from make test, which has run the same tests on the MRML in $(VENV), so that it keeps to ten minutes.
+# Apart from make test, which has run the same tests on the MRML in $(VENV): two cores take 3.5 minutes more for these.
 test-next: $(VENV)/ready-dev
 	@sh .ci/headless 5.13.31053.0 $(PARALLEL)
 
