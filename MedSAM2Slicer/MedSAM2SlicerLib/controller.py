@@ -6,7 +6,7 @@ signals report the results and errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -140,12 +140,17 @@ class Controller:
             workplace.target.forgetWindow()
         isTurned, isNew = before.stack != options.stack, before.session() != options.session()
         if isTurned or isNew:
+            awaited, wasLive = self._runner.previews, self._runner.makesWay
             self._runner.abandon()
             if isNew:
                 workplace.target.noteNewSession()
             if isTurned and workplace.slicedIfUsable() is not None:
                 workplace.target.turn(workplace.volume, options.stack)
             self._signals.tellAll()
+            if not isTurned:  # what was under way goes on with the new settings
+                self._previewAgain(awaited)
+                if wasLive:
+                    self.live.note()
 
     def setInUse(self, isInUse: bool) -> None:
         """Say whether somebody works with this now: the segment's prompts are seen then, and can be grabbed."""
@@ -264,6 +269,13 @@ class Controller:
     def _workAtRest(self) -> SegmentWork | None:
         """The segment at work; None while it is being propagated, too."""
         return None if self.busy else self.workplace.work()
+
+    def _previewAgain(self, indexes: Sequence[int]) -> None:
+        """Draw slices whose previews were given up, unless their prompts are gone."""
+        prompted = {item.sliceIndex for item in self.review.prompts()} if indexes else set()
+        for index in indexes:
+            if index in prompted:
+                self.prompting.preview(index)
 
     def _travel(self, step: Callable[[EditHistory], None]) -> None:
         """Undo or redo; an editor's own history has its own buttons."""

@@ -55,6 +55,11 @@ class Runner:
         return self._talk.waits
 
     @property
+    def previews(self) -> list[int]:
+        """The slices that were clicked on and are still to be drawn, in order."""
+        return self._talk.previews
+
+    @property
     def imageSize(self) -> int:
         """Side of the model's input in pixels; before the model was opened, of most models."""
         return int((self._client.modelFacts or {}).get("image_size") or _IMAGE_SIZE)
@@ -162,15 +167,20 @@ class Runner:
             run.makeWay()
             self._stop(keep=False)
 
+    @property
+    def makesWay(self) -> bool:
+        """Whether a run is going on that makes way for the next prompt."""
+        return isinstance(self._run, Pass) and self._run.isTentative
+
     def makeWay(self) -> None:
         """End a run that makes way at once; what it has drawn stays."""
-        if self._makesWay:
+        if self.makesWay:
             self.abandon()
 
     def lookForUndo(self) -> bool:
         """Give up a run that makes way if somebody has undone what it drew; returns whether that is so."""
         run = self._run
-        if not (self._makesWay and self._workplace.edits.isForeignTravel and isinstance(run, Pass) and run.isUndone):
+        if not (self.makesWay and self._workplace.edits.isForeignTravel and isinstance(run, Pass) and run.isUndone):
             return False
         self._talk.leave()
         self._run = None
@@ -225,10 +235,6 @@ class Runner:
         else:  # something went wrong with the answer that was its end
             self.abandon()
 
-    @property
-    def _makesWay(self) -> bool:
-        return isinstance(self._run, Pass) and self._run.isTentative
-
     def _goOn(self) -> None:
         """Ask for the previews that wait, one after the other."""
         while not (self.busy or self._talk.waits) and (index := self._talk.takeLater()) is not None:
@@ -244,7 +250,7 @@ class Runner:
         objects = plan.objects([work], volume, opened=sliceIndex)
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
         onError = self._talk.current(self.failed)
-        self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
+        self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError), sliceIndex)
 
     def _outlook(self, plan: Plan, works: Sequence[SegmentWork]) -> Outlook:
         options, sliced = self._workplace.options, self._workplace.volume.sliced

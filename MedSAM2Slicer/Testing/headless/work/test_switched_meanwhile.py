@@ -1,0 +1,75 @@
+"""What was clicked is drawn, whatever is switched before the answer comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from controllerbench import ControllerBench, finish, notice
+
+from MedSAM2SlicerLib.scene.geometry import ijkToWorld
+
+SETTINGS = [{"model": "tiny"}, {"device": "cuda"}, {"window": "lung"}, {"memory": "pooled"}, {"fieldOfView": "prompts"}]
+
+
+def click(bench: ControllerBench, index: int) -> None:
+    bench.controller.prompting.addPoint(ijkToWorld(bench.volume, [[4, 4, index]])[0].tolist())
+
+
+def choose(bench: ControllerBench, **settings: Any) -> None:
+    bench.controller.setOptions(replace(bench.controller.options, **settings))
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: next(iter(settings)))
+def test_clicks_are_drawn_with_the_settings_that_were_chosen_meanwhile(
+    bench: ControllerBench, settings: dict[str, Any]
+) -> None:
+    click(bench, 3)
+    click(bench, 5)
+    choose(bench, **settings)
+    bench.client.answer(3)
+    bench.client.answer(5)
+    assert bench.states() == {3: "prompted", 5: "prompted"}
+    assert not bench.controller.waits
+    assert not bench.said["failed"]
+
+
+def test_a_click_during_a_run_is_drawn_though_other_settings_end_that(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate(steps=2)
+    click(bench, 5)
+    choose(bench, model="tiny")
+    assert not bench.controller.busy
+    bench.client.answer(5)
+    assert bench.states()[5] == "prompted"
+
+
+def test_a_click_on_slices_of_another_axis_is_not_looked_for_on_these(bench: ControllerBench) -> None:
+    from medsam2_core.image.slicing import SliceStack
+
+    click(bench, 3)
+    choose(bench, stack=SliceStack(1), model="tiny")
+    assert not bench.controller.waits
+
+
+def test_a_click_that_was_taken_back_meanwhile_is_not_drawn(bench: ControllerBench) -> None:
+    click(bench, 3)
+    (prompt,) = bench.controller.review.prompts()
+    bench.controller.prompting.removePrompt(prompt)
+    choose(bench, model="tiny")
+    assert not bench.controller.waits
+
+
+def test_live_begins_again_with_other_settings(bench: ControllerBench, at_once: None) -> None:
+    bench.controller.live.turn(True)
+    click(bench, 3)
+    bench.client.answer(3)
+    notice(bench)
+    bench.client.calls[-1].step()
+    choose(bench, model="tiny")
+    assert not bench.controller.busy
+    notice(bench)
+    finish(bench.client.calls[-1])
+    assert set(bench.states()) == set(range(7))
+    assert "stale" not in bench.states().values()
