@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from controllerbench import ControllerBench, finish, notice
 
+from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 
 SETTINGS = [{"model": "tiny"}, {"device": "cuda"}, {"window": "lung"}, {"memory": "pooled"}, {"fieldOfView": "prompts"}]
@@ -73,3 +74,56 @@ def test_live_begins_again_with_other_settings(bench: ControllerBench, at_once: 
     finish(bench.client.calls[-1])
     assert set(bench.states()) == set(range(7))
     assert "stale" not in bench.states().values()
+
+
+def test_a_click_is_drawn_when_its_segment_is_come_back_to(bench: ControllerBench) -> None:
+    click(bench, 3)
+    click(bench, 5)
+    node, segmentId = bench.controller.segmentationNode, bench.controller.segmentId
+    bench.controller.setSegment(node, node.GetSegmentation().AddEmptySegment())
+    assert not bench.controller.waits
+    bench.controller.setSegment(node, segmentId)
+    bench.client.answer(3)
+    bench.client.answer(5)
+    assert bench.states() == {3: "prompted", 5: "prompted"}
+    assert not bench.controller.waits
+
+
+def test_a_click_is_drawn_when_its_segmentation_is_come_back_to(bench: ControllerBench, nodes: Any) -> None:
+    click(bench, 3)
+    node, segmentId = bench.controller.segmentationNode, bench.controller.segmentId
+    bench.controller.setSegment(None)
+    bench.controller.setSegment(node, segmentId)
+    bench.client.answer(3)
+    assert bench.states() == {3: "prompted"}
+
+
+def test_a_click_during_a_run_is_drawn_when_its_segment_is_come_back_to(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate(steps=2)
+    click(bench, 5)
+    node, segmentId = bench.controller.segmentationNode, bench.controller.segmentId
+    bench.controller.setSegment(node, node.GetSegmentation().AddEmptySegment())
+    bench.controller.setSegment(node, segmentId)
+    bench.client.answer(5)
+    assert bench.states()[5] == "prompted"
+
+
+def test_a_click_is_drawn_when_the_effect_is_come_back_to(bench: ControllerBench) -> None:
+    click(bench, 3)
+    bench.controller.close(isForGood=False)
+    again = Controller(bench.client, workplace=bench.controller.workplace)
+    again.setInUse(True)
+    assert again.waits
+    bench.client.answer(3)
+    assert bench.states() == {3: "prompted"}
+    again.close()
+
+
+def test_a_click_on_another_volume_is_forgotten(bench: ControllerBench, nodes: Any) -> None:
+    click(bench, 3)
+    node, segmentId = bench.controller.segmentationNode, bench.controller.segmentId
+    bench.controller.setSegment(None)
+    bench.controller.setVolume(nodes.volume(shape=(7, 8, 9)))
+    bench.controller.setSegment(node, segmentId)
+    assert not bench.controller.waits
