@@ -10,7 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from medsam2_core.directions import AXES
-from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError, VolumeError
+from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError, VolumeError, WorkerError
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
@@ -156,8 +156,11 @@ class Runner:
         return self._ran
 
     def stop(self) -> None:
-        """End a run after the current slice; what is drawn stays."""
+        """End a run after the current slice; what is drawn stays, and what was clicked meanwhile is drawn."""
+        later = list(self._talk.later)
         self._stop(keep=True)
+        if not (self.busy or self._talk.waits):  # the worker had not begun, or nothing more was to come from it
+            self._previewAll(later)
 
     def interrupt(self) -> None:
         """End a run that makes way: a prompt has come, and the propagation begins again with it."""
@@ -217,16 +220,22 @@ class Runner:
         self._tellEnd()
         if summary and not isInterrupted:
             self._signals.finished.emit(summary)
-        for index in later:
-            self.preview(index)
+        self._previewAll(later)
 
     def failed(self, error: MedSAM2Error) -> None:
-        """The run, or a preview, came to nothing; that it was canceled needs no words."""
-        later = self._talk.takeAllLater() if self._isInterrupted else []
+        """The run, or a preview, came to nothing; that it was canceled needs no words.
+
+        The previews that waited for that are next, unless there is no worker for them.
+        """
+        goesOn = self._isInterrupted or not isinstance(error, Cancelled | WorkerError)
+        later = self._talk.takeAllLater() if goesOn else []
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
-        for index in later:
+        self._previewAll(later)
+
+    def _previewAll(self, indexes: Sequence[int]) -> None:
+        for index in indexes:
             self.preview(index)
 
     def _stop(self, keep: bool) -> None:

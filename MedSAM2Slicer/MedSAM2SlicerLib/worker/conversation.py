@@ -72,6 +72,10 @@ class Conversation:
     def leave(self) -> None:
         """Have the worker stop, whatever it still says, and want nothing later."""
         self.later.clear()
+        self.drop()
+
+    def drop(self) -> None:
+        """Have the worker stop, whatever it still says; what is wanted later waits on."""
         self._generation += 1
         call, self._call = self._call, None
         if call is not None:

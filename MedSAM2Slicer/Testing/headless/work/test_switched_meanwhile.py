@@ -1,4 +1,4 @@
-"""What was clicked is drawn, whatever is switched before the answer comes."""
+"""What was clicked is drawn, whatever is switched, stopped or fails before the answer comes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from controllerbench import ControllerBench, finish, notice
 
+from medsam2_core.errors import DeviceError, PromptError, WorkerError
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 
@@ -126,4 +127,48 @@ def test_a_click_on_another_volume_is_forgotten(bench: ControllerBench, nodes: A
     bench.controller.setSegment(None)
     bench.controller.setVolume(nodes.volume(shape=(7, 8, 9)))
     bench.controller.setSegment(node, segmentId)
+    assert not bench.controller.waits
+
+
+@pytest.mark.parametrize("error", [DeviceError("The GPU has no memory left."), PromptError("Too little.")])
+@pytest.mark.parametrize("isRun", [False, True])
+def test_what_fails_leaves_the_clicks_that_wait_for_it(bench: ControllerBench, error: Any, isRun: bool) -> None:
+    bench.click(4, 4, 3)
+    if isRun:
+        bench.propagate(steps=2)
+    else:
+        bench.controller.prompting.preview(3)
+    click(bench, 5)
+    bench.client.calls[-1].fail(error)
+    bench.client.answer(5)
+    assert bench.states()[5] == "prompted"
+    assert bench.said["failed"] == [(str(error),)]
+
+
+def test_a_worker_that_is_gone_is_not_asked_for_the_clicks_that_wait(bench: ControllerBench) -> None:
+    click(bench, 3)
+    click(bench, 5)
+    bench.client.calls[-1].fail(WorkerError("The model process ended."))
+    assert not bench.controller.waits
+    assert bench.said["failed"] == [("The model process ended.",)]
+
+
+def test_a_click_is_drawn_though_the_run_it_waits_for_is_stopped_before_it_begins(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.controller.propagate()
+    run = bench.client.calls[-1]
+    run.steps = []  # as one whose model is still being opened: canceling ends it at once
+    click(bench, 5)
+    bench.controller.stop()
+    assert not bench.controller.busy
+    bench.client.answer(5)
+    assert bench.states()[5] == "prompted"
+
+
+def test_a_click_is_drawn_once_though_the_run_it_waits_for_is_stopped(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    bench.propagate(steps=2)
+    click(bench, 5)
+    bench.controller.stop()
+    bench.client.answer(5)
     assert not bench.controller.waits
