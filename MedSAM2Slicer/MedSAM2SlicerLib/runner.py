@@ -21,7 +21,7 @@ from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
 from MedSAM2SlicerLib.work.passing import Pass, nearestFirst
 from MedSAM2SlicerLib.work.planning import Plan
 from MedSAM2SlicerLib.work.redraw import Redraw
-from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
+from MedSAM2SlicerLib.work.running import Progress, tellWritten, whyEmpty
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
 from MedSAM2SlicerLib.worker.callqueue import State
@@ -319,7 +319,7 @@ class Runner:
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
         volume = self._workplace.volume.sliced(work.stack)
         writer = self._workplace.target.write(volume, {sliceIndex: answer.mask.full(volume.slicing.shape)})
-        self._signals.notice(tellEmptied(writer.emptied))
+        self._signals.notice(tellWritten(writer))
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._workplace.remember(work)
         if not work.marks(sliceIndex):
