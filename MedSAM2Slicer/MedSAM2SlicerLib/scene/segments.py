@@ -187,8 +187,9 @@ class SegmentWriter:
             self._remove(box, removed)
         if added.any():
             self._add(box, added)
-        counts = (added | removed), (wanted & ~added), (differs & ~target & ~editable)
-        return Written(*(int(np.count_nonzero(one)) for one in counts))
+        found = added | removed, wanted & ~added, differs & ~target & ~editable
+        count, maskedOut, keptIn = (int(np.count_nonzero(one)) for one in found)
+        return Written(count, maskedOut, keptIn)
 
     def _marked(self, box: Box) -> Bools:
         if self._segment() is None:
