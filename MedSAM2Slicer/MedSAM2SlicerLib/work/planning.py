@@ -111,5 +111,5 @@ def _requirePrompt(thing: RunObject, span: Span) -> None:
         one = _("'{name}' has no prompt on slice {range}: widen the range to its prompts (slice {slices}).")
         many = _("'{name}' has no prompt on slices {range}: widen the range to its prompts (slice {slices}).")
         slices, isOne = ", ".join(map(str, thing.slices)), last - first == 1
-        span = str(first) if isOne else f"{first}–{last - 1}"
-        raise PromptError((one if isOne else many).format(name=thing.segment.name, range=span, slices=slices))
+        through = str(first) if isOne else f"{first}–{last - 1}"
+        raise PromptError((one if isOne else many).format(name=thing.segment.name, range=through, slices=slices))
