@@ -144,11 +144,15 @@ class Runner:
 
     def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool, near: int | None = None) -> None:
         """Redraw segments from what the worker has kept, the slice `near` first. Raises MedSAM2Error if it is gone."""
+        awaited = self.previews
         self.abandon()
-        plan = self._workplace.plan()
-        self._workplace.look(plan.chosen.window, works)
-        legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
-        self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep, near))
+        try:
+            plan = self._workplace.plan()
+            self._workplace.look(plan.chosen.window, works)
+            legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
+            self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep, near))
+        finally:
+            self._previewAll(awaited)  # when it is over
 
     @property
     def ran(self) -> Sequence[SegmentWork]:

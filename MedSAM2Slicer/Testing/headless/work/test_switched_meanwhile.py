@@ -121,6 +121,21 @@ def test_a_click_is_drawn_when_the_effect_is_come_back_to(bench: ControllerBench
     again.close()
 
 
+@pytest.mark.parametrize("isPropagated", [False, True])
+def test_a_click_is_drawn_though_a_redraw_comes_before_its_answer(bench: ControllerBench, isPropagated: bool) -> None:
+    bench.click(4, 4, 3)
+    if isPropagated:
+        finish(bench.propagate(0))
+    click(bench, 5)
+    bench.controller.redraw(0.7)
+    assert bench.controller.busy == isPropagated
+    if isPropagated:
+        bench.client.redrawn(bench.client.mask)
+    bench.client.answer(5)
+    assert bench.states()[5] == "prompted"
+    assert not bench.controller.waits
+
+
 def test_a_click_on_another_volume_is_forgotten(bench: ControllerBench, nodes: Any) -> None:
     click(bench, 3)
     node, segmentId = bench.controller.segmentationNode, bench.controller.segmentId
