@@ -18,7 +18,7 @@ from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
-from MedSAM2SlicerLib.work.passing import Pass, nearestFirst
+from MedSAM2SlicerLib.work.passing import Leg, Pass, nearestFirst
 from MedSAM2SlicerLib.work.planning import Plan
 from MedSAM2SlicerLib.work.redraw import Redraw
 from MedSAM2SlicerLib.work.running import Progress, tellWritten, whyEmpty
@@ -129,11 +129,13 @@ class Runner:
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, works)
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
+        awaited = self._outside(legs, self.previews)
         self.abandon()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
         run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative, ahead)
         target.closeStep()
         self._start(run)
+        self._previewAll(awaited)  # when it is over
 
     def warm(self, sliceIndex: int) -> None:
         """Have the worker open the volume and see a slice ahead of the first prompt, if it is at rest."""
@@ -237,6 +239,12 @@ class Runner:
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
         self._previewAll(later)
+
+    def _outside(self, legs: Sequence[Leg], indexes: Sequence[int]) -> list[int]:
+        """Slices of the segment at work that no leg goes through."""
+        segmentId = self._workplace.target.segmentId
+        spans = [leg.span for leg in legs if segmentId in [work.segmentId for work in leg.works]]
+        return [index for index in indexes if not any(first <= index < last for first, last in spans)]
 
     def _previewAll(self, indexes: Sequence[int]) -> None:
         for index in indexes:

@@ -136,6 +136,24 @@ def test_a_click_is_drawn_though_a_redraw_comes_before_its_answer(bench: Control
     assert not bench.controller.waits
 
 
+def test_a_click_outside_of_the_range_is_drawn_when_the_run_that_came_before_its_answer_is_over(
+    bench: ControllerBench,
+) -> None:
+    bench.click(4, 4, 3)
+    choose(bench, first=2, last=5)
+    click(bench, 6)
+    finish(bench.propagate(0))
+    bench.client.answer(6)
+    assert {index for index, state in bench.states().items() if state == "prompted"} == {3, 6}
+    assert not bench.controller.waits
+
+
+def test_a_click_within_the_range_is_drawn_by_the_run(bench: ControllerBench) -> None:
+    click(bench, 3)
+    finish(bench.propagate(0))
+    assert not bench.controller.waits
+
+
 def test_a_click_on_another_volume_is_forgotten(bench: ControllerBench, nodes: Any) -> None:
     click(bench, 3)
     node, segmentId = bench.controller.segmentationNode, bench.controller.segmentId
