@@ -186,13 +186,19 @@ class SliceStates:
         self._noteChanged(review.sliceIndex)
         self._slices[review.sliceIndex] = replace(review, origin=PROPAGATED, stale=not review.mark)
 
+    def noteBackAs(self, reviews: Mapping[int, SliceReview | None]) -> None:
+        """Slices are again what was once known of them, which no record of the segment as it is now tells."""
+        self._slices = {index: one for index, one in {**self._slices, **reviews}.items() if one is not None}
+        for index in reviews:
+            self._noteChanged(index)
+        self.noteUntold(reviews)
+
     def notePromptsGone(self, indexes: Collection[int]) -> None:
         """Slices have no prompts any more, what they drew stays: until the next propagation, but for marked slices."""
         gone = {index: one for index, one in self._slices.items() if one.origin == PROMPTED and index in indexes}
         self._slices |= {index: replace(one, origin=PROPAGATED, stale=not one.mark) for index, one in gone.items()}
-        for index, one in gone.items():
-            if not one.mark:
-                self._noteChanged(index)
+        for index in [index for index, one in gone.items() if not one.mark]:
+            self._noteChanged(index)
 
     def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """A propagation through slices first <= index < last gave `reviews`; kept slices stay as they are."""
@@ -243,23 +249,19 @@ class SliceStates:
 
     def noteUntold(self, indexes: Iterable[int]) -> None:
         """A propagation that no record tells of went through slices: the next one is to do so again."""
-        anchors = {index for index, one in self._slices.items() if one.isAnchor}
-        untold = set(indexes) - anchors
+        untold = {index for index in indexes if index not in self._slices or not self._slices[index].isAnchor}
         self._slices |= {index: replace(self._slices[index], stale=True) for index in untold & self._slices.keys()}
         self._untold |= untold
 
     def noteCut(self, areas: Mapping[int, float | None], cut: Cut) -> None:
         """Slices were thresholded differently from the same answers."""
         self.cut = cut
-        for index, area in areas.items():
-            if index in self._slices and not self._slices[index].isKept:
-                self._slices[index] = replace(self._slices[index], areaMm2=area)
+        for index in areas.keys() & self._slices.keys() - {*self.kept()}:
+            self._slices[index] = replace(self._slices[index], areaMm2=areas[index])
 
     def noteAllStale(self) -> None:
         """Whatever was propagated would come out differently now, as with another model."""
-        for index, one in self._slices.items():
-            if not one.isAnchor:
-                self._slices[index] = replace(one, stale=True)
+        self._slices |= {index: replace(one, stale=True) for index, one in self._slices.items() if not one.isAnchor}
         self._changed |= {index for index, one in self._slices.items() if one.isAnchor}
 
     def release(self, index: int) -> None:

@@ -88,11 +88,11 @@ class SegmentWork:
         if self._stored is None:
             self._store(self._keepInMind())
 
-    def noticeEdits(self, written: bool = False) -> bool:
+    def noticeEdits(self, written: bool | None = None) -> bool:
         """Look for slices that another tool has changed; whether there were any. Undo brings their states back.
 
         `written`: a tool wrote, so content that was there before does not mean an undo: a run's only new voxel may have
-        been erased.
+        been erased. False: there was undo or redo alone. None: nobody watched.
         """
         isOther = self._takeStored()
         prints, self._theirs = self._masks.prints(), {}
@@ -109,8 +109,11 @@ class SegmentWork:
             # The worker has there what was undone, or the same answers if these were only drawn otherwise.
             self._answers.bringBack(changed, known.shown)
         else:
-            self._forgetBases(changed)
-            self.states.noteEdits(changed)
+            back = self._contents.bySlice(changed, prints) if written is False else {}
+            self.states.noteBackAs(back)
+            self._answers.hide(back)
+            self._forgetBases(changed - back.keys())
+            self.states.noteEdits(changed - back.keys())
         self._prints = prints
         self._save()
         return True

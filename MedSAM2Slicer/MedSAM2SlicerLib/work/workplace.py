@@ -135,9 +135,9 @@ class Workplace:
 
     def lookForEdits(self) -> bool:
         """Notice what other tools have done to the segments; whether that was anything to the one at work."""
-        written, pending = self.edits.written, self.edits.pending
+        written = self.edits.written if self.edits.pending else None
         self.edits.forget()
-        if pending:
+        if written is not None:
             self.target.noticeNeighbors(written)
         work = self.work()
         return work is not None and work.noticeEdits(written)

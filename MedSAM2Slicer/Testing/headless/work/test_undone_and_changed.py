@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import slicer
 from controllerbench import ControllerBench, finish, notice
+
+from MedSAM2SlicerLib.controller import Controller
 
 
 @pytest.mark.parametrize("isRenamed", [False, True])
@@ -135,3 +138,39 @@ def test_whatever_is_asked_of_a_removed_segment_is_refused_in_words(done: Contro
         action()
         assert len(done.said["failed"]) == 1
     assert not done.client.calls[1:]
+
+
+def test_undo_to_a_state_that_was_saved_in_the_middle_of_a_run_makes_no_edits(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    call = bench.propagate(steps=2)  # slices 3, 4
+    bench.controller.workplace.target.history.saveState()  # as a brush does, which then paints nothing
+    finish(call)
+    bench.controller.undo()
+    assert bench.drawn() == [3, 4]
+    assert set(bench.states().values()) == {"prompted", "stale"}
+    bench.propagate().finish()
+    assert bench.drawn() == [1, 2, 3, 4, 5]
+
+
+def test_undo_of_the_last_of_two_strokes_makes_edits_of_the_first_alone(done: ControllerBench) -> None:
+    history = done.controller.workplace.target.history
+    history.saveState()
+    done.paint(1)
+    history.saveState()
+    done.paint(5)
+    notice(done)
+    assert [index for index, one in done.states().items() if one == "edited"] == [1, 5]
+    history.undo()
+    notice(done)
+    assert [index for index, one in done.states().items() if one == "edited"] == [1]
+    assert done.states()[5] == "stale"  # no record tells of the segment as it is now
+    done.propagate().finish()
+    assert done.states()[5] == "propagated"
+
+
+def test_what_is_erased_while_nobody_watches_is_an_edit_though_the_slice_was_empty(done: ControllerBench) -> None:
+    done.controller.close(isForGood=False)
+    done.paint(5, np.zeros((8, 9), dtype=bool))
+    done.paint(1)
+    done.controller = Controller(done.client, workplace=done.controller.workplace)
+    assert done.states()[5] == "edited"
