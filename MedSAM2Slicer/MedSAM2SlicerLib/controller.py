@@ -250,7 +250,7 @@ class Controller:
         self._followWhyNot()
         self._runner.lookForUndo()
         self._runner.lookForMoves()
-        if self.workplace.edits.settled and not self.busy and not self.waits:
+        if self.workplace.edits.settled and not self.busy:
             self._lookForEdits()
         self.live.tick()
 

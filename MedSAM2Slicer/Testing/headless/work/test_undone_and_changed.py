@@ -8,6 +8,7 @@ import slicer
 from controllerbench import ControllerBench, finish, notice
 
 from MedSAM2SlicerLib.controller import Controller
+from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 
 
 @pytest.mark.parametrize("isRenamed", [False, True])
@@ -174,3 +175,19 @@ def test_what_is_erased_while_nobody_watches_is_an_edit_though_the_slice_was_emp
     done.paint(1)
     done.controller = Controller(done.client, workplace=done.controller.workplace)
     assert done.states()[5] == "edited"
+
+
+@pytest.mark.parametrize("isAsked", [False, True])
+def test_a_stroke_soon_after_an_undo_makes_an_edit_of_its_own_slice_alone(
+    done: ControllerBench, monkeypatch: pytest.MonkeyPatch, isAsked: bool
+) -> None:
+    monkeypatch.setattr(EditWatch, "SETTLED", 60.0)  # the stroke is not over
+    if isAsked:  # for a preview, which takes the worker a while
+        done.controller.prompting.preview(3)
+    done.controller.workplace.target.history.undo()
+    notice(done)
+    done.paint(1)
+    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
+    notice(done)
+    done.controller.propagate()
+    assert done.states() == {1: "edited"}
