@@ -11,9 +11,11 @@ from slicer.i18n import tr as _
 
 from medsam2_core.directions import AXES
 from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError, VolumeError
+from medsam2_core.image.geometry import Geometry
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scene.fitting import whyMoved
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
@@ -242,7 +244,7 @@ class Runner:
         session = self._openSession(plan.chosen.along(volume.stack))
         work.keepStack()
         objects = plan.objects([work], volume, opened=sliceIndex)
-        onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
+        onDone = self._talk.current(partial(self._onPreview, work, sliceIndex, volume.geometry))
         onError = self._talk.current(self.failed)
         self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
@@ -291,8 +293,11 @@ class Runner:
         self._signals.busyChanged.emit(False)
         self._signals.reviewed.emit()
 
-    def _onPreview(self, work: SegmentWork, sliceIndex: int, answers: tuple[ObjectAnswer, ...]) -> None:
+    def _onPreview(self, work: SegmentWork, sliceIndex: int, grid: Geometry, answers: tuple[ObjectAnswer, ...]) -> None:
         with self._signals.telling():
+            volumeNode, segmentation = self._workplace.volume.usable, self._workplace.target.segmentation
+            if whyOver := whyMoved(volumeNode, grid, segmentation):
+                raise VolumeError(whyOver)
             self._workplace.catchUp()  # the slice may have become the user's since it was asked for
             for answer in answers:
                 if answer.object_id == work.objectId and not work.states.keeps(sliceIndex):
