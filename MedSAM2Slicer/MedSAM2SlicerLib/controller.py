@@ -248,8 +248,8 @@ class Controller:
         self._client.tick()
         self.workplace.volume.work()
         self._followWhyNot()
-        self._runner.lookForUndo()
         self._runner.lookForMoves()
+        self._runner.lookForUndo()
         if self.workplace.edits.settled and not self.busy:
             self._lookForEdits()
         self.live.tick()

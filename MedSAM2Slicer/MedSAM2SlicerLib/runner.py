@@ -169,7 +169,12 @@ class Runner:
         if self._makesWay:
             self.abandon()
 
-    def lookForUndo(self) -> bool:
+    def lookForUndo(self) -> None:
+        """Look at what was undone during a run."""
+        if self._run is not None and not self._gaveUp():
+            self._run.lookForUndo()
+
+    def _gaveUp(self) -> bool:
         """Give up a run that makes way if somebody has undone what it drew; returns whether that is so."""
         run = self._run
         if not (self._makesWay and self._workplace.edits.isForeignTravel and isinstance(run, Pass) and run.isUndone):
@@ -270,7 +275,7 @@ class Runner:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Enclose what a run writes. Raises Cancelled where what it wrote before was undone."""
-        if self.lookForUndo():
+        if self._gaveUp():
             raise Cancelled(_("Undone."))
         with self._workplace.edits.ours():
             yield

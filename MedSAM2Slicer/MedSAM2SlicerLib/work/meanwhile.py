@@ -58,6 +58,11 @@ class Meanwhile:
             return ""
         return whyMoved(self._volume.node, self._volume.geometry, segmentation)
 
+    def lookForUndo(self) -> None:
+        """Look at what was undone or redone before a stroke follows it, after which nothing could tell them apart."""
+        if self._edits.isForeignTravel:
+            self._look()
+
     def end(self) -> None:
         """The run writes no more."""
         self._edits.stop()

@@ -73,6 +73,10 @@ class Redraw:
         """See `Pass.whyOver`."""
         return self._meanwhile.whyOver()
 
+    def lookForUndo(self) -> None:
+        """See `Meanwhile.lookForUndo`."""
+        self._meanwhile.lookForUndo()
+
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """See `Pass.reviews`."""
         return work.seen({})

@@ -191,3 +191,18 @@ def test_a_stroke_soon_after_an_undo_makes_an_edit_of_its_own_slice_alone(
     notice(done)
     done.controller.propagate()
     assert done.states() == {1: "edited"}
+
+
+def test_a_stroke_after_an_undo_while_a_slice_takes_long_makes_an_edit_of_its_own_slice_alone(
+    bench: ControllerBench,
+) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    call = bench.propagate(steps=0)
+    bench.controller.workplace.target.history.undo()
+    notice(bench)
+    bench.paint(1)
+    finish(call)
+    notice(bench)
+    assert [index for index, one in bench.states().items() if one == "edited"] == [1]
+    assert bench.drawn() == [1, 2, 3, 4, 5]
