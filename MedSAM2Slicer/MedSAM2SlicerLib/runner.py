@@ -90,13 +90,14 @@ class Runner:
     def preview(self, sliceIndex: int | None) -> None:
         """Draw the prompts' answer on a slice, None for none. While the worker is busy it waits for its turn."""
         if sliceIndex is not None:
-            self._talk.postpone(sliceIndex)
+            work = self._workplace.work()
+            self._talk.postpone(sliceIndex, None if work is None else work.print(sliceIndex))
             self._goOn()
 
     def previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         """As `preview`, with the volume and the segment at work, for those who have looked them up."""
         if self.busy or self._talk.waits:
-            self._talk.postpone(sliceIndex)
+            self._talk.postpone(sliceIndex, work.print(sliceIndex))
             return
         with self._signals.telling():
             self._predict(sliceIndex, volume, work)
@@ -109,7 +110,8 @@ class Runner:
         if not self.busy:
             self.abandon()
         else:
-            self._talk.later = [one for one in self._talk.later if indexes is not None and one not in indexes]
+            for index in [*self._talk.later] if indexes is None else indexes:
+                self._talk.later.pop(index, None)
 
     def outlook(self, works: Sequence[SegmentWork]) -> Outlook:
         """Return what a propagation of segments has before it. Raises VolumeError without a usable volume."""
@@ -214,17 +216,15 @@ class Runner:
         self._tellEnd()
         if summary and not isInterrupted:
             self._signals.finished.emit(summary)
-        for index in later:
-            self.preview(index)
+        self._goOnWith(later)
 
     def failed(self, error: MedSAM2Error) -> None:
         """The run, or a preview, came to nothing; that it was canceled needs no words."""
-        later = self._talk.takeAllLater() if self._isInterrupted else []
+        later = self._talk.takeAllLater() if self._isInterrupted else {}
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
-        for index in later:
-            self.preview(index)
+        self._goOnWith(later)
 
     def _stop(self, keep: bool) -> None:
         if self._talk.waits:
@@ -236,12 +236,20 @@ class Runner:
     def _makesWay(self) -> bool:
         return isinstance(self._run, Pass) and self._run.isTentative
 
+    def _goOnWith(self, later: Mapping[int, str | None]) -> None:
+        self._talk.later = {**later, **self._talk.later}
+        self._goOn()
+
     def _goOn(self) -> None:
-        """Ask for the previews that wait, one after the other."""
-        while not (self.busy or self._talk.waits) and (index := self._talk.takeLater()) is not None:
+        """Ask for the previews that wait, one after the other, but not of slices that were edited meanwhile."""
+        while not (self.busy or self._talk.waits) and (later := self._talk.takeLater()) is not None:
+            index, print_ = later
             with self._signals.telling():
                 volume = self._workplace.sliced()
-                self._predict(index, volume, self._workplace.ensuredWork(volume))
+                work = self._workplace.ensuredWork(volume)
+                self._workplace.catchUp()
+                if work.print(index) == print_ or not work.states.keeps(index):
+                    self._predict(index, volume, work)
 
     def _predict(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         plan = self._workplace.plan()

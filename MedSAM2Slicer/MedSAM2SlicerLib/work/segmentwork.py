@@ -184,6 +184,10 @@ class SegmentWork:
         """Whether the segment marks anything on a slice, by the last look at it."""
         return index in self._prints
 
+    def print(self, index: int) -> str | None:
+        """Return the fingerprint of a slice as it is now, None for an empty one."""
+        return self._masks.print(index)
+
     def notePreview(self, review: SliceReview) -> None:
         """The worker drew a slice from its prompts."""
         self.states.notePreview(review)

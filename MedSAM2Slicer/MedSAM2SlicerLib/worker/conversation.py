@@ -11,12 +11,14 @@ from MedSAM2SlicerLib.worker.calls import Call
 class Conversation:
     """Holds the request that is on its way, and the slices whose previews are `later` to be asked for, in order.
 
+    Each of these with what it looked like when a preview of it was asked for.
+
     Slots are called by `call`, so that the worker's next message is delivered whatever becomes of the one before.
     """
 
     def __init__(self, call: Callable[..., object] = attempt) -> None:
         self._callSlot = call
-        self.later: list[int] = []
+        self.later: dict[int, str | None] = {}
         self._call: Call | None = None
         self._generation = 0
 
@@ -47,18 +49,17 @@ class Conversation:
         if self._call is not None:
             self._call.cancel(keep)
 
-    def postpone(self, sliceIndex: int) -> None:
+    def postpone(self, sliceIndex: int, print_: str | None) -> None:
         """Have a slice's preview asked for later; one that waits already keeps its place."""
-        if sliceIndex not in self.later:
-            self.later.append(sliceIndex)
+        self.later[sliceIndex] = print_
 
-    def takeLater(self) -> int | None:
+    def takeLater(self) -> tuple[int, str | None] | None:
         """Return, and forget, the slice whose preview is to be asked for next."""
-        return self.later.pop(0) if self.later else None
+        return (index := next(iter(self.later)), self.later.pop(index)) if self.later else None
 
-    def takeAllLater(self) -> list[int]:
+    def takeAllLater(self) -> dict[int, str | None]:
         """Return, and forget, all slices whose previews are to be asked for."""
-        later, self.later = self.later, []
+        later, self.later = self.later, {}
         return later
 
     def leave(self) -> None:

@@ -206,3 +206,32 @@ def test_a_stroke_after_an_undo_while_a_slice_takes_long_makes_an_edit_of_its_ow
     notice(bench)
     assert [index for index, one in bench.states().items() if one == "edited"] == [1]
     assert bench.drawn() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("isEdited", [False, True])
+@pytest.mark.parametrize("isRunning", [False, True])
+def test_a_preview_that_waits_for_its_turn_is_not_drawn_over_what_is_painted_meanwhile(
+    done: ControllerBench, isEdited: bool, isRunning: bool
+) -> None:
+    if isEdited:
+        done.paint(5)
+        notice(done)
+    if isRunning:
+        done.controller.propagate()
+    else:
+        done.controller.prompting.preview(3)
+    before = len(done.client.calls)
+    done.click(4, 4, 5)
+    done.controller.prompting.preview(5)
+    painted = np.eye(8, 9, dtype=bool)
+    done.paint(5, painted)
+    if isRunning:
+        finish(done.client.calls[-1])
+    else:
+        done.client.answer(3)
+    assert len(done.client.calls) == before
+    np.testing.assert_array_equal(done.mask()[5], painted)
+    assert done.states()[5] == "edited"
+    done.controller.prompting.preview(5)
+    done.client.answer(5)
+    assert done.states()[5] == "prompted"
