@@ -91,13 +91,13 @@ class Runner:
         """Draw the prompts' answer on a slice, None for none. While the worker is busy it waits for its turn."""
         if sliceIndex is not None:
             work = self._workplace.work()
-            self._talk.postpone(sliceIndex, None if work is None else work.print(sliceIndex))
+            self._talk.postpone(sliceIndex, None if work is None else work.masks.print(sliceIndex))
             self._goOn()
 
     def previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         """As `preview`, with the volume and the segment at work, for those who have looked them up."""
         if self.busy or self._talk.waits:
-            self._talk.postpone(sliceIndex, work.print(sliceIndex))
+            self._talk.postpone(sliceIndex, work.masks.print(sliceIndex))
             return
         with self._signals.telling():
             self._predict(sliceIndex, volume, work)
@@ -248,7 +248,7 @@ class Runner:
                 volume = self._workplace.sliced()
                 work = self._workplace.ensuredWork(volume)
                 self._workplace.catchUp()
-                if work.print(index) == print_ or not work.states.keeps(index):
+                if work.masks.print(index) == print_ or not work.states.keeps(index):
                     self._predict(index, volume, work)
 
     def _predict(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:

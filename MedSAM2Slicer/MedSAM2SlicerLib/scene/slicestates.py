@@ -158,9 +158,7 @@ class SliceStates:
     def doubtful(self) -> list[int]:
         """List the slices in doubt, the worst first: propagated or stale ones that are not empty."""
         looked = [one for one in self._slices.values() if not one.isAnchor and one.areaMm2 != 0]
-        if not looked:
-            return []
-        typical = statistics.median(one.confidence for one in looked)
+        typical = statistics.median([one.confidence for one in looked] or [0.0])
         doubts = {one.sliceIndex: _doubt(one, typical) for one in looked}
         return sorted((index for index in doubts if doubts[index] >= 1), key=lambda index: -doubts[index])
 
@@ -188,9 +186,11 @@ class SliceStates:
 
     def noteBackAs(self, reviews: Mapping[int, SliceReview | None]) -> None:
         """Slices are again what was once known of them, which no record of the segment as it is now tells."""
-        self._slices = {index: one for index, one in {**self._slices, **reviews}.items() if one is not None}
+        before = self._slices
+        self._slices = {index: one for index, one in {**before, **reviews}.items() if one is not None}
         for index in reviews:
-            self._noteChanged(index)
+            if any(one.isAnchor for one in (before.get(index), reviews[index]) if one is not None):
+                self._noteChanged(index)
         self.noteUntold(reviews)
 
     def notePromptsGone(self, indexes: Collection[int]) -> None:

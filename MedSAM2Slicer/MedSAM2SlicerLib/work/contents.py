@@ -49,11 +49,6 @@ class Contents:
                 found |= {index: slices.get(index) for index in same}
         return found
 
-    def nobodys(self, indexes: Collection[int], prints: Mapping[int, str]) -> set[int]:
-        """Return which of these slices were not the user's when they looked so; none that never did."""
-        reviews = self.bySlice(indexes, prints)
-        return {index for index, one in reviews.items() if one is None or not one.isKept}
-
 
 def differing(before: Mapping[int, str], prints: Mapping[int, str]) -> set[int]:
     """Return the slices whose fingerprints differ between two contents."""

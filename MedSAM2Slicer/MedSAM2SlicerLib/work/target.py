@@ -257,7 +257,7 @@ class Target:
         work = self._works.get(segmentId)
         if work is None or work.stack != volume.stack:
             return self._make(segmentId, volume)
-        work.follow(masksOn(volume, self.segmentation, segmentId))
+        work.masks = masksOn(volume, self.segmentation, segmentId)
         return work
 
     def _make(self, segmentId: str, volume: SlicedVolume) -> SegmentWork:

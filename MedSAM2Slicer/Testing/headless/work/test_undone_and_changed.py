@@ -7,6 +7,7 @@ import pytest
 import slicer
 from controllerbench import ControllerBench, finish, notice
 
+from medsam2_core.errors import PromptError, WorkerError
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 
@@ -148,7 +149,7 @@ def test_undo_to_a_state_that_was_saved_in_the_middle_of_a_run_makes_no_edits(be
     finish(call)
     bench.controller.undo()
     assert bench.drawn() == [3, 4]
-    assert set(bench.states().values()) == {"prompted", "stale"}
+    assert "edited" not in bench.states().values()
     bench.propagate().finish()
     assert bench.drawn() == [1, 2, 3, 4, 5]
 
@@ -235,3 +236,33 @@ def test_a_preview_that_waits_for_its_turn_is_not_drawn_over_what_is_painted_mea
     done.controller.prompting.preview(5)
     done.client.answer(5)
     assert done.states()[5] == "prompted"
+
+
+@pytest.mark.parametrize("isEdit", [False, True])
+@pytest.mark.parametrize("isLost", [False, True])
+def test_a_slice_that_is_undone_during_a_run_from_it_is_none_to_go_from_any_more(
+    bench: ControllerBench, isEdit: bool, isLost: bool
+) -> None:
+    bench.click(4, 4, 3)
+    history = bench.controller.workplace.target.history
+    if isEdit:
+        history.saveState()
+        bench.paint(0)
+        notice(bench)
+    call = bench.propagate(steps=1)  # slice 3
+    history.undo()
+    if isEdit:
+        history.undo()
+    notice(bench)
+    if isLost:
+        call.fail(WorkerError("The worker is gone."))
+    else:
+        finish(call)
+        assert bench.drawn() == [1, 2, 4, 5]
+    notice(bench)
+    assert not ({0, 3} if isEdit else {3}) & bench.states().keys()
+    with pytest.raises(PromptError, match="propagate"):
+        bench.controller.review.script()
+    bench.propagate().finish()
+    assert bench.states()[3] == "prompted"
+    assert bench.drawn() == [1, 2, 3, 4, 5]
