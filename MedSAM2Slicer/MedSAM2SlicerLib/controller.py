@@ -249,7 +249,7 @@ class Controller:
         self.workplace.volume.work()
         self._followWhyNot()
         self._runner.lookForMoves()
-        self._runner.lookForUndo()
+        self._runner.lookForEdits()
         if self.workplace.edits.settled and not self.busy:
             self._lookForEdits()
         self.live.tick()

@@ -91,13 +91,13 @@ class Runner:
         """Draw the prompts' answer on a slice, None for none. While the worker is busy it waits for its turn."""
         if sliceIndex is not None:
             work = self._workplace.work()
-            self._talk.postpone(sliceIndex, None if work is None else work.masks.print(sliceIndex))
+            self._talk.postpone(sliceIndex, _ownLook(work, sliceIndex))
             self._goOn()
 
     def previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         """As `preview`, with the volume and the segment at work, for those who have looked them up."""
         if self.busy or self._talk.waits:
-            self._talk.postpone(sliceIndex, work.masks.print(sliceIndex))
+            self._talk.postpone(sliceIndex, _ownLook(work, sliceIndex))
             return
         with self._signals.telling():
             self._predict(sliceIndex, volume, work)
@@ -171,10 +171,10 @@ class Runner:
         if self._makesWay:
             self.abandon()
 
-    def lookForUndo(self) -> None:
-        """Look at what was undone during a run."""
+    def lookForEdits(self) -> None:
+        """Look at what others have done during a run."""
         if self._run is not None and not self._gaveUp():
-            self._run.lookForUndo()
+            self._run.lookForEdits()
 
     def _gaveUp(self) -> bool:
         """Give up a run that makes way if somebody has undone what it drew; returns whether that is so."""
@@ -241,14 +241,14 @@ class Runner:
         self._goOn()
 
     def _goOn(self) -> None:
-        """Ask for the previews that wait, one after the other, but not of slices that were edited meanwhile."""
+        """Ask for the previews that wait, one after the other, but not of slices that became the user's since."""
         while not (self.busy or self._talk.waits) and (later := self._talk.takeLater()) is not None:
-            index, print_ = later
+            index, before = later
             with self._signals.telling():
                 volume = self._workplace.sliced()
                 work = self._workplace.ensuredWork(volume)
                 self._workplace.catchUp()
-                if work.masks.print(index) == print_ or not work.states.keeps(index):
+                if _ownLook(work, index) in ("", before):
                     self._predict(index, volume, work)
 
     def _predict(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
@@ -328,3 +328,8 @@ class Runner:
         if not work.marks(sliceIndex):
             window = self._workplace.volume.window(self._workplace.window())
             self._signals.noticed.emit(whyEmpty(sliceIndex, writer, window.name))
+
+
+def _ownLook(work: SegmentWork | None, index: int) -> str | None:
+    """Tell what a slice looks like if it is the user's, None for empty; "" for one that is not."""
+    return "" if work is None or not work.keeps(index) else work.masks.print(index)

@@ -58,9 +58,9 @@ class Meanwhile:
             return ""
         return whyMoved(self._volume.node, self._volume.geometry, segmentation)
 
-    def lookForUndo(self) -> None:
-        """Look at what was undone or redone before a stroke follows it, after which nothing could tell them apart."""
-        if self._edits.isForeignTravel:
+    def lookForEdits(self) -> None:
+        """Look at strokes that are over, and at what was undone at once, before a stroke follows it."""
+        if self._edits.isForeignTravel or (self._edits.hasForeign and self._edits.settled):
             self._look()
 
     def end(self) -> None:

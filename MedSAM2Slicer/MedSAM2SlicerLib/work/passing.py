@@ -170,9 +170,9 @@ class Pass:
         """Return why nothing more can be drawn, see `Meanwhile.whyOver`."""
         return self._meanwhile.whyOver()
 
-    def lookForUndo(self) -> None:
-        """See `Meanwhile.lookForUndo`."""
-        self._meanwhile.lookForUndo()
+    def lookForEdits(self) -> None:
+        """See `Meanwhile.lookForEdits`."""
+        self._meanwhile.lookForEdits()
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """What is known of a segment's slices while the pass runs."""

@@ -73,9 +73,9 @@ class Redraw:
         """See `Pass.whyOver`."""
         return self._meanwhile.whyOver()
 
-    def lookForUndo(self) -> None:
-        """See `Meanwhile.lookForUndo`."""
-        self._meanwhile.lookForUndo()
+    def lookForEdits(self) -> None:
+        """See `Meanwhile.lookForEdits`."""
+        self._meanwhile.lookForEdits()
 
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """See `Pass.reviews`."""

@@ -126,9 +126,10 @@ class SegmentWork:
         changed = set() if isSurface(self._segmentationNode, self.segmentId) else differing(before, prints)
         if self._contents.of(before) is None:  # undo goes back to it, even if what was written changed nothing
             self._contents.keep(before, self._known(self._soFar(drawn, first, last)))
-        back = {} if written else self._contents.bySlice(changed - self._theirs.keys(), prints)
+        back = {} if written else self._contents.bySlice(changed, prints)
         self._back |= back
         self._prints = filled(self._prints | {index: prints.get(index) for index in back})
+        self._theirs = {index: one for index, one in self._theirs.items() if index not in back}
         self._theirs |= {index: prints.get(index) for index in changed - back.keys()}
 
     def announce(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:

@@ -11,7 +11,7 @@ from MedSAM2SlicerLib.worker.calls import Call
 class Conversation:
     """Holds the request that is on its way, and the slices whose previews are `later` to be asked for, in order.
 
-    Each of these with what it looked like when a preview of it was asked for.
+    Each of these with a `look`: what it was like when somebody wanted that.
 
     Slots are called by `call`, so that the worker's next message is delivered whatever becomes of the one before.
     """
@@ -49,9 +49,9 @@ class Conversation:
         if self._call is not None:
             self._call.cancel(keep)
 
-    def postpone(self, sliceIndex: int, print_: str | None) -> None:
+    def postpone(self, sliceIndex: int, look: str | None) -> None:
         """Have a slice's preview asked for later; one that waits already keeps its place."""
-        self.later[sliceIndex] = print_
+        self.later[sliceIndex] = look
 
     def takeLater(self) -> tuple[int, str | None] | None:
         """Return, and forget, the slice whose preview is to be asked for next."""

@@ -266,3 +266,34 @@ def test_a_slice_that_is_undone_during_a_run_from_it_is_none_to_go_from_any_more
     bench.propagate().finish()
     assert bench.states()[3] == "prompted"
     assert bench.drawn() == [1, 2, 3, 4, 5]
+
+
+def test_undo_of_a_stroke_and_of_a_run_while_a_slice_takes_long_makes_no_edits(
+    bench: ControllerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
+    bench.click(4, 4, 3)
+    bench.preview()
+    call = bench.propagate(steps=3)  # slices 3, 4, 5
+    history = bench.controller.workplace.target.history
+    history.saveState()
+    bench.paint(5)
+    notice(bench)
+    history.undo()
+    history.undo()
+    finish(call)
+    notice(bench)
+    assert "edited" not in bench.states().values()
+
+
+def test_a_preview_that_waits_for_its_turn_leaves_a_slice_alone_that_is_accepted_by_then(
+    done: ControllerBench,
+) -> None:
+    done.controller.prompting.preview(3)
+    before = len(done.client.calls)
+    done.click(4, 4, 6)
+    done.controller.prompting.preview(6)
+    done.controller.accept(6)
+    done.client.answer(3)
+    assert len(done.client.calls) == before
+    assert done.states()[6] == "accepted"
