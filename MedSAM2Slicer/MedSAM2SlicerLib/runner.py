@@ -42,6 +42,7 @@ class Runner:
         self._talk = Conversation()
         self._run: Pass | Redraw | None = None
         self._isInterrupted = False
+        self._asked: tuple[SegmentWork, int] | None = None  # the preview that was asked for last
         self.isLive = False
         """Whether a propagation of one segment makes way for the next prompt; see `live`."""
         self._ran: Sequence[SegmentWork] = ()  # of the last run that came to its end
@@ -127,6 +128,7 @@ class Runner:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, works)
+        self._noteAwaited()
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
         self.abandon()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
@@ -236,6 +238,13 @@ class Runner:
     def _makesWay(self) -> bool:
         return isinstance(self._run, Pass) and self._run.isTentative
 
+    def _noteAwaited(self) -> None:
+        """Have a propagation go through the slices whose previews it does not wait for."""
+        if self._asked is not None and self.waits:
+            work, index = self._asked
+            for one in (index, *self._talk.later):
+                work.states.noteChanged(one)
+
     def _goOnWith(self, later: Mapping[int, str | None]) -> None:
         self._talk.later = {**later, **self._talk.later}
         self._goOn()
@@ -259,6 +268,7 @@ class Runner:
         objects = plan.objects([work], volume, opened=sliceIndex)
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex, volume.geometry))
         onError = self._talk.current(self.failed)
+        self._asked = work, sliceIndex
         self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def _outlook(self, plan: Plan, works: Sequence[SegmentWork]) -> Outlook:

@@ -297,3 +297,19 @@ def test_a_preview_that_waits_for_its_turn_leaves_a_slice_alone_that_is_accepted
     done.client.answer(3)
     assert len(done.client.calls) == before
     assert done.states()[6] == "accepted"
+
+
+@pytest.mark.parametrize("isQueued", [False, True])
+def test_a_propagation_that_does_not_wait_for_a_preview_goes_through_its_slice(
+    done: ControllerBench, isQueued: bool
+) -> None:
+    done.paint(1)
+    notice(done)
+    if isQueued:
+        done.controller.prompting.preview(3)
+    done.click(4, 4, 5)
+    done.controller.prompting.preview(5)
+    done.controller.propagate()
+    (first, last), *others = done.client.spans[1:]
+    assert first <= 5 < last
+    assert not others
