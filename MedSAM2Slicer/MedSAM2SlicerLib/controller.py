@@ -6,7 +6,7 @@ signals report the results and errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -131,7 +131,7 @@ class Controller:
         self.workplace.moveTo(target)
         self._lookForEdits()
         self.live.leave()
-        self._previewAgain(self.workplace.takePutOff())
+        self.prompting.previewAgain(self.workplace.takePutOff())
 
     def setOptions(self, options: RunOptions) -> None:
         """Choose how to propagate from now on; another stack than before is the segment's, if something comes of it."""
@@ -149,7 +149,7 @@ class Controller:
                 workplace.target.turn(workplace.volume, options.stack)
             self._signals.tellAll()
             if not isTurned:  # what was under way goes on with the new settings
-                self._previewAgain(awaited)
+                self.prompting.previewAgain(awaited)
                 if wasLive:
                     self.live.note()
 
@@ -159,7 +159,7 @@ class Controller:
             if not self.busy:
                 self._lookForEdits()
             promptViews().use(self, self.segmentationNode, self.segmentId)
-            self._previewAgain(self.workplace.takePutOff())
+            self.prompting.previewAgain(self.workplace.takePutOff())
         else:
             promptViews().rest(self)
 
@@ -255,9 +255,9 @@ class Controller:
         self._client.tick()
         self.workplace.volume.work()
         self._followWhyNot()
-        self._runner.lookForUndo()
         self._runner.lookForMoves()
-        if self.workplace.edits.settled and not self.busy and not self.waits:
+        self._runner.lookForEdits()
+        if self.workplace.edits.settled and not self.busy:
             self._lookForEdits()
         self.live.tick()
 
@@ -276,13 +276,6 @@ class Controller:
         """End what is under way; slices whose previews were to come are drawn when the segment is come back to."""
         self.workplace.putOff(self._runner.previews)
         self._runner.abandon()
-
-    def _previewAgain(self, indexes: Sequence[int]) -> None:
-        """Draw slices whose previews were given up, unless their prompts are gone."""
-        prompted = {item.sliceIndex for item in self.review.prompts()} if indexes else set()
-        for index in indexes:
-            if index in prompted:
-                self.prompting.preview(index)
 
     def _travel(self, step: Callable[[EditHistory], None]) -> None:
         """Undo or redo; an editor's own history has its own buttons."""

@@ -16,6 +16,7 @@ from MedSAM2SlicerLib.runner import Runner
 from MedSAM2SlicerLib.scene.geometry import mapped, viewAxes
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import PROMPTED
+from MedSAM2SlicerLib.work.awaited import Looks
 from MedSAM2SlicerLib.work.running import tellWritten
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
@@ -48,6 +49,16 @@ class Prompting:
         self._signals.promptsChanged.emit()
         self._runner.preview(sliceIndex)
         self._changed(sliceIndex)
+
+    def previewAgain(self, previews: Looks) -> None:
+        """Draw slices whose previews were given up, unless their prompts are gone."""
+        prompted = self._promptedSlices() if previews else set()
+        again = {index: look for index, look in previews.items() if index in prompted}
+        if again:
+            self._signals.promptsChanged.emit()
+            self._runner.previewAgain(again)
+            for index in again:
+                self._changed(index)
 
     def addPoint(self, positionRas: Sequence[float], include: bool = True) -> None:
         """Put a point (world, mm) on the object, or on what does not belong to it, and draw the slice."""

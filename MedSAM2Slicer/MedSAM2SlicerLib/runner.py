@@ -11,11 +11,14 @@ from slicer.i18n import tr as _
 
 from medsam2_core.directions import AXES
 from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError, VolumeError, WorkerError
+from medsam2_core.image.geometry import Geometry
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scene.fitting import whyMoved
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
+from MedSAM2SlicerLib.work.awaited import Awaited, Looks, ownLook
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
 from MedSAM2SlicerLib.work.passing import Leg, Pass, nearestFirst
@@ -40,6 +43,7 @@ class Runner:
         self._talk = Conversation()
         self._run: Pass | Redraw | None = None
         self._isInterrupted = False
+        self._awaited = Awaited()
         self.isLive = False
         """Whether a propagation of one segment makes way for the next prompt; see `live`."""
         self._ran: Sequence[SegmentWork] = ()  # of the last run that came to its end
@@ -55,9 +59,9 @@ class Runner:
         return self._talk.waits
 
     @property
-    def previews(self) -> list[int]:
-        """The slices that were clicked on and are still to be drawn, in order."""
-        return self._talk.previews
+    def previews(self) -> Looks:
+        """The slices that were clicked on and are still to be drawn."""
+        return self._awaited.all
 
     @property
     def imageSize(self) -> int:
@@ -93,16 +97,21 @@ class Runner:
     def preview(self, sliceIndex: int | None) -> None:
         """Draw the prompts' answer on a slice, None for none. While the worker is busy it waits for its turn."""
         if sliceIndex is not None:
-            self._talk.postpone(sliceIndex)
-            self._goOn()
+            work = self._workplace.work()
+            self.previewAgain({sliceIndex: ownLook(work, sliceIndex)})
+
+    def previewAgain(self, previews: Looks) -> None:
+        """Draw slices that were to be drawn, as `preview` does."""
+        self._awaited.add(previews)
+        self._goOn()
 
     def previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         """As `preview`, with the volume and the segment at work, for those who have looked them up."""
-        if self.busy or self._talk.waits:
-            self._talk.postpone(sliceIndex)
+        if self.busy or self.waits:
+            self._awaited.add({sliceIndex: ownLook(work, sliceIndex)})
             return
         with self._signals.telling():
-            self._predict(sliceIndex, volume, work)
+            self._predict(sliceIndex, ownLook(work, sliceIndex), volume, work)
 
     def dropPreview(self, indexes: Collection[int] | None = None) -> None:
         """Forget a preview that is on its way, or waits for the end of a run: it would draw a slice again.
@@ -112,7 +121,7 @@ class Runner:
         if not self.busy:
             self.abandon()
         else:
-            self._talk.later = [one for one in self._talk.later if indexes is not None and one not in indexes]
+            self._awaited.forget(self._awaited.later if indexes is None else indexes)
 
     def outlook(self, works: Sequence[SegmentWork]) -> Outlook:
         """Return what a propagation of segments has before it. Raises VolumeError without a usable volume."""
@@ -128,14 +137,15 @@ class Runner:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, works)
+        self._noteAwaited()
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
-        awaited = self._outside(legs, self.previews)
+        outside = self._outside(legs)
         self.abandon()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
         run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative, ahead)
         target.closeStep()
+        self._awaited.add(outside)
         self._start(run)
-        self._previewAll(awaited)  # when it is over
 
     def warm(self, sliceIndex: int) -> None:
         """Have the worker open the volume and see a slice ahead of the first prompt, if it is at rest."""
@@ -154,7 +164,7 @@ class Runner:
             legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
             self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep, near))
         finally:
-            self._previewAll(awaited)  # when it is over
+            self.previewAgain(awaited)  # when it is over
 
     @property
     def ran(self) -> Sequence[SegmentWork]:
@@ -163,10 +173,10 @@ class Runner:
 
     def stop(self) -> None:
         """End a run after the current slice; what is drawn stays, and what was clicked meanwhile is drawn."""
-        later = list(self._talk.later)
+        later = self._awaited.later
         self._stop(keep=True)
-        if not (self.busy or self._talk.waits):  # the worker had not begun, or nothing more was to come from it
-            self._previewAll(later)
+        if not (self.busy or self.waits):  # the worker had not begun, or nothing more was to come from it
+            self.previewAgain(later)
 
     def interrupt(self) -> None:
         """End a run that makes way: a prompt has come, and the propagation begins again with it."""
@@ -186,12 +196,17 @@ class Runner:
         if self.makesWay:
             self.abandon()
 
-    def lookForUndo(self) -> bool:
+    def lookForEdits(self) -> None:
+        """Look at what others have done during a run."""
+        if self._run is not None and not self._gaveUp():
+            self._run.lookForEdits()
+
+    def _gaveUp(self) -> bool:
         """Give up a run that makes way if somebody has undone what it drew; returns whether that is so."""
         run = self._run
         if not (self.makesWay and self._workplace.edits.isForeignTravel and isinstance(run, Pass) and run.isUndone):
             return False
-        self._talk.leave()
+        self._leave()
         self._run = None
         run.giveUp()
         self._tellEnd()
@@ -205,7 +220,7 @@ class Runner:
 
     def abandon(self) -> bool:
         """Cancel what is on its way and forget it; whether that was a run. What it has drawn stays."""
-        self._talk.leave()
+        self._leave()
         return self._breakOff()
 
     def stepped(self, step: Step, progress: Progress) -> None:
@@ -217,7 +232,7 @@ class Runner:
 
     def ended(self, summary: str) -> None:
         """The run is over: the preview that waited for that is next."""
-        run, self._run, later = self._run, None, self._talk.takeAllLater()
+        run, self._run, later = self._run, None, self._awaited.take()
         self._ran = () if run is None else run.works
         if isinstance(run, Pass):
             self._paces.notePace(self._workplace.options, run.pace)
@@ -226,7 +241,7 @@ class Runner:
         self._tellEnd()
         if summary and not isInterrupted:
             self._signals.finished.emit(summary)
-        self._previewAll(later)
+        self._goOnWith(later)
 
     def failed(self, error: MedSAM2Error) -> None:
         """The run, or a preview, came to nothing; that it was canceled needs no words.
@@ -234,21 +249,11 @@ class Runner:
         The previews that waited for that are next, unless there is no worker for them.
         """
         goesOn = self._isInterrupted or not isinstance(error, Cancelled | WorkerError)
-        later = self._talk.takeAllLater() if goesOn else []
+        later = self._awaited.take() if goesOn else {}
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
-        self._previewAll(later)
-
-    def _outside(self, legs: Sequence[Leg], indexes: Sequence[int]) -> list[int]:
-        """Slices of the segment at work that no leg goes through."""
-        segmentId = self._workplace.target.segmentId
-        spans = [leg.span for leg in legs if segmentId in [work.segmentId for work in leg.works]]
-        return [index for index in indexes if not any(first <= index < last for first, last in spans)]
-
-    def _previewAll(self, indexes: Sequence[int]) -> None:
-        for index in indexes:
-            self.preview(index)
+        self._goOnWith(later)
 
     def _stop(self, keep: bool) -> None:
         if self._talk.waits:
@@ -256,22 +261,49 @@ class Runner:
         else:  # something went wrong with the answer that was its end
             self.abandon()
 
+    def _leave(self) -> None:
+        self._awaited.clear()
+        self._talk.leave()
+
+    def _noteAwaited(self) -> None:
+        """Have a propagation go through the slices whose previews it does not wait for."""
+        work = self._workplace.work()
+        if work is not None:
+            for index in self.previews:
+                work.states.noteChanged(index)
+
+    def _outside(self, legs: Sequence[Leg]) -> Looks:
+        """The slices still to be drawn that no leg goes through."""
+        segmentId = self._workplace.target.segmentId
+        spans = [leg.span for leg in legs if segmentId in [work.segmentId for work in leg.works]]
+        within = {index for index in self.previews for first, last in spans if first <= index < last}
+        return {index: look for index, look in self.previews.items() if index not in within}
+
+    def _goOnWith(self, later: Looks) -> None:
+        self._awaited.first(later)
+        self._goOn()
+
     def _goOn(self) -> None:
-        """Ask for the previews that wait, one after the other."""
-        while not (self.busy or self._talk.waits) and (index := self._talk.takeLater()) is not None:
+        """Ask for the previews that wait, one after the other, but not of slices that became the user's since."""
+        while not (self.busy or self.waits) and (waiting := self._awaited.next()) is not None:
+            index, before = waiting
             with self._signals.telling():
                 volume = self._workplace.sliced()
-                self._predict(index, volume, self._workplace.ensuredWork(volume))
+                work = self._workplace.ensuredWork(volume)
+                self._workplace.catchUp()
+                if ownLook(work, index) in ("", before):
+                    self._predict(index, before, volume, work)
 
-    def _predict(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
+    def _predict(self, sliceIndex: int, look: str | None, volume: SlicedVolume, work: SegmentWork) -> None:
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, [work])
         session = self._openSession(plan.chosen.along(volume.stack))
         work.keepStack()
         objects = plan.objects([work], volume, opened=sliceIndex)
-        onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
+        onDone = self._talk.current(partial(self._onPreview, work, sliceIndex, volume.geometry))
         onError = self._talk.current(self.failed)
-        self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError), sliceIndex)
+        self._awaited.ask(sliceIndex, look)
+        self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def _outlook(self, plan: Plan, works: Sequence[SegmentWork]) -> Outlook:
         options, sliced = self._workplace.options, self._workplace.volume.sliced
@@ -295,7 +327,7 @@ class Runner:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Enclose what a run writes. Raises Cancelled where what it wrote before was undone."""
-        if self.lookForUndo():
+        if self._gaveUp():
             raise Cancelled(_("Undone."))
         with self._workplace.edits.ours():
             yield
@@ -318,8 +350,12 @@ class Runner:
         self._signals.busyChanged.emit(False)
         self._signals.reviewed.emit()
 
-    def _onPreview(self, work: SegmentWork, sliceIndex: int, answers: tuple[ObjectAnswer, ...]) -> None:
+    def _onPreview(self, work: SegmentWork, sliceIndex: int, grid: Geometry, answers: tuple[ObjectAnswer, ...]) -> None:
+        self._awaited.answered()
         with self._signals.telling():
+            volumeNode, segmentation = self._workplace.volume.usable, self._workplace.target.segmentation
+            if whyOver := whyMoved(volumeNode, grid, segmentation):
+                raise VolumeError(whyOver)
             self._workplace.catchUp()  # the slice may have become the user's since it was asked for
             for answer in answers:
                 if answer.object_id == work.objectId and not work.states.keeps(sliceIndex):

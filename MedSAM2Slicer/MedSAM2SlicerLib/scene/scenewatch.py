@@ -77,8 +77,8 @@ class EditWatch(slicer.util.VTKObservationMixin):
 
     @property
     def settled(self) -> bool:
-        """Whether there are edits, all of which are over."""
-        return self._editedAt is not None and time.monotonic() - self._editedAt > self.SETTLED
+        """Whether there are edits, all of which are over; undo and redo are at once, before a stroke follows."""
+        return self.isTravel or (self._editedAt is not None and time.monotonic() - self._editedAt > self.SETTLED)
 
     def follow(self, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
         """Watch this segmentation, and no other any more."""

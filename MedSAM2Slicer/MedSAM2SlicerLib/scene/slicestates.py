@@ -117,8 +117,7 @@ class SliceStates:
         self.cut: Cut | None = None  # of what was propagated
         self.running: tuple[int, int] | None = None  # first <= index < last that a run was under way through, if stored
         self._slices: dict[int, SliceReview] = {}
-        self._changed: set[int] = set()
-        self._untold: set[int] = set()
+        self._changed, self._untold = set[int](), set[int]()
 
     def __bool__(self) -> bool:
         return bool(self._slices)
@@ -158,41 +157,56 @@ class SliceStates:
     def doubtful(self) -> list[int]:
         """List the slices in doubt, the worst first: propagated or stale ones that are not empty."""
         looked = [one for one in self._slices.values() if not one.isAnchor and one.areaMm2 != 0]
-        if not looked:
-            return []
-        typical = statistics.median(one.confidence for one in looked)
+        typical = statistics.median([one.confidence for one in looked] or [0.0])
         doubts = {one.sliceIndex: _doubt(one, typical) for one in looked}
         return sorted((index for index in doubts if doubts[index] >= 1), key=lambda index: -doubts[index])
+
+    def noteChanged(self, index: int) -> None:
+        """A slice is to be gone through, and all between the anchors around it."""
+        self._changed.add(index)
+        before, behind = self._neighbors(index)
+        for other, one in self._slices.items():
+            between = (before is None or before < other) and (behind is None or other < behind)
+            if between and other != index and not one.isAnchor:
+                self._slices[other] = replace(one, stale=True)
 
     def notePreview(self, review: SliceReview) -> None:
         """A slice was drawn from its prompts; an acceptance of what was there before is void."""
         self._slices[review.sliceIndex] = review
-        self._noteChanged(review.sliceIndex)
+        self.noteChanged(review.sliceIndex)
 
     def noteEdits(self, indexes: Iterable[int]) -> None:
         """The user changed slices with another tool."""
         for index in indexes:
             self._slices[index] = self._edited(index)
             self._untold.discard(index)
-            self._noteChanged(index)
+            self.noteChanged(index)
 
     def noteRemoved(self, index: int) -> None:
         """A slice lost its prompts, and with them its mask."""
-        self._noteChanged(index)
+        self.noteChanged(index)
         self._slices.pop(index, None)
 
     def noteBack(self, review: SliceReview) -> None:
         """A slice lost its prompts, and is again as it was drawn before: until the next propagation, unless marked."""
-        self._noteChanged(review.sliceIndex)
+        self.noteChanged(review.sliceIndex)
         self._slices[review.sliceIndex] = replace(review, origin=PROPAGATED, stale=not review.mark)
+
+    def noteBackAs(self, reviews: Mapping[int, SliceReview | None]) -> None:
+        """Slices are again what was once known of them, which no record of the segment as it is now tells."""
+        before = self._slices
+        self._slices = {index: one for index, one in {**before, **reviews}.items() if one is not None}
+        for index in reviews:
+            if any(one.isAnchor for one in (before.get(index), reviews[index]) if one is not None):
+                self.noteChanged(index)
+        self.noteUntold(reviews)
 
     def notePromptsGone(self, indexes: Collection[int]) -> None:
         """Slices have no prompts any more, what they drew stays: until the next propagation, but for marked slices."""
         gone = {index: one for index, one in self._slices.items() if one.origin == PROMPTED and index in indexes}
         self._slices |= {index: replace(one, origin=PROPAGATED, stale=not one.mark) for index, one in gone.items()}
-        for index, one in gone.items():
-            if not one.mark:
-                self._noteChanged(index)
+        for index in [index for index, one in gone.items() if not one.mark]:
+            self.noteChanged(index)
 
     def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """A propagation through slices first <= index < last gave `reviews`; kept slices stay as they are."""
@@ -243,23 +257,19 @@ class SliceStates:
 
     def noteUntold(self, indexes: Iterable[int]) -> None:
         """A propagation that no record tells of went through slices: the next one is to do so again."""
-        anchors = {index for index, one in self._slices.items() if one.isAnchor}
-        untold = set(indexes) - anchors
+        untold = {index for index in indexes if index not in self._slices or not self._slices[index].isAnchor}
         self._slices |= {index: replace(self._slices[index], stale=True) for index in untold & self._slices.keys()}
         self._untold |= untold
 
     def noteCut(self, areas: Mapping[int, float | None], cut: Cut) -> None:
         """Slices were thresholded differently from the same answers."""
         self.cut = cut
-        for index, area in areas.items():
-            if index in self._slices and not self._slices[index].isKept:
-                self._slices[index] = replace(self._slices[index], areaMm2=area)
+        for index in areas.keys() & self._slices.keys() - {*self.kept()}:
+            self._slices[index] = replace(self._slices[index], areaMm2=areas[index])
 
     def noteAllStale(self) -> None:
         """Whatever was propagated would come out differently now, as with another model."""
-        for index, one in self._slices.items():
-            if not one.isAnchor:
-                self._slices[index] = replace(one, stale=True)
+        self._slices |= {index: replace(one, stale=True) for index, one in self._slices.items() if not one.isAnchor}
         self._changed |= {index for index, one in self._slices.items() if one.isAnchor}
 
     def release(self, index: int) -> None:
@@ -268,7 +278,7 @@ class SliceStates:
 
     def disown(self, index: int) -> None:
         """A slice that was edited is the user's no more: it waits for the next propagation."""
-        self._noteChanged(index)
+        self.noteChanged(index)
         self._slices[index] = replace(self._slices[index], mark="", origin=PROPAGATED, stale=True)
 
     def toggle(self, index: int, mark: str) -> None:
@@ -329,14 +339,6 @@ class SliceStates:
         before = self._slices.get(index, SliceReview(index, 1.0, EDITED, None, "prompt"))
         own = replace(before, origin=EDITED, confidence=1.0, areaMm2=None, stale=False, change=0.0)
         return replace(own, disagreement=None)
-
-    def _noteChanged(self, index: int) -> None:
-        self._changed.add(index)
-        before, behind = self._neighbors(index)
-        for other, one in self._slices.items():
-            between = (before is None or before < other) and (behind is None or other < behind)
-            if between and other != index and not one.isAnchor:
-                self._slices[other] = replace(one, stale=True)
 
     def _neighbors(self, index: int) -> tuple[int | None, int | None]:
         """The anchors next to a slice, on both sides."""

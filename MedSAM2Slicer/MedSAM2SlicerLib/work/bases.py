@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from medsam2_core.run.prompts import MaskPrompt, Prompt
 from MedSAM2SlicerLib.scene.layers import Bools
-from MedSAM2SlicerLib.scene.slicestates import SliceReview
+from MedSAM2SlicerLib.scene.slicestates import EDITED, SliceReview
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,34 @@ class Base:
         """Whether a prompt on the slice says what the base has taken the place of."""
         covers = self.covers
         return covers is not None and isinstance(prompt, MaskPrompt) and np.array_equal(prompt.mask, covers)
+
+
+class Bases:
+    """What the slices of a segment showed before their prompts, and the masks of prompts they were `drawnFrom`."""
+
+    def __init__(self) -> None:
+        self.drawnFrom: dict[int, Bools] = {}
+        self._bases: dict[int, Base] = {}
+
+    def begin(self, index: int, mask: Bools, review: SliceReview | None) -> None:
+        """Prompts are to correct what a slice shows, of which this is known, unless they do so already."""
+        isEdited = review is not None and review.origin == EDITED
+        covers, drawn = (self.drawnFrom.get(index), None) if isEdited else (None, review)
+        self._bases.setdefault(index, Base(mask, covers, drawn))
+
+    def take(self, index: int) -> Base | None:
+        """Return, and forget, what a slice showed."""
+        return self._bases.pop(index, None)
+
+    def forget(self, indexes: Collection[int]) -> None:
+        """Slices show something else now."""
+        self._bases = {index: base for index, base in self._bases.items() if index not in indexes}
+
+    def masks(self, indexes: Collection[int]) -> dict[int, Bools]:
+        """Return what those of these slices showed that prompts correct."""
+        return {index: base.mask for index, base in self._bases.items() if index in indexes}
+
+    def hide(self, prompt: Prompt) -> bool:
+        """Whether a prompt says what another tool's edit has taken the place of."""
+        base = self._bases.get(prompt.slice_index)
+        return base is not None and base.hides(prompt)

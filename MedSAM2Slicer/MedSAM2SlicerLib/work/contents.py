@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from MedSAM2SlicerLib.scene.slicestates import SliceStates
+from MedSAM2SlicerLib.scene.slicestates import SliceReview, SliceStates
 
 _REMEMBERED = 20  # of which Slicer can undo ten
 
@@ -27,25 +26,28 @@ class Contents:
     """The latest contents of a segment, each told by the fingerprints of its slices."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Known] = {}
+        self._known: list[tuple[Mapping[int, str], Known]] = []  # the latest last
 
     def keep(self, prints: Mapping[int, str], known: Known) -> None:
         """Keep in mind what is known of a content."""
-        key = _key(prints)
-        self._known.pop(key, None)
-        self._known[key] = known
-        while len(self._known) > _REMEMBERED:
-            self._known.pop(next(iter(self._known)))
+        others = [one for one in self._known if one[0] != prints]
+        self._known = [*others, (dict(prints), known)][-_REMEMBERED:]
 
     def of(self, prints: Mapping[int, str]) -> Known | None:
         """Return what was known of a content; None for one that was never seen, or long ago."""
-        return self._known.get(_key(prints))
+        return next((known for before, known in self._known if before == prints), None)
 
-    def nobodys(self, indexes: Iterable[int], prints: Mapping[int, str]) -> set[int]:
-        """Return which of these slices were not the user's in a content; none for one that was never seen."""
-        known = self.of(prints)
-        states = None if known is None else SliceStates.fromJson(known.states)
-        return set() if states is None else {index for index in indexes if not states.keeps(index)}
+    def bySlice(self, indexes: Collection[int], prints: Mapping[int, str]) -> dict[int, SliceReview | None]:
+        """Return what was known of those of these slices that have looked so before, when that was last.
+
+        That is None for nothing. Undo may go back to a content that was never seen, as between two quick strokes.
+        """
+        found: dict[int, SliceReview | None] = {}
+        for before, known in self._known:
+            if same := [index for index in indexes if before.get(index) == prints.get(index)]:
+                slices = SliceStates.fromJson(known.states).slices
+                found |= {index: slices.get(index) for index in same}
+        return found
 
 
 def differing(before: Mapping[int, str], prints: Mapping[int, str]) -> set[int]:
@@ -56,7 +58,3 @@ def differing(before: Mapping[int, str], prints: Mapping[int, str]) -> set[int]:
 def filled(prints: Mapping[int, str | None]) -> dict[int, str]:
     """Return fingerprints without those of empty slices, which are None."""
     return {index: one for index, one in prints.items() if one is not None}
-
-
-def _key(prints: Mapping[int, str]) -> str:
-    return json.dumps(prints, sort_keys=True)

@@ -58,6 +58,11 @@ class Meanwhile:
             return ""
         return whyMoved(self._volume.node, self._volume.geometry, segmentation)
 
+    def lookForEdits(self) -> None:
+        """Look at strokes that are over, and at what was undone at once, before a stroke follows it."""
+        if self._edits.isForeignTravel or (self._edits.hasForeign and self._edits.settled):
+            self._look()
+
     def end(self) -> None:
         """The run writes no more."""
         self._edits.stop()

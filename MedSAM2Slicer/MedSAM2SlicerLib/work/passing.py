@@ -13,7 +13,7 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.record.recording import Recording
 from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.slicestates import SliceReview
+from MedSAM2SlicerLib.scene.slicestates import PLAIN, SliceReview
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.meanwhile import Drawn, Meanwhile
 from MedSAM2SlicerLib.work.pace import Outlook, Pace, measuredPace
@@ -170,6 +170,10 @@ class Pass:
         """Return why nothing more can be drawn, see `Meanwhile.whyOver`."""
         return self._meanwhile.whyOver()
 
+    def lookForEdits(self) -> None:
+        """See `Meanwhile.lookForEdits`."""
+        self._meanwhile.lookForEdits()
+
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """What is known of a segment's slices while the pass runs."""
         run = self._running.runs.get(work.objectId)
@@ -245,6 +249,7 @@ class Pass:
     def _settle(self, work: SegmentWork, leg: Leg, record: ObjectRecord, model: Mapping[str, Any] | None) -> None:
         run, result, span = self._running.runs[work.objectId], self._results[-1], leg.span
         continues, keepsOthers = work.isKnownToWorker, work.states.hasPropagatedOutside(*span)
+        keepsCut = keepsOthers and work.states.cut not in (None, PLAIN)  # a record tells of one for all slices
         with self._meanwhile.ours():
             reviews = run.settle(record, *span)
         if result.cancelled:
@@ -256,7 +261,8 @@ class Pass:
         recording, thing = self._recordings[work.stack], leg.lane.object(work.objectId)
         self._target.noteWindow(self._volume.usable, recording.window)
         node = self._target.segmentation
-        if not recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues):
+        saved = recording.save(node, work.segmentId, model, result, thing, span, keepsOthers, continues)
+        if keepsCut or not saved:
             work.states.noteUntold(work.states.slices)
 
 

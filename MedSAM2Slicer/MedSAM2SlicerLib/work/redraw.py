@@ -73,6 +73,10 @@ class Redraw:
         """See `Pass.whyOver`."""
         return self._meanwhile.whyOver()
 
+    def lookForEdits(self) -> None:
+        """See `Meanwhile.lookForEdits`."""
+        self._meanwhile.lookForEdits()
+
     def reviews(self, work: SegmentWork) -> Mapping[int, SliceReview]:
         """See `Pass.reviews`."""
         return work.seen({})

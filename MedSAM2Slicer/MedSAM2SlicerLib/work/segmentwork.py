@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from MedSAM2SlicerLib.scene.attributes import restoreRun, runText, slicesText, s
 from MedSAM2SlicerLib.scene.layers import Bools, isReadable
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
-from MedSAM2SlicerLib.work.bases import Base
+from MedSAM2SlicerLib.work.bases import Base, Bases
 from MedSAM2SlicerLib.work.contents import Contents, Known, differing, filled
 from MedSAM2SlicerLib.work.shownanswers import ShownAnswers
 
@@ -48,14 +48,16 @@ class SegmentWork:
         self.states = SliceStates(stack)
         self.stops: dict[str, str] = {}
         self.sent: RunObject | None = None
-        self._segmentationNode, self._masks = segmentationNode, masks
+        self.masks = masks
+        """The slices as they are now, of the volume that is looked at."""
+        self._segmentationNode = segmentationNode
         self._prints: dict[int, str] = {}
         self._stored: str | None = None  # as this one has stored it, or found it
-        self._bases: dict[int, Base] = {}
-        self._drawnFrom: dict[int, Bools] = {}  # masks of prompts, by slice
+        self._bases = Bases()
         self._answers = ShownAnswers()
         self._contents = Contents()
         self._theirs: dict[int, str | None] = {}  # fingerprints of slices that others changed while a run writes
+        self._back: dict[int, SliceReview | None] = {}  # what is known of those that undo brought back meanwhile
         self._load()
 
     @property
@@ -79,23 +81,20 @@ class SegmentWork:
         propagated = [index for index, one in self.states.slices.items() if one.origin == PROPAGATED]
         return self._answers.slices.issuperset(propagated)
 
-    def follow(self, masks: SliceMasks) -> None:
-        """Read the slices through `masks` from now on, as of another volume."""
-        self._masks = masks
-
     def keepStack(self) -> None:
         """Have the scene know the stack from the first prompt on, whether that draws anything or not."""
         if self._stored is None:
             self._store(self._keepInMind())
 
-    def noticeEdits(self, written: bool = False) -> bool:
+    def noticeEdits(self, written: bool | None = None) -> bool:
         """Look for slices that another tool has changed; whether there were any. Undo brings their states back.
 
         `written`: a tool wrote, so content that was there before does not mean an undo: a run's only new voxel may have
-        been erased.
+        been erased. False: there was undo or redo alone. None: nobody watched.
         """
         isOther = self._takeStored()
-        prints, self._theirs = self._masks.prints(), {}
+        prints, self._theirs = self.masks.prints(), {}
+        self._noteBack()
         if prints == self._prints or not isReadable(self._segmentationNode, self.segmentId):
             return isOther
         if self._contents.of(self._prints) is None:  # a run that is under way has left it so
@@ -109,8 +108,11 @@ class SegmentWork:
             # The worker has there what was undone, or the same answers if these were only drawn otherwise.
             self._answers.bringBack(changed, known.shown)
         else:
-            self._forgetBases(changed)
-            self.states.noteEdits(changed)
+            self._back = self._contents.bySlice(changed, prints) if written is False else {}
+            edited = changed - self._back.keys()
+            self._noteBack()
+            self._bases.forget(edited)
+            self.states.noteEdits(edited)
         self._prints = prints
         self._save()
         return True
@@ -118,48 +120,57 @@ class SegmentWork:
     def spareEdits(self, written: bool, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:
         """Look for slices that others changed since a run began: it leaves them alone; `noticeEdits` notes them later.
 
-        Undo brings back what it had `drawn` on its way through slices first <= index < last. `written`: there was more.
+        The run has `drawn` some on its way through slices first <= index < last. Not `written`: these are undone.
         """
-        before, prints = filled(self._prints | self._theirs), self._masks.prints()
+        before, prints = filled(self._prints | self._theirs), self.masks.prints()
         changed = differing(before, prints) if isReadable(self._segmentationNode, self.segmentId) else set()
         if self._contents.of(before) is None:  # undo goes back to it, even if what was written changed nothing
-            self._contents.keep(before, self._known(self.states.soFar(drawn, first, last, self._theirs)))
-        others = set[int]() if written else changed - self._theirs.keys()  # with undo: nobody's edits
-        ahead = self._contents.nobodys(others - drawn.keys() - {*self.states.kept()}, prints)  # these will be drawn
-        self._prints = filled(self._prints | {one: prints.get(one) for one in ahead | (others & drawn.keys())})
-        self._theirs |= {index: prints.get(index) for index in changed - ahead}
+            self._contents.keep(before, self._known(self._soFar(drawn, first, last)))
+        back = {} if written else self._contents.bySlice(changed, prints)
+        self._back |= back
+        self._prints = filled(self._prints | {index: prints.get(index) for index in back})
+        self._theirs = {index: one for index, one in self._theirs.items() if index not in back}
+        self._theirs |= {index: prints.get(index) for index in changed - back.keys()}
 
     def announce(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> None:
         """Have the scene know, in case it is saved, what a run is on its way through and has `drawn` there."""
-        states = self.states.soFar(drawn, first, last, self._theirs)
+        states = self._soFar(drawn, first, last)
         states.running = first, last
         prints = filled(self._prints | self._theirs)
         self._stored = storeSlices(self._segmentationNode, self.segmentId, states.toJson(), prints)
 
     def keeps(self, index: int) -> bool:
         """Whether a slice is the user's, or was made that since a run began."""
-        return index in self._theirs or self.states.keeps(index)
+        back = self._back.get(index)
+        return index in self._theirs or self.states.keeps(index) or (back is not None and back.isKept)
 
     def seen(self, drawn: Mapping[int, SliceReview]) -> dict[int, SliceReview]:
         """Return what is to be seen of the slices, while a run has `drawn` some and left alone what others did."""
         edited = [index for index, one in self._theirs.items() if one != self._prints.get(index)]
-        return self.states.seen({index: one for index, one in drawn.items() if not self.keeps(index)}, edited)
+        hidden = self._back.keys() | {index for index in drawn if self.keeps(index)}
+        return self.states.seen({index: one for index, one in drawn.items() if index not in hidden}, edited)
+
+    def _soFar(self, drawn: Mapping[int, SliceReview], first: int, last: int) -> SliceStates:
+        left = {index: one for index, one in drawn.items() if index not in self._back}
+        return self.states.soFar(left, first, last, self._theirs)
 
     def startOver(self) -> None:
         """Forget what is known of the slices, all of which are to be drawn again."""
         self.states = SliceStates(self.stack)
 
-    def noteWritten(self, stack: SliceStack, indexes: Iterable[int]) -> None:
+    def noteWritten(self, stack: SliceStack, indexes: Collection[int]) -> None:
         """Slices of a stack were written by this program, the segment or over it: no edit, but for what others did."""
         found: Mapping[int, str | None]
         if stack == self.stack:
-            found = self._prints | {index: self._masks.print(index) for index in indexes}
+            self._back = {index: one for index, one in self._back.items() if index not in indexes}
+            found = self._prints | {index: self.masks.print(index) for index in indexes}
         else:  # any of these may have been crossed
-            found = self._masks.prints()
+            found = self.masks.prints()
         self._prints = filled({**found, **{index: self._prints.get(index) for index in self._theirs}})
 
     def remember(self) -> None:
         """Have the scene know, after this program has written, what that was."""
+        self._noteBack()
         self._save()
 
     @property
@@ -175,7 +186,7 @@ class SegmentWork:
     @property
     def isAsRemembered(self) -> bool:
         """Whether the segment shows what it did after one of the last looks at it."""
-        return self._contents.of(self._masks.prints()) is not None
+        return self._contents.of(self.masks.prints()) is not None
 
     def marks(self, index: int) -> bool:
         """Whether the segment marks anything on a slice, by the last look at it."""
@@ -229,8 +240,7 @@ class SegmentWork:
         """Remove every prompt; what they drew stays, but those are no longer prompted slices."""
         self.prompts.removeAll()
         self.states.sources.clear()
-        self._bases.clear()
-        self._drawnFrom.clear()
+        self._bases = Bases()
         self.states.notePromptsGone(self.states.slices)
         self._save()
 
@@ -260,9 +270,9 @@ class SegmentWork:
         reviews = self.states.slices
         free = [index for index in masks if index not in reviews or reviews[index].mark != LOCKED]
         for index in free or masks:
-            self._drawnFrom.pop(index, None)  # taken once more, the same mask counts again
+            self._bases.drawnFrom.pop(index, None)  # taken once more, the same mask counts again
             self._open(index)
-            self._drawnFrom[index] = masks[index]
+            self._bases.drawnFrom[index] = masks[index]
             self.notePreview(SliceReview(index, 1.0, PROMPTED, None, "prompt"))
         return {index: masks[index] for index in free}
 
@@ -289,7 +299,7 @@ class SegmentWork:
 
     def takeBase(self, index: int) -> Base | None:
         """Return, and forget, what a slice showed before its prompts: None if that was nothing to correct."""
-        return self._bases.pop(index, None)
+        return self._bases.take(index)
 
     def runObject(self, placer: PromptPlacer, opened: int | None = None) -> RunObject:
         """Return the segment as the worker's object: prompts, and the masks of slices that are the user's.
@@ -302,10 +312,10 @@ class SegmentWork:
         self._noteGone(prompted)
         if opened in prompted:
             self._open(opened)
-        own = {index: self._masks.mask(index) for index in self.states.kept()}
-        given = [one for one in given if one.slice_index not in own and not self._isOutdated(one)]
-        self._drawnFrom |= {one.slice_index: one.mask for one in given if isinstance(one, MaskPrompt)}
-        masks = {index: base.mask for index, base in self._bases.items() if index in prompted} | own
+        own = {index: self.masks.mask(index) for index in self.states.kept()}
+        given = [one for one in given if one.slice_index not in own and not self._bases.hide(one)]
+        self._bases.drawnFrom |= {one.slice_index: one.mask for one in given if isinstance(one, MaskPrompt)}
+        masks = self._bases.masks(prompted) | own
         fresh = [one for one in given if one.slice_index not in self.states.slices]
         if fresh or not (given or any(mask.any() for mask in masks.values())):
             make_objects({name: fresh}, {name: self.objectId}, {})
@@ -320,19 +330,14 @@ class SegmentWork:
             self.states.notePromptsGone(gone)
             self._save()
 
-    def _isOutdated(self, prompt: Prompt) -> bool:
-        return prompt.slice_index in self._bases and self._bases[prompt.slice_index].hides(prompt)
-
     def _open(self, index: int) -> None:
         """Let prompts change a slice, beginning with what it shows where the worker did not draw that itself."""
         review = self.states.slices.get(index)
         if review is not None and review.mark == LOCKED:
             raise PromptError(_("Slice {index} is locked: unlock it (l) to change it.").format(index=index))
         byOthers = index not in self._answers.slices or (review is not None and review.origin == EDITED)
-        if byOthers and index not in self._bases and (mask := self._masks.mask(index)).any():
-            isEdited = review is not None and review.origin == EDITED
-            covers, drawn = (self._drawnFrom.get(index), None) if isEdited else (None, review)
-            self._bases[index] = Base(mask, covers, drawn)
+        if byOthers and (mask := self.masks.mask(index)).any():
+            self._bases.begin(index, mask, review)
         if review is not None and review.isKept:
             self.states.release(index)
 
@@ -341,14 +346,17 @@ class SegmentWork:
         self._answers.note(reviews.keys() - self._theirs.keys())
         self.states.noteUntold(self._theirs)
 
-    def _forgetBases(self, indexes: set[int]) -> None:
-        self._bases = {index: base for index, base in self._bases.items() if index not in indexes}
+    def _noteBack(self) -> None:
+        """Note what is known of slices that undo has brought back, of which the worker has something else."""
+        self.states.noteBackAs(self._back)
+        self._answers.hide(self._back)
+        self._back = {}
 
     def _load(self) -> None:
         if self._takeStored():
             self.noticeEdits()
             return
-        self._prints = self._masks.prints()
+        self._prints = self.masks.prints()
         isKnown = self._stored is not None and storedSlices(self._segmentationNode, self.segmentId) is not None
         if not isKnown and len(self._prints) <= _FEW_SLICES:
             self.states.noteEdits(self._prints)
@@ -363,10 +371,10 @@ class SegmentWork:
         changed = differing(self._prints, stored[1])
         self.states, self._prints = stored
         if self.states.running is not None:
-            prints = self._masks.prints()
+            prints = self.masks.prints()
             drawn = self.states.noteInterrupted(differing(self._prints, prints))
             self._prints = filled(self._prints | {index: prints.get(index) for index in drawn})
-        self._forgetBases(changed)
+        self._bases.forget(changed)
         self._answers.hide(changed)
         self._keepInMind()
         return True

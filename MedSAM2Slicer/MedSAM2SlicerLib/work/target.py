@@ -124,7 +124,7 @@ class Target:
         """Return the objects of segments other than `works` that the worker's session along a stack has."""
         return [one.sent for one in self._beside(works) if one.sent is not None and one.stack == stack]
 
-    def noticeOthers(self, works: Sequence[SegmentWork], written: bool = False) -> None:
+    def noticeOthers(self, works: Sequence[SegmentWork], written: bool | None = None) -> None:
         """Look for edits in segments other than `works`, before these may overwrite them, on their own slices each.
 
         `written` as in `SegmentWork.noticeEdits`.
@@ -132,7 +132,7 @@ class Target:
         for other in self._beside(works):
             other.noticeEdits(written)
 
-    def noticeNeighbors(self, written: bool = False) -> None:
+    def noticeNeighbors(self, written: bool | None = None) -> None:
         """Look for edits in all segments but this one; `written` as in `SegmentWork.noticeEdits`."""
         for other in self._beside(()):
             if other.segmentId != self.segmentId:
@@ -257,7 +257,7 @@ class Target:
         work = self._works.get(segmentId)
         if work is None or work.stack != volume.stack:
             return self._make(segmentId, volume)
-        work.follow(masksOn(volume, self.segmentation, segmentId))
+        work.masks = masksOn(volume, self.segmentation, segmentId)
         return work
 
     def _make(self, segmentId: str, volume: SlicedVolume) -> SegmentWork:

@@ -19,6 +19,7 @@ from MedSAM2SlicerLib.scene.overlay import Overlay
 from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.work.awaited import Looks
 from MedSAM2SlicerLib.work.planning import Plan
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target
@@ -40,7 +41,7 @@ class Workplace:
         self.volume, self.target, self.options = VolumeInUse(None), target, RunOptions()
         self.edits, self.overlay = EditWatch(), Overlay()
         self._owners: dict[str, str] = {}  # by segmentation, see `_keyOf`
-        self._awaited: dict[tuple[str, str], tuple[SliceStack, list[int]]] = {}  # by segmentation and segment
+        self._awaited: dict[tuple[str, str], tuple[SliceStack, Looks]] = {}  # by segmentation and segment
 
     @property
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
@@ -119,15 +120,15 @@ class Workplace:
         self.target = target
         self.moved.emit()
 
-    def putOff(self, indexes: Sequence[int]) -> None:
+    def putOff(self, previews: Looks) -> None:
         """The segment is left before these slices of it were drawn, which were asked for."""
-        if indexes:
-            self._awaited[_keyOf(self.target), self.target.segmentId] = self.stack, list(indexes)
+        if previews:
+            self._awaited[_keyOf(self.target), self.target.segmentId] = self.stack, previews
 
-    def takePutOff(self) -> list[int]:
+    def takePutOff(self) -> Looks:
         """Return, and forget, the slices that are to be drawn now that the segment is come back to."""
-        stack, indexes = self._awaited.pop((_keyOf(self.target), self.target.segmentId), (None, []))
-        return indexes if stack == self.stack else []
+        stack, previews = self._awaited.pop((_keyOf(self.target), self.target.segmentId), (None, {}))
+        return previews if stack == self.stack else {}
 
     def look(self, window: Window | str, works: Sequence[SegmentWork]) -> None:
         """Notice what is to be known before the worker is asked for segments. Raises VolumeError.
@@ -147,9 +148,9 @@ class Workplace:
 
     def lookForEdits(self) -> bool:
         """Notice what other tools have done to the segments; whether that was anything to the one at work."""
-        written, pending = self.edits.written, self.edits.pending
+        written = self.edits.written if self.edits.pending else None
         self.edits.forget()
-        if pending:
+        if written is not None:
             self.target.noticeNeighbors(written)
         work = self.work()
         return work is not None and work.noticeEdits(written)

@@ -10,6 +10,7 @@ import pytest
 import slicer
 from controllerbench import ControllerBench, finish, notice
 
+from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import SliceStack
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from MedSAM2SlicerLib.controller import Controller
@@ -358,3 +359,19 @@ def test_a_slice_whose_only_point_was_moved_to_another_one_is_propagated_over(
         assert done.states()[3] == "stale"
     done.propagate(0)
     assert done.client.spans[-1] == (0, 7)
+
+
+def test_a_record_does_not_claim_to_tell_of_slices_that_were_redrawn_before_a_part_was_propagated(
+    done: ControllerBench,
+) -> None:
+    done.controller.redraw(0.3)
+    done.client.redrawn(lambda index: ~done.client.mask(index))
+    done.paint(1)
+    notice(done)
+    done.controller.propagate()
+    assert done.client.spans[-1] == (0, 4)
+    finish(done.client.calls[-1])
+    with pytest.raises(PromptError, match="propagate again first"):
+        done.controller.review.script()
+    done.propagate().finish()
+    assert done.controller.review.script()

@@ -50,6 +50,26 @@ def test_a_run_ends_at_once_when_its_volume_is_moved(
     bench.volume.SetOrigin(0, 0, 0)
 
 
+@HOW
+@pytest.mark.parametrize("isPainted", [False, True])
+def test_a_preview_of_a_volume_that_was_moved_is_not_drawn(
+    bench: ControllerBench, nodes: Any, how: str, isPainted: bool
+) -> None:
+    bench.click(4, 4, 3)
+    if isPainted:
+        bench.paint(5)
+    before = bench.mask()
+    bench.controller.prompting.preview(3)
+    move(nodes, bench.volume, how)
+    bench.client.answer(3)
+    ((said,),) = bench.said["failed"]
+    assert said.endswith(".")
+    bench.volume.SetAndObserveTransformNodeID(None)
+    bench.volume.SetSpacing(1, 1, 1)
+    bench.volume.SetOrigin(0, 0, 0)
+    np.testing.assert_array_equal(bench.mask(), before)
+
+
 def test_what_a_run_drew_before_its_volume_was_moved_stays(bench: ControllerBench) -> None:
     bench.click(4, 4, 3)
     bench.propagate(steps=3)

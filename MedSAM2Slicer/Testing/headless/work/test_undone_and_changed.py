@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import slicer
 from controllerbench import ControllerBench, finish, notice
+
+from medsam2_core.errors import PromptError, WorkerError
+from MedSAM2SlicerLib.controller import Controller
+from MedSAM2SlicerLib.scene.scenewatch import EditWatch
 
 
 @pytest.mark.parametrize("isRenamed", [False, True])
@@ -156,3 +161,176 @@ def test_undo_beyond_the_removal_of_a_segment_makes_no_edits(
         bench.controller.setSegment(node, segmentId)
         notice(bench)
         assert bench.states() == expected
+
+
+def test_undo_to_a_state_that_was_saved_in_the_middle_of_a_run_makes_no_edits(bench: ControllerBench) -> None:
+    bench.click(4, 4, 3)
+    call = bench.propagate(steps=2)  # slices 3, 4
+    bench.controller.workplace.target.history.saveState()  # as a brush does, which then paints nothing
+    finish(call)
+    bench.controller.undo()
+    assert bench.drawn() == [3, 4]
+    assert "edited" not in bench.states().values()
+    bench.propagate().finish()
+    assert bench.drawn() == [1, 2, 3, 4, 5]
+
+
+def test_undo_of_the_last_of_two_strokes_makes_edits_of_the_first_alone(done: ControllerBench) -> None:
+    history = done.controller.workplace.target.history
+    history.saveState()
+    done.paint(1)
+    history.saveState()
+    done.paint(5)
+    notice(done)
+    assert [index for index, one in done.states().items() if one == "edited"] == [1, 5]
+    history.undo()
+    notice(done)
+    assert [index for index, one in done.states().items() if one == "edited"] == [1]
+    assert done.states()[5] == "stale"  # no record tells of the segment as it is now
+    done.propagate().finish()
+    assert done.states()[5] == "propagated"
+
+
+def test_what_is_erased_while_nobody_watches_is_an_edit_though_the_slice_was_empty(done: ControllerBench) -> None:
+    done.controller.close(isForGood=False)
+    done.paint(5, np.zeros((8, 9), dtype=bool))
+    done.paint(1)
+    done.controller = Controller(done.client, workplace=done.controller.workplace)
+    assert done.states()[5] == "edited"
+
+
+@pytest.mark.parametrize("isAsked", [False, True])
+def test_a_stroke_soon_after_an_undo_makes_an_edit_of_its_own_slice_alone(
+    done: ControllerBench, monkeypatch: pytest.MonkeyPatch, isAsked: bool
+) -> None:
+    monkeypatch.setattr(EditWatch, "SETTLED", 60.0)  # the stroke is not over
+    if isAsked:  # for a preview, which takes the worker a while
+        done.controller.prompting.preview(3)
+    done.controller.workplace.target.history.undo()
+    notice(done)
+    done.paint(1)
+    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
+    notice(done)
+    done.controller.propagate()
+    assert done.states() == {1: "edited"}
+
+
+def test_a_stroke_after_an_undo_while_a_slice_takes_long_makes_an_edit_of_its_own_slice_alone(
+    bench: ControllerBench,
+) -> None:
+    bench.click(4, 4, 3)
+    bench.preview()
+    call = bench.propagate(steps=0)
+    bench.controller.workplace.target.history.undo()
+    notice(bench)
+    bench.paint(1)
+    finish(call)
+    notice(bench)
+    assert [index for index, one in bench.states().items() if one == "edited"] == [1]
+    assert bench.drawn() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("isEdited", [False, True])
+@pytest.mark.parametrize("isRunning", [False, True])
+def test_a_preview_that_waits_for_its_turn_is_not_drawn_over_what_is_painted_meanwhile(
+    done: ControllerBench, isEdited: bool, isRunning: bool
+) -> None:
+    if isEdited:
+        done.paint(5)
+        notice(done)
+    if isRunning:
+        done.controller.propagate()
+    else:
+        done.controller.prompting.preview(3)
+    before = len(done.client.calls)
+    done.click(4, 4, 5)
+    done.controller.prompting.preview(5)
+    painted = np.eye(8, 9, dtype=bool)
+    done.paint(5, painted)
+    if isRunning:
+        finish(done.client.calls[-1])
+    else:
+        done.client.answer(3)
+    assert len(done.client.calls) == before
+    np.testing.assert_array_equal(done.mask()[5], painted)
+    assert done.states()[5] == "edited"
+    done.controller.prompting.preview(5)
+    done.client.answer(5)
+    assert done.states()[5] == "prompted"
+
+
+@pytest.mark.parametrize("isEdit", [False, True])
+@pytest.mark.parametrize("isLost", [False, True])
+def test_a_slice_that_is_undone_during_a_run_from_it_is_none_to_go_from_any_more(
+    bench: ControllerBench, isEdit: bool, isLost: bool
+) -> None:
+    bench.click(4, 4, 3)
+    history = bench.controller.workplace.target.history
+    if isEdit:
+        history.saveState()
+        bench.paint(0)
+        notice(bench)
+    call = bench.propagate(steps=1)  # slice 3
+    history.undo()
+    if isEdit:
+        history.undo()
+    notice(bench)
+    if isLost:
+        call.fail(WorkerError("The worker is gone."))
+    else:
+        finish(call)
+        assert bench.drawn() == [1, 2, 4, 5]
+    notice(bench)
+    assert not ({0, 3} if isEdit else {3}) & bench.states().keys()
+    with pytest.raises(PromptError, match="propagate"):
+        bench.controller.review.script()
+    bench.propagate().finish()
+    assert bench.states()[3] == "prompted"
+    assert bench.drawn() == [1, 2, 3, 4, 5]
+
+
+def test_undo_of_a_stroke_and_of_a_run_while_a_slice_takes_long_makes_no_edits(
+    bench: ControllerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EditWatch, "SETTLED", 0.0)
+    bench.click(4, 4, 3)
+    bench.preview()
+    call = bench.propagate(steps=3)  # slices 3, 4, 5
+    history = bench.controller.workplace.target.history
+    history.saveState()
+    bench.paint(5)
+    notice(bench)
+    history.undo()
+    history.undo()
+    finish(call)
+    notice(bench)
+    assert "edited" not in bench.states().values()
+
+
+def test_a_preview_that_waits_for_its_turn_leaves_a_slice_alone_that_is_accepted_by_then(
+    done: ControllerBench,
+) -> None:
+    done.controller.prompting.preview(3)
+    before = len(done.client.calls)
+    done.click(4, 4, 6)
+    done.controller.prompting.preview(6)
+    done.controller.accept(6)
+    done.client.answer(3)
+    assert len(done.client.calls) == before
+    assert done.states()[6] == "accepted"
+
+
+@pytest.mark.parametrize("isQueued", [False, True])
+def test_a_propagation_that_does_not_wait_for_a_preview_goes_through_its_slice(
+    done: ControllerBench, isQueued: bool
+) -> None:
+    done.paint(1)
+    notice(done)
+    if isQueued:
+        done.controller.prompting.preview(3)
+    done.click(4, 4, 5)
+    done.controller.prompting.preview(5)
+    done.controller.propagate()
+    (first, last), *others = done.client.spans[1:]
+    assert first <= 5 < last
+    assert not others

@@ -1,0 +1,69 @@
+"""Slices that were clicked on and are still to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from MedSAM2SlicerLib.work.segmentwork import SegmentWork
+
+Looks = Mapping[int, str | None]
+"""Slices in order, each with its `ownLook` when somebody wanted it drawn."""
+
+
+def ownLook(work: SegmentWork | None, index: int) -> str | None:
+    """Tell what a slice looks like if it is the user's, None for empty; "" for one that is not."""
+    return "" if work is None or not work.keeps(index) else work.masks.print(index)
+
+
+class Awaited:
+    """Those of the segment at work: the one that the worker was asked for, and those that wait for their turn."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, str | None] = {}
+        self._later: dict[int, str | None] = {}
+
+    @property
+    def all(self) -> Looks:
+        """All that are still to be drawn."""
+        return self._asked | self._later
+
+    @property
+    def later(self) -> Looks:
+        """Those that wait for their turn."""
+        return dict(self._later)
+
+    def add(self, looks: Looks) -> None:
+        """Let slices wait; one that waits already keeps its place."""
+        self._later.update(looks)
+
+    def first(self, looks: Looks) -> None:
+        """Let slices wait before those that do."""
+        self._later = {**looks, **self._later}
+
+    def next(self) -> tuple[int, str | None] | None:
+        """Return the slice whose turn it is, which waits no more; None if there is none."""
+        return (index := next(iter(self._later)), self._later.pop(index)) if self._later else None
+
+    def ask(self, index: int, look: str | None) -> None:
+        """The worker is asked for a slice."""
+        self._asked = {index: look}
+
+    def answered(self) -> None:
+        """The worker has answered."""
+        self._asked = {}
+
+    def take(self) -> Looks:
+        """Return, and forget, those that wait for their turn."""
+        later, self._later = self._later, {}
+        return later
+
+    def forget(self, indexes: Collection[int]) -> None:
+        """Let these not wait any more."""
+        for index in indexes:
+            self._later.pop(index, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._asked, self._later = {}, {}
