@@ -137,9 +137,10 @@ class Runner:
             raise PromptError(_("No segment has a prompt: click on the object or draw a box first."))
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, works)
-        self._noteAwaited()
+        previews = self.previews
+        self._noteAwaited(previews)
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
-        outside = self._outside(legs)
+        outside = self._outside(legs, previews)
         self.abandon()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
         run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative, ahead)
@@ -265,19 +266,21 @@ class Runner:
         self._awaited.clear()
         self._talk.leave()
 
-    def _noteAwaited(self) -> None:
+    def _noteAwaited(self, previews: Looks) -> None:
         """Have a propagation go through the slices whose previews it does not wait for."""
-        work = self._workplace.work()
+        work = self._workplace.work() if previews else None
         if work is not None:
-            for index in self.previews:
+            for index in previews:
                 work.states.noteChanged(index)
 
-    def _outside(self, legs: Sequence[Leg]) -> Looks:
+    def _outside(self, legs: Sequence[Leg], previews: Looks) -> Looks:
         """The slices still to be drawn that no leg goes through."""
+        if not previews:
+            return {}
         segmentId = self._workplace.target.segmentId
         spans = [leg.span for leg in legs if segmentId in [work.segmentId for work in leg.works]]
-        within = {index for index in self.previews for first, last in spans if first <= index < last}
-        return {index: look for index, look in self.previews.items() if index not in within}
+        within = {index for index in previews for first, last in spans if first <= index < last}
+        return {index: look for index, look in previews.items() if index not in within}
 
     def _goOnWith(self, later: Looks) -> None:
         self._awaited.first(later)
