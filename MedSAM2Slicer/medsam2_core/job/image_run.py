@@ -26,6 +26,7 @@ from medsam2_core.io.png import write_labels
 from medsam2_core.job.execute import Unfailing
 from medsam2_core.job.image_plan import SetPlan, SetPrompt
 from medsam2_core.job.image_prompts import prompts_json
+from medsam2_core.memory_name import draws
 from medsam2_core.run.set_report import (
     SetEntry,
     SetRow,
@@ -62,7 +63,7 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
         PictureFiles(plan.places),
         memory=options.memory,
         order=options.order,
-        seed=options.seed or 0 if options.order == "arrival" else None,
+        seed=options.seed or 0 if draws(options.order, options.memory) else None,
         facts=plan.facts,
     )
     session.limit_cache(cache_budget(model.device))
