@@ -308,7 +308,7 @@ class ImagesTab:
     def _onProgress(self, done: int, planned: int) -> None:
         self.ui.progressBar.setRange(0, planned)
         self.ui.progressBar.value = done
-        self._say(_("{done} of {planned} looks at an image").format(done=done, planned=planned))
+        self._say(text.looksText(done, planned))
 
     def _onBusy(self, busy: bool) -> None:
         if busy:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 import medsam2_core as m2
+from medsam2_core.counting import counted
 from medsam2_core.files.text import write_text
 from medsam2_core.free_memory import cache_budget, give_large_blocks_back
 from medsam2_core.image.geometry import Geometry
@@ -151,5 +152,5 @@ def _grid(plan: SetPlan) -> Geometry:
 def _summary(entries: Sequence[SetEntry]) -> list[str]:
     there = sum(any(row.area_px for row in one.rows.values()) for one in entries)
     worst = ", ".join(f"{one.result} ({1 - one.doubt:.2f})" for one in most_doubtful(entries)[:_SHOWN])
-    lines = [f"{there} of {len(entries)} images with an object."]
+    lines = [f"{there} of {counted(len(entries), 'image')} with an object."]
     return lines + ([f"Least certain: {worst}. A prompt there helps most."] if entries else [])
