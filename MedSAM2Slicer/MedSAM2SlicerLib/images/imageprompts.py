@@ -88,9 +88,12 @@ class ImagePrompts:
 
     def prompted(self) -> set[int]:
         """Return the images that have prompts, or masks that a person drew."""
+        return self.handDrawn() | {index for index, node in self._tied() if _says(node)}
+
+    def handDrawn(self) -> set[int]:
+        """Return the images with a mask of an object that a person drew, which is the prompt there."""
         names = self.names()
-        drawn = {index for index, name in self._images.masks.handDrawn() if name in names}
-        return drawn | {index for index, node in self._tied() if _says(node)}
+        return {index for index, name in self._images.masks.handDrawn() if name in names}
 
     def showOnly(self, index: int | None) -> None:
         """Let the markups of one image be seen and grabbed, and those of no other, be it in this set or not."""
