@@ -154,7 +154,7 @@ def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
         engine.run([case for case in cases if not results.is_settled(case)])
     done, failed = finish(results, cases)
     if stop.cancelled:
-        kept = f"{done} of {counted(len(cases), 'case')} {are(done)} done"
+        kept = f"{done} of {counted(len(cases), 'case')} {are(len(cases))} done"
         print(f"Interrupted: {kept}; the same command goes on.", file=sys.stderr)
         return INTERRUPTED
     uncopied = _write_dicom(results, Share(*arguments.part).order(cases)) if arguments.dicom else 0
@@ -209,7 +209,7 @@ class _Progress:
         if self._ended:
             failures = f", and {failed} failed before" if failed else ""
             done = self._ended - failed
-            print(f"{done} of {counted(self._count, 'case')} {are(done)} done already{failures}.", flush=True)
+            print(f"{done} of {counted(self._count, 'case')} {are(self._count)} done already{failures}.", flush=True)
 
     def case(self, case: Case, failed: str | None) -> None:
         self._ended += 1

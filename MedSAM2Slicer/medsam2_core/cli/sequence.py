@@ -63,7 +63,7 @@ def sequence(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print("\n".join([*lines, f"Written: {plan.output / 'volumes.csv'}"]))
     if stop.cancelled:
-        kept = f"{done} of {counted(len(plan.volumes), 'frame')} {are(done)}"
+        kept = f"{done} of {counted(len(plan.volumes), 'frame')} {are(len(plan.volumes))}"
         print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)
         return INTERRUPTED
     return 0
