@@ -71,12 +71,12 @@ class ImagesTest(ImagesTestCase):
     def test_a_prompt_writes_the_row_of_its_image_only(self) -> None:
         table = self.ui.imageTable
         for row in range(3):
-            table.item(row, 1).setToolTip("as it was")
+            table.item(row, 1).setStatusTip("as it was")
         self.tab.show(1)
         self.ui.includeButton.click()
         self.clickOn(15, 15)
         self.wait(lambda: self.rows() == ["image 0", "● image 1", "image 2"])
-        self.assertEqual([table.item(row, 1).toolTip() for row in range(3)], ["as it was", "", "as it was"])
+        self.assertEqual([table.item(row, 1).statusTip() for row in range(3)], ["as it was", "", "as it was"])
 
     def test_what_a_person_drew_is_marked(self) -> None:
         self.segment()
