@@ -16,6 +16,7 @@ from medsam2_core.errors import PromptError
 from medsam2_core.image.pixels import ImageFacts, Images, ImageStack
 from medsam2_core.image.window import Window
 from medsam2_core.memory_bank import MemoryRule, SelfSorting, Timeline, memory_rule
+from medsam2_core.memory_name import SEED_WITHOUT_EFFECT
 from medsam2_core.model import SAM2
 from medsam2_core.propagation import DrawnSlice, Track
 from medsam2_core.session_base import PropagationStep, Session
@@ -63,8 +64,7 @@ class ImageSetSession(Session):
         rule = SelfSorting(_KEPT_IN_ANY_ORDER) if is_free and memory == "self-sorting" else memory_rule(memory)
         if is_free and not isinstance(rule, SelfSorting):
             raise PromptError("Images in no order have no recent ones: choose self-sorting memory, or order 'arrival'.")
-        if seed is not None and isinstance(rule, SelfSorting):
-            rule = replace(rule, seed=seed)
+        rule = _seeded(rule, seed, order)
         stack = ImageStack(images, window, facts)
         super().__init__(model, stack, rule, field_of_view="auto" if is_free else "whole")
         self._images, self._order = stack, order
@@ -196,3 +196,11 @@ class ImageSetSession(Session):
         places = range(len(prompted), len(self._stack))
         last = known.conditioning[prompted[-1]].drawn
         return Track(object_id, "forward", order, places, bank, last, known.seen, stop=None)
+
+
+def _seeded(rule: MemoryRule, seed: int | None, order: Order) -> MemoryRule:
+    """The rule with a seed, if one is given. Raises PromptError for one without effect, be it the rule's own."""
+    draws = order == "arrival" and isinstance(rule, SelfSorting)
+    if not draws and (seed is not None or (isinstance(rule, SelfSorting) and rule.seed is not None)):
+        raise PromptError(SEED_WITHOUT_EFFECT)
+    return replace(rule, seed=seed) if isinstance(rule, SelfSorting) and seed is not None else rule

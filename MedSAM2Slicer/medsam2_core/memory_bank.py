@@ -19,7 +19,7 @@ from torch import Tensor
 
 from medsam2_core.config import ModelConfig
 from medsam2_core.errors import PromptError
-from medsam2_core.memory_name import parse_memory
+from medsam2_core.memory_name import check_seed, parse_memory
 from medsam2_core.model import Recall
 
 TimeCodes = Literal["rank", "age", "same"]
@@ -133,6 +133,7 @@ class SelfSorting:
             raise PromptError(f"Time codes '{self.time_codes}' are unknown: choose {', '.join(get_args(TimeCodes))}.")
         if self.weights not in get_args(Weights):
             raise PromptError(f"Weights '{self.weights}' are unknown: choose {' or '.join(get_args(Weights))}.")
+        check_seed(self.seed)
 
     def bank(
         self, config: ModelConfig, timeline: Timeline, prompted: Sequence[Memory], shelf: Shelf | None = None
@@ -217,7 +218,7 @@ class _SelfSortingBank:
     ) -> None:
         self._rule, self._config, self._timeline, self._prompted = rule, config, timeline, list(prompted)
         self._shelf, self._compared = shelf, 0  # with the shelf as it was after so many changes
-        self._random = None if rule.seed is None else torch.Generator().manual_seed(rule.seed)
+        self._random = None if rule.seed is None else torch.Generator().manual_seed(int(rule.seed))
 
     def likeness(self, features: Tensor) -> Tensor:
         self._compared = self._shelf.changes

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medsam2_core.arrays import Bytes, Mask
+from medsam2_core.counting import counted
 from medsam2_core.embeddings import BATCH, EmbeddingCache, View
 from medsam2_core.image.pixels import PixelStack
 from medsam2_core.image.region import Box, FieldOfView, Region, WholeView, mask_box
@@ -131,7 +132,7 @@ class Track:
         if rules is None:
             return None, True
         if rules.absent_slices is not None and self._absent >= rules.absent_slices:
-            return f"object absent on {self._absent} slices", True
+            return f"object absent on {counted(self._absent, 'slice')}", True
         wrong = _what_is_wrong(rules, index, mask, area, self.last.area_mm2) if area else None
         if wrong is not None:
             return wrong, False

@@ -25,7 +25,7 @@ class Whole:
 
     def holds(self, value: object) -> bool:
         """Whether a value, of Python or numpy, is one of them."""
-        return isinstance(value, Integral) and self.least <= int(value) <= self.most
+        return isinstance(value, Integral) and not isinstance(value, bool) and self.least <= int(value) <= self.most
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Number:
 
     def holds(self, value: object) -> bool:
         """Whether a value, of Python or numpy, is one of them; NaN is not."""
-        return isinstance(value, Real) and self.least <= float(value) <= self.most
+        return isinstance(value, Real) and not isinstance(value, bool) and self.least <= float(value) <= self.most
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,19 @@
-"""Where a case's segments lie on its image, whatever was moved in the scene since the case was loaded."""
+"""Where a case's segments and prompts lie on its image, whatever was moved in the scene since the case was loaded."""
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.image.geometry import Float
 from MedSAM2SlicerLib.cohort.casenodes import CaseNodes
 from MedSAM2SlicerLib.scene.attributes import isSameGrid
 from MedSAM2SlicerLib.scene.fitting import ijkToRas, isOnGrid
+from MedSAM2SlicerLib.scene.geometry import geometryOf
 from MedSAM2SlicerLib.scene.layers import (
     BINARY_LABELMAP,
     MASK_LABEL,
@@ -59,6 +63,19 @@ def settledSegmentation(nodes: CaseNodes) -> slicer.vtkMRMLSegmentationNode:
         converter.GetReferenceImageGeometryParameterName(), converter.SerializeImageGeometry(image)
     )
     return copy
+
+
+def onImage(nodes: CaseNodes, world: npt.ArrayLike) -> Float:
+    """Map points of the world (n, 3) to where they are, as RAS mm, on the image as it was loaded.
+
+    Raises VolumeError for an image that has no voxels any more.
+    """
+    points, moved = np.asarray(world, dtype=np.float64).reshape(-1, 3), [0.0, 0.0, 0.0]
+    volumeRas = []
+    for point in points:  # one by one, as such a transform need not be linear
+        nodes.volumeNode.TransformPointFromWorld(point.tolist(), moved)
+        volumeRas.append(tuple(moved))
+    return nodes.geometry.ijk_to_ras(geometryOf(nodes.volumeNode).ras_to_ijk(volumeRas))
 
 
 def _isOnImage(nodes: CaseNodes, segmentId: str) -> bool:

@@ -22,7 +22,7 @@ from medsam2_core.image.slicing import SliceStack
 from medsam2_core.image.window import Window
 from MedSAM2SlicerLib.cohort.casenodes import CaseNodes
 from MedSAM2SlicerLib.cohort.caseplace import seenPrints, settledSegmentation
-from MedSAM2SlicerLib.cohort.reviewnotes import describeReview
+from MedSAM2SlicerLib.cohort.reviewnotes import describeReview, seenReview
 from MedSAM2SlicerLib.scene.attributes import storedSlices, storedStack
 from MedSAM2SlicerLib.scene.history import NoHistory
 from MedSAM2SlicerLib.scene.segments import segmentMask
@@ -47,7 +47,7 @@ def fingerprint(nodes: CaseNodes) -> dict[str, Any]:
         )
         for segmentId in nodes.segmentIds
     }
-    return {"segments": segments, "review": describeReview(nodes)}
+    return {"segments": segments, "review": seenReview(nodes)}
 
 
 def noteEdits(nodes: CaseNodes) -> None:
@@ -63,7 +63,7 @@ def _noteEdits(segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: sli
 
 
 def makeWork(nodes: CaseNodes, window: Window) -> Work:
-    """Return the case as it is now, its picture in `window`. Raises VolumeError if there is no room for its file."""
+    """Return the case as it is now, its picture in `window`. Raises VolumeError if it cannot be kept."""
     settled = settledSegmentation(nodes)
     if settled is not nodes.segmentationNode:
         _noteEdits(settled, nodes.volumeNode)

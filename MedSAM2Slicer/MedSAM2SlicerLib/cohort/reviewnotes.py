@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from medsam2_core.errors import PromptError
 from MedSAM2SlicerLib.cohort.casenodes import CaseNodes
-from MedSAM2SlicerLib.prompts.storing import describePrompts, restorePrompts
+from MedSAM2SlicerLib.cohort.caseplace import onImage
+from MedSAM2SlicerLib.prompts.storing import FromWorld, describePrompts, restorePrompts
 from MedSAM2SlicerLib.scene.attributes import restoreRun, restoreSlices, runText, slicesText
 
 
-def describeReview(nodes: CaseNodes, settled: slicer.vtkMRMLSegmentationNode | None = None) -> dict[str, Any]:
-    """Return what `restoreReview` puts back; of slices what a copy on the image's grid, `settled`, knows of them."""
-    of = nodes.segmentationNode if settled is None else settled
-    return {"segments": {segmentId: _segment(nodes.segmentationNode, segmentId, of) for segmentId in nodes.segmentIds}}
+def describeReview(nodes: CaseNodes, settled: slicer.vtkMRMLSegmentationNode) -> dict[str, Any]:
+    """Return what `restoreReview` puts back: of slices what `settled`, on the image's grid, knows, and where prompts
+    lie on the image. Raises VolumeError for an image that has no voxels any more.
+    """
+    return _review(nodes, settled, partial(onImage, nodes))
+
+
+def seenReview(nodes: CaseNodes) -> dict[str, Any]:
+    """Return as much of the scene as it is, prompts in the world: moving the image alone is no work on them."""
+    return _review(nodes, nodes.segmentationNode, lambda world: np.asarray(world, dtype=np.float64))
 
 
 def restoreReview(nodes: CaseNodes, review: Mapping[str, Any]) -> None:
@@ -36,13 +45,21 @@ def restoreReview(nodes: CaseNodes, review: Mapping[str, Any]) -> None:
         raise PromptError(text.format(name=nodes.name, error=error)) from error
 
 
+def _review(nodes: CaseNodes, settled: slicer.vtkMRMLSegmentationNode, fromWorld: FromWorld) -> dict[str, Any]:
+    segments = {one: _segment(nodes.segmentationNode, one, settled, fromWorld) for one in nodes.segmentIds}
+    return {"segments": segments}
+
+
 def _segment(
-    node: slicer.vtkMRMLSegmentationNode, segmentId: str, settled: slicer.vtkMRMLSegmentationNode
+    node: slicer.vtkMRMLSegmentationNode,
+    segmentId: str,
+    settled: slicer.vtkMRMLSegmentationNode,
+    fromWorld: FromWorld,
 ) -> dict[str, Any]:
     return {
         "slices": _value(slicesText(settled, segmentId)),
         "run": _value(runText(node, segmentId)),
-        "prompts": describePrompts(node, segmentId),
+        "prompts": describePrompts(node, segmentId, fromWorld),
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import slicer
 
 from medsam2_core.errors import PromptError
+from medsam2_core.memory_name import SEED_WITHOUT_EFFECT, draws
 from medsam2_core.run.prompts import Prompt
 from medsam2_core.worker.image_sets import SetStep
 from MedSAM2SlicerLib.images.frameimages import FrameImages
@@ -41,6 +42,9 @@ def processImages(
     `options` are those of `SetOptions`; None for the default. Raises MedSAM2Error; what was done until then stays.
     """
     checkArguments(progress=progress, **options)
+    chosen = SetOptions(**{name: value for name, value in options.items() if value is not None})
+    if options.get("seed") is not None and not draws(chosen.order, chosen.memory):
+        raise PromptError(SEED_WITHOUT_EFFECT)
     nodes: Sequence[Any] = [] if isinstance(images, slicer.vtkMRMLSequenceBrowserNode) else _listed(images)
     found: Images = VolumeImages(nodes) if nodes else FrameImages(images)
     given: dict[str, list[Prompt]] = {}
@@ -55,7 +59,6 @@ def processImages(
         elif progress is not None:
             progress(step.done, step.planned)
 
-    chosen = SetOptions(**{name: value for name, value in options.items() if value is not None})
     try:
         askAndWait(partial(ask, client, _KEY, found, objects, chosen), onStep)
     finally:

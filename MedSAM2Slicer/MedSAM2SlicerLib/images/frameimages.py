@@ -12,7 +12,7 @@ from medsam2_core.image.slicing import SliceStack
 from medsam2_core.worker.image_sets import SetImage
 from MedSAM2SlicerLib.images.imagemasks import ImageMasks
 from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
-from MedSAM2SlicerLib.images.inview import InView
+from MedSAM2SlicerLib.images.inview import InView, volumeIn
 from MedSAM2SlicerLib.scene.frames import SegmentationFrames, indexValues, volumeSequence
 from MedSAM2SlicerLib.scene.geometry import geometryOf
 from MedSAM2SlicerLib.scene.layers import Bools
@@ -35,9 +35,11 @@ class FrameImages:
     @property
     def shown(self) -> int | None:
         """See `imageset.Images`."""
-        proxy = self._frames.browserNode.GetProxyNode(self._frames.sequence)
-        isInView = proxy is not None and proxy.GetID() == self.inView.volumeId
-        return self._frames.shown if isInView else None
+        return self._frameAs(self.inView.volumeId)
+
+    def shownIn(self, view: slicer.vtkMRMLSliceNode) -> int | None:
+        """See `imageset.Images`."""
+        return self._frameAs(volumeIn(view))
 
     @property
     def first(self) -> int:
@@ -84,3 +86,8 @@ class FrameImages:
         """See `imageset.Images`."""
         cut = {segment: mask[None] for segment, mask in masks.items()}
         return self._written.write(index, cut, isHandDrawn=isHandDrawn)
+
+    def _frameAs(self, volumeId: str) -> int | None:
+        """The frame that a volume of the scene shows."""
+        proxy = self._frames.browserNode.GetProxyNode(self._frames.sequence)
+        return self._frames.shown if proxy is not None and proxy.GetID() == volumeId else None

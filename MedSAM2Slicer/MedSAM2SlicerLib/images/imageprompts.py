@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import slicer
 import slicer.util
+import vtk
 
 from medsam2_core.image.segments import Color, Segment
 from medsam2_core.run.prompts import MaskPrompt, Prompt, RunObject, merge_points
@@ -35,6 +36,24 @@ class ImagePrompts:
         found = None if kind == "box" else next(self._nodes(index, name, kind), None)
         self.setAbsent(index, name, isAbsent=False)
         return found or self._make(index, name, kind)
+
+    def move(self, node: slicer.vtkMRMLMarkupsNode, pointId: str, index: int | None) -> slicer.vtkMRMLMarkupsNode:
+        """Have what was just placed, a box or a point of a list, be in another image, or in none.
+
+        Returns the markup that it is in, or the one that it was in.
+        """
+        name, kind = node.GetAttribute(_OBJECT), node.GetAttribute(_KIND)
+        if kind == "box":
+            self._moveBox(node, name, index)
+            return node
+        target = node if index is None else self.nodeToPlace(index, name, kind)
+        point = node.GetNthControlPointIndexByID(pointId)
+        if target is not node:
+            target.AddControlPointWorld(vtk.vtkVector3d(*node.GetNthControlPointPositionWorld(point)))
+        node.RemoveNthControlPoint(point)
+        if target is not node and not node.GetNumberOfDefinedControlPoints():
+            _forget(node)
+        return target
 
     def keepBox(self, boxNode: slicer.vtkMRMLMarkupsROINode) -> None:
         """Of the boxes of an object in an image keep this one, which was drawn last."""
@@ -69,9 +88,12 @@ class ImagePrompts:
 
     def prompted(self) -> set[int]:
         """Return the images that have prompts, or masks that a person drew."""
+        return self.handDrawn() | {index for index, node in self._tied() if _says(node)}
+
+    def handDrawn(self) -> set[int]:
+        """Return the images with a mask of an object that a person drew, which is the prompt there."""
         names = self.names()
-        drawn = {index for index, name in self._images.masks.handDrawn() if name in names}
-        return drawn | {index for index, node in self._tied() if _says(node)}
+        return {index for index, name in self._images.masks.handDrawn() if name in names}
 
     def showOnly(self, index: int | None) -> None:
         """Let the markups of one image be seen and grabbed, and those of no other, be it in this set or not."""
@@ -106,6 +128,14 @@ class ImagePrompts:
     def nodeIds(self) -> list[str]:
         """Return the IDs of all markups of the set."""
         return [node.GetID() for _index, node in self._tied()]
+
+    def _moveBox(self, node: slicer.vtkMRMLMarkupsROINode, name: str, index: int | None) -> None:
+        if index is None:
+            _forget(node)
+            return
+        self.setAbsent(index, name, isAbsent=False)
+        self._images.tie(node, index)
+        node.SetName(f"{name} {self._images.names[index]}")
 
     def _prompts(self, name: str) -> list[Prompt]:
         """An object's prompts in all images."""
@@ -172,6 +202,12 @@ class ImagePrompts:
         self._images.tie(node, index)
         promptlooks.paint(node, color)
         return node
+
+
+def _forget(node: slicer.vtkMRMLMarkupsNode) -> None:
+    """Remove a markup that was no prompt yet, so that nothing is drawn anew without it."""
+    node.RemoveAttribute(_OBJECT)
+    slicer.mrmlScene.RemoveNode(node)
 
 
 def _says(node: slicer.vtkMRMLMarkupsNode) -> bool:

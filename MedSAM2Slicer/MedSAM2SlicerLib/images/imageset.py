@@ -36,6 +36,9 @@ class Images(Protocol):
     def shown(self) -> int | None:
         """The one that the slice views show, None if they show something else."""
 
+    def shownIn(self, view: slicer.vtkMRMLSliceNode) -> int | None:
+        """Return the one that a slice view shows, None if it shows something else."""
+
     @property
     def first(self) -> int:
         """The one to begin with where none is shown."""

@@ -7,7 +7,8 @@ import slicer.util
 
 
 class InView:
-    """The volume in the background of the slice views: of several the one that a view was switched to last.
+    """The volume in the background of the slice views: of several the one that a view was switched to last, or that of
+    a view that was clicked since.
 
     Where there are no slice views it is what `show` was told.
     """
@@ -28,6 +29,11 @@ class InView:
             self._latest = next(filter(None, now.values()), "")
         return self._latest
 
+    def attend(self, view: slicer.vtkMRMLSliceNode) -> None:
+        """Have the volume that a slice view shows be the one in view, until another view is switched."""
+        self._before = _backgrounds()
+        self._latest = volumeIn(view)
+
     def show(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Bring a volume into all slice views, in the middle of each."""
         scene = volumeNode.GetScene()
@@ -38,6 +44,13 @@ class InView:
         volumeNode.GetRASBounds(bounds)
         for view in slicer.util.getNodesByClass("vtkMRMLSliceNode", scene):
             view.JumpSliceByOffsetting(*((bounds[axis] + bounds[axis + 1]) / 2 for axis in (0, 2, 4)))
+
+
+def volumeIn(view: slicer.vtkMRMLSliceNode) -> str:
+    """Return the ID of the volume in the background of a slice view, empty where it shows none."""
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    shown = (one.GetBackgroundVolumeID() for one in composites if one.GetLayoutName() == view.GetLayoutName())
+    return next(shown, None) or ""
 
 
 def _backgrounds() -> dict[str, str]:

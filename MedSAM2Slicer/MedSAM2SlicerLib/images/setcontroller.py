@@ -43,11 +43,12 @@ class ImageAnswer:
 
 @dataclass(frozen=True)
 class ImageRow:
-    """An image in a list; `answer` is None before there is one."""
+    """An image in a list; `answer` is None before there is one. One that `isHandDrawn` is prompted by its mask."""
 
     index: int
     name: str
     isPrompted: bool
+    isHandDrawn: bool
     answer: ImageAnswer | None
 
 
@@ -135,9 +136,10 @@ class SetController:
 
     def rows(self) -> list[ImageRow]:
         """Return all images, the most doubtful answers first, those without an answer behind, in their order."""
-        prompted, names = self.prompts.prompted(), self.images.names
+        prompted, drawn, names = self.prompts.prompted(), self.prompts.handDrawn(), self.images.names
         order = [*self._byDoubt(), *(index for index in range(len(names)) if index not in self._answers)]
-        return [ImageRow(index, names[index], index in prompted, self._answers.get(index)) for index in order]
+        answers = self._answers
+        return [ImageRow(one, names[one], one in prompted, one in drawn, answers.get(one)) for one in order]
 
     def nextInDoubt(self) -> int | None:
         """Return the image to look at next: after the one in view that with the most doubt left, else the worst."""

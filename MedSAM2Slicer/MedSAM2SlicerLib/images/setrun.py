@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error, PromptError
 from medsam2_core.image.segments import Color, Segment
+from medsam2_core.memory_name import draws
 from medsam2_core.run.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, RunObject, merge_points, palette_color
 from medsam2_core.run.settings import RunSettings
 from medsam2_core.worker.image_sets import SetAnswered, SetStep
@@ -26,7 +27,7 @@ from MedSAM2SlicerLib.worker.transports import nothing
 class SetOptions:
     """Choices of a run: the model, and whether images are taken in any order ("free") or as they come ("arrival").
 
-    `memory` and `seed` are those of the order "arrival".
+    `memory` and `seed` are those of the order "arrival"; there is a seed where memories are drawn by chance.
     """
 
     model: str = RunSettings.model
@@ -76,7 +77,8 @@ def ask(
     """Have the client know the model and the images, and ask for all answers. Raises VolumeError for an image."""
     seen = [images.seen(index) for index in range(len(images.names))]
     client.setModel(options.model)
-    client.setImages(key, seen, options.order, options.memory, options.seed if options.order == "arrival" else None)
+    seed = int(options.seed) if draws(options.order, options.memory) else None
+    client.setImages(key, seen, options.order, options.memory, seed)
     return client.segmentImages(key, objects, onStep, onDone, onError)
 
 

@@ -13,7 +13,7 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.worker.image_sets import SetImage
 from MedSAM2SlicerLib.images.imagemasks import ImageMasks, Place
 from MedSAM2SlicerLib.images.imageset import OF_IMAGE, SeenImages
-from MedSAM2SlicerLib.images.inview import InView
+from MedSAM2SlicerLib.images.inview import InView, volumeIn
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.segments import SegmentWriter, ensureSegmentation, makeSegmentation
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
@@ -51,6 +51,10 @@ class VolumeImages:
     def shown(self) -> int | None:
         """See `imageset.Images`."""
         return self._indexes.get(self.inView.volumeId)
+
+    def shownIn(self, view: slicer.vtkMRMLSliceNode) -> int | None:
+        """See `imageset.Images`."""
+        return self._indexes.get(volumeIn(view))
 
     def key(self, index: int) -> str:
         """See `imageset.Images`."""

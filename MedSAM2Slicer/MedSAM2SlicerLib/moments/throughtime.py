@@ -52,7 +52,7 @@ class ThroughTime:
     ) -> None:
         self._number = next(_numbers)
         self._options = options
-        self._masks, self._start = _framesOf(usableVolume(volumeNode))
+        self._masks, self._start = _framesOf(usableVolume(volumeNode), segmentationNode)
         self._axis = SliceStack().axis if options.stack.plane is not None else options.stack.axis
         self._mask = segmentMask(segmentationNode, segmentId, volumeNode)
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
@@ -115,11 +115,13 @@ class ThroughTime:
         return replace(prepared, key=f"time/{self._number}/{frame}/{prepared.key}")
 
 
-def _framesOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[SegmentationFrames, int]:
-    """The frames of the sequence that a volume shows, and which one that is."""
+def _framesOf(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> tuple[SegmentationFrames, int]:
+    """The frames of the sequence that a volume shows, for what is carried from a segmentation, and which is shown."""
     browserNode = browserOf(volumeNode)
     if browserNode is not None:
-        masks = SegmentationFrames(browserNode, browserNode.GetSequenceNode(volumeNode))
+        masks = SegmentationFrames(browserNode, browserNode.GetSequenceNode(volumeNode), segmentationNode)
         if masks.frames.shown is not None:
             return masks, masks.frames.shown
     text = _("{name} shows no frame of a sequence: choose a volume that a sequence browser shows.")

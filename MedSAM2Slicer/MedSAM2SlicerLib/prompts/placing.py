@@ -113,7 +113,7 @@ class PromptPlacer:
         where = _("ROI {name}").format(name=repr(roiNode.GetName()))
         if roiNode.GetNumberOfDefinedControlPoints() == 0:
             raise PromptError(_("{where} is not placed yet: draw it around the object.").format(where=where))
-        low, high = self._bounds(self._toVoxels(_roiCorners(roiNode)), where)
+        low, high = self._bounds(self._toVoxels(roiCorners(roiNode)), where)
         through = 2 - self.slicing.axis
         first, last = math.ceil(low[through]), math.floor(high[through]) + 1
         if first >= last:
@@ -277,7 +277,7 @@ def definedPoints(markupsNode: slicer.vtkMRMLMarkupsNode) -> Iterable[int]:
     return (place for place in places if markupsNode.GetNthControlPointPositionStatus(place) == defined)
 
 
-def _roiCorners(roiNode: slicer.vtkMRMLMarkupsROINode) -> Float:
+def roiCorners(roiNode: slicer.vtkMRMLMarkupsROINode) -> Float:
     """World positions (8, 3) of an ROI's corners."""
     matrix = roiNode.GetObjectToWorldMatrix()
     halves = [(-size / 2, size / 2) for size in roiNode.GetSize()]

@@ -11,6 +11,7 @@ import slicer
 
 from medsam2_core.errors import PromptError
 from medsam2_core.image.window import Window
+from medsam2_core.memory_name import SEED, SEED_IS
 
 Check = tuple[Callable[[Any], bool], str]
 """Whether a value is of the kind that is wanted, and what that is in words."""
@@ -37,7 +38,7 @@ _CHECKS: dict[str, Check] = {
     "axis": (_isA(str, Integral), "axial, coronal, sagittal or 0, 1, 2 for k, j, i"),
     "range": (_isRange, "the first slice and the one after the last, as (40, 90)"),
     "stop": (_isA(Mapping), 'rules by name, such as {"absent_slices": 3}'),
-    "seed": (_isA(Integral), "a whole number"),
+    "seed": (SEED.holds, SEED_IS),
     "run": (_isA(str, PathLike, Mapping), "a file of Save run, or its content"),
     "progress": (callable, "a function of two numbers, done and planned"),
     **dict.fromkeys(("segmentName", "maskSegment", "memory", "direction", "directions", "fieldOfView"), _TEXT),

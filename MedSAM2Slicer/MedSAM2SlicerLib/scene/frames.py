@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import slicer
 import slicer.util
@@ -18,6 +19,7 @@ from MedSAM2SlicerLib.scene.layers import BINARY_LABELMAP, MASK_LABEL, Bools, la
 from MedSAM2SlicerLib.segmentnames import segmentsCalled
 
 _MASKS_OF = "MedSAM2.MasksOf"  # what refers from a sequence of segmentations to that of their volumes
+_CARRIED = "MedSAM2.CarriedFrom"  # what refers from one to the segmentation whose segments it has in every frame
 _VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
 
 
@@ -89,12 +91,20 @@ class VolumeFrames:
 class SegmentationFrames:
     """A sequence of segmentations in the browser of a sequence of volumes, with one for each of these.
 
-    It is made with the first write; a later one continues with it.
+    It is made with the first write; a later one continues with it. What is carried from a `source` is apart, since
+    another segmentation may have segments of the same names; where that is such a sequence itself, it goes on in it.
     """
 
-    def __init__(self, browserNode: slicer.vtkMRMLSequenceBrowserNode, volumes: slicer.vtkMRMLSequenceNode) -> None:
+    def __init__(
+        self,
+        browserNode: slicer.vtkMRMLSequenceBrowserNode,
+        volumes: slicer.vtkMRMLSequenceNode,
+        source: slicer.vtkMRMLSegmentationNode | None = None,
+    ) -> None:
         self.frames = VolumeFrames(browserNode, volumes)
         self._browserNode = browserNode
+        self._source = source
+        self._carried: slicer.vtkMRMLSequenceNode | None = None
 
     @property
     def node(self) -> slicer.vtkMRMLSegmentationNode | None:
@@ -136,8 +146,14 @@ class SegmentationFrames:
 
     def _found(self) -> slicer.vtkMRMLSequenceNode | None:
         wanted = self.frames.sequence.GetID()
-        found = (one for one in _sequences(self._browserNode) if one.GetNodeReferenceID(_MASKS_OF) == wanted)
-        return next(found, None)
+        found = [one for one in _sequences(self._browserNode) if one.GetNodeReferenceID(_MASKS_OF) == wanted]
+        source = self._source
+        if source is None:
+            return next((one for one in found if not one.GetAttribute(_CARRIED)), None)
+        if self._carried not in found:  # else it is that, though its source may be gone
+            isFrom = partial(_isCarriedFrom, source, self._browserNode)
+            self._carried = next(filter(isFrom, found), None)
+        return self._carried
 
     def _make(self) -> slicer.vtkMRMLSequenceNode:
         """A sequence that is empty in every frame: where one has nothing, Slicer shows that of another."""
@@ -148,6 +164,10 @@ class SegmentationFrames:
         sequence.SetIndexUnit(volumes.GetIndexUnit())
         sequence.SetIndexType(volumes.GetIndexType())
         sequence.SetNodeReferenceID(_MASKS_OF, volumes.GetID())
+        if self._source is not None:
+            sequence.SetNodeReferenceID(_CARRIED, self._source.GetID())
+            sequence.SetAttribute(_CARRIED, "1")  # which stays when the source, and with it what refers to it, goes
+            self._carried = sequence
         for value in indexValues(volumes):
             sequence.SetDataNodeAtValue(_empty(), value)
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
@@ -156,6 +176,16 @@ class SegmentationFrames:
         self._browserNode.AddProxyNode(node, sequence, False)
         self._browserNode.SetSaveChanges(sequence, True)  # else what a person edits goes with the next step
         return sequence
+
+
+def _isCarriedFrom(
+    source: slicer.vtkMRMLSegmentationNode,
+    browserNode: slicer.vtkMRMLSequenceBrowserNode,
+    sequence: slicer.vtkMRMLSequenceNode,
+) -> bool:
+    """Whether a sequence of segmentations holds what is carried from one, or is that one."""
+    isSource = browserNode.GetProxyNode(sequence) is source
+    return isSource or bool(sequence.GetNodeReferenceID(_CARRIED) == source.GetID())
 
 
 @contextmanager

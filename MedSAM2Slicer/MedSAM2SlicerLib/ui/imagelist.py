@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _CHECK, _NAME, _CONFIDENCE, _AREA = range(4)
 _ROW = 22  # pixels
+_PROMPTED, _DRAWN = "●", "✎"  # before names
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class ImageList:
         table.setCellWidget(place, _CHECK, None if row.node is None else self._box(row))
         for column, text in enumerate(row.texts, _NAME):
             table.setItem(place, column, qt.QTableWidgetItem(text))
+        table.item(place, _NAME).setToolTip(_markTip(row.texts[0]))
 
     def _box(self, row: _Row) -> Any:
         box = qt.QCheckBox()
@@ -146,10 +148,16 @@ class ImageList:
 
 
 def _texts(row: ImageRow) -> list[str]:
-    name = f"● {row.name}" if row.isPrompted else row.name
+    name = f"{_DRAWN} {row.name}" if row.isHandDrawn else f"{_PROMPTED} {row.name}" if row.isPrompted else row.name
     if row.answer is None:
         return [name, "", ""]
     return [name, f"{1 - row.answer.doubt:.2f}", _areaText(row.answer)]
+
+
+def _markTip(name: str) -> str:
+    """What the mark before a name means."""
+    tips = {_DRAWN: _("Drawn by hand: a run keeps it."), _PROMPTED: _("With prompts.")}
+    return tips.get(name.partition(" ")[0], "")
 
 
 def _areaText(answer: ImageAnswer) -> str:

@@ -247,15 +247,42 @@ class ImagesTab:
             self.controller.preview(index, name)
         self.update()
 
-    def _onPlaced(self, node: Any, _pointId: str, view: Any, isNewBox: bool) -> None:
-        place = self.controller.prompts.placeOf(node)
-        if view and isNewBox and place is not None:
-            views.flatten(node, view, self.controller.images.sliced(place[0]).node)
-        if isNewBox:
-            self.controller.prompts.keepBox(node)
+    def _onPlaced(self, node: Any, pointId: str, view: Any, placed: str) -> None:
+        if placed and view and not self._isOfView(node, view):
+            node = self._toView(node, pointId, view)
         self.shortcuts.claim()
-        if place is not None:
-            self._preview(*place)
+        place = None if node is None else self.controller.prompts.placeOf(node)
+        if place is None:
+            return
+        if placed == "box":
+            if view:
+                views.flatten(node, view, self.controller.images.sliced(place[0]).node)
+            self.controller.prompts.keepBox(node)
+        self._preview(*place)
+
+    def _isOfView(self, node: Any, view: Any) -> bool:
+        """Whether a markup belongs to the image that a view shows."""
+        place = self.controller.prompts.placeOf(node)
+        return place is not None and place[0] == self.controller.images.shownIn(view)
+
+    def _toView(self, node: Any, pointId: str, view: Any) -> Any:
+        """Have what was placed belong to the image that the view shows, not to that which was in view before.
+
+        Returns its markup, None where the view shows no image: then it is given up.
+        """
+        controller, kind = self.controller, self.placer.kind
+        index = controller.images.shownIn(view)
+        self.placer.stop()
+        self.placer.watch(())  # moving it is no edit
+        markup = controller.prompts.move(node, pointId, index)
+        if index is not None:
+            controller.images.inView.attend(view)
+        self._attend()
+        if kind:
+            self.placer.start(kind, markup)
+        if index is None:
+            self._tell(_("⚠ That view shows none of these images: click in one that does."))
+        return None if index is None else markup
 
     def _onAbsent(self) -> None:
         isAbsent = bool(self.ui.absentButton.checked)  # before anything shows the state as it is
@@ -281,7 +308,7 @@ class ImagesTab:
     def _onProgress(self, done: int, planned: int) -> None:
         self.ui.progressBar.setRange(0, planned)
         self.ui.progressBar.value = done
-        self._say(_("{done} of {planned} looks at an image").format(done=done, planned=planned))
+        self._say(text.looksText(done, planned))
 
     def _onBusy(self, busy: bool) -> None:
         if busy:

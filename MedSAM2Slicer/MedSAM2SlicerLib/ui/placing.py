@@ -20,11 +20,12 @@ _CURVE_POINTS = 3  # fewer enclose nothing; a curve's own "required" number is a
 class Placer(VTKObservationMixin):
     """Turns place mode on and off and says which control point was set or moved.
 
-    onPlaced(node, pointId, sliceNode, isNewBox): a point was set or moved (pointId "": one was removed), in that slice
-    view if the mouse is over one. onEnded(): place mode is over, by whatever hand.
+    onPlaced(node, pointId, sliceNode, placed): a point was set or moved (pointId "": one was removed), in that slice
+    view if the mouse is over one; `placed` is the kind that it was placed as just now, else "". onEnded(): place mode
+    is over, by whatever hand.
     """
 
-    def __init__(self, onPlaced: Callable[[Any, str, Any, bool], None], onEnded: Callable[[], None]) -> None:
+    def __init__(self, onPlaced: Callable[[Any, str, Any, str], None], onEnded: Callable[[], None]) -> None:
         super().__init__()
         self._onPlaced, self._onEnded = onPlaced, onEnded
         self._watched: dict[str, Any] = {}
@@ -90,12 +91,12 @@ class Placer(VTKObservationMixin):
 
     def _report(self, node: Any, pointId: str) -> None:
         # Later, because a box gets its size, and the controller its list, from the same event; but the view is now.
-        view, isNewBox = views.clickedView(), self.kind == "box" and node is self._node
-        qt.QTimer.singleShot(0, guarded(lambda: self._tell(node, pointId, view, isNewBox)))
+        view, placed = views.clickedView(), self.kind if node is self._node else ""
+        qt.QTimer.singleShot(0, guarded(lambda: self._tell(node, pointId, view, placed)))
 
-    def _tell(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
+    def _tell(self, node: Any, pointId: str, view: Any, placed: str) -> None:
         if node.GetScene() and (_isEmptyList(node) or not _unfinished(node)):
-            self._onPlaced(node, pointId, view, isNewBox)
+            self._onPlaced(node, pointId, view, placed)
             self._removeUnfinished(node)
 
     @guarded

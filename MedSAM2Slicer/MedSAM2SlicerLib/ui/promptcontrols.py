@@ -95,10 +95,10 @@ class PromptControls(Part):
         if self.list.isOutdated:
             self.refresh()
 
-    def _onPlaced(self, node: Any, pointId: str, view: Any, isNewBox: bool) -> None:
+    def _onPlaced(self, node: Any, pointId: str, view: Any, placed: str) -> None:
         self.view = view or self.view
         self.placed.emit()
-        if view and isNewBox:
+        if view and placed == "box":
             views.flatten(node, view, self.controller.volumeNode)
             self.controller.prompting.keepBox(node.GetID())
         if view and len(self.controller.review.prompts()) == 1:

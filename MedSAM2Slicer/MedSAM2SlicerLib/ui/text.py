@@ -164,6 +164,18 @@ def progressText(progress: Progress) -> str:
     return " · ".join(parts)
 
 
+def timeText(done: int, planned: int) -> str:
+    """Return how far a run through the frames of a sequence is."""
+    text = _("Through time: {done} of 1 frame") if planned == 1 else _("Through time: {done} of {planned} frames")
+    return text.format(done=done, planned=planned)
+
+
+def looksText(done: int, planned: int) -> str:
+    """Return how far a run on a set of images is, which are looked at several times."""
+    text = _("{done} of 1 look at an image") if planned == 1 else _("{done} of {planned} looks at an image")
+    return text.format(done=done, planned=planned)
+
+
 def outlookText(outlook: Outlook | None) -> str:
     """Return through how many slices a propagation goes and how long it takes; nothing where that is not known."""
     if outlook is None or not outlook.slices or outlook.seconds is None:

@@ -11,6 +11,7 @@ from MedSAM2SlicerLib.faults import guarded
 from MedSAM2SlicerLib.moments.throughtime import ThroughTime
 from MedSAM2SlicerLib.scene.frames import browserOf
 from MedSAM2SlicerLib.signal import Signal
+from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.part import Part, explain
 from MedSAM2SlicerLib.worker.conversation import Conversation
 
@@ -83,7 +84,7 @@ class TimeControls(Part):
             self._talk.leave()
             self._onError(error)
             return
-        self.said.emit(_("Through time: {done} of {planned} frames").format(done=step.done, planned=step.planned))
+        self.said.emit(text.timeText(step.done, step.planned))
 
     def _onDone(self, isCanceled: bool) -> None:
         if self._run is not None:

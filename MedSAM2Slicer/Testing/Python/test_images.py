@@ -10,7 +10,8 @@ import slicer
 from imagesselftest import SIDE, ImagesTestCase
 from medsam2selftest import controls, process, tip
 
-from MedSAM2SlicerLib.scene.segments import segmentMask
+from MedSAM2SlicerLib.scene.segments import SegmentWriter, segmentMask
+from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.shortcuts import Shortcuts
 
 
@@ -70,12 +71,29 @@ class ImagesTest(ImagesTestCase):
     def test_a_prompt_writes_the_row_of_its_image_only(self) -> None:
         table = self.ui.imageTable
         for row in range(3):
-            table.item(row, 1).setToolTip("as it was")
+            table.item(row, 1).setStatusTip("as it was")
         self.tab.show(1)
         self.ui.includeButton.click()
         self.clickOn(15, 15)
         self.wait(lambda: self.rows() == ["image 0", "● image 1", "image 2"])
-        self.assertEqual([table.item(row, 1).toolTip() for row in range(3)], ["as it was", "", "as it was"])
+        self.assertEqual([table.item(row, 1).statusTip() for row in range(3)], ["as it was", "", "as it was"])
+
+    def test_what_a_person_drew_is_marked(self) -> None:
+        self.segment()
+        (node,) = (one for one in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if "image 1" in one.GetName())
+        writer = SegmentWriter(node, node.GetSegmentation().GetNthSegmentID(0), self.images[1])
+        writer.begin()
+        writer.writeSlices({0: np.eye(SIDE, dtype=bool)}, 0)
+        writer.end()
+        self.tab.exit()
+        self.tab.enter()  # after that in Segment Editor
+        self.assertEqual(sorted(self.rows()), ["image 2", "● image 0", "✎ image 1"])
+        names = {self.ui.imageTable.item(row, 1).text(): row for row in range(3)}
+        tips = [self.ui.imageTable.item(names[name], 1).toolTip() for name in ("✎ image 1", "● image 0", "image 2")]
+        self.assertEqual(tips, ["Drawn by hand: a run keeps it.", "With prompts.", ""])
+        self.tab.show(1)
+        self.ui.clearButton.click()
+        self.assertIn("image 1", self.rows())
 
     def test_a_second_prompt_and_not_here(self) -> None:
         self.segment()
@@ -148,6 +166,12 @@ class ImagesTest(ImagesTestCase):
         self.wait(lambda: self.tab.controller.prompts.prompted())
         self.assertEqual(self.client.calls, [])
         self.assertEqual(self.said(), "Set up MedSAM-2 first, in the tab Volume.")
+
+    def test_how_far_a_run_is_also_of_one(self) -> None:
+        self.assertEqual(text.looksText(1, 1), "1 of 1 look at an image")
+        self.assertEqual(text.looksText(1, 3), "1 of 3 looks at an image")
+        self.assertEqual(text.timeText(1, 1), "Through time: 1 of 1 frame")
+        self.assertEqual(text.timeText(1, 2), "Through time: 1 of 2 frames")
 
     def test_stop(self) -> None:
         self.client.paused = True

@@ -62,6 +62,50 @@ class ChangingImagesTest(ImagesTestCase):
         self.ui.absentButton.click()
         self.assertEqual(self.absent(), ["image 1", "image 2"])
 
+    def points(self) -> dict[str, int]:
+        """The number of points by the names of their lists."""
+        lists = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+        return {node.GetName(): node.GetNumberOfDefinedControlPoints() for node in lists}
+
+    def test_a_click_belongs_to_the_view_it_was_made_in(self) -> None:
+        self.segment()
+        self.tab.show(2)
+        self.bringUp(self.images[0], "Red")
+        self.bringUp(self.images[1], "Green")
+        self.ui.includeButton.click()
+        self.volume = self.images[0]
+        for x, view in ((15, "Red"), (16, "Red"), (14, "Green"), (17, "Red")):
+            self.click(x, 12, 0, view)
+            process()
+        self.assertEqual(self.points(), {"object image 0": 3, "object image 1": 1})
+        self.assertEqual(self.tab.placer.kind, "include")
+        self.assertEqual(self.ui.imageTable.currentRow(), self.rows().index("● image 0"))
+
+    def test_a_box_belongs_to_the_view_it_was_drawn_in(self) -> None:
+        self.segment()
+        self.bringUp(self.images[1], "Red")
+        self.bringUp(self.images[2], "Green")
+        self.ui.boxButton.click()
+        self.volume = self.images[1]
+        self.click(11, 9, 0)
+        self.click(23, 22, 0)
+        process()
+        self.assertEqual(self.tab.controller.prompts.prompted(), {0, 1})
+        self.assertEqual(self.tab.placer.kind, "")
+
+    def test_a_click_in_a_view_of_something_else_is_no_prompt(self) -> None:
+        self.bringUp(self.images[1], "Red")
+        self.bringUp(self.volume3D, "Green")
+        self.bringUp(self.images[0], "Red")
+        for button in (self.ui.includeButton, self.ui.boxButton):
+            button.click()
+            self.volume = self.images[0]
+            for x in (15, 20):
+                self.click(x, 12, 0, "Green")
+            self.settle()
+            self.assertEqual(self.tab.controller.prompts.prompted(), set())
+            self.assertIn("shows none of these images", self.ui.messageLabel.text)
+
     def test_masks_and_prompts_follow_what_a_slice_view_was_switched_to(self) -> None:
         self.segment()
         self.bringUp(self.images[2])

@@ -82,7 +82,7 @@ CORE = House(
     },
     named(
         basics=(
-            "arrays config directions errors feature_place limits memory_name named_folder "
+            "arrays config counting directions errors feature_place limits memory_name named_folder "
             "notices processor setting stopping version"
         ),
         api="__init__ api",

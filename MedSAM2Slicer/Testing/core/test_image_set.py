@@ -48,7 +48,8 @@ def test_one_prompt_finds_the_object_in_every_image(
     fakes: ModuleType, discs: Any, memory: str, prompted: int, order: str
 ) -> None:
     images, truths = discs
-    session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW, memory=memory, order=order, seed=1)
+    seed = 1 if (order, memory) == ("arrival", "self-sorting") else None
+    session = m2.ImageSetSession(fakes.FakeModel(), images, window=WINDOW, memory=memory, order=order, seed=seed)
     session.add_mask(3, prompted, truths[prompted])
     found = session.segment()
     assert [list(answers) for answers in found] == [[3]] * 5
@@ -213,8 +214,9 @@ def test_a_real_model_takes_images_of_any_size(discs: Any) -> None:
 @pytest.mark.parametrize("memory", ["recency", "self-sorting"])
 def test_images_in_no_order_do_not_count_as_neighbors(tiny: Any, noise: list[np.ndarray], memory: str) -> None:
     def logits(count: float) -> list[np.ndarray]:
+        seed = 1 if memory == "self-sorting" else None
         session = m2.ImageSetSession(
-            _with_config(tiny, tracked_count=count), noise, order="arrival", memory=memory, seed=1
+            _with_config(tiny, tracked_count=count), noise, order="arrival", memory=memory, seed=seed
         )
         session.add_box(1, 0, (8, 8, 30, 30))
         answers = session.segment()
@@ -279,3 +281,30 @@ def test_refusals(fakes: ModuleType, discs: Any) -> None:
         m2.ImageSetSession(fakes.FakeModel(), discs[0], order="random")
     with pytest.raises(m2.VolumeError, match=r"Image 1: It has shape \(4, 4, 3\)"):
         m2.ImageSetSession(fakes.FakeModel(), [np.zeros((4, 4)), np.zeros((4, 4, 3))])
+
+
+@pytest.mark.parametrize("seed", [-1, True, 1.0, np.float32(2), 1 << 70, "1"])
+def test_a_seed_that_cannot_be_is_refused(fakes: ModuleType, discs: Any, seed: Any) -> None:
+    with pytest.raises(m2.PromptError, match=r"cannot be a seed: give a whole number from 0 to 2147483648"):
+        m2.ImageSetSession(fakes.FakeModel(), discs[0], order="arrival", seed=seed)
+    with pytest.raises(m2.PromptError, match="cannot be a seed"):
+        m2.SelfSorting(seed=seed)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"seed": 0},
+        {"seed": np.int64(3), "order": "arrival", "memory": "recency"},
+        {"memory": m2.SelfSorting(seed=1)},
+    ],
+)
+def test_a_seed_without_effect_is_refused(fakes: ModuleType, discs: Any, words: dict[str, Any]) -> None:
+    with pytest.raises(m2.PromptError, match="seed has no effect without order 'arrival' and self-sorting memory"):
+        m2.ImageSetSession(fakes.FakeModel(), discs[0], **words)
+
+
+def test_numpy_s_whole_numbers_are_seeds(tiny: Any, noise: list[np.ndarray]) -> None:
+    session = m2.ImageSetSession(tiny, noise[:3], order="arrival", seed=np.uint8(3))
+    session.add_box(1, 0, (8, 8, 30, 30))
+    assert len(session.segment()) == 3

@@ -154,7 +154,7 @@ def test_absence_stops_a_track_and_says_where(make: Make, discs: Any) -> None:
     again = run(session, stop=m2.StopRules(absent_slices=1))
     assert max(step.slice_index for step in again) == 9
     assert session.results(1).keys() == set(range(10))  # slice 10 of the earlier run is dropped
-    assert session.stops(1)["backward"] == "stopped at slice 0: object absent on 1 slices"
+    assert session.stops(1)["backward"] == "stopped at slice 0: object absent on 1 slice"
 
 
 def test_rules_can_be_off(make: Make, discs: Any) -> None:

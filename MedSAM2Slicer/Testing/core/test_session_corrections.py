@@ -141,11 +141,11 @@ def test_a_correction_keeps_the_reason_of_a_direction_that_does_not_run(make: Ma
     session = make()
     discs.prompt(session, "box", "bright", 4)
     run(session, stop=m2.StopRules(absent_slices=1))
-    assert session.stops(1)["backward"] == "stopped at slice 0: object absent on 1 slices"
+    assert session.stops(1)["backward"] == "stopped at slice 0: object absent on 1 slice"
     session.add_mask(1, 6, discs.truth["bright"][6])
     run(session, first=4, stop=m2.StopRules(absent_slices=2))
     assert session.stops(1) == {
-        "backward": "stopped at slice 0: object absent on 1 slices",
+        "backward": "stopped at slice 0: object absent on 1 slice",
         "forward": "stopped at slice 10: object absent on 2 slices",
     }
     session.add_mask(1, 5, discs.truth["bright"][5])
@@ -158,7 +158,7 @@ def test_a_mask_on_the_last_slice_outdates_an_earlier_stop(make: Make, discs: An
     discs.prompt(session, "box", "bright", 4)
     run(session, stop=m2.StopRules(absent_slices=1))
     session.add_mask(1, 10, discs.truth["dark"][10])
-    assert session.stops(1)["forward"] == "stopped at slice 9: object absent on 1 slices"
+    assert session.stops(1)["forward"] == "stopped at slice 9: object absent on 1 slice"
     run(session, first=4)
     assert session.stops(1)["forward"] == "reached the end"
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED, REFUSED
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.counting import are, counted
 from medsam2_core.errors import PromptError
 from medsam2_core.feature_place import feature_place
 from medsam2_core.job.options import add_shared_options
 from medsam2_core.job.paths import path_argument
-from medsam2_core.job.sentences import counted
 
 if TYPE_CHECKING:
     from medsam2_core.cohort.cases import Case
@@ -117,7 +117,7 @@ def _write_table(arguments: argparse.Namespace) -> int:
     if path.parent.resolve() != arguments.init.resolve():
         raise PromptError(f"{path}: Files in a table are relative to it: put it into {arguments.init}.")
     count = write_table(arguments.init, path)
-    print(f"Written: {path}, {count} rows. Fill in a point, box, mask, markups or prompts for each.")
+    print(f"Written: {path}, {counted(count, 'row')}. Fill in a point, box, mask, markups or prompts for each.")
     return 0
 
 
@@ -130,8 +130,10 @@ def _checked_cases(arguments: argparse.Namespace) -> list[Case] | None:
         return cases
     for problem in problems:
         print(problem, file=sys.stderr)
-    found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    print(f"medsam2: {arguments.cohort} has {found}, and nothing was run: correct them.", file=sys.stderr)
+    print(
+        f"medsam2: {arguments.cohort} has {counted(len(problems), 'problem')}, and nothing was run: correct them.",
+        file=sys.stderr,
+    )
     return None
 
 
@@ -152,13 +154,14 @@ def _run(arguments: argparse.Namespace, cases: list[Case]) -> int:
         engine.run([case for case in cases if not results.is_settled(case)])
     done, failed = finish(results, cases)
     if stop.cancelled:
-        print(f"Interrupted: {done} of {len(cases)} cases are done; the same command goes on.", file=sys.stderr)
+        kept = f"{done} of {counted(len(cases), 'case')} {are(len(cases))} done"
+        print(f"Interrupted: {kept}; the same command goes on.", file=sys.stderr)
         return INTERRUPTED
     uncopied = _write_dicom(results, Share(*arguments.part).order(cases)) if arguments.dicom else 0
     if not arguments.quiet:
         failures = f", {failed} failed (try them again with --retry-failed)" if failed else ""
         loads = f"; models were loaded {counted(engine.loads, 'time')}" if engine.loads else ""
-        print(f"{done} of {len(cases)} cases done{failures}{loads}.")
+        print(f"{done} of {counted(len(cases), 'case')} done{failures}{loads}.")
         print(f"Written: {results.folder / 'index.html'}")
     return INCOMPLETE if failed or uncopied else 0
 
@@ -205,7 +208,8 @@ class _Progress:
         self._ended = 0 if quiet else sum(results.is_settled(case) for case in cases)
         if self._ended:
             failures = f", and {failed} failed before" if failed else ""
-            print(f"{self._ended - failed} of {self._count} cases are done already{failures}.", flush=True)
+            done = self._ended - failed
+            print(f"{done} of {counted(self._count, 'case')} {are(self._count)} done already{failures}.", flush=True)
 
     def case(self, case: Case, failed: str | None) -> None:
         self._ended += 1

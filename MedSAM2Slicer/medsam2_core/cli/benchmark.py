@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.counting import counted
 from medsam2_core.job.setting_options import add_options
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
     model = m2.load_model(arguments.model, arguments.device, precision=arguments.precision)
     print(f"{'model':<14}{arguments.model} at {model.config.image_size} pixels", flush=True)
     print(f"{'device':<14}{_device(model)}", flush=True)
-    print(f"{'volume':<14}synthetic, {arguments.slices} slices of {_SIDE} x {_SIDE}", flush=True)
+    print(f"{'volume':<14}synthetic, {counted(arguments.slices, 'slice')} of {_SIDE} x {_SIDE}", flush=True)
     for name, value in _lines(measure(model, arguments.slices, _SIDE)):
         print(f"{name:<14}{value}")
     return 0

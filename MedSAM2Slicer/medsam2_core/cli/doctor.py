@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.version import package_version
 
@@ -47,7 +48,7 @@ def _machine() -> Iterator[_Finding]:
     yield "medsam2", package_version(), True
     yield "python", f"{platform.python_version()} ({sys.executable})", True
     yield "system", platform.platform(), True
-    yield "processor", f"{os.cpu_count()} cores, {platform.machine()}", True
+    yield "processor", f"{counted(os.cpu_count() or 1, 'core')}, {platform.machine()}", True
     yield "memory", _memory(), True
 
 
@@ -150,5 +151,5 @@ def _segment_a_square() -> str:
     session.add_box(1, 1, (16, 16, 47, 47))
     steps = list(session.propagate())
     if len(steps) != len(volume):
-        raise m2.VolumeError(f"The self test reached {len(steps)} of {len(volume)} slices.")
-    return f"{what} at {_TEST_SIZE} pixels on {model.device.type}, {len(steps)} slices"
+        raise m2.VolumeError(f"The self test reached {len(steps)} of {counted(len(volume), 'slice')}.")
+    return f"{what} at {_TEST_SIZE} pixels on {model.device.type}, {counted(len(steps), 'slice')}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.counting import are, counted
 from medsam2_core.job.image_prompts import add_image_prompt_options
 from medsam2_core.job.paths import path_argument
 from medsam2_core.job.setting_options import add_options
@@ -93,8 +94,8 @@ def _tell(plan: SetPlan, outcome: SetOutcome, quiet: bool) -> None:
         print("\n".join(outcome.lines))
         print(f"Written: {plan.output / 'index.html'}")
     if plan.skipped:
-        files = "1 file is" if len(plan.skipped) == 1 else f"{len(plan.skipped)} files are"
-        print(f"Incomplete: {files} skipped, see the notes above.", file=sys.stderr)
+        count = len(plan.skipped)
+        print(f"Incomplete: {counted(count, 'file')} {are(count)} skipped, see the notes above.", file=sys.stderr)
     if outcome.interrupted:
-        kept = "1 image is" if outcome.done == 1 else f"{outcome.done} images are"
+        kept = f"{counted(outcome.done, 'image')} {are(outcome.done)}"
         print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)

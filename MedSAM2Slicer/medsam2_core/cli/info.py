@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medsam2_core.cli.summary import shown_ml
+from medsam2_core.counting import are, counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.job.options import add_series_options
 from medsam2_core.job.paths import path_argument
@@ -66,7 +67,7 @@ def _series(path: Path, wanted: str | None, resample: bool) -> Iterator[_Line]:
     for one in found:
         first = one.frames[0]
         sizes = " x ".join(f"{size:.4g}" for size in (*(first.spacing or ()), step_mm(one.frames)) if size)
-        slices = "1 slice" if len(one.frames) == 1 else f"{len(one.frames)} slices"
+        slices = counted(len(one.frames), "slice")
         facts = [one.modality or "no modality", one.title, f"{slices} of {first.shape[1]} x {first.shape[0]} pixels"]
         yield f"series {one.number}", ", ".join([*facts, f"{sizes} mm" if sizes else "no size in mm"])
         yield "", one.uid
@@ -105,7 +106,7 @@ def _voxels(volume: Volume) -> Iterator[_Line]:
 
 def _not_finite(volume: Volume, finite: int) -> str:
     count = volume.array.size - finite
-    return f", and {count} voxels that are NaN or infinite" if count else ""
+    return f", and {counted(count, 'voxel')} that {are(count)} NaN or infinite" if count else ""
 
 
 def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
@@ -119,7 +120,7 @@ def _grid(geometry: Geometry, voxel_type: str) -> Iterator[_Line]:
     yield "orientation", f"{code} ({towards})"
     for slicing in reversed(slicings):
         name = "kji"[slicing.axis]
-        yield f"--axis {slicing.axis}", f"{slicing.plane}, {slicing.count} slices along {name}"
+        yield f"--axis {slicing.axis}", f"{slicing.plane}, {counted(slicing.count, 'slice')} along {name}"
 
 
 def _letter(slicing: Slicing) -> str:
@@ -143,7 +144,7 @@ def _segmentation(path: Path) -> Iterator[_Line]:
     except VolumeError:  # segments in layers, which are not a scalar volume
         spacing = None
     for segment in segments:
-        size = f"{np.count_nonzero(labelmap == segment.label)} voxels"
+        size = counted(int(np.count_nonzero(labelmap == segment.label)), "voxel")
         if spacing is not None:
             size = shown_ml(volume_ml(labelmap == segment.label, spacing))
         yield f"label {segment.label}", f"{segment.name}, {size}"

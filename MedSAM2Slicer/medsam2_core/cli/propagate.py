@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INTERRUPTED
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.counting import are, counted
 from medsam2_core.job.options import add_job_options
 
 if TYPE_CHECKING:
@@ -69,5 +70,5 @@ def _tell(plan: Plan, outcome: Outcome, quiet: bool) -> None:
         written = plan.output, plan.report, plan.sheet, plan.disagreement
         print("Written: " + " and ".join(str(path) for path in written if path))
     if outcome.interrupted:
-        kept = "1 slice is" if outcome.slices_done == 1 else f"{outcome.slices_done} slices are"
+        kept = f"{counted(outcome.slices_done, 'slice')} {are(outcome.slices_done)}"
         print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medsam2_core.cli.edge import INTERRUPTED
 from medsam2_core.cli.room import require_address_space
+from medsam2_core.counting import are, counted
 from medsam2_core.job.options import add_shared_options
 from medsam2_core.job.paths import path_argument
 from medsam2_core.job.prompt_options import add_prompt_options
@@ -62,6 +63,7 @@ def sequence(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print("\n".join([*lines, f"Written: {plan.output / 'volumes.csv'}"]))
     if stop.cancelled:
-        print(f"Interrupted: {done} of {len(plan.volumes)} frames are done and kept in {plan.output}.", file=sys.stderr)
+        kept = f"{done} of {counted(len(plan.volumes), 'frame')} {are(len(plan.volumes))}"
+        print(f"Interrupted: {kept} done and kept in {plan.output}.", file=sys.stderr)
         return INTERRUPTED
     return 0

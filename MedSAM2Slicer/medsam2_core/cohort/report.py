@@ -19,6 +19,7 @@ from medsam2_core.cohort.results import Results
 from medsam2_core.cohort.states import ACCEPTED, DONE, FAILED
 from medsam2_core.cohort.statistics import object_statistics
 from medsam2_core.cohort.telling import SUMMARY, SUMMARY_FORMAT, Told, tell
+from medsam2_core.counting import counted
 from medsam2_core.files.draft import write_file
 from medsam2_core.files.text import harmless_cell
 
@@ -53,7 +54,7 @@ def _counts(told: Sequence[Told]) -> str:
     seconds = sum(one.get("seconds", 0.0) for one in told)
     accepted, done, failed = (sum(one["state"] == state for one in told) for state in (ACCEPTED, DONE, FAILED))
     done += accepted
-    parts = [f"{done} of {len(told)} cases done"]
+    parts = [f"{done} of {counted(len(told), 'case')} done"]
     parts += [f"{accepted} accepted"] if accepted else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{seconds / 60:.1f} minutes of work, {seconds / done:.1f} s a case"] if done else []

@@ -20,6 +20,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from medsam2_core.arrays import Array
+from medsam2_core.counting import counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import SHEARED, Geometry
 from medsam2_core.image.segments import Labels
@@ -47,7 +48,7 @@ class Image:
         """The grid. Raises VolumeError for an image of other than three dimensions."""
         if self.grid is None:
             sizes = " x ".join(str(size) for size in self.size)
-            raise VolumeError(f"The image has {len(self.size)} dimensions ({sizes}): give one 3D volume.")
+            raise VolumeError(f"The image has {counted(len(self.size), 'dimension')} ({sizes}): give one 3D volume.")
         return self.grid
 
 
@@ -76,7 +77,8 @@ def read_grid(path: Path) -> Geometry:
         if reader.GetNumberOfComponents() not in (1, 3, 4):
             raise VolumeError(f"The voxels are neither single numbers nor colors ({sizes}): give one 3D volume.")
         if reader.GetDimension() < 3 or max(reader.GetSize()[3:], default=1) > 1:
-            raise VolumeError(f"The image has {reader.GetDimension()} dimensions ({sizes}): give one 3D volume.")
+            dimensions = counted(reader.GetDimension(), "dimension")
+            raise VolumeError(f"The image has {dimensions} ({sizes}): give one 3D volume.")
         return _grid(reader)
 
 

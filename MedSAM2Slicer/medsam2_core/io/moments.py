@@ -26,7 +26,8 @@ def read_moments(paths: Sequence[Path], series: str | None = None) -> list[Volum
         if not volume.geometry.same_grid(found[0].geometry):
             raise VolumeError(
                 f"{volume.path}: Its grid has {volume.geometry.describe()} but that of the first volume "
-                f"{found[0].geometry.describe()}: resample all to one grid."
+                f"{found[0].geometry.describe()}: resample all to one grid, for example in Slicer with Resample "
+                "Scalar/Vector/DWI Volume and the first volume as its reference."
             )
     return found
 

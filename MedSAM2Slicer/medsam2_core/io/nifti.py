@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from medsam2_core.arrays import Array
+from medsam2_core.counting import counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float, Geometry, grid_from_affine, quaternion
 from medsam2_core.io.values import narrowed, scaled
@@ -197,7 +198,8 @@ def _shape(header: Any, moments: bool) -> tuple[int, tuple[int, int, int]]:
     if 0 in sizes:
         raise VolumeError("The volume is empty (a size of 0): export it again.")
     if count < 3 or max(sizes[4 if moments else 3 :], default=1) > 1:
-        raise VolumeError(f"The image has {count} dimensions ({' x '.join(map(str, sizes))}): give one 3D volume.")
+        shape = " x ".join(map(str, sizes))
+        raise VolumeError(f"The image has {counted(count, 'dimension')} ({shape}): give one 3D volume.")
     return (sizes[3] if count > 3 else 1), (sizes[2], sizes[1], sizes[0])
 
 

@@ -65,7 +65,9 @@ def _inside(folder: Path) -> list[Path]:
     others = [path for path in files if path.suffix.lower() in _NOT_READ and not path.name.startswith(".")]
     if others:
         kinds = ", ".join(sorted({path.suffix.lower() for path in others}))
-        tell(f"{len(others)} of its files are images of kinds that are not read here ({kinds}): convert them to PNG.")
+        one, several = "is an image of a kind that is", "are images of kinds that are"
+        images = one if len(others) == 1 else several
+        tell(f"{len(others)} of its files {images} not read here ({kinds}): convert to PNG.")
     return [path for path in files if _is_picture(path)]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from medsam2_core.arrays import Array
+from medsam2_core.counting import counted
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.io import itk
@@ -166,7 +167,7 @@ def _cine(path: Path) -> Volume:
     frames = read_frames(path)
     (count, rows, columns), spacing = frames.array.shape[:3], frames.spacing or (1.0, 1.0)
     sizes = "" if frames.spacing else ", and its pixels have no size, so 1 mm is taken"
-    tell(f"It is a cine: slices are its {count} frames, so volumes in mL mean nothing{sizes}.")
+    tell(f"It is a cine: slices are its {counted(count, 'frame')}, so volumes in mL mean nothing{sizes}.")
     grid = Geometry((count, rows, columns), (spacing[1], spacing[0], 1.0), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
     return Volume(frames.array, grid, path)
 

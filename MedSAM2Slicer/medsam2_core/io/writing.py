@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from medsam2_core.arrays import Array
+from medsam2_core.counting import counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.files.draft import Draft
 from medsam2_core.image.geometry import Geometry
@@ -107,8 +108,8 @@ def write_dicom(
     with open_draft(path) as place, naming(path):
         if labelmap_kji.shape != (len(slices.frames), *slices.shape):
             raise VolumeError(
-                f"The label map has shape {labelmap_kji.shape}, and the series {len(slices.frames)} slices of "
-                f"{slices.shape}: give the series that it was drawn on."
+                f"The label map has shape {labelmap_kji.shape}, and the series {counted(len(slices.frames), 'slice')} "
+                f"of {slices.shape}: give the series that it was drawn on."
             )
         check_segments(segments)
         check_all_named(labelmap_kji, segments)

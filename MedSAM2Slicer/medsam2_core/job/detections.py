@@ -55,7 +55,7 @@ def read_detections(path: Path, least_score: float | None) -> list[Detection]:
     least = least_score or 0.0
     kept = [one for one in found if one.score >= least]
     if not kept:
-        raise PromptError(f"{path}: None of {len(found)} boxes has a score of {least:g} or more: give another.")
+        raise PromptError(f"{path}: No box has a score of {least:g} or more: give another.")
     return _numbered(kept)
 
 

@@ -22,6 +22,7 @@ from medsam2_core.io.picture_files import Place, look_through, result_names
 from medsam2_core.io.pictures import find_pictures, read_labels
 from medsam2_core.job.image_prompts import ImagePrompt, mask_and_label, parse_image_prompts, read_image_prompts
 from medsam2_core.job.paths import require_no_file
+from medsam2_core.memory_name import check_seed, draws
 from medsam2_core.notices import tell
 from medsam2_core.prompts import SlicePrompt
 from medsam2_core.run.prompts import palette_color
@@ -77,7 +78,8 @@ def make_set_plan(options: argparse.Namespace) -> SetPlan:
     Raises PromptError, VolumeError or WeightsError, in one sentence that says what to do; files without an image are
     left out and noted.
     """
-    if options.seed is not None and (options.order != "arrival" or not options.memory.startswith("self-sorting")):
+    check_seed(options.seed)
+    if options.seed is not None and not draws(options.order, options.memory):
         raise PromptError("--seed has no effect without --order arrival and self-sorting memory: omit it.")
     prompts = [] if options.prompts is None else read_image_prompts(options.prompts)
     prompts += parse_image_prompts(options.typed or [])

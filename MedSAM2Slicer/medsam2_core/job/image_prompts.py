@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import PromptError
 from medsam2_core.files.text import TextError, read_json
 from medsam2_core.job.paths import path_argument, path_of
@@ -162,7 +163,9 @@ def _read(raw: dict[str, Any], path: Path, place: int) -> ImagePrompt:
         number(one, f"{where}.numbers") for one in (items(raw, "numbers", where) if known in _COUNTS else ())
     )
     if len(numbers) != _COUNTS.get(known, 0):
-        raise PromptError(f"{where}.numbers holds {len(numbers)} numbers: give {_COUNTS[known]} for a {known}.")
+        raise PromptError(
+            f"{where}.numbers holds {counted(len(numbers), 'number')}: give {_COUNTS[known]} for a {known}."
+        )
     return ImagePrompt(
         Path(_named(raw, "image", where, path.parent)),
         whole(raw.get("frame", 0), f"{where}.frame", 0, 1 << 31),

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 import medsam2_core as m2
+from medsam2_core.counting import counted
 from medsam2_core.files.text import write_text
 from medsam2_core.free_memory import cache_budget, give_large_blocks_back
 from medsam2_core.image.geometry import Geometry
@@ -26,6 +27,7 @@ from medsam2_core.io.png import write_labels
 from medsam2_core.job.execute import Unfailing
 from medsam2_core.job.image_plan import SetPlan, SetPrompt
 from medsam2_core.job.image_prompts import prompts_json
+from medsam2_core.memory_name import draws
 from medsam2_core.run.set_report import (
     SetEntry,
     SetRow,
@@ -62,7 +64,7 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
         PictureFiles(plan.places),
         memory=options.memory,
         order=options.order,
-        seed=options.seed or 0 if options.order == "arrival" else None,
+        seed=options.seed or 0 if draws(options.order, options.memory) else None,
         facts=plan.facts,
     )
     session.limit_cache(cache_budget(model.device))
@@ -150,5 +152,5 @@ def _grid(plan: SetPlan) -> Geometry:
 def _summary(entries: Sequence[SetEntry]) -> list[str]:
     there = sum(any(row.area_px for row in one.rows.values()) for one in entries)
     worst = ", ".join(f"{one.result} ({1 - one.doubt:.2f})" for one in most_doubtful(entries)[:_SHOWN])
-    lines = [f"{there} of {len(entries)} images with an object."]
+    lines = [f"{there} of {counted(len(entries), 'image')} with an object."]
     return lines + ([f"Least certain: {worst}. A prompt there helps most."] if entries else [])

@@ -13,11 +13,6 @@ EXPECTED = (MedSAM2Error, OSError, MemoryError, ImportError, UnicodeError, Runti
 """The errors among which those are that `sentence_of` has words for."""
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things: "1 case", "2 cases"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def sentence_of(error: BaseException) -> str | None:
     """What to tell; None for a mistake of ours. SystemError is how libraries in C fail where memory ran out."""
     if isinstance(error, MedSAM2Error):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from medsam2_core.counting import are, counted
 from medsam2_core.errors import PromptError
 from medsam2_core.files import text
 from medsam2_core.image.segments import MAX_LABEL, Color
@@ -124,10 +125,11 @@ def _place(raw: dict[str, Any], slicing: Slicing, where: str) -> list[Prompt]:
 def _place_mask(raw: dict[str, Any], slicing: Slicing, where: str) -> MaskPrompt:
     axis, index, (rows, cols) = raw.get("axis", slicing.axis), raw["slice_index"], raw["shape"]
     if axis != slicing.axis or (rows, cols) != slicing.shape or index >= slicing.count:
+        there = f"there {are(slicing.count)} {counted(slicing.count, 'slice')}"
         raise PromptError(
-            f"{where} is a mask of {rows} x {cols} pixels on slice {index} along axis {axis}, but there are "
-            f"{slicing.count} slices of {slicing.shape[0]} x {slicing.shape[1]} along axis {slicing.axis}: "
-            "use the volume and axis of the run that wrote it."
+            f"{where} is a mask of {rows} x {cols} pixels on slice {index} along axis {axis}, but {there} of "
+            f"{slicing.shape[0]} x {slicing.shape[1]} along axis {slicing.axis}: use the volume and axis of the run "
+            "that wrote it."
         )
     return MaskPrompt(index, decode_mask(raw["runs"], slicing.shape))
 
@@ -183,7 +185,7 @@ def _prompt(raw: Any, where: str) -> dict[str, Any]:
         corners = _positions(prompt, "corners_ras", where)
         if len(corners) != 2:
             raise PromptError(
-                f"{where}.corners_ras has {len(corners)} corners: give two opposite ones, [r, a, s] each."
+                f"{where}.corners_ras has {counted(len(corners), 'corner')}: give two opposite ones, [r, a, s] each."
             )
         return {"kind": kind, "corners_ras": corners}
     if kind == "mask":
@@ -195,7 +197,8 @@ def _points(prompt: dict[str, Any], where: str) -> dict[str, Any]:
     points = _positions(prompt, "points_ras", where)
     labels = [values.whole(label, f"{where}.labels", 0, 1) for label in values.items(prompt, "labels", where)]
     if not points or len(points) != len(labels):
-        raise PromptError(f"{where} has {len(points)} points and {len(labels)} labels: give one label per point.")
+        both = f"{counted(len(points), 'point')} and {counted(len(labels), 'label')}"
+        raise PromptError(f"{where} has {both}: give one label per point.")
     return {"points_ras": points, "labels": labels}
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import Slicing
 from medsam2_core.run.file import RunFile, place_file_prompts
@@ -174,8 +175,8 @@ def _placed(run: RunFile, objects: Sequence[RunObject], slicing: Slicing) -> Pla
     first, last = settings.range or (0, slicing.count)
     if not 0 <= first < last <= slicing.count:
         raise PromptError(
-            f"{run.path}: The range {first}:{last} does not fit {slicing.count} slices along axis {slicing.axis}: "
-            "use the volume and axis of the run that wrote it."
+            f"{run.path}: The range {first}:{last} does not fit {counted(slicing.count, 'slice')} along axis "
+            f"{slicing.axis}: use the volume and axis of the run that wrote it."
         )
     stop, plain = place_rules(settings.stop or {}, slicing.geometry.shape_kji), plain_settings(vars(settings))
     own = {row.name: plain[row.name] for row in rows_of("run")}

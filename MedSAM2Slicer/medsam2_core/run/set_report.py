@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.arrays import Array
+from medsam2_core.counting import counted
 from medsam2_core.files.text import column_of, harmless_cell
 from medsam2_core.image.outline import resized, svg_path
 from medsam2_core.image.segments import Segment
@@ -133,7 +134,7 @@ def contact_sheet(
     broken = "".join(f"<li>{html.escape(text)}</li>" for text in skipped)
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>MedSAM-2: {what}s</title><style>{_STYLE}</style>
-<h1>{len(entries)} {what if len(entries) == 1 else f"{what}s"}, the most doubtful first</h1>
+<h1>{counted(len(entries), what)}, the most doubtful first</h1>
 <p>{keys}</p><p><small>{html.escape(about)} Not for clinical use.</small></p>
 {f"<p>Skipped:</p><ul>{broken}</ul>" if skipped else ""}
 <main>

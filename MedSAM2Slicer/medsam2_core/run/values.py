@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import PromptError
 from medsam2_core.setting import Choice, Kind, Number, Text, Whole
 
@@ -83,7 +84,7 @@ def shape(raw: dict[str, Any], where: str, sides: int) -> list[int]:
     """The sizes under "shape", one for each side."""
     sizes = [whole(size, f"{where}.shape", 1, LARGEST_SIZE) for size in items(raw, "shape", where)]
     if len(sizes) != sides:
-        raise PromptError(f"{where}.shape is {sizes}: give {sides} sizes.")
+        raise PromptError(f"{where}.shape is {sizes}: give {counted(sides, 'size')}.")
     return sizes
 
 
@@ -92,7 +93,8 @@ def runs(raw: dict[str, Any], where: str, sizes: Sequence[int]) -> list[int]:
     lengths = [whole(run, f"{where}.runs", 0, LARGEST_SIZE) for run in items(raw, "runs", where)]
     if sum(lengths) != math.prod(sizes):
         raise PromptError(
-            f"{where} has runs that add up to {sum(lengths)} pixels, not to its shape {list(sizes)}: save it again."
+            f"{where} has runs that add up to {counted(sum(lengths), 'pixel')}, not to its shape {list(sizes)}: save "
+            "it again."
         )
     return lengths
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from medsam2_core.config import get_config
+from medsam2_core.counting import counted
 from medsam2_core.errors import WeightsError, says_no_memory
 from medsam2_core.memory_bank import MEMORY_RULES
 from medsam2_core.model import SAM2
@@ -178,8 +179,9 @@ def _check_shares(config: TrainingConfig, ranks: Ranks) -> None:
     for phase in config.phases:
         if phase.clips % batches:
             raise WeightsError(
-                f"A step of {phase.clips} clips cannot be shared equally by {ranks.count} processes of "
-                f"{config.accumulate} batches each: make clips a multiple of {batches}."
+                f"A step of {counted(phase.clips, 'clip')} cannot be shared equally by "
+                f"{counted(ranks.count, 'process')} of {counted(config.accumulate, 'batch')} each: make clips "
+                f"a multiple of {batches}."
             )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medsam2_core.arrays import Array, Bytes
+from medsam2_core.counting import counted
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker import fields
 from medsam2_core.worker.masks import PixelBox, box_of
@@ -68,5 +69,5 @@ def _slice(item: Header, frame: Frame, grid: Grid) -> tuple[int, tuple[PixelBox,
         raise WorkerError(f"A message came about pixels outside a slice of {grid[1]} x {grid[2]} pixels.")
     values = np.frombuffer(fields.payload(frame, fields.whole(item, "payload")), np.uint8)
     if values.size != (row1 - row0) * (column1 - column0):
-        raise WorkerError(f"Slice {index} of a map came with {values.size} pixels in a box of another size.")
+        raise WorkerError(f"Slice {index} of a map came with {counted(values.size, 'pixel')} in a box of another size.")
     return index, ((row0, column0, row1, column1), values.reshape(row1 - row0, column1 - column0))

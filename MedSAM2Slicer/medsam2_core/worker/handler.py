@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import WorkerError
 from medsam2_core.image.geometry import Geometry, Triple, require_axis
 from medsam2_core.image.orientation import SliceOrientation
@@ -204,14 +205,15 @@ def _volume(frame: Frame) -> SeenVolume:
     shape = tuple(int(size) for size in fields.numbers(header, "shape_kji", 3))
     rows = [_triple({"direction_lps": row}, "direction_lps") for row in fields.items(header, "direction_lps")]
     if len(rows) != 3:
-        raise WorkerError(f"The message has a direction of {len(rows)} rows.")
+        raise WorkerError(f"The message has a direction of {counted(len(rows), 'row')}.")
     k, j, i = shape
     geometry = Geometry(
         (k, j, i), _triple(header, "spacing_ijk"), _triple(header, "origin_lps"), (rows[0], rows[1], rows[2])
     )
     voxels: npt.NDArray[np.uint8] = np.frombuffer(fields.payload(frame, 0), dtype=np.uint8)
     if voxels.size not in (k * j * i, 3 * k * j * i):
-        raise WorkerError(f"The message has {voxels.size} values for a volume of {k} x {j} x {i}, gray or in color.")
+        values = counted(voxels.size, "value")
+        raise WorkerError(f"The message has {values} for a volume of {k} x {j} x {i}, gray or in color.")
     return SeenVolume(voxels.reshape(shape if voxels.size == k * j * i else (*shape, 3)), geometry)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import PromptError, WorkerError
 from medsam2_core.worker import fields
 from medsam2_core.worker.objects import SliceShape
@@ -105,7 +106,7 @@ def _image(item: Header, frame: Frame, place: int) -> SetImage:
     y, x = fields.numbers(item, "spacing_yx", 2)
     pixels: npt.NDArray[np.uint8] = np.frombuffer(fields.payload(frame, place), dtype=np.uint8)
     if pixels.size != np.prod(shape):
-        raise WorkerError(f"The message has {pixels.size} values for image {place} of the shape {shape}.")
+        raise WorkerError(f"The message has {counted(pixels.size, 'value')} for image {place} of the shape {shape}.")
     return SetImage(pixels.reshape(shape), (y, x))
 
 

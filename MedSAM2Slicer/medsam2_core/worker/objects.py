@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from medsam2_core.arrays import Mask
+from medsam2_core.counting import counted
 from medsam2_core.errors import PromptError, VolumeError, WorkerError
 from medsam2_core.image.segments import MAX_LABEL, Segment
 from medsam2_core.image.slicing import XY
@@ -97,7 +98,8 @@ def _points(item: Header, index: int) -> PointsPrompt:
     include = fields.items(item, "include")
     if not all(isinstance(inside, bool) for inside in include) or len(include) != len(points):
         raise WorkerError(
-            f"The message has {len(points)} points with {len(include)} flags, or flags that are not true or false."
+            f"The message has {counted(len(points), 'point')} with {counted(len(include), 'flag')}, or flags that are "
+            "not true or false."
         )
     return PointsPrompt(index, points, tuple(include))
 

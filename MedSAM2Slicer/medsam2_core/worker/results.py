@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import WorkerError
 from medsam2_core.worker import fields
 from medsam2_core.worker.masks import PackedMask, mask_from_wire, mask_to_wire
@@ -189,7 +190,7 @@ def slice_index(header: Header, slices: int) -> int:
     """The slice that a part of a header is about. Raises WorkerError unless a volume of `slices` slices has it."""
     index = fields.whole(header, "slice_index")
     if not 0 <= index < slices:
-        raise WorkerError(f"A message came about slice {index} of a volume of {slices} slices.")
+        raise WorkerError(f"A message came about slice {index} of a volume of {counted(slices, 'slice')}.")
     return index
 
 

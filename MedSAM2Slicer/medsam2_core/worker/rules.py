@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import VolumeError, WorkerError
 from medsam2_core.setting import plain_rows
 from medsam2_core.stopping import StopRules
@@ -48,6 +49,6 @@ def _region(header: Header, frame: Frame, shape_kji: VolumeShape) -> npt.NDArray
     for item in fields.objects(header, "slices"):
         k = fields.whole(item, "k")
         if not 0 <= k < len(inside):
-            raise WorkerError(f"The region to stay in has slice {k} of a volume of {len(inside)} slices.")
+            raise WorkerError(f"The region to stay in has slice {k} of a volume of {counted(len(inside), 'slice')}.")
         inside[k] = mask_from_wire(item, frame, shape_kji[1:]).full(shape_kji[1:])
     return inside

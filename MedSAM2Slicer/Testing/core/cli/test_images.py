@@ -277,4 +277,12 @@ def test_a_seed_of_no_draws_is_refused(run, capsys, good: Path, checkpoint: Path
     common = ("images", good, "--output", OUT, "--model", checkpoint, "--prompt", good / "a1.png", "--point", "9,9")
     assert run(*common, *words, "--seed", "0") == 2
     assert "--seed has no effect" in capsys.readouterr().err
+    assert run(*common, "--order", "arrival", "--seed", "-3") == 2
+    assert "-3 cannot be a seed" in capsys.readouterr().err
     assert run(*common, "--order", "arrival", "--seed", "3", "--quiet") == 0
+
+
+def test_one_image_is_no_images(run, capsys, good: Path, checkpoint: Path) -> None:
+    image = good / "a1.png"
+    assert run("images", image, "--output", OUT, "--model", checkpoint, "--prompt", image, "--box", "8,8,36,30") == 0
+    assert "1 of 1 image with an object." in capsys.readouterr().out

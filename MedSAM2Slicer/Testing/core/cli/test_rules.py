@@ -114,7 +114,7 @@ def test_boxes_of_a_detector(run, ct: Path, checkpoint: Path) -> None:
         (("--boxes", "text.csv"), "text.csv: row 2, y0 is 'a', which is not a number"),
         (("--boxes", "bad.json"), "bad.json: [0].box holds [1, 2], which is not six numbers"),
         (("--boxes", "out.json"), "out.json: The box of 'box' lies outside the volume"),
-        (("--boxes", "out.json", "--least-score", "2"), "None of 1 boxes has a score of 2 or more"),
+        (("--boxes", "out.json", "--least-score", "2"), "No box has a score of 2 or more"),
         (("--boxes", "out.json", "--least-score", "high"), "'high' is not a number"),
         (("--box", "8,8,36,30@5", "--least-score", "0"), "--least-score chooses among the boxes of a detector: give"),
         (("--box", "8,8,36,30@5", "--model", ""), "The model has no name"),

@@ -71,13 +71,13 @@ def test_positions_that_are_all_the_same_or_missing(tmp_path: Path) -> None:
 )
 def test_a_slice_unlike_the_others_is_named(tmp_path: Path, headers: dict, what: str) -> None:
     text = refusal(save_series(tmp_path, ARRAY, **headers))
-    assert f"{what} (1 of 6 differ from most: 002.dcm)" in text
+    assert f"{what} (1 of 6 differs from most: 002.dcm)" in text
 
 
 def test_a_slice_of_another_size_is_named(tmp_path: Path) -> None:
     save_series(tmp_path, ARRAY)
     save(dataset(ARRAY[2, :, :-1], PLACES[2]), tmp_path / "002.dcm")
-    assert "different sizes (1 of 6 differ from most: 002.dcm)" in refusal(tmp_path)
+    assert "different sizes (1 of 6 differs from most: 002.dcm)" in refusal(tmp_path)
 
 
 def test_micro_ct_and_maps_are_held_to_their_own_voxels(tmp_path: Path) -> None:

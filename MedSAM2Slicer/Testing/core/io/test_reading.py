@@ -259,7 +259,7 @@ def test_a_folder_of_two_series_lists_both(tmp_path: Path) -> None:
     for index, series in enumerate(["1.2.3.4", "1.2.3.4", "1.2.3.5"]):
         dicom_slice(tmp_path / f"{index}.dcm", series, index)
     text = refusal(io.read_volume, tmp_path)
-    assert "There are 2 series (1: 1.2.3.4, 2 slices; 2: 1.2.3.5, 1 slices)" in text
+    assert "There are 2 series (1: 1.2.3.4, 2 slices; 2: 1.2.3.5, 1 slice)" in text
     assert "choose one with --series and its number" in text
 
 

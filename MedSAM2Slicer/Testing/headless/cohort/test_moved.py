@@ -9,6 +9,9 @@ import pytest
 import slicer.util
 
 from medsam2_core import io
+from MedSAM2SlicerLib.prompts.placing import PromptPlacer
+from MedSAM2SlicerLib.prompts.promptset import PromptSet
+from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
 from MedSAM2SlicerLib.scene.slicestates import EDITED
 
 SHIFT = [[1, 0, 0, 4], [0, 1, 0, 0], [0, 0, 1, 2.5], [0, 0, 0, 1]]
@@ -84,3 +87,43 @@ def test_an_image_that_was_cropped_meanwhile_has_its_sentence(reviewed: Any, nod
     reviewed.review.load("dicom")
     assert "cropped" in reviewed.failures.pop()
     assert reviewed.review.name == "two"
+
+
+def placedPrompts(reviewed: Any, name: str) -> list[Any]:
+    """The prompts of an object as the model gets them: on pixels of slices."""
+    nodes = reviewed.case.nodes
+    placer = PromptPlacer(slicedVolume(nodes.volumeNode))
+    return PromptSet(nodes.segmentationNode, reviewed.segment(name)).prompts(placer)
+
+
+def bend(nodes: Any, node: Any, matrix: Any, *, harden: bool = False) -> None:
+    node.SetAndObserveTransformNodeID(nodes.transform(matrix).GetID())
+    if harden:
+        node.HardenTransform()
+
+
+PLACES = {
+    "turned": (TURN, False),
+    "hardened": (TURN, True),
+    "scaled": ([[1.5, 0, 0, 4], [0, 0.5, 0, 0], [0, 0, -2, 2.5], [0, 0, 0, 1]], False),
+    "sheared": ([[1, 0.3, 0, 4], [0, 1, 0, 0], [0, 0.2, 1, 2.5], [0, 0, 0, 1]], False),
+}
+
+
+@pytest.mark.parametrize("how", PLACES)
+def test_prompts_drawn_on_a_case_that_was_moved_return_to_the_same_voxels(reviewed: Any, nodes: Any, how: str) -> None:
+    matrix, harden = PLACES[how]
+    reviewed.load("two")
+    case = reviewed.case.nodes
+    markups = [
+        node for kind in ("Fiducial", "ROI") for node in slicer.util.getNodesByClass(f"vtkMRMLMarkups{kind}Node")
+    ]
+    for node in (case.volumeNode, case.segmentationNode, *markups):  # as if all lay in one folder of Subject hierarchy
+        bend(nodes, node, matrix, harden=harden)
+    reviewed.click(12, 31, 4)
+    seen = {name: placedPrompts(reviewed, name) for name in ("ball", "block")}
+    reviewed.load("dicom")
+    reviewed.load("two")
+    for name, prompts in seen.items():
+        assert placedPrompts(reviewed, name) == prompts
+    assert not reviewed.isChanged

@@ -98,6 +98,20 @@ def test_what_is_no_list_of_images(client: Any, volumes: list[Any]) -> None:
         assert str(error.value) == says
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"seed": 1}, "seed has no effect without order 'arrival' and self-sorting memory"),
+        ({"seed": 1, "order": "arrival", "memory": "recency"}, "seed has no effect"),
+        ({"seed": -1, "order": "arrival"}, "seed cannot be -1: give a whole number from 0"),
+        ({"seed": True, "order": "arrival"}, "seed cannot be True"),
+    ],
+)
+def test_a_seed_that_would_do_nothing(client: Any, volumes: list[Any], words: dict[str, Any], says: str) -> None:
+    with pytest.raises(PromptError, match=says):
+        processImages(client, volumes, [{"image": 0, "points": [(0, 0, 0)]}], **words)
+
+
 def test_numpys_numbers_and_a_name_left_out(quickClient: Any, volumes: list[Any]) -> None:
     prompts = [{"image": np.int64(1), "object": None, "box": corners(volumes[1])}]
     assert mask(processImages(quickClient, volumes, prompts)[1], "object", volumes[1]).any()

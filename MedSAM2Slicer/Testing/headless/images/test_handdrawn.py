@@ -53,6 +53,21 @@ def of(volumes: list[Any], index: int, name: str = "disc") -> np.ndarray:
     return masks(volumes, name)[index]
 
 
+def test_the_list_tells_what_a_person_drew(bench: ImagesBench, draw: Draw) -> None:
+    def drawn() -> set[int]:
+        return {row.index for row in bench.controller.rows() if row.isHandDrawn}
+
+    bench.box(0)
+    bench.run()
+    assert drawn() == set()
+    draw(1)
+    draw(2, name="something else")
+    assert drawn() == {1}
+    assert {row.index for row in bench.controller.rows() if row.isPrompted} == {0, 1}
+    bench.controller.clear(1, "disc")
+    assert drawn() == set()
+
+
 def test_a_run_keeps_what_was_corrected_and_learns_from_it(bench: ImagesBench, volumes: list[Any], draw: Draw) -> None:
     bench.box(0)
     bench.run()

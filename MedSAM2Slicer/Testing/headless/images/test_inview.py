@@ -33,6 +33,9 @@ class Views:
         for name, view in self._views.items():
             view.SetMappedInLayout(name in names)
 
+    def node(self, name: str) -> Any:
+        return self._views[name]
+
     def switch(self, name: str, volume: Any) -> None:
         self._composites[name].SetBackgroundVolumeID(volume.GetID() if volume else None)
 
@@ -87,3 +90,27 @@ def test_a_frame_is_shown_where_its_sequence_is(views: Views, volumes: list[Any]
     assert images.shown == 0
     views.switch("Red", volumes[0])
     assert images.shown is None
+
+
+def test_of_several_images_the_one_in_a_view_is_told(views: Views, volumes: list[Any], nodes: Any) -> None:
+    images = VolumeImages(volumes[:2])
+    for name, volume in zip(("Red", "Green", "Yellow"), volumes, strict=True):
+        views.switch(name, volume)
+    assert [images.shownIn(views.node(name)) for name in ("Red", "Green", "Yellow")] == [0, 1, None]
+    browser = nodes.sequence([np.zeros((1, 8, 9), np.uint8)] * 2)
+    browser.SetSelectedItemNumber(1)
+    frames = FrameImages(browser)
+    views.switch("Green", browser.GetProxyNode(browser.GetMasterSequenceNode()))
+    assert [frames.shownIn(views.node(name)) for name in ("Red", "Green")] == [None, 1]
+
+
+def test_a_view_that_was_clicked_counts_until_another_is_switched(views: Views, volumes: list[Any]) -> None:
+    inView = InView()
+    views.switch("Red", volumes[0])
+    views.switch("Green", volumes[1])
+    inView.attend(views.node("Red"))
+    assert inView.volumeId == volumes[0].GetID()
+    inView.attend(views.node("Green"))
+    assert inView.volumeId == volumes[1].GetID()
+    views.switch("Yellow", volumes[2])
+    assert inView.volumeId == volumes[2].GetID()

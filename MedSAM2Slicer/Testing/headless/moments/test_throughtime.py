@@ -74,8 +74,11 @@ class Bench:
     def shown(self, node: Any, frame: int) -> np.ndarray:
         """The segment in the scene once the browser is at a frame."""
         self.browser.SetSelectedItemNumber(frame)
-        segmentId = node.GetSegmentation().GetSegmentIdBySegmentName("ventricle")
-        return segmentMask(node, segmentId, self.volume)
+        return segmentMask(node, self.resultId(node), self.volume)
+
+    def resultId(self, node: Any) -> str:
+        segmentId: str = node.GetSegmentation().GetSegmentIdBySegmentName("ventricle")
+        return segmentId
 
 
 @pytest.fixture
@@ -119,6 +122,25 @@ def test_a_second_segment_and_a_second_run_go_to_the_same_places(nodes: Any, cli
     assert sorted(names) == ["other", "ventricle"]
     assert len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")) == 2
     assert first.table is first.table
+
+
+def test_segments_of_one_name_in_two_segmentations_have_results_of_their_own(bench: Bench) -> None:
+    bench.draw()
+    options = RunOptions(model="starter", window="130/160")
+    first = ThroughTime(bench.volume, bench.segmentation, bench.segmentId, options)
+    other, otherId = ensureSegmentation(bench.volume, None, "ventricle")
+    writer = SegmentWriter(other, otherId, bench.volume)
+    writer.writeSlices({6: sphere(START)[6]}, 0)
+    writer.end()
+    second = ThroughTime(bench.volume, other, otherId, options)
+    assert second.node is not first.node
+    assert second.table is not first.table
+    assert np.array_equal(bench.shown(first.node, START), sphere(START))
+    assert bench.shown(second.node, START).sum() == sphere(START)[6].sum()
+    corrected = ThroughTime(bench.volume, second.node, bench.resultId(second.node), options)
+    again = ThroughTime(bench.volume, bench.segmentation, bench.segmentId, options)
+    assert corrected.node is second.node, "From a result it goes on in that."
+    assert again.node is first.node
 
 
 def test_a_segmentation_that_is_removed_meanwhile_is_made_again(bench: Bench, scene: Any) -> None:

@@ -195,3 +195,19 @@ def test_frames_stay_themselves_when_others_go(browser: Any) -> None:
     for item, voxels in enumerate((0, 18, 32)):  # of the frames 0, 2 and 3
         browser.SetSelectedItemNumber(item)
         assert shown(frames, browser) == voxels
+
+
+def test_segmentations_that_are_carried_have_sequences_of_their_own(browser: Any, scene: Any) -> None:
+    volumes, sources = volumeSequence(browser), [scene.AddNewNodeByClass("vtkMRMLSegmentationNode") for _ in range(2)]
+    apart = [SegmentationFrames(browser, volumes, source) for source in (None, *sources)]
+    for side, frames in enumerate(apart, 1):
+        frames.write(0, {DISC: square(side)})
+    scene.RemoveNode(sources[0])
+    assert [shown(frames, browser) for frames in apart] == [2, 8, 18]
+    result = apart[2].node
+    onward = SegmentationFrames(browser, volumes, result)
+    assert onward.node is result
+    scene.RemoveNode(result)
+    onward.write(0, {DISC: square(4)})
+    assert [shown(frames, browser) for frames in apart] == [2, 8, 32]
+    assert SegmentationFrames(browser, volumes).node is apart[0].node

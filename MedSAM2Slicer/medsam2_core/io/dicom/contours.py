@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from medsam2_core.arrays import Mask
+from medsam2_core.counting import counted
 from medsam2_core.errors import PromptError
 from medsam2_core.image.geometry import Float, Geometry
 from medsam2_core.image.polygon import filled
@@ -46,7 +47,10 @@ def _contours(data: Any, number: int) -> Iterator[Float]:
     closed = [one for one in contours if str(one.ContourGeometricType) in _CLOSED and one.get("ContourData")]
     if len(closed) < len(contours):
         name, left_out = contour_names(data)[number], len(contours) - len(closed)
-        tell(f"{left_out} of {len(contours)} contours of {name!r} left out: points and open lines hold no voxel.")
+        tell(
+            f"{left_out} of {counted(len(contours), 'contour')} of {name!r} left out: points and open lines "
+            "hold no voxel."
+        )
     for contour in closed:
         yield np.array([float(value) for value in contour.ContourData]).reshape(-1, 3)
 

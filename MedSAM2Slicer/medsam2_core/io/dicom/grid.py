@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medsam2_core.counting import counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float, Geometry, grid_from_columns
 from medsam2_core.io.dicom.headers import Frame, cross
@@ -86,7 +87,8 @@ def arrange(frames: Sequence[Frame]) -> Slices:
         missing = sum(getattr(frame, value) is None for frame in frames)
         if missing:
             raise VolumeError(
-                f"{missing} of {len(frames)} DICOM slices have no {what}, so their place in the patient is not known: "
+                f"{missing} of {counted(len(frames), 'DICOM slice')} {'has' if missing == 1 else 'have'} no {what}, so "
+                "the place in the patient is not known: "
                 "export the series again from where it was made, not as screen captures or from an anonymizer."
             )
     _require_equal("sizes", frames, [frame.shape for frame in frames])
@@ -150,8 +152,9 @@ def _require_equal(what: str, frames: Sequence[Frame], values: Sequence[object],
     differing = np.flatnonzero((np.abs(array - np.median(array, axis=0)) > limit).any(axis=1))
     if differing.size:
         names = ", ".join(frames[place].path.name for place in differing[:3])
+        differ = "differs" if len(differing) == 1 else "differ"
         raise VolumeError(
-            f"The slices have different {what} ({len(differing)} of {len(frames)} differ from most: {names}): give a "
+            f"The slices have different {what} ({len(differing)} of {len(frames)} {differ} from most: {names}): give a "
             "folder without those, or export the series again."
         )
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import pydicom
 
+from medsam2_core.counting import are, counted
 from medsam2_core.errors import MedSAM2Error, VolumeError
 from medsam2_core.image.geometry import Triple
 
@@ -143,7 +144,7 @@ def _grouped_frames(data: Any, path: Path, count: int) -> Iterator[Frame]:
     """The frames of an enhanced file, from what is said of each and of all."""
     groups = data.PerFrameFunctionalGroupsSequence
     if len(groups) != count:
-        raise _damaged(path, f"{count} frames, and {len(groups)} that are described")
+        raise _damaged(path, f"{counted(count, 'frame')}, and {len(groups)} that {are(len(groups))} described")
     shared = [item for group in data.get("SharedFunctionalGroupsSequence") or [] for item in _macros(group)]
     for index, group in enumerate(groups):
         yield _frame(path, index, data, [*_macros(group), *shared, data])

@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from medsam2_core.arrays import Array
+from medsam2_core.counting import counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.io import itk
 from medsam2_core.io.dicom.headers import Frame, parsing
@@ -118,7 +119,7 @@ def _table(data: Any) -> _Table | None:
 
 def _one(stored: Array, frame: Frame) -> Array:
     if frame.index >= len(stored):
-        raise VolumeError(f"The DICOM file {frame.path.name} holds {len(stored)} frames only: {_AGAIN}.")
+        raise VolumeError(f"The DICOM file {frame.path.name} holds {counted(len(stored), 'frame')} only: {_AGAIN}.")
     pixels: Array = stored[frame.index]
     return pixels
 

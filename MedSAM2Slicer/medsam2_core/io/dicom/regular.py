@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medsam2_core.arrays import Array
+from medsam2_core.counting import are, counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import Float, Geometry, grid_from_columns
 from medsam2_core.io.dicom.grid import Slices
@@ -46,10 +47,9 @@ class StoredSlices:
         """Points (n, 3) in stored voxels, which are columns, rows and slices, in LPS mm."""
         points = np.asarray(ijk, dtype=np.float64).reshape(-1, 3)
         nearest = np.floor(points[:, 2] + 0.5).astype(int)
-        if ((nearest < 0) | (nearest >= len(self.heights))).any():
-            raise VolumeError(
-                f"There are {len(self.heights)} stored slices: give one from 0 to {len(self.heights) - 1}."
-            )
+        count = len(self.heights)
+        if ((nearest < 0) | (nearest >= count)).any():
+            raise VolumeError(f"There {are(count)} {counted(count, 'stored slice')}: give one from 0 to {count - 1}.")
         lps: Float = self.slices.positions[nearest] + points[:, :2] @ self.place.columns[:, :2].T
         return lps
 

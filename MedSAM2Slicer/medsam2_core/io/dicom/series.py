@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from medsam2_core.counting import are, counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.io.dicom.headers import Frame, Header, read_header
 from medsam2_core.io.dicom.scan import find_files, is_index
@@ -60,11 +61,11 @@ def choose(found: Sequence[Series], wanted: str | None) -> Series:
     if len(fitting) == 1:
         return fitting[0]
     problem = f"No series is {wanted!r}; there" if wanted is not None and not fitting else "There"
-    shown = "; ".join(f"{one.number}: {one.title}, {len(one.frames)} slices" for one in found[:_SHOWN])
+    shown = "; ".join(f"{one.number}: {one.title}, {counted(len(one.frames), 'slice')}" for one in found[:_SHOWN])
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     raise VolumeError(
-        f"{problem} are {len(found)} series ({shown}{more}): choose one with --series and its number (medsam2 info "
-        "lists them), or with series= in Python."
+        f"{problem} {are(len(found))} {len(found)} series ({shown}{more}): choose one with --series and its number "
+        "(medsam2 info lists them), or with series= in Python."
     )
 
 
