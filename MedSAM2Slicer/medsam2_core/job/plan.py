@@ -28,7 +28,7 @@ from medsam2_core.weights.model_file import ModelFile, find_model, recorded_mode
 
 _NO_PROMPTS = (
     "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE, "
-    "--from-segmentation FILE, --boxes FILE or --prompts RUN."
+    "--markups FILE, --from-segmentation FILE, --boxes FILE or --prompts RUN."
 )
 _OBLIQUE = (
     "The run file's slices are oblique, and prompts on the command line are on stored ones: give only one of the two."

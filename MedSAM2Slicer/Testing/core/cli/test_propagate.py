@@ -237,7 +237,7 @@ def test_a_changed_model_is_noted(run, ct: Path, checkpoint: Path, capsys, monke
 
 POINT = ("--point", "5,5,5")
 REFUSED = [
-    ((), "There is no prompt: show the object with --point"),
+    ((), "There is no prompt: show the object with --point .*, --markups FILE"),
     (("--point", "1,2"), "cannot be read: write three numbers"),
     (("--point", "-12.5,3,4"), "lies outside the volume: give i from 0 to 47, j from 0 to 39, k from 0 to 9"),
     (("--frame", "ras", "--point", "-1000,3,4"), r"\(ras\) is at voxel .* outside the volume"),
