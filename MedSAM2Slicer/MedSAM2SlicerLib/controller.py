@@ -6,7 +6,7 @@ signals report the results and errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -123,7 +123,7 @@ class Controller:
         """Work on another segment; a running propagation ends, and the prompts are those of that segment."""
         if segmentationNode is self.segmentationNode and segmentId == self.segmentId:
             return
-        self._runner.abandon()
+        self._leaveSegment()
         self._lookForEdits()  # of the one that is left, which this one may overwrite
         target = self.workplace.target.moved(segmentationNode, segmentId)
         if segmentationNode is not self.segmentationNode:
@@ -131,6 +131,7 @@ class Controller:
         self.workplace.moveTo(target)
         self._lookForEdits()
         self.live.leave()
+        self._previewAgain(self.workplace.takePutOff())
 
     def setOptions(self, options: RunOptions) -> None:
         """Choose how to propagate from now on; another stack than before is the segment's, if something comes of it."""
@@ -140,12 +141,17 @@ class Controller:
             workplace.target.forgetWindow()
         isTurned, isNew = before.stack != options.stack, before.session() != options.session()
         if isTurned or isNew:
+            awaited, wasLive = self._runner.previews, self._runner.makesWay
             self._runner.abandon()
             if isNew:
                 workplace.target.noteNewSession()
             if isTurned and workplace.slicedIfUsable() is not None:
                 workplace.target.turn(workplace.volume, options.stack)
             self._signals.tellAll()
+            if not isTurned:  # what was under way goes on with the new settings
+                self._previewAgain(awaited)
+                if wasLive:
+                    self.live.note()
 
     def setInUse(self, isInUse: bool) -> None:
         """Say whether somebody works with this now: the segment's prompts are seen then, and can be grabbed."""
@@ -153,6 +159,7 @@ class Controller:
             if not self.busy:
                 self._lookForEdits()
             promptViews().use(self, self.segmentationNode, self.segmentId)
+            self._previewAgain(self.workplace.takePutOff())
         else:
             promptViews().rest(self)
 
@@ -161,7 +168,7 @@ class Controller:
 
         Unless it `isForGood` the worker keeps its session, for the next controller to continue with.
         """
-        self._runner.abandon()
+        self._leaveSegment()
         self.setInUse(False)
         if isForGood:
             self.disagreement.hide()
@@ -264,6 +271,18 @@ class Controller:
     def _workAtRest(self) -> SegmentWork | None:
         """The segment at work; None while it is being propagated, too."""
         return None if self.busy else self.workplace.work()
+
+    def _leaveSegment(self) -> None:
+        """End what is under way; slices whose previews were to come are drawn when the segment is come back to."""
+        self.workplace.putOff(self._runner.previews)
+        self._runner.abandon()
+
+    def _previewAgain(self, indexes: Sequence[int]) -> None:
+        """Draw slices whose previews were given up, unless their prompts are gone."""
+        prompted = {item.sliceIndex for item in self.review.prompts()} if indexes else set()
+        for index in indexes:
+            if index in prompted:
+                self.prompting.preview(index)
 
     def _travel(self, step: Callable[[EditHistory], None]) -> None:
         """Undo or redo; an editor's own history has its own buttons."""

@@ -16,7 +16,7 @@ from MedSAM2SlicerLib.runner import Runner
 from MedSAM2SlicerLib.scene.geometry import mapped, viewAxes
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import PROMPTED
-from MedSAM2SlicerLib.work.running import tellEmptied
+from MedSAM2SlicerLib.work.running import tellWritten
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
 
@@ -135,7 +135,7 @@ class Prompting:
             volume = self._workplace.sliced()
             work = self._workplace.ensuredWork(volume)
             masks = work.takeSegment(segmentId, sliceIndex, PromptPlacer(volume))
-            self._signals.notice(tellEmptied(self._workplace.target.write(volume, masks).emptied))
+            self._signals.notice(tellWritten(self._workplace.target.write(volume, masks)))
             self._workplace.remember(work)
             self._signals.tellAll()
             self._runner.preview(self._corrected(masks.keys()))
@@ -206,7 +206,7 @@ class Prompting:
         if bases:
             masks = {index: None if base is None else base.mask for index, base in bases.items()}
             writer = self._workplace.target.write(self._workplace.sliced(), masks)
-            self._signals.notice(tellEmptied(writer.emptied))
+            self._signals.notice(tellWritten(writer))
         for index, base in bases.items():
             work.noteCleared(index, base)
         return bool(bases)

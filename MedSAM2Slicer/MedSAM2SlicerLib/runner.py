@@ -10,7 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from medsam2_core.directions import AXES
-from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError, VolumeError
+from medsam2_core.errors import Cancelled, MedSAM2Error, PromptError, VolumeError, WorkerError
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
@@ -18,10 +18,10 @@ from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
-from MedSAM2SlicerLib.work.passing import Pass, nearestFirst
+from MedSAM2SlicerLib.work.passing import Leg, Pass, nearestFirst
 from MedSAM2SlicerLib.work.planning import Plan
 from MedSAM2SlicerLib.work.redraw import Redraw
-from MedSAM2SlicerLib.work.running import Progress, tellEmptied, whyEmpty
+from MedSAM2SlicerLib.work.running import Progress, tellWritten, whyEmpty
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.workplace import Workplace
 from MedSAM2SlicerLib.worker.callqueue import State
@@ -53,6 +53,11 @@ class Runner:
     def waits(self) -> bool:
         """Whether an answer of the worker is still to come."""
         return self._talk.waits
+
+    @property
+    def previews(self) -> list[int]:
+        """The slices that were clicked on and are still to be drawn, in order."""
+        return self._talk.previews
 
     @property
     def imageSize(self) -> int:
@@ -124,11 +129,13 @@ class Runner:
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, works)
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
+        awaited = self._outside(legs, self.previews)
         self.abandon()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
         run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative, ahead)
         target.closeStep()
         self._start(run)
+        self._previewAll(awaited)  # when it is over
 
     def warm(self, sliceIndex: int) -> None:
         """Have the worker open the volume and see a slice ahead of the first prompt, if it is at rest."""
@@ -139,11 +146,15 @@ class Runner:
 
     def redraw(self, works: Sequence[SegmentWork], cut: Cut, isStep: bool, near: int | None = None) -> None:
         """Redraw segments from what the worker has kept, the slice `near` first. Raises MedSAM2Error if it is gone."""
+        awaited = self.previews
         self.abandon()
-        plan = self._workplace.plan()
-        self._workplace.look(plan.chosen.window, works)
-        legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
-        self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep, near))
+        try:
+            plan = self._workplace.plan()
+            self._workplace.look(plan.chosen.window, works)
+            legs = plan.legsToRedraw(works, self._workplace.volume.sliced)
+            self._start(Redraw(self._workplace.target, legs, self._openSession, cut, isStep, near))
+        finally:
+            self._previewAll(awaited)  # when it is over
 
     @property
     def ran(self) -> Sequence[SegmentWork]:
@@ -151,8 +162,11 @@ class Runner:
         return self._ran
 
     def stop(self) -> None:
-        """End a run after the current slice; what is drawn stays."""
+        """End a run after the current slice; what is drawn stays, and what was clicked meanwhile is drawn."""
+        later = list(self._talk.later)
         self._stop(keep=True)
+        if not (self.busy or self._talk.waits):  # the worker had not begun, or nothing more was to come from it
+            self._previewAll(later)
 
     def interrupt(self) -> None:
         """End a run that makes way: a prompt has come, and the propagation begins again with it."""
@@ -162,15 +176,20 @@ class Runner:
             run.makeWay()
             self._stop(keep=False)
 
+    @property
+    def makesWay(self) -> bool:
+        """Whether a run is going on that makes way for the next prompt."""
+        return isinstance(self._run, Pass) and self._run.isTentative
+
     def makeWay(self) -> None:
         """End a run that makes way at once; what it has drawn stays."""
-        if self._makesWay:
+        if self.makesWay:
             self.abandon()
 
     def lookForUndo(self) -> bool:
         """Give up a run that makes way if somebody has undone what it drew; returns whether that is so."""
         run = self._run
-        if not (self._makesWay and self._workplace.edits.isForeignTravel and isinstance(run, Pass) and run.isUndone):
+        if not (self.makesWay and self._workplace.edits.isForeignTravel and isinstance(run, Pass) and run.isUndone):
             return False
         self._talk.leave()
         self._run = None
@@ -207,16 +226,28 @@ class Runner:
         self._tellEnd()
         if summary and not isInterrupted:
             self._signals.finished.emit(summary)
-        for index in later:
-            self.preview(index)
+        self._previewAll(later)
 
     def failed(self, error: MedSAM2Error) -> None:
-        """The run, or a preview, came to nothing; that it was canceled needs no words."""
-        later = self._talk.takeAllLater() if self._isInterrupted else []
+        """The run, or a preview, came to nothing; that it was canceled needs no words.
+
+        The previews that waited for that are next, unless there is no worker for them.
+        """
+        goesOn = self._isInterrupted or not isinstance(error, Cancelled | WorkerError)
+        later = self._talk.takeAllLater() if goesOn else []
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
-        for index in later:
+        self._previewAll(later)
+
+    def _outside(self, legs: Sequence[Leg], indexes: Sequence[int]) -> list[int]:
+        """Slices of the segment at work that no leg goes through."""
+        segmentId = self._workplace.target.segmentId
+        spans = [leg.span for leg in legs if segmentId in [work.segmentId for work in leg.works]]
+        return [index for index in indexes if not any(first <= index < last for first, last in spans)]
+
+    def _previewAll(self, indexes: Sequence[int]) -> None:
+        for index in indexes:
             self.preview(index)
 
     def _stop(self, keep: bool) -> None:
@@ -224,10 +255,6 @@ class Runner:
             self._talk.cancel(keep)
         else:  # something went wrong with the answer that was its end
             self.abandon()
-
-    @property
-    def _makesWay(self) -> bool:
-        return isinstance(self._run, Pass) and self._run.isTentative
 
     def _goOn(self) -> None:
         """Ask for the previews that wait, one after the other."""
@@ -244,7 +271,7 @@ class Runner:
         objects = plan.objects([work], volume, opened=sliceIndex)
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex))
         onError = self._talk.current(self.failed)
-        self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
+        self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError), sliceIndex)
 
     def _outlook(self, plan: Plan, works: Sequence[SegmentWork]) -> Outlook:
         options, sliced = self._workplace.options, self._workplace.volume.sliced
@@ -304,7 +331,7 @@ class Runner:
     def _drawPreview(self, work: SegmentWork, sliceIndex: int, answer: ObjectAnswer) -> None:
         volume = self._workplace.volume.sliced(work.stack)
         writer = self._workplace.target.write(volume, {sliceIndex: answer.mask.full(volume.slicing.shape)})
-        self._signals.notice(tellEmptied(writer.emptied))
+        self._signals.notice(tellWritten(writer))
         work.notePreview(reviewAnswer(sliceIndex, answer, "prompt"))
         self._workplace.remember(work)
         if not work.marks(sliceIndex):

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 
 from medsam2_core.errors import VolumeError
-from medsam2_core.feature_place import FOLDER_VARIABLE, feature_place
+from medsam2_core.feature_place import FOLDER_VARIABLE, SUFFIX, feature_place
 from medsam2_core.files.draft import Draft
 from medsam2_core.model import SAM2, ImageFeatures
 from medsam2_core.notices import tell
 
-_SUFFIX = ".features"
 _LOOKS = 16  # through the folder while as much is added as it may hold
 _SUM_BYTES = 4  # at a file's start, of all that follows; torch reads changed numbers without a word
 
@@ -96,7 +95,7 @@ class FeatureFolder:
         seen = image.contiguous().cpu()
         digest = hashlib.sha256(self._weights + f"{tuple(seen.shape)} {seen.dtype}".encode())
         digest.update(seen.numpy().data)
-        return self._folder / f"{digest.hexdigest()}{_SUFFIX}"
+        return self._folder / f"{digest.hexdigest()}{SUFFIX}"
 
     def _make_room(self, added: int) -> None:
         """Remove the files used longest ago if there are too many bytes, a tenth more than must be.
@@ -118,7 +117,7 @@ class FeatureFolder:
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         """When each was used last, its bytes and its place; other processes may remove some meanwhile."""
-        for path in self._folder.glob(f"*{_SUFFIX}"):
+        for path in self._folder.glob(f"*{SUFFIX}"):
             with suppress(FileNotFoundError):
                 found = path.stat()
                 yield found.st_mtime, found.st_size, path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from medsam2_core.errors import VolumeError
@@ -10,6 +11,8 @@ from medsam2_core.named_folder import named_folder
 
 FOLDER_VARIABLE = "MEDSAM2_FEATURES"
 """Names the folder in the environment, since Slicer, scripts and cohorts are to share it."""
+
+SUFFIX = ".features"
 
 LIMIT_VARIABLE = "MEDSAM2_FEATURES_GB"
 _DEFAULT_GB = 10.0  # 2,400 slices of sam2.1_hiera_tiny at 512 pixels
@@ -22,6 +25,13 @@ def feature_place() -> tuple[Path, int] | None:
     """
     folder = named_folder(FOLDER_VARIABLE, VolumeError)
     return None if folder is None else (folder, _limit())
+
+
+def forget_features(folder: Path) -> None:
+    """Delete the image features in a folder and nothing else; what cannot be deleted stays."""
+    for path in folder.glob(f"*{SUFFIX}"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _limit() -> int:

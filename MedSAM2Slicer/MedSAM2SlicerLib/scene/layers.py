@@ -32,10 +32,10 @@ def layerOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) ->
     return segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY_LABELMAP)
 
 
-def isSurface(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
-    """Whether a segment is there and is not a binary labelmap: which voxels it has is not known."""
+def isReadable(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
+    """Whether a segment is there and is a binary labelmap; of any other it is not known which voxels it has."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    return segment is not None and segment.GetRepresentation(BINARY_LABELMAP) is None
+    return segment is not None and segment.GetRepresentation(BINARY_LABELMAP) is not None
 
 
 def labelOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> int:

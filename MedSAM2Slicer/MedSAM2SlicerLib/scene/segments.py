@@ -46,15 +46,19 @@ from MedSAM2SlicerLib.segmentnames import presentSegment, segmentCalled
 
 @dataclass(frozen=True)
 class Written:
-    """Voxels that a write changed, those of the masks that the editable area did not let in, and what was changed."""
+    """Voxels that a write changed, those of the masks that the editable area did not let in, those outside the masks
+    that it did not let go, and what was changed.
+    """
 
     changed: int = 0
     maskedOut: int = 0
+    keptIn: int = 0
     segmentIds: frozenset[str] = frozenset()
 
     def __add__(self, other: Written) -> Written:
         segmentIds = self.segmentIds | other.segmentIds
-        return Written(self.changed + other.changed, self.maskedOut + other.maskedOut, segmentIds)
+        maskedOut, keptIn = self.maskedOut + other.maskedOut, self.keptIn + other.keptIn
+        return Written(self.changed + other.changed, maskedOut, keptIn, segmentIds)
 
 
 NoteWritten = Callable[[Collection[str], Collection[int]], object]
@@ -183,8 +187,9 @@ class SegmentWriter:
             self._remove(box, removed)
         if added.any():
             self._add(box, added)
-        count = int(np.count_nonzero(added | removed))
-        return Written(count, int(np.count_nonzero(wanted & ~added)))
+        found = added | removed, wanted & ~added, differs & ~target & ~editable
+        count, maskedOut, keptIn = (int(np.count_nonzero(one)) for one in found)
+        return Written(count, maskedOut, keptIn)
 
     def _marked(self, box: Box) -> Bools:
         if self._segment() is None:

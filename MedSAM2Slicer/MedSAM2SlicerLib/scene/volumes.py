@@ -88,6 +88,9 @@ def checkedVolume(
         text = _("{name} is a label map, not an image: choose the volume it was drawn on.")
         raise VolumeError(text.format(name=name))
     geometry = geometryOf(volumeNode)
+    if volumeNode.GetImageData().GetPointData().GetScalars() is None:  # of tensors, for example
+        text = _("{name} holds no gray values: choose a CT, MR or other grayscale volume, or an image in color.")
+        raise VolumeError(text.format(name=name))
     components = volumeNode.GetImageData().GetNumberOfScalarComponents()
     if isColor(volumeNode):
         if volumeNode.GetImageData().GetScalarType() != vtk.VTK_UNSIGNED_CHAR:

@@ -14,6 +14,7 @@ import slicer
 from medsam2_core.errors import WorkerError
 from medsam2_core.weights.store import WeightsStore
 from MedSAM2SlicerLib.setup.installing import Setup, SlicerHost, banner
+from MedSAM2SlicerLib.ui.keptslices import KeptSlices
 from MedSAM2SlicerLib.work.pace import Pace
 from MedSAM2SlicerLib.worker.callqueue import State
 from MedSAM2SlicerLib.worker.commands import Origin, WorkerCommand, workerCommand
@@ -42,6 +43,7 @@ class Services:
     def __init__(self, moduleFolder: Path) -> None:
         self._moduleFolder = moduleFolder
         self._setup = Setup(SlicerHost())
+        self._kept = KeptSlices()
         self._client: WorkerClient | None = None
         self.store = WeightsStore()
         self.logPath = Path(slicer.app.temporaryPath) / "MedSAM2Slicer-worker.log"
@@ -56,6 +58,25 @@ class Services:
         command = self._command(text)
         qt.QSettings().setValue(WORKER_COMMAND, text)
         self.client().setCommand(command.arguments, command.environment)
+
+    @property
+    def keepsSlices(self) -> bool:
+        """Whether encoded slices stay on this computer when Slicer ends."""
+        return self._kept.isOn
+
+    def setKeepsSlices(self, isOn: bool) -> None:
+        """Keep encoded slices from now on, or delete those that were kept. The worker starts anew."""
+        self._kept.choose(isOn)
+        self.setWorkerText(self.workerText)
+        if not isOn:
+            self._kept.forget()
+
+    def whyNotKeepSlices(self) -> str:
+        """Say why there is no choice whether encoded slices are kept; nothing where there is one."""
+        try:
+            return self._kept.whyNot(self._typed(self.workerText))
+        except WorkerError as error:
+            return str(error)
 
     @property
     def isLive(self) -> bool:
@@ -190,4 +211,7 @@ class Services:
         return WorkerClient(QProcessTransport, command.arguments, self.logPath, command.environment)
 
     def _command(self, text: str) -> WorkerCommand:
+        return self._kept.applied(self._typed(text))
+
+    def _typed(self, text: str) -> WorkerCommand:
         return workerCommand(text, self._moduleFolder, slicer.util.startupEnvironment())

@@ -1,4 +1,4 @@
-"""Where the model process runs, its log, and the page for a bug report."""
+"""Where the model process runs, what it keeps, its log, and the page for a bug report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SupportControls:
-    """`changed`: another worker command was set. `failed`: a message."""
+    """`changed`: the worker starts in another way. `failed`: a message."""
 
     def __init__(self, ui: Any, services: Services) -> None:
         self.ui = ui
@@ -27,7 +27,8 @@ class SupportControls:
         self.page: DoctorPage | None = None
         ui.workerCommandEdit.text = services.workerText
         ui.workerCommandEdit.connect("editingFinished()", guarded(self.onCommand))
-        ui.advancedSection.connect("contentsCollapsed(bool)", guarded(self.update))  # the model may have run meanwhile
+        ui.keepSlicesComboBox.connect("activated(int)", guarded(self._onKeepSlices))
+        ui.advancedSection.connect("contentsCollapsed(bool)", guarded(self._onOpened))
         ui.logButton.connect("clicked()", guarded(self._openLog))
         ui.doctorButton.connect("clicked()", guarded(self._openDoctor))
 
@@ -48,6 +49,7 @@ class SupportControls:
         except MedSAM2Error as error:
             self.failed.emit(str(error))
             return
+        self._offerKeeping()
         self.changed.emit()
 
     def update(self) -> None:
@@ -59,6 +61,20 @@ class SupportControls:
         """Close the page."""
         if self.page:
             self.page.dialog.deleteLater()
+
+    def _onOpened(self) -> None:
+        self.update()  # the model may have run meanwhile
+        self._offerKeeping()
+
+    def _offerKeeping(self) -> None:
+        self.ui.keepSlicesComboBox.currentIndex = int(self._services.keepsSlices)
+        explain(self.ui.keepSlicesComboBox, self._services.whyNotKeepSlices())
+
+    def _onKeepSlices(self) -> None:
+        wanted = bool(self.ui.keepSlicesComboBox.currentIndex)
+        if wanted != self._services.keepsSlices:
+            self._services.setKeepsSlices(wanted)
+            self.changed.emit()
 
     def _openLog(self) -> None:
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._services.logPath)))

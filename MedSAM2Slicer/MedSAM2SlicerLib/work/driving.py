@@ -132,7 +132,7 @@ class _Drive:
             self._follower.ended(summary)
 
     def _fail(self, error: MedSAM2Error) -> None:
-        self._talk.leave()
+        self._talk.drop()
         self._follower.failed(error)
 
 

@@ -108,6 +108,8 @@ def _requirePrompt(thing: RunObject, span: Span) -> None:
     if first >= last:
         raise PromptError(_("The range holds no slice of this volume: choose another one."))
     if not any(first <= index < last for index in thing.slices):
-        sentence = _("'{name}' has no prompt on slices {range}: widen the range to its prompts (slice {slices}).")
-        slices = ", ".join(map(str, thing.slices))
-        raise PromptError(sentence.format(name=thing.segment.name, range=f"{first}–{last - 1}", slices=slices))
+        one = _("'{name}' has no prompt on slice {range}: widen the range to its prompts (slice {slices}).")
+        many = _("'{name}' has no prompt on slices {range}: widen the range to its prompts (slice {slices}).")
+        slices, isOne = ", ".join(map(str, thing.slices)), last - first == 1
+        through = str(first) if isOne else f"{first}–{last - 1}"
+        raise PromptError((one if isOne else many).format(name=thing.segment.name, range=through, slices=slices))

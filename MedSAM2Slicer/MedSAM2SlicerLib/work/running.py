@@ -43,6 +43,21 @@ def tellEmptied(names: Iterable[str]) -> str:
     return text.format(names=quoted)
 
 
+def tellWritten(writer: SliceWriter) -> str:
+    """Say what a write did besides, or could not do; nothing if all is as it was asked for."""
+    return " ".join(filter(None, [tellEmptied(writer.emptied), _tellKept(writer)]))
+
+
+def _tellKept(writer: SliceWriter) -> str:
+    """Say in a sentence, if so, that the editable area kept in what the mask leaves out."""
+    count = writer.written.keptIn
+    if not count:
+        return ""
+    one = _("1 voxel that the mask leaves out stays, since it lies outside the editable area ({area}).")
+    many = _("{count} voxels that the mask leaves out stay, since they lie outside the editable area ({area}).")
+    return (one if count == 1 else many).format(count=count, area=writer.restriction)
+
+
 class SegmentRun:
     """One segment's part of a propagation, along a `stack`. Slices that somebody `keeps` are not written."""
 
@@ -93,14 +108,17 @@ class SegmentRun:
         """Names of the segments that were overwritten until nothing of them was left."""
         return self._writer.emptied
 
-    def maskedOut(self) -> list[str]:
-        """Say in a sentence, if so, that the editable area kept out a part of the mask."""
+    def masked(self) -> list[str]:
+        """Say in a sentence each, if so, that the editable area kept out a part of the mask, and kept others in."""
+        return [said for said in (self._tellMaskedOut(), _tellKept(self._writer)) if said]
+
+    def _tellMaskedOut(self) -> str:
         count = self._writer.written.maskedOut
         if not count:
-            return []
+            return ""
         one = _("1 voxel of the mask lies outside the editable area ({area}).")
         text = one if count == 1 else _("{count} voxels of the mask lie outside the editable area ({area}).")
-        return [text.format(count=count, area=self._writer.restriction)]
+        return text.format(count=count, area=self._writer.restriction)
 
     def _change(self, index: int, direction: str, mask: Bools) -> float:
         """1 - Dice with the slice this one was propagated from; of what three axes say as before they were asked."""
@@ -187,7 +205,7 @@ class Running:
         ends = [_("Canceled.")] if cancelled else [f"{one[:1].upper()}{one[1:]}." for one in sorted(stops)]
         emptied = tellEmptied(name for run in self.runs.values() for name in run.emptied)
         return " ".join(
-            [text, *ends, *(said for run in self.runs.values() for said in run.maskedOut()), *filter(None, [emptied])]
+            [text, *ends, *(said for run in self.runs.values() for said in run.masked()), *filter(None, [emptied])]
         )
 
     def _sinceFirst(self) -> tuple[int, float]:

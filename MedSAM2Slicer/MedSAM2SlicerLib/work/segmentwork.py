@@ -17,7 +17,7 @@ from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
 from MedSAM2SlicerLib.scene.attributes import restoreRun, runText, slicesText, storedSlices, storedStack, storeSlices
-from MedSAM2SlicerLib.scene.layers import Bools, isSurface
+from MedSAM2SlicerLib.scene.layers import Bools, isReadable
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
 from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
 from MedSAM2SlicerLib.work.bases import Base
@@ -96,7 +96,7 @@ class SegmentWork:
         """
         isOther = self._takeStored()
         prints, self._theirs = self._masks.prints(), {}
-        if prints == self._prints or isSurface(self._segmentationNode, self.segmentId):
+        if prints == self._prints or not isReadable(self._segmentationNode, self.segmentId):
             return isOther
         if self._contents.of(self._prints) is None:  # a run that is under way has left it so
             self._keepInMind()
@@ -121,7 +121,7 @@ class SegmentWork:
         Undo brings back what it had `drawn` on its way through slices first <= index < last. `written`: there was more.
         """
         before, prints = filled(self._prints | self._theirs), self._masks.prints()
-        changed = set() if isSurface(self._segmentationNode, self.segmentId) else differing(before, prints)
+        changed = differing(before, prints) if isReadable(self._segmentationNode, self.segmentId) else set()
         if self._contents.of(before) is None:  # undo goes back to it, even if what was written changed nothing
             self._contents.keep(before, self._known(self.states.soFar(drawn, first, last, self._theirs)))
         others = set[int]() if written else changed - self._theirs.keys()  # with undo: nobody's edits

@@ -40,6 +40,7 @@ class Workplace:
         self.volume, self.target, self.options = VolumeInUse(None), target, RunOptions()
         self.edits, self.overlay = EditWatch(), Overlay()
         self._owners: dict[str, str] = {}  # by segmentation, see `_keyOf`
+        self._awaited: dict[tuple[str, str], tuple[SliceStack, list[int]]] = {}  # by segmentation and segment
 
     @property
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
@@ -106,6 +107,7 @@ class Workplace:
         if self.volume.node is not None:
             self.options = replace(self.options, first=None, last=None)
         self.volume = VolumeInUse(volumeNode)
+        self._awaited.clear()
         self.target.noteNewSession()
 
     def moveTo(self, target: Target) -> None:
@@ -116,6 +118,16 @@ class Workplace:
                 self._owners[_keyOf(target)] = self._owners.pop("")
         self.target = target
         self.moved.emit()
+
+    def putOff(self, indexes: Sequence[int]) -> None:
+        """The segment is left before these slices of it were drawn, which were asked for."""
+        if indexes:
+            self._awaited[_keyOf(self.target), self.target.segmentId] = self.stack, list(indexes)
+
+    def takePutOff(self) -> list[int]:
+        """Return, and forget, the slices that are to be drawn now that the segment is come back to."""
+        stack, indexes = self._awaited.pop((_keyOf(self.target), self.target.segmentId), (None, []))
+        return indexes if stack == self.stack else []
 
     def look(self, window: Window | str, works: Sequence[SegmentWork]) -> None:
         """Notice what is to be known before the worker is asked for segments. Raises VolumeError.

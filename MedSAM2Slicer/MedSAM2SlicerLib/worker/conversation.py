@@ -18,6 +18,7 @@ class Conversation:
         self._callSlot = call
         self.later: list[int] = []
         self._call: Call | None = None
+        self._slice: int | None = None  # that the request on its way is to preview
         self._generation = 0
 
     @property
@@ -25,8 +26,15 @@ class Conversation:
         """Whether an answer is still to come."""
         return self._call is not None
 
-    def ask(self, request: Callable[[], Call]) -> None:
-        """Make a request, whose slots are `current` ones."""
+    @property
+    def previews(self) -> list[int]:
+        """The slices whose previews are still to come, in order."""
+        asked = [] if self._call is None or self._slice is None else [self._slice]
+        return [*asked, *(index for index in self.later if index not in asked)]
+
+    def ask(self, request: Callable[[], Call], previewed: int | None = None) -> None:
+        """Make a request, whose slots are `current` ones; None for another one than that for a slice's preview."""
+        self._slice = previewed
         self._call = request()
 
     def current(self, slot: Callable[..., None], last: bool = True) -> Callable[..., None]:
@@ -64,6 +72,10 @@ class Conversation:
     def leave(self) -> None:
         """Have the worker stop, whatever it still says, and want nothing later."""
         self.later.clear()
+        self.drop()
+
+    def drop(self) -> None:
+        """Have the worker stop, whatever it still says; what is wanted later waits on."""
         self._generation += 1
         call, self._call = self._call, None
         if call is not None:

@@ -97,6 +97,7 @@ class FakeServices:
         self.store = WeightsStore(folder / "models")
         self.logPath = folder / "worker.log"
         self.workerText = ""
+        self.keepsSlices, self.noKeeping = False, ""
         self.isModelOpen = True
         self.isLive = self.isSlow = self.isWarming = False
         self.newKeys: set[str] = set()
@@ -120,6 +121,12 @@ class FakeServices:
         if self.error:
             raise self.error
         self.workerText = text
+
+    def setKeepsSlices(self, isOn: bool) -> None:
+        self.keepsSlices = isOn
+
+    def whyNotKeepSlices(self) -> str:
+        return self.noKeeping
 
     def missingText(self) -> str:
         return self.missing

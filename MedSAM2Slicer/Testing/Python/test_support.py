@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import qt
@@ -14,6 +17,7 @@ from medsam2selftest import MODULE_FOLDER, PanelTestCase, process, tip
 from medsam2_core.errors import WeightsError, WorkerError
 from medsam2_core.weights.catalog import ModelEntry
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.ui.keptslices import KEEP
 from MedSAM2SlicerLib.ui.process import Program
 from MedSAM2SlicerLib.ui.services import KEYS, LIVE, PACE, WORKER_COMMAND, Services
 from MedSAM2SlicerLib.work.pace import Pace
@@ -174,6 +178,21 @@ class WorkerTest(PanelTestCase):
         self.assertEqual(self.said(), "⚠ Check the quotes.")
         self.assertEqual(self.services.workerText, "ssh gpu-host medsam2 worker")
 
+    def test_encoded_slices_may_be_kept(self) -> None:
+        box = self.ui.keepSlicesComboBox
+        self.ui.advancedSection.collapsed = False
+        self.assertEqual((box.currentIndex, self.services.keepsSlices), (0, False))
+        self.services.warmed.clear()
+        for index in (1, 0):
+            box.currentIndex = index
+            self.panel.support._onKeepSlices()
+            self.assertEqual(self.services.keepsSlices, bool(index))
+        self.assertEqual(len(self.services.warmed), 2, "The worker starts anew.")
+        self.services.noKeeping = "The model runs elsewhere."
+        self.type("ssh gpu-host medsam2 worker")
+        self.assertFalse(box.enabled)
+        self.assertEqual(tip(box), "The model runs elsewhere.")
+
     def test_log(self) -> None:
         self.assertFalse(self.ui.logButton.enabled)
         self.services.logPath.write_text("Started.", encoding="utf-8")
@@ -197,10 +216,11 @@ class ServicesTest(unittest.TestCase):
 
     def setUp(self) -> None:
         settings = qt.QSettings()
-        for name in (WORKER_COMMAND, LIVE, PACE):
+        for name in (WORKER_COMMAND, LIVE, PACE, KEEP):
             self.addCleanup(settings.setValue, name, settings.value(name, ""))
             settings.setValue(name, "")
         self.services = Services(MODULE_FOLDER)
+        self.addCleanup(self.services.close)
 
     def test_worker_command_is_kept_and_checked(self) -> None:
         controller = self.services.makeController()
@@ -211,7 +231,39 @@ class ServicesTest(unittest.TestCase):
         with self.assertRaises(WorkerError):
             self.services.setWorkerText("'")
         self.assertEqual(self.services.workerText, "ssh gpu-host medsam2 worker")
-        self.services.close()
+
+    def test_encoded_slices_are_kept_where_the_user_chose_that(self) -> None:
+        with tempfile.TemporaryDirectory() as home, mock.patch.dict(os.environ, MEDSAM2_HOME=home):
+            features = Path(home) / "features"
+            self.assertIsNone(self.environment())
+            self.services.setKeepsSlices(True)
+            self.assertTrue(Services(MODULE_FOLDER).keepsSlices)
+            self.assertEqual(self.environment()["MEDSAM2_FEATURES"], str(features))
+            self.assertEqual(self.environment()["MEDSAM2_HOME"], home)
+            self.services.setWorkerText(sys.executable)
+            self.assertEqual(self.environment()["MEDSAM2_FEATURES"], str(features))
+            features.mkdir()
+            for name in ("1.features", "notes.txt"):
+                (features / name).touch()
+            self.services.setKeepsSlices(False)
+            self.assertEqual([path.name for path in features.iterdir()], ["notes.txt"])
+            self.assertNotIn("MEDSAM2_FEATURES", self.environment())
+
+    def test_why_encoded_slices_are_not_kept_here(self) -> None:
+        self.assertEqual(self.services.whyNotKeepSlices(), "")
+        self.services.setKeepsSlices(True)
+        with mock.patch.dict(os.environ, MEDSAM2_FEATURES="/data/features"):
+            self.assertEqual(self.services.whyNotKeepSlices(), "MEDSAM2_FEATURES says where: /data/features")
+            self.services.setWorkerText("")
+            self.assertIsNone(self.environment())
+        self.services.setWorkerText("ssh gpu-host medsam2 worker")
+        self.assertIn("set MEDSAM2_FEATURES to a folder there", self.services.whyNotKeepSlices())
+        qt.QSettings().setValue(WORKER_COMMAND, "'")
+        self.assertIn("quote", self.services.whyNotKeepSlices())
+
+    def environment(self) -> Any:
+        """What the worker would be started in."""
+        return self.services.client()._queue._environment
 
     def test_the_model_is_opened_ahead_but_not_by_a_command_that_was_typed(self) -> None:
         with mock.patch.object(self.services, "client") as client:

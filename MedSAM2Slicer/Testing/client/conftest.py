@@ -90,6 +90,12 @@ def box_object(label: int, *slices: int) -> RunObject:
     return RunObject(Segment(str(label), label, (1, 0, 0)), prompts)
 
 
+@pytest.fixture
+def hold(tmp_path: Path) -> Path:
+    """The worker of `make_client(None, seconds, hold)` waits after two slices from `touch` to `unlink` of this."""
+    return tmp_path / "hold"
+
+
 MakeClient = Callable[..., WorkerClient]
 
 

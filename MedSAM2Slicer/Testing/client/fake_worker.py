@@ -1,6 +1,8 @@
 """A worker without torch, so that it starts in a quarter of a second: what is brighter than 100 is the object.
 
-python fake_worker.py [SECONDS A SLICE]
+python fake_worker.py [SECONDS A SLICE [HOLD]]
+
+After two slices it waits as long as there is a file HOLD, or until it is canceled.
 """
 
 from __future__ import annotations
@@ -23,6 +25,22 @@ from medsam2_core.stopping import CancelToken, StopRules
 from medsam2_core.worker.image_sets import SetImage
 from medsam2_core.worker.interfaces import MomentsSpec, SeenVolume, SessionSpec, SetSpec
 from medsam2_core.worker.server import serve
+
+HELD_AFTER = 2
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast it is, and what it waits for."""
+
+    seconds: float = 0.0
+    hold: Path | None = None
+
+    def wait(self, done: int, cancel: CancelToken | None = None) -> None:
+        """Take the time of a slice when so many are done."""
+        while done == HELD_AFTER and self.hold and self.hold.exists() and not (cancel and cancel.cancelled):
+            time.sleep(0.005)
+        time.sleep(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -56,7 +74,7 @@ class FakeSession:
     """Draws objects id, id + 1, ... shifted by a column each, so that a mix-up of objects shows."""
 
     slices: np.ndarray
-    seconds: float
+    pace: Pace = field(default_factory=Pace)
     field_of_view: str = "whole"
     encoder_runs: int = 0
     cache_bytes: int = 0
@@ -126,9 +144,9 @@ class FakeSession:
         start = min(index for label, index in self.prompts if label in labels)
         way = [*range(start, last or len(self.slices)), *range(start - 1, (first or 0) - 1, -1)]
         for done, index in enumerate(way):
+            self.pace.wait(done, cancel)
             if cancel is not None and cancel.cancelled:
                 return
-            time.sleep(self.seconds)
             going = "prompt" if index == start else "forward" if index > start else "backward"
             self.tracked.update({(label, index): going for label in labels})
             if progress is not None:
@@ -146,8 +164,8 @@ class FakeSession:
         tracked = {index: going for (label, index), going in self.tracked.items() if label == object_id}
         if not tracked:
             raise PromptError("Propagate again first: nothing is kept.")
-        for index, going in sorted(tracked.items()):
-            time.sleep(self.seconds)
+        for done, (index, going) in enumerate(sorted(tracked.items())):
+            self.pace.wait(done)
             mask = self.draw(object_id, index)
             mask[: np.flatnonzero(mask.any(axis=1))[0] + round(10 * (threshold - 0.5))] = False
             yield FakeStep(index, going, {object_id: mask}, {object_id: 0.9}, {object_id: 5.0})
@@ -186,7 +204,7 @@ class FakeSet:
     """What is brighter than 100, in every image; of 0 where the object was said to be absent."""
 
     images: Sequence[SetImage]
-    seconds: float
+    pace: Pace
     encoder_runs: int = 0
     cache_bytes: int = 0
     prompts: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
@@ -217,7 +235,7 @@ class FakeSet:
         if not self.prompts:
             raise PromptError("There is nothing to look for.")
         for index in range(len(self.images)):
-            time.sleep(self.seconds)
+            self.pace.wait(index, cancel)
             if cancel.cancelled:
                 return
             progress(index + 1, len(self.images))
@@ -251,7 +269,7 @@ class FakeMoment:
 class FakeBackend:
     """Models by their name: "missing" is none, "broken" fails as nobody expects; "slow" loads for 0.3 s."""
 
-    seconds: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:
         os.write(1, b"A library printed this to stdout.\n")
@@ -271,12 +289,12 @@ class FakeBackend:
         }
 
     def open_session(self, spec: SessionSpec, volume: SeenVolume, orientation: SliceOrientation) -> FakeSession:
-        return FakeSession(orientation.turn(volume.voxels), self.seconds)
+        return FakeSession(orientation.turn(volume.voxels), self.pace)
 
     def open_set(self, spec: SetSpec) -> FakeSet:
         if spec.settings["order"] not in ("free", "arrival"):
             raise PromptError("Choose free or arrival.")
-        return FakeSet(spec.images, self.seconds)
+        return FakeSet(spec.images, self.pace)
 
     def onward(
         self, spec: MomentsSpec, volumes: Sequence[SeenVolume], orientation: SliceOrientation, known: Any, cancel: Any
@@ -284,7 +302,7 @@ class FakeBackend:
         """What is brighter than 100 in each other moment."""
         for moment, volume in enumerate(volumes):
             if moment != spec.start:
-                time.sleep(self.seconds)
+                self.pace.wait(moment, cancel)
                 if cancel.cancelled:
                     return
                 masks = {label: orientation.turn(volume.voxels) > 100 for label in known}
@@ -301,4 +319,5 @@ class FakeBackend:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(lambda: FakeBackend(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)))
+    pace = Pace(*(convert(word) for convert, word in zip((float, Path), sys.argv[1:], strict=False)))
+    sys.exit(serve(lambda: FakeBackend(pace)))

@@ -132,13 +132,15 @@ def test_a_volume_that_cannot_be_made_is_an_error_and_the_next_request_works(mak
     survive_unmade(make())
 
 
-def test_killed_it_comes_back(make, block) -> None:
-    client, steps, reasons = make(None, 0.02), [], []
+def test_killed_it_comes_back(make, hold, block) -> None:
+    client, steps, reasons = make(None, 0, hold), [], []
+    hold.touch()
     client.restarted.connect(reasons.append)
     call = client.propagate("s", [block], 0, 12, onStep=steps.append)
     while len(steps) < 2:
         client.pump(0.05)
     os.kill(client._queue._connection._transport._process.processId(), signal.SIGKILL)
+    hold.unlink()
     assert len(call.wait().objects[0].slices) == 12
     assert reasons == ["The model process was ended by signal 9: A library printed this to stdout."]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ def known(frames: list[Any], axis: int = 0) -> RunObject:
 
 
 @pytest.fixture
-def client(make_client: Any, frames: list[Any]) -> WorkerClient:
-    made: WorkerClient = make_client(None, 0.05)
+def client(make_client: Any, frames: list[Any], hold: Path) -> WorkerClient:
+    made: WorkerClient = make_client(None, 0, hold)
     for key, frame in zip(KEYS, frames, strict=True):
         made.setVolume(key, frame)
     return made
@@ -60,7 +61,8 @@ def test_masks_of_stored_slices_come_back(client: WorkerClient, frames: list[Any
             assert np.array_equal(mask.full(stored.shape[1:]), stored[index])
 
 
-def test_a_cancel_leaves_out_the_moment_at_hand(client: WorkerClient, frames: list[Any]) -> None:
+def test_a_cancel_leaves_out_the_moment_at_hand(client: WorkerClient, frames: list[Any], hold: Path) -> None:
+    hold.touch()
     steps: list[TimeStep] = []
     call = client.throughTime(wish(), [known(frames)], steps.append)
     while not steps:

@@ -108,13 +108,15 @@ def test_killed_at_random_moments(make_client, volume, block) -> None:
 
 
 @posix
-def test_a_killed_worker_is_restarted_and_repeats_the_request(make_client, block) -> None:
-    client = make_client(None, 0.02)
+def test_a_killed_worker_is_restarted_and_repeats_the_request(make_client, hold, block) -> None:
+    client = make_client(None, 0, hold)
+    hold.touch()
     reasons, steps = [], []
     client.restarted.connect(reasons.append)
     call = client.propagate("s", [block], 0, 12, onStep=steps.append)
-    pump_until(client, lambda: len(steps) >= 3)
+    pump_until(client, lambda: len(steps) >= 2)
     send_signal(client, signal.SIGKILL)
+    hold.unlink()
     assert not call.wait().cancelled
     assert {step.slice_index for step in steps} == set(range(12))
     assert len(reasons) == 1
@@ -122,8 +124,9 @@ def test_a_killed_worker_is_restarted_and_repeats_the_request(make_client, block
 
 
 @posix
-def test_a_request_that_kills_every_worker_is_given_up(make_client, block) -> None:
-    client = make_client(None, 0.02)
+def test_a_request_that_kills_every_worker_is_given_up(make_client, hold, block) -> None:
+    client = make_client(None, 0, hold)
+    hold.touch()
     steps = []
     call = client.propagate("s", [block], 0, 12, onStep=steps.append)
     for _ in range(3):
@@ -133,6 +136,7 @@ def test_a_request_that_kills_every_worker_is_given_up(make_client, block) -> No
         pump_until(client, lambda: client.state is not State.WORKING)
     with pytest.raises(WorkerError, match=r"signal 9.*tried 3 times"):
         call.wait()
+    hold.unlink()
     assert client.predict("s", 5, [block]).wait()
 
 
@@ -146,15 +150,16 @@ def test_killed_while_idle_it_comes_back_with_the_next_request(make_client, bloc
 
 
 @posix
-def test_a_stalled_worker_is_replaced(make_client, block) -> None:
+def test_a_stalled_worker_is_replaced(make_client, hold, block) -> None:
     clock = Clock()
-    client = make_client(None, 0.02, clock=clock, timeouts=Timeouts(stall=30))
+    client = make_client(None, 0, hold, clock=clock, timeouts=Timeouts(stall=30))
+    hold.touch()
     reasons, steps = [], []
     client.restarted.connect(reasons.append)
     call = client.propagate("s", [block], 0, 12, onStep=steps.append)
     pump_until(client, lambda: len(steps) >= 2)
     send_signal(client, signal.SIGSTOP)
-    client.pump(0.1)  # what it had said before
+    hold.unlink()
     clock.pass_seconds(client, 29)
     assert not reasons
     clock.pass_seconds(client, 2)
@@ -163,22 +168,25 @@ def test_a_stalled_worker_is_replaced(make_client, block) -> None:
 
 
 @posix
-def test_an_application_that_was_busy_itself_blames_no_worker(make_client, block) -> None:
+def test_an_application_that_was_busy_itself_blames_no_worker(make_client, hold, block) -> None:
     clock = Clock()
-    client = make_client(None, 0.01, clock=clock, timeouts=Timeouts(stall=30))
+    client = make_client(None, 0, hold, clock=clock, timeouts=Timeouts(stall=30))
+    hold.touch()
     client.restarted.connect(pytest.fail)
     steps = []
     call = client.propagate("s", [block], 0, 12, onStep=steps.append)
     pump_until(client, lambda: steps)
     clock.now += 3600
     client.tick()
+    hold.unlink()
     assert call.wait().objects
 
 
 @posix
-def test_a_propagation_that_ignores_cancel_is_ended(make_client, block) -> None:
+def test_a_propagation_that_ignores_cancel_is_ended(make_client, hold, block) -> None:
     clock = Clock()
-    client = make_client(None, 0.02, clock=clock, timeouts=Timeouts(cancel=20))
+    client = make_client(None, 0, hold, clock=clock, timeouts=Timeouts(cancel=20))
+    hold.touch()
     steps, errors = [], []
     call = client.propagate("s", [block], 0, 12, onStep=steps.append, onError=errors.append)
     pump_until(client, lambda: len(steps) >= 2)
@@ -186,7 +194,7 @@ def test_a_propagation_that_ignores_cancel_is_ended(make_client, block) -> None:
     call.cancel()
     clock.pass_seconds(client, 21)
     assert [type(error) for error in errors] == [Cancelled]
-    assert len(steps) >= 2
+    assert len(steps) == 2
     assert client.predict("s", 5, [block]).wait()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ SLICES = 12
 
 
 @pytest.fixture
-def client(make_client: Any) -> WorkerClient:
-    made: WorkerClient = make_client(None, 0.05)  # seconds for a slice
+def client(make_client: Any, hold: Path) -> WorkerClient:
+    made: WorkerClient = make_client(None, 0, hold)
     return made
 
 
@@ -42,7 +43,8 @@ def test_the_result_and_all_steps(ask: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [PromptError("It is gone."), ZeroDivisionError("mine"), KeyboardInterrupt("stop")])
-def test_the_first_error_of_a_step_ends_it(ask: Any, calls: list[Call], error: BaseException) -> None:
+def test_the_first_error_of_a_step_ends_it(ask: Any, calls: list[Call], hold: Path, error: BaseException) -> None:
+    hold.touch()
     steps: list[Step] = []
 
     def hear(step: Step) -> None:

@@ -93,8 +93,10 @@ def _assert_close(expected: np.ndarray, found: np.ndarray, direction: str = "for
     assert different.max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("direction", ["forward", "backward"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [*((name, "forward") for name in NAMES), *((name, "backward") for name in NAMES if name.endswith("tiny"))],
+)
 def test_propagation_agrees(name: str, direction: str) -> None:
     reference, ours = _pair(name, SIZE, object_bias=8.0)
     volume = _volume()
@@ -145,7 +147,7 @@ def _middle_score(model: SAM2) -> float:
 def test_full_size_agrees() -> None:
     """One published size at the published resolution, where position codes are not interpolated."""
     reference, ours = _pair("sam2.1_hiera_tiny", 1024, object_bias=8.0)
-    volume = torch.nn.functional.interpolate(torch.tensor(_volume()[:2])[:, None].float(), (1024, 1024))[:, 0]
+    volume = torch.nn.functional.interpolate(torch.tensor(_volume()[:1])[:, None].float(), (1024, 1024))[:, 0]
     with torch.inference_mode():
         expected = reference.forward_image(_reference_state(volume.numpy())["images"])
         found = ours.encode(volume[:, None] / 255)

@@ -42,7 +42,7 @@ def fake() -> ModuleType:
 
 @pytest.fixture
 def session(fake: ModuleType):
-    return fake.FakeSession(np.zeros((8, 16, 16), np.uint8), 0.0)
+    return fake.FakeSession(np.zeros((8, 16, 16), np.uint8))
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ class Short:
                     raise MemoryError("CUDA out of memory")
                 return super().predict_slice(slice_index)
 
-        self.sessions.append(Session(orientation.turn(volume.voxels), 0.0))
+        self.sessions.append(Session(orientation.turn(volume.voxels)))
         return self.sessions[-1]
 
     def cache_budget(self) -> int:
@@ -198,7 +198,7 @@ def test_what_is_open_waits_until_there_is_memory_to_move_it(
 ) -> None:
     """The client knows it as open, and asks with it again once programs are closed."""
     backend = Short(fake, "cpu")
-    monkeypatch.setattr(backend, "open_set", lambda _spec: backend.fake.FakeSession(BLANK, 0.0), raising=False)
+    monkeypatch.setattr(backend, "open_set", lambda _spec: backend.fake.FakeSession(BLANK), raising=False)
     workspace = opened(backend)
     workspace.open_set("images", SetSpec((SetImage(BLANK[0]),), {}), pytest.fail)
     whole = workspace.status()

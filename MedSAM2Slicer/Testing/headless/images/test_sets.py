@@ -100,12 +100,8 @@ def test_stop_keeps_what_is_done(bench: ImagesBench, nodes: Any) -> None:
     many = [nodes.volume(disc(25 + place % 5, 30, place, (96, 96)), name=f"{place}") for place in range(40)]
     other = ImagesBench(bench.client, VolumeImages(many))
     other.box(0)
-    other.controller.run()
-    while not other.progress:
-        bench.client.pump(0.05)
-    other.controller.stop()
-    while other.controller.busy:
-        bench.client.pump(0.05)
+    other.controller.progressed.connect(lambda _done, _planned: other.controller.stop())
+    other.run()
     assert other.said[0].startswith("Stopped. ")
     answered = [row for row in other.controller.rows() if row.answer is not None]
     assert 0 < len(answered) < 40
@@ -170,12 +166,8 @@ def test_a_frame_that_was_removed_ends_a_run_and_the_others_stay_themselves(clie
     bench = ImagesBench(client, FrameImages(browser))
     sequence = browser.GetMasterSequenceNode()
     bench.box(1)
-    bench.controller.run()
-    while not bench.controller.rows()[0].answer:
-        client.pump(0.05)
-    sequence.RemoveDataNodeAtValue("2")
-    while bench.controller.busy:
-        client.pump(0.05)
+    bench.controller.progressed.connect(lambda done, _planned: done == 1 and sequence.RemoveDataNodeAtValue("2"))
+    bench.run()
     bench.run()
     bench.controller.show(2)
     bench.controller.preview(2, "disc")

@@ -128,6 +128,7 @@ def test_the_result_is_slicers_own(nodes: Any, mask: str, overwrite: str, intens
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
     refused = ours.target & ~found["edited"]
     assert writer.written.maskedOut == refused.sum()
+    assert writer.written.keptIn == (found["edited"] & ~ours.target).sum()
     assert (writer.written.maskedOut > 0) == (mask != "EditAllowedEverywhere" or intensity is not None)
     after = ours.bytes()
     for _ in range(2):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
+import vtk
 from controllerbench import ControllerBench
 
 from medsam2_core.errors import VolumeError
@@ -74,6 +75,18 @@ def test_what_is_no_gray_volume_is_refused(nodes: Any, kind: str, components: in
     shape = (4, 5, 6) if components == 1 else (4, 5, 6, components)
     slicer.util.updateVolumeFromArray(node, np.zeros(shape, np.int16))
     with pytest.raises(VolumeError, match=said):
+        volumes.prepareVolume(node)
+
+
+def test_tensors_are_refused(nodes: Any) -> None:
+    node = nodes.scene.AddNewNodeByClass("vtkMRMLDiffusionTensorVolumeNode", "DTI")
+    image, tensors = vtk.vtkImageData(), vtk.vtkFloatArray()
+    image.SetDimensions(6, 5, 4)
+    tensors.SetNumberOfComponents(9)
+    tensors.SetNumberOfTuples(120)
+    image.GetPointData().SetTensors(tensors)
+    node.SetAndObserveImageData(image)
+    with pytest.raises(VolumeError, match="'DTI' holds no gray values: choose a CT"):
         volumes.prepareVolume(node)
 
 

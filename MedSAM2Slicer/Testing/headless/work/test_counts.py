@@ -30,3 +30,11 @@ def test_a_summary_counts_voxels(bench: ControllerBench, count: int, said: str) 
     editable.SetSourceVolumeIntensityMaskRange(50, 200)
     bench.propagate(1).finish()
     assert said in bench.said["finished"][0][0]
+
+
+@pytest.mark.parametrize(("last", "said"), [(1, " on slice 0: "), (2, " on slices 0–1: ")])
+def test_a_range_without_a_prompt_is_named(bench: ControllerBench, last: int, said: str) -> None:
+    bench.controller.setOptions(RunOptions(first=0, last=last))
+    bench.click(4, 4, 3)
+    bench.controller.propagate()
+    assert said in bench.said["failed"][0][0]

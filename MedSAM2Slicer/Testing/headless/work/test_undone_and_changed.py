@@ -135,3 +135,24 @@ def test_whatever_is_asked_of_a_removed_segment_is_refused_in_words(done: Contro
         action()
         assert len(done.said["failed"]) == 1
     assert not done.client.calls[1:]
+
+
+@pytest.mark.parametrize("isLeft", [False, True])
+def test_undo_beyond_the_removal_of_a_segment_makes_no_edits(
+    bench: ControllerBench, at_once: None, isLeft: bool
+) -> None:
+    bench.click(4, 4, 3)
+    node, segmentId = bench.controller.segmentationNode, bench.controller.segmentId
+    other = node.GetSegmentation().AddEmptySegment()
+    bench.preview()
+    bench.controller.removeSegment()
+    notice(bench)
+    bench.controller.setSegment(node, other)
+    if not isLeft:
+        bench.controller.setSegment(node, segmentId)
+        notice(bench)
+    for expected in ({3: "prompted"}, {}):
+        bench.controller.undo()
+        bench.controller.setSegment(node, segmentId)
+        notice(bench)
+        assert bench.states() == expected
