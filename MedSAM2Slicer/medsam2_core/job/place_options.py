@@ -105,7 +105,7 @@ def _reading(through: int, frame: str) -> str:
     if through == 2:
         return ""
     letters = "IJK" if frame == "ijk" else "XYZ"
-    first, second = letters.replace(letters[through], "")
+    first, second = (letter for letter in letters if letter != letters[through])
     return f" (read as {first}0,{second}0,{first}1,{second}1@{letters[through]})"
 
 
