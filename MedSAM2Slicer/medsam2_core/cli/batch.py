@@ -14,9 +14,8 @@ from medsam2_core.cli.edge import INCOMPLETE, INTERRUPTED, REFUSED
 from medsam2_core.cli.room import require_address_space
 from medsam2_core.errors import PromptError
 from medsam2_core.feature_place import feature_place
-from medsam2_core.files.links import real_path
 from medsam2_core.job.options import add_shared_options
-from medsam2_core.job.paths import path_argument
+from medsam2_core.job.paths import lies_in, path_argument
 from medsam2_core.job.sentences import counted
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def _write_table(arguments: argparse.Namespace) -> int:
     from medsam2_core.cohort.finding import TABLE, write_table
 
     path = arguments.output or arguments.init / TABLE
-    if real_path(path.parent) != real_path(arguments.init):
+    if not lies_in(path, arguments.init):
         raise PromptError(f"{path}: Files in a table are relative to it: put it into {arguments.init}.")
     count = write_table(arguments.init, path)
     print(f"Written: {path}, {count} rows. Fill in a point, box, mask, markups or prompts for each.")

@@ -40,3 +40,8 @@ def require_no_file(folder: Path) -> None:
     real_path(folder)
     if folder.exists() and not folder.is_dir():
         raise VolumeError(f"{folder}: This is a file: give --output the name of a folder.")
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path is right in a folder, by whatever names. Raises VolumeError for a link in a circle."""
+    return real_path(path.parent) == real_path(folder)
