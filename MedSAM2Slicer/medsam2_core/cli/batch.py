@@ -16,7 +16,7 @@ from medsam2_core.counting import are, counted
 from medsam2_core.errors import PromptError
 from medsam2_core.feature_place import feature_place
 from medsam2_core.job.options import add_shared_options
-from medsam2_core.job.paths import path_argument
+from medsam2_core.job.paths import lies_in, path_argument
 
 if TYPE_CHECKING:
     from medsam2_core.cohort.cases import Case
@@ -114,7 +114,7 @@ def _write_table(arguments: argparse.Namespace) -> int:
     from medsam2_core.cohort.finding import TABLE, write_table
 
     path = arguments.output or arguments.init / TABLE
-    if path.parent.resolve() != arguments.init.resolve():
+    if not lies_in(path, arguments.init):
         raise PromptError(f"{path}: Files in a table are relative to it: put it into {arguments.init}.")
     count = write_table(arguments.init, path)
     print(f"Written: {path}, {counted(count, 'row')}. Fill in a point, box, mask, markups or prompts for each.")

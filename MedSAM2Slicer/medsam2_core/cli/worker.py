@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def add_parser(subparsers: SubParsers) -> None:
     """Add `worker`; it sets `command`, which takes the arguments and returns the exit code."""
     summary = "run the model for 3D Slicer, which starts this and talks to it over stdin and stdout"
-    parser = subparsers.add_parser("worker", help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
+    description = f"{summary[0].upper()}{summary[1:]}."  # not capitalize(), which would write "3d slicer"
+    parser = subparsers.add_parser("worker", help=summary, description=description, allow_abbrev=False)
     parser.set_defaults(command=worker)
 
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO
 
 from medsam2_core.errors import VolumeError
+from medsam2_core.files.links import real_path
 from medsam2_core.files.lock import try_lock_file
 
 _PREFIX = ".medsam2-"
@@ -25,12 +26,13 @@ class Draft:
     """A new file for `target`, whose folder must exist: written through `file`, kept by `keep`, else removed.
 
     `reserve` bytes of the disk are taken at once, so that there is room in the end. Raises VolumeError, in a sentence
-    that says what to do, if the folder cannot be written or has no room.
+    that says what to do, if the folder cannot be written or has no room, or
+    `target` is a link in a circle.
     """
 
     def __init__(self, target: Path, reserve: int = 0) -> None:
         self._shown = target
-        self._target = target.resolve()  # a link stays a link; what it points to is replaced
+        self._target = real_path(target)  # a link stays a link; what it points to is replaced
         self.file, self._path = self._made()
         try:
             self._reserve(reserve)
@@ -89,7 +91,16 @@ class Draft:
                 f"{self._shown}: There is not enough space to write it ({os.strerror(error.errno)}): free some disk "
                 "space or choose another folder."
             )
-        return _refusal(self._shown, error)
+        return self._refused(error)
+
+    def _refused(self, error: OSError) -> VolumeError:
+        folder = (self._target if self._shown.is_symlink() else self._shown).parent
+        if isinstance(error, FileNotFoundError):
+            return VolumeError(f"{self._shown}: The folder {folder} does not exist: create it or choose another.")
+        return VolumeError(
+            f"{self._shown}: The folder {folder} cannot be written ({error.strerror or error}): "
+            "change its permissions, free some space or choose another."
+        )
 
     def _made(self) -> tuple[IO[bytes], Path]:
         """An empty file of ours, locked."""
@@ -99,7 +110,7 @@ class Draft:
                 remove_abandoned(self._target.parent)
                 handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=self._target.suffix, dir=self._target.parent)
             except OSError as error:
-                raise _refusal(self._shown, error) from error
+                raise self._refused(error) from error
             file = os.fdopen(handle, "w+b")
             with suppress(OSError):  # a disk without locks: what is abandoned there stays
                 if not try_lock_file(file) or not Path(name).exists():
@@ -137,15 +148,6 @@ def _require_possible(target: Path) -> None:
     """Raise OSError for a name that could not be given to the file in the end, such as one that is too long."""
     with suppress(FileNotFoundError):
         target.lstat()
-
-
-def _refusal(target: Path, error: OSError) -> VolumeError:
-    if isinstance(error, FileNotFoundError):
-        return VolumeError(f"{target}: The folder {target.parent} does not exist: create it or choose another.")
-    return VolumeError(
-        f"{target}: The folder {target.parent} cannot be written ({error.strerror or error}): "
-        "change its permissions, free some space or choose another."
-    )
 
 
 def _umask() -> int:

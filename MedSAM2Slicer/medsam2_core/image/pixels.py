@@ -191,7 +191,10 @@ def checked_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
     except (TypeError, ValueError):
         mm = ()
     if len(mm) != axes or not all(_LEAST_MM <= one <= _MOST_MM for one in mm):
-        raise VolumeError(f"The spacing {spacing!r} cannot be used: give {axes} numbers of mm, each above 0.")
+        raise VolumeError(
+            f"The spacing {spacing!r} cannot be used: give {axes} numbers of mm, each above 0, "
+            f"from {_LEAST_MM:g} to {_MOST_MM:g}."
+        )
     return mm
 
 

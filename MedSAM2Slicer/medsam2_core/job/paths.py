@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medsam2_core.errors import PromptError, VolumeError
+from medsam2_core.files.links import real_path
 
 _EMPTY = "the path is empty: is a variable of your shell not set?"
 
@@ -35,6 +36,12 @@ def refuse_replacing(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
 
 
 def require_no_file(folder: Path) -> None:
-    """Raise VolumeError for a folder of results whose name a file has."""
+    """Raise VolumeError for a folder of results whose name a file has, or a link in a circle."""
+    real_path(folder)
     if folder.exists() and not folder.is_dir():
         raise VolumeError(f"{folder}: This is a file: give --output the name of a folder.")
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path is right in a folder, by whatever names. Raises VolumeError for a link in a circle."""
+    return real_path(path.parent) == real_path(folder)

@@ -97,7 +97,16 @@ def _place_box_option(option: BoxOption, frame: str, slicing: Slicing, stored: S
     through = _through_place(frame, slicing)
     (x0, y0), (x1, y1) = option.corners
     corners = [joined(through, xy, option.through) for xy in ((x0, y0), (x1, y0), (x0, y1), (x1, y1))]
-    return place_box(*_from_stored(corners, frame, stored), slicing, option.text)
+    return place_box(*_from_stored(corners, frame, stored), slicing, option.text + _reading(through, frame))
+
+
+def _reading(through: int, frame: str) -> str:
+    """How the numbers of a box are read, to be told of one that cannot be used, unless they are as one expects."""
+    if through == 2:
+        return ""
+    letters = "IJK" if frame == "ijk" else "XYZ"
+    first, second = (letter for letter in letters if letter != letters[through])
+    return f" (read as {first}0,{second}0,{first}1,{second}1@{letters[through]})"
 
 
 def _through_place(frame: str, slicing: Slicing) -> int:

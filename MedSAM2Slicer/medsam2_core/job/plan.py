@@ -9,6 +9,7 @@ from pathlib import Path
 from medsam2_core.directions import THREE
 from medsam2_core.errors import PromptError, VolumeError
 from medsam2_core.files.draft import Draft
+from medsam2_core.files.links import real_path
 from medsam2_core.image.slicing import SliceStack, Slicing, choose_axis
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import Volume, check_fits, check_output_path, read_volume
@@ -27,7 +28,7 @@ from medsam2_core.weights.model_file import ModelFile, find_model, recorded_mode
 
 _NO_PROMPTS = (
     "There is no prompt: show the object with --point I,J,K, --box I0,J0,I1,J1@K, --mask FILE, "
-    "--from-segmentation FILE, --boxes FILE or --prompts RUN."
+    "--markups FILE, --from-segmentation FILE, --boxes FILE or --prompts RUN."
 )
 _OBLIQUE = (
     "The run file's slices are oblique, and prompts on the command line are on stored ones: give only one of the two."
@@ -139,7 +140,7 @@ def _check_paths(options: argparse.Namespace) -> None:
         _check_image_path(options.disagreement)
     outputs = _outputs(options)
     for place, path in enumerate(outputs):
-        if path.resolve() in [other.resolve() for other in outputs[:place]]:
+        if real_path(path) in [real_path(other) for other in outputs[:place]]:
             raise VolumeError(f"{path}: Two outputs have this name: give each its own.")
     refuse_replacing(outputs, _inputs(options))
 

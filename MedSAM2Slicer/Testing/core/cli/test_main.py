@@ -58,6 +58,11 @@ def test_help_and_version(run, capsys) -> None:
     assert capsys.readouterr().out == f"medsam2 {medsam2_core.__version__}\n"
 
 
+def test_a_description_keeps_its_capitals(run, capsys) -> None:
+    assert run("worker", "--help") == 0
+    assert "Run the model for 3D Slicer" in capsys.readouterr().out
+
+
 def test_help_needs_nothing_heavy() -> None:
     """The command line's own modules; `medsam2_core/__init__` is stood in for, since that is another matter."""
     code = f"""

@@ -237,11 +237,14 @@ def test_a_changed_model_is_noted(run, ct: Path, checkpoint: Path, capsys, monke
 
 POINT = ("--point", "5,5,5")
 REFUSED = [
-    ((), "There is no prompt: show the object with --point"),
+    ((), "There is no prompt: show the object with --point .*, --markups FILE"),
     (("--point", "1,2"), "cannot be read: write three numbers"),
     (("--point", "-12.5,3,4"), "lies outside the volume: give i from 0 to 47, j from 0 to 39, k from 0 to 9"),
     (("--frame", "ras", "--point", "-1000,3,4"), r"\(ras\) is at voxel .* outside the volume"),
     (("--box", "3,3,3,9@5"), "is empty"),
+    (("--axis", "1", "--box", "3,3,9,30@5"), r"--box 3,3,9,30@5 \(read as I0,K0,I1,K1@J\) lies outside the volume"),
+    (("--axis", "2", "--box", "3,30,9,40@5"), r"--box 3,30,9,40@5 \(read as J0,K0,J1,K1@I\) lies outside the volume"),
+    (("--axis", "1", "--frame", "lps", "--box", "3,3,9,900@5"), r"900@5 \(read as X0,Z0,X1,Z1@Y\) \(lps\) is at voxel"),
     (("--box=-3,3,3,9@5",), "outside the volume"),
     (("--exclude", "5,5,5"), "only exclude points"),
     (("--object", "a", *POINT, "--object", "b"), "'b' has no prompt"),

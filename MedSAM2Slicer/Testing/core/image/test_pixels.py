@@ -78,7 +78,9 @@ def test_only_three_axes(axis: int) -> None:
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_spacing_that_is_none_is_refused(mm: float, axis: int) -> None:
     spacing = tuple(mm if axis == one else 0.8 for one in range(3))
-    with pytest.raises(VolumeError, match=r"The spacing .* cannot be used: give 3 numbers of mm, each above 0"):
+    with pytest.raises(
+        VolumeError, match=r"The spacing .* cannot be used: give 3 numbers of mm, each above 0, from 1e-09 to 1e\+09"
+    ):
         VolumeStack(np.ones((2, 2, 2)), spacing, 0, WINDOW)
     with pytest.raises(VolumeError, match="give 2 numbers of mm"):
         ImageFacts.of(np.ones((2, 2)), WINDOW, (1.0, mm))
