@@ -26,7 +26,7 @@ from medsam2_core.directions import ONE, THREE
 from medsam2_core.training.evaluation import Row, Settings
 from medsam2_core.training.policies import Policy
 from medsam2_core.weights.model_file import find_model
-from MedSAM2SlicerLib.scene.slicestates import CONFIDENCE_DROP, LARGE_DISAGREEMENT
+from MedSAM2SlicerLib.scene.slicereview import CONFIDENCE_DROP, LARGE_DISAGREEMENT
 from report_tables import table
 
 WAYS = ONE, THREE

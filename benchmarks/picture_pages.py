@@ -134,7 +134,7 @@ def _strip(
 
 def _oneOfEach() -> dict[str, Any]:
     """A slice in each state, by what the guide calls it."""
-    from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview
+    from MedSAM2SlicerLib.scene.slicereview import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview
 
     def one(origin: str = PROPAGATED, mark: str = "", stale: bool = False) -> SliceReview:
         return SliceReview(0, 0.8, origin, 1.0, "forward", mark=mark, stale=stale)

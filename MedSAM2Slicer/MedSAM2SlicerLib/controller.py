@@ -23,9 +23,10 @@ from MedSAM2SlicerLib.prompting import Prompting
 from MedSAM2SlicerLib.prompts.promptviews import promptViews
 from MedSAM2SlicerLib.review import Review
 from MedSAM2SlicerLib.runner import Runner
+from MedSAM2SlicerLib.scene.cut import wholeCut
 from MedSAM2SlicerLib.scene.history import EditHistory, History
 from MedSAM2SlicerLib.scene.scenewatch import SceneWatch
-from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, LOCKED, wholeCut
+from MedSAM2SlicerLib.scene.slicereview import ACCEPTED, LOCKED
 from MedSAM2SlicerLib.work.pace import KnownPaces, Paces
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 from MedSAM2SlicerLib.work.target import Target

@@ -15,7 +15,7 @@ from MedSAM2SlicerLib.prompts.strokes import gridMm, spread, within
 from MedSAM2SlicerLib.runner import Runner
 from MedSAM2SlicerLib.scene.geometry import mapped, viewAxes
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.slicestates import PROMPTED
+from MedSAM2SlicerLib.scene.slicereview import PROMPTED
 from MedSAM2SlicerLib.work.awaited import Looks
 from MedSAM2SlicerLib.work.running import tellWritten
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork

@@ -15,7 +15,7 @@ from MedSAM2SlicerLib.record.runrecord import saveRun
 from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter
-from MedSAM2SlicerLib.scene.slicestates import SliceReview, reviewAnswer, reviewRecord
+from MedSAM2SlicerLib.scene.slicereview import SliceReview, reviewAnswer, reviewRecord
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.meanwhile import Drawn, Meanwhile
 from MedSAM2SlicerLib.work.running import Progress

@@ -16,9 +16,10 @@ from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 from MedSAM2SlicerLib.record.runrecord import RunRecord, loadRun, writeRun
 from MedSAM2SlicerLib.record.script import pythonScript
 from MedSAM2SlicerLib.runner import Runner
+from MedSAM2SlicerLib.scene.cut import Cut
 from MedSAM2SlicerLib.scene.fitting import whyNotUsable
 from MedSAM2SlicerLib.scene.measures import Measures, measureSegment
-from MedSAM2SlicerLib.scene.slicestates import EDITED, Cut, SliceReview
+from MedSAM2SlicerLib.scene.slicereview import EDITED, SliceReview
 from MedSAM2SlicerLib.work.pace import Outlook
 from MedSAM2SlicerLib.work.planning import whyNotRedraw
 from MedSAM2SlicerLib.work.workplace import Workplace

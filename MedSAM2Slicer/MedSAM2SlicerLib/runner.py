@@ -15,9 +15,10 @@ from medsam2_core.image.geometry import Geometry
 from medsam2_core.worker.results import ObjectAnswer, Step
 from MedSAM2SlicerLib.controllersignals import ControllerSignals
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scene.cut import Cut
 from MedSAM2SlicerLib.scene.fitting import whyMoved
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, reviewAnswer
+from MedSAM2SlicerLib.scene.slicereview import SliceReview, reviewAnswer
 from MedSAM2SlicerLib.work.awaited import Awaited, Looks, ownLook
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook

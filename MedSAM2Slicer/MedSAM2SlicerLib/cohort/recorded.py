@@ -25,7 +25,8 @@ from MedSAM2SlicerLib.scene.attributes import restoreRun, storeSlices
 from MedSAM2SlicerLib.scene.oblique import masksOn
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume, slicedVolume
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks, changeFrom
-from MedSAM2SlicerLib.scene.slicestates import EDITED, PROMPTED, PROPAGATED, SliceStates
+from MedSAM2SlicerLib.scene.slicereview import EDITED, PROMPTED, PROPAGATED
+from MedSAM2SlicerLib.scene.slicestates import SliceStates
 from MedSAM2SlicerLib.scene.volumes import voxelHash
 from MedSAM2SlicerLib.segmentnames import segmentIdOf
 

@@ -10,7 +10,7 @@ import slicer
 from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.scene.attributes import storedSlices
 from MedSAM2SlicerLib.scene.layers import Bools, Box, byLayer, labelsIn
-from MedSAM2SlicerLib.scene.slicestates import LOCKED
+from MedSAM2SlicerLib.scene.slicereview import LOCKED
 from MedSAM2SlicerLib.scene.volumes import checkedGeometry
 
 

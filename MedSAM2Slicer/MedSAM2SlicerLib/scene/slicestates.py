@@ -1,4 +1,4 @@
-"""What is known of each slice of a segment: where its mask comes from, what the user said of it, what to look at next.
+"""What is known of each slice of a segment, and what the next propagation goes through.
 
 A propagation starts and ends at anchors: slices that the user prompted, edited, accepted or locked. Between a slice
 that was changed and the next anchors on both sides all is stale, and that is what the next propagation goes through.
@@ -6,106 +6,15 @@ that was changed and the next anchors on both sides all is stale, and that is wh
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import SliceStack
-from medsam2_core.run.settings import rows_of, usual
-from medsam2_core.run.values import plain
-from medsam2_core.worker.results import ObjectAnswer, ObjectRecord
-
-PROMPTED, EDITED, PROPAGATED = "prompted", "edited", "propagated"
-ACCEPTED, LOCKED = "accepted", "locked"
-STALE = "stale"
-STATES = (PROMPTED, EDITED, PROPAGATED, ACCEPTED, LOCKED, STALE)
-
-Cut = tuple[Any, ...]
-"""How masks are drawn from what was propagated: the settings of the part "drawing" in the order of their table.
-
-That is threshold (probability), smoothing across slices (mm), which parts stay, and whether holes are filled.
-"""
-
-PLAIN: Cut = tuple(usual("drawing").values())
-
-_ORIGINS, _MARKS = (PROMPTED, EDITED, PROPAGATED), ("", ACCEPTED, LOCKED)
-
-# A slice is in doubt if the model is this much less sure of it than of the segment's middle slice (predicted IoU; a
-# model's own level differs from model to model), or if its mask shares less than half with its neighbor's (Dice).
-CONFIDENCE_DROP = 0.15
-LARGE_CHANGE = 0.5
-# Or if the axes of a run along all three disagree on this share of it. Of the slices that confidence leaves alone 54 %
-# were wrong (Dice under 0.7), of those among them with so much disagreement 83 % (16 structures of a training CT).
-LARGE_DISAGREEMENT = 0.25
-
-
-@dataclass(frozen=True)
-class SliceReview:
-    """One slice of a segment.
-
-    `confidence` is the predicted IoU, 0 to 1. `origin` says where the mask comes from: prompted, edited (by another
-    tool) or propagated. `mark` is what the user said: accepted, locked or nothing. The area (mm2) is None while a
-    propagation is still running. `change` is 1 - Dice with the mask of the slice the propagation came from.
-    `disagreement` is that of three axes, None if one was followed; see `medsam2_core.answers.SliceResult`.
-    """
-
-    sliceIndex: int
-    confidence: float
-    origin: str
-    areaMm2: float | None
-    direction: str
-    change: float = 0.0
-    mark: str = ""
-    stale: bool = False
-    disagreement: float | None = None
-
-    @property
-    def state(self) -> str:
-        """The one word to show, of `STATES`."""
-        return self.mark or (STALE if self.stale else self.origin)
-
-    @property
-    def isAnchor(self) -> bool:
-        """Whether propagations start and end here."""
-        return self.isKept or self.origin == PROMPTED
-
-    @property
-    def isKept(self) -> bool:
-        """Whether the mask is the user's, which no propagation may change."""
-        return bool(self.mark) or self.origin == EDITED
-
-
-def drawingOf(cut: Cut) -> dict[str, Any]:
-    """Return the settings of the part "drawing", by name."""
-    return {row.name: value for row, value in zip(rows_of("drawing"), cut, strict=True)}
-
-
-def wholeCut(*values: Any) -> Cut:
-    """Return a cut that begins with these values; the others are the usual ones."""
-    return *values, *PLAIN[len(values) :]
-
-
-def reviewAnswer(sliceIndex: int, answer: ObjectAnswer, direction: str, change: float = 0.0) -> SliceReview:
-    """One object's answer on a slice; the direction is forward, backward or prompt."""
-    return SliceReview(sliceIndex, _finite(answer.confidence), _origin(direction), None, direction, change)
-
-
-def reviewRecord(record: ObjectRecord) -> dict[int, SliceReview]:
-    """All slices of an object at the end of a propagation, by index."""
-    return {
-        one.slice_index: SliceReview(
-            one.slice_index,
-            _finite(one.confidence),
-            _origin(one.direction),
-            one.area_mm2,
-            one.direction,
-            disagreement=one.disagreement,
-        )
-        for one in record.slices
-    }
+from MedSAM2SlicerLib.scene.cut import PLAIN, Cut, readCut
+from MedSAM2SlicerLib.scene.slicereview import EDITED, PROMPTED, PROPAGATED, SliceReview, doubt, readReview
 
 
 class SliceStates:
@@ -117,7 +26,8 @@ class SliceStates:
         self.cut: Cut | None = None  # of what was propagated
         self.running: tuple[int, int] | None = None  # first <= index < last that a run was under way through, if stored
         self._slices: dict[int, SliceReview] = {}
-        self._changed, self._untold = set[int](), set[int]()
+        self._changed: set[int] = set()
+        self._untold: set[int] = set()
 
     def __bool__(self) -> bool:
         return bool(self._slices)
@@ -157,8 +67,10 @@ class SliceStates:
     def doubtful(self) -> list[int]:
         """List the slices in doubt, the worst first: propagated or stale ones that are not empty."""
         looked = [one for one in self._slices.values() if not one.isAnchor and one.areaMm2 != 0]
-        typical = statistics.median([one.confidence for one in looked] or [0.0])
-        doubts = {one.sliceIndex: _doubt(one, typical) for one in looked}
+        if not looked:
+            return []
+        typical = statistics.median(one.confidence for one in looked)
+        doubts = {one.sliceIndex: doubt(one, typical) for one in looked}
         return sorted((index for index in doubts if doubts[index] >= 1), key=lambda index: -doubts[index])
 
     def noteChanged(self, index: int) -> None:
@@ -324,13 +236,13 @@ class SliceStates:
         """Read what `toJson` gave. Raises ValueError for anything else, as in a scene somebody edited."""
         try:
             states = SliceStates(SliceStack.from_json(stored))
-            states._slices = {one.sliceIndex: one for one in map(_readReview, stored["slices"])}
+            states._slices = {one.sliceIndex: one for one in map(readReview, stored["slices"])}
             states._changed = {_checked(index, isinstance(index, int)) for index in stored["changed"]}
             states._untold = {_checked(index, isinstance(index, int)) for index in stored.get("untold", ())}
             states.sources = {_checked(one, isinstance(one, str)) for one in stored.get("sources", ())}
-            states.cut = _readCut(stored.get("cut"))
+            states.cut = readCut(stored.get("cut"))
             states.running = _readSpan(stored.get("running"))
-        except (TypeError, KeyError, AttributeError, PromptError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, PromptError) as error:
             raise ValueError(f"not the states of slices: {error}") from error
         return states
 
@@ -348,45 +260,6 @@ class SliceStates:
         return before, behind
 
 
-def _doubt(review: SliceReview, typical: float) -> float:
-    """How doubtful a slice is; from 1 on it is worth a look."""
-    disagreement = review.disagreement or 0.0
-    drop = (typical - review.confidence) / CONFIDENCE_DROP
-    return max(drop, review.change / LARGE_CHANGE, disagreement / LARGE_DISAGREEMENT)
-
-
-def _origin(direction: str) -> str:
-    return PROMPTED if direction == "prompt" else PROPAGATED
-
-
-def _finite(confidence: float) -> float:
-    return confidence if math.isfinite(confidence) else 0.0
-
-
-def _readReview(stored: Any) -> SliceReview:
-    names = [field.name for field in fields(SliceReview) if field.name in stored or field.default is MISSING]
-    review = SliceReview(**{name: stored[name] for name in names})
-    fine = (
-        isinstance(review.sliceIndex, int)
-        and review.origin in _ORIGINS
-        and review.mark in _MARKS
-        and isinstance(review.direction, str)
-        and isinstance(review.stale, bool)
-        and all(isinstance(value, int | float) for value in (review.confidence, review.change))
-        and all(one is None or isinstance(one, int | float) for one in (review.areaMm2, review.disagreement))
-    )
-    _checked(review, fine)
-    return review
-
-
-def _readCut(stored: Any) -> Cut | None:
-    if stored is None:
-        return None
-    _checked(stored, isinstance(stored, list | tuple) and len(stored) <= len(PLAIN))
-    cut = zip(rows_of("drawing"), wholeCut(*stored), strict=True)  # an earlier version may have stored fewer
-    return tuple(plain(row.kind, value, row.name) for row, value in cut)
-
-
 def _readSpan(stored: Any) -> tuple[int, int] | None:
     if stored is None:
         return None
@@ -396,5 +269,5 @@ def _readSpan(stored: Any) -> tuple[int, int] | None:
 
 def _checked(value: Any, fine: bool) -> Any:
     if not fine:
-        raise ValueError(f"not the states of slices: {value!r}")
+        raise ValueError(repr(value))
     return value

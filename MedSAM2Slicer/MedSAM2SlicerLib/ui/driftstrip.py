@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STALE, SliceReview
+from MedSAM2SlicerLib.scene.slicereview import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STALE, SliceReview
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text
 

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from medsam2_core.directions import ONE, THREE
 from medsam2_core.image.window import CT_PRESETS
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.scene.slicestates import PLAIN, Cut
+from MedSAM2SlicerLib.scene.cut import PLAIN, Cut
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui.choices import AUTO, DRAWING, END, WIDGETS, Choices, Widget
 from MedSAM2SlicerLib.ui.part import explain

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slicer.i18n import tr as _
 
-from MedSAM2SlicerLib.scene.slicestates import PROPAGATED
+from MedSAM2SlicerLib.scene.slicereview import PROPAGATED
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller

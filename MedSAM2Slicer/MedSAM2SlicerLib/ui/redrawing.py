@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from MedSAM2SlicerLib.scene.slicestates import PLAIN
+from MedSAM2SlicerLib.scene.cut import PLAIN
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import views
 from MedSAM2SlicerLib.ui.choices import DRAWING, WIDGETS
@@ -14,7 +14,7 @@ from MedSAM2SlicerLib.ui.part import Part, explain, whyNoRun
 
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.controller import Controller
-    from MedSAM2SlicerLib.scene.slicestates import Cut
+    from MedSAM2SlicerLib.scene.cut import Cut
 
 _PAUSE = 250  # ms without a change: a slider that is dragged draws where it rests, as one step to undo
 

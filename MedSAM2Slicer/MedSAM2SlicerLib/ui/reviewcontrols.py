@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from medsam2_core.errors import MedSAM2Error
 from MedSAM2SlicerLib.faults import guarded
-from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, LOCKED
+from MedSAM2SlicerLib.scene.slicereview import ACCEPTED, LOCKED
 from MedSAM2SlicerLib.signal import Signal
 from MedSAM2SlicerLib.ui import text, thumbnail, views
 from MedSAM2SlicerLib.ui.driftstrip import DriftStrip

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from medsam2_core.errors import MedSAM2Error
 from medsam2_core.stopping import read_stop
 from MedSAM2SlicerLib.scene.measures import milliliters
-from MedSAM2SlicerLib.scene.slicestates import (
+from MedSAM2SlicerLib.scene.slicereview import (
     ACCEPTED,
     EDITED,
     LARGE_CHANGE,

@@ -9,7 +9,7 @@ import numpy as np
 
 from medsam2_core.run.prompts import MaskPrompt, Prompt
 from MedSAM2SlicerLib.scene.layers import Bools
-from MedSAM2SlicerLib.scene.slicestates import EDITED, SliceReview
+from MedSAM2SlicerLib.scene.slicereview import EDITED, SliceReview
 
 
 @dataclass(frozen=True)

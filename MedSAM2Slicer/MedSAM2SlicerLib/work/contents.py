@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from MedSAM2SlicerLib.scene.slicestates import SliceReview, SliceStates
+from MedSAM2SlicerLib.scene.slicereview import SliceReview
+from MedSAM2SlicerLib.scene.slicestates import SliceStates
 
 _REMEMBERED = 20  # of which Slicer can undo ten
 

@@ -11,9 +11,10 @@ from medsam2_core.stopping import StopRules, read_stop
 from medsam2_core.worker.results import ObjectRecord, Propagated, Step
 from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.record.recording import Recording
+from MedSAM2SlicerLib.scene.cut import PLAIN
 from MedSAM2SlicerLib.scene.segments import segmentVolumeMl
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.slicestates import PLAIN, SliceReview
+from MedSAM2SlicerLib.scene.slicereview import SliceReview
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.meanwhile import Drawn, Meanwhile
 from MedSAM2SlicerLib.work.pace import Outlook, Pace, measuredPace

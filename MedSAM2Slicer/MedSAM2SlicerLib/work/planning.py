@@ -17,7 +17,7 @@ from MedSAM2SlicerLib.options import RunOptions
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.scene.regions import regionMask
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
-from MedSAM2SlicerLib.scene.slicestates import PROPAGATED
+from MedSAM2SlicerLib.scene.slicereview import PROPAGATED
 from MedSAM2SlicerLib.work.pace import Course, course
 from MedSAM2SlicerLib.work.passing import Lane, Leg, Span
 from MedSAM2SlicerLib.work.segmentwork import SegmentWork

@@ -7,7 +7,8 @@ from typing import Any
 
 from medsam2_core.worker.results import Propagated, Step
 from MedSAM2SlicerLib.record.runrecord import noteCut
-from MedSAM2SlicerLib.scene.slicestates import Cut, SliceReview, drawingOf
+from MedSAM2SlicerLib.scene.cut import Cut, drawingOf
+from MedSAM2SlicerLib.scene.slicereview import SliceReview
 from MedSAM2SlicerLib.signal import Slot
 from MedSAM2SlicerLib.work.meanwhile import Drawn, Meanwhile
 from MedSAM2SlicerLib.work.passing import Leg, OpenSession

@@ -14,7 +14,7 @@ from medsam2_core.worker.results import ObjectAnswer, ObjectRecord, Propagated, 
 from MedSAM2SlicerLib.scene.layers import Bools
 from MedSAM2SlicerLib.scene.measures import milliliters
 from MedSAM2SlicerLib.scene.slicemasks import SliceWriter, changeFrom
-from MedSAM2SlicerLib.scene.slicestates import SliceReview, reviewAnswer, reviewRecord
+from MedSAM2SlicerLib.scene.slicereview import SliceReview, reviewAnswer, reviewRecord
 from MedSAM2SlicerLib.work.pace import Outlook, secondsOfLook
 
 

@@ -17,9 +17,11 @@ from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptnodes import PromptItem
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
 from MedSAM2SlicerLib.scene.attributes import restoreRun, runText, slicesText, storedSlices, storedStack, storeSlices
+from MedSAM2SlicerLib.scene.cut import Cut
 from MedSAM2SlicerLib.scene.layers import Bools, isReadable
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
-from MedSAM2SlicerLib.scene.slicestates import EDITED, LOCKED, PROMPTED, PROPAGATED, Cut, SliceReview, SliceStates
+from MedSAM2SlicerLib.scene.slicereview import EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview
+from MedSAM2SlicerLib.scene.slicestates import SliceStates
 from MedSAM2SlicerLib.work.bases import Base, Bases
 from MedSAM2SlicerLib.work.contents import Contents, Known, differing, filled
 from MedSAM2SlicerLib.work.shownanswers import ShownAnswers

@@ -14,7 +14,7 @@ from medsam2selftest import MIDDLE, SHAPE, PanelTestCase, process, tip
 
 from medsam2_core.worker.disagreement import DisagreementMap
 from MedSAM2SlicerLib.scene.measures import Measures
-from MedSAM2SlicerLib.scene.slicestates import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STATES, SliceReview
+from MedSAM2SlicerLib.scene.slicereview import ACCEPTED, EDITED, LOCKED, PROMPTED, PROPAGATED, STATES, SliceReview
 from MedSAM2SlicerLib.ui import text
 from MedSAM2SlicerLib.ui.driftstrip import DriftStrip
 

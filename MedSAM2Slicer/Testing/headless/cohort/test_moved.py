@@ -12,7 +12,7 @@ from medsam2_core import io
 from MedSAM2SlicerLib.prompts.placing import PromptPlacer
 from MedSAM2SlicerLib.prompts.promptset import PromptSet
 from MedSAM2SlicerLib.scene.slicedvolume import slicedVolume
-from MedSAM2SlicerLib.scene.slicestates import EDITED
+from MedSAM2SlicerLib.scene.slicereview import EDITED
 
 SHIFT = [[1, 0, 0, 4], [0, 1, 0, 0], [0, 0, 1, 2.5], [0, 0, 0, 1]]
 TURN = [[0, -1, 0, 7], [1, 0, 0, -3], [0, 0, 1, 5], [0, 0, 0, 1]]

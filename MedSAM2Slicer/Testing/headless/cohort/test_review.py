@@ -17,7 +17,7 @@ from medsam2_core.cli.main import run as commandLine
 from MedSAM2SlicerLib.cohort.cohortfolder import ALL, DOUBTFUL, TO_REVIEW
 from MedSAM2SlicerLib.prompts.promptnodes import promptNodes
 from MedSAM2SlicerLib.record.runrecord import loadRun
-from MedSAM2SlicerLib.scene.slicestates import EDITED, PROMPTED, PROPAGATED
+from MedSAM2SlicerLib.scene.slicereview import EDITED, PROMPTED, PROPAGATED
 
 
 def test_the_list_has_the_doubtful_first_and_sentences_for_what_is_not_there(reviewed: Any) -> None:

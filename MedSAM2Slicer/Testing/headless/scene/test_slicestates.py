@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from MedSAM2SlicerLib.scene.slicestates import (
+from MedSAM2SlicerLib.scene.cut import wholeCut
+from MedSAM2SlicerLib.scene.slicereview import (
     ACCEPTED,
     EDITED,
     LARGE_DISAGREEMENT,
@@ -16,9 +17,8 @@ from MedSAM2SlicerLib.scene.slicestates import (
     PROPAGATED,
     STALE,
     SliceReview,
-    SliceStates,
-    wholeCut,
 )
+from MedSAM2SlicerLib.scene.slicestates import SliceStates
 
 
 def review(index: int, origin: str = PROPAGATED, confidence: float = 0.9) -> SliceReview:

@@ -12,8 +12,8 @@ from medsam2_core.errors import WorkerError
 from medsam2_core.run.settings import usual
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.options import RunOptions
+from MedSAM2SlicerLib.scene.cut import wholeCut
 from MedSAM2SlicerLib.scene.segments import segmentMask
-from MedSAM2SlicerLib.scene.slicestates import wholeCut
 
 
 def correctBothEnds(bench: ControllerBench) -> None:

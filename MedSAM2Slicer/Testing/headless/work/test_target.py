@@ -11,7 +11,7 @@ from controllerbench import ControllerBench, finish
 
 from MedSAM2SlicerLib.controller import Controller
 from MedSAM2SlicerLib.scene.segments import SegmentWriter
-from MedSAM2SlicerLib.scene.slicestates import PROMPTED, PROPAGATED
+from MedSAM2SlicerLib.scene.slicereview import PROMPTED, PROPAGATED
 
 FULL = np.ones((8, 9), dtype=bool)
 
