@@ -164,8 +164,6 @@ def report_draft(path: Path) -> Draft:
     """A place for a report, with some room on the disk. Raises VolumeError."""
     if path.suffix.lower() != ".json":
         raise VolumeError(f"{path}: The report is JSON: end its name with .json.")
-    if path.is_dir():
-        raise VolumeError(f"{path}: This is a folder: give the name of a file in it.")
     return Draft(path, _USUAL_BYTES)
 
 
