@@ -36,7 +36,7 @@ class Draft:
         self._target = real_path(target)  # a link stays a link; what it points to is replaced
         self.file, self._path = self._made()
         try:
-            self._reserve(reserve)
+            reserve_space(self.file, reserve)
         except OSError as error:
             self.discard()
             raise self.refusal(error) from error
@@ -120,16 +120,18 @@ class Draft:
                     continue
             return file, Path(name)
 
-    def _reserve(self, size: int) -> None:
-        if size <= 0:
-            return
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self.file.fileno(), 0, size)
-            return
-        for start in range(0, size, len(_PAGE)):
-            self.file.write(_PAGE[: size - start])
-        self.file.flush()
-        self.file.seek(0)
+
+def reserve_space(file: IO[bytes], size: int) -> None:
+    """Take bytes of the disk for an empty file. Raises OSError if there is no room for them."""
+    if size <= 0:
+        return
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    for start in range(0, size, len(_PAGE)):
+        file.write(_PAGE[: size - start])
+    file.flush()
+    file.seek(0)
 
 
 def write_file(path: Path, content: bytes) -> None:

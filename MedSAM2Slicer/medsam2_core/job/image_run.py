@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -17,6 +18,8 @@ from tqdm import tqdm
 
 import medsam2_core as m2
 from medsam2_core.counting import counted
+from medsam2_core.errors import VolumeError
+from medsam2_core.files.draft import reserve_space
 from medsam2_core.files.text import write_text
 from medsam2_core.free_memory import cache_budget, give_large_blocks_back
 from medsam2_core.image.geometry import Geometry
@@ -136,14 +139,25 @@ def _entry(plan: SetPlan, session: ImageSetSession, index: int, labels: npt.NDAr
 
 @contextmanager
 def _stack_of_labels(plan: SetPlan) -> Iterator[npt.NDArray[Any] | None]:
-    """Room on the disk for the label images of a series of equal sizes (image, row, column); None for other sets."""
+    """Room on the disk for the label images of a series of equal sizes (image, row, column); None for other sets.
+
+    Raises VolumeError if there is none: the system ends a process that writes to a map where the disk is full.
+    """
     if not plan.equal_sizes:
         (plan.output / "masks.seg.nrrd").unlink(missing_ok=True)  # of an earlier run with other images
         yield None
         return
     with tempfile.TemporaryFile(dir=plan.output) as file:
-        kind = np.uint8 if len(plan.segments) < 256 else np.uint16
-        yield np.memmap(file, kind, "w+", shape=(len(plan.places), *plan.facts[0].shape))
+        kind = np.dtype(np.uint8 if len(plan.segments) < 256 else np.uint16)
+        shape = (len(plan.places), *plan.facts[0].shape)
+        try:
+            reserve_space(file, math.prod(shape) * kind.itemsize)
+        except OSError as error:
+            raise VolumeError(
+                f"{plan.output}: There is not enough space for the masks ({error.strerror or error}): free some disk "
+                "space or choose another folder."
+            ) from error
+        yield np.memmap(file, kind, "w+", shape=shape)
 
 
 def _grid(plan: SetPlan) -> Geometry:
