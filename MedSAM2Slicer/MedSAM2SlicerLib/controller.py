@@ -71,6 +71,7 @@ class Controller:
         self._reason = ""  # `whyNot` at the last look
         self._scene = SceneWatch(self._onNodeRemoved, self._onSceneClosing)
         client.noticed.connect(self.noticed.emit)
+        client.restarted.connect(self._onRestarted)
         told.undone.connect(self._onUndone)
         self.workplace.moved.connect(self._onMoved)
         self.workplace.watch()
@@ -175,6 +176,7 @@ class Controller:
             self.disagreement.hide()
             self.workplace.closeSessions(self._client)
         self._client.noticed.disconnect(self.noticed.emit)
+        self._client.restarted.disconnect(self._onRestarted)
         self.workplace.moved.disconnect(self._onMoved)
         self.workplace.edits.stop()
         self._scene.stop()
@@ -318,6 +320,9 @@ class Controller:
         gone = node is self.volumeNode, node is self.segmentationNode
         if any(gone):
             self._leave(*gone, _("'{name}' was removed: choose another one.").format(name=node.GetName()))
+
+    def _onRestarted(self, reason: str) -> None:
+        self.noticed.emit(_("{reason} It was started again; nothing that was drawn is lost.").format(reason=reason))
 
     def _onSceneClosing(self) -> None:
         self._leave(True, True, _("The scene was closed."))

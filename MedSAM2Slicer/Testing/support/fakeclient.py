@@ -48,7 +48,7 @@ class FakeClient:
     """Draws a square that shrinks with the distance from slice `middle`; `gone` slices are left empty."""
 
     def __init__(self, shape: tuple[int, int], middle: int = 3) -> None:
-        self.noticed = Signal()
+        self.noticed, self.restarted = Signal(), Signal()
         self.shape, self.middle = shape, middle
         self.gone: set[int] = set()
         self.calls: list[FakeCall] = []

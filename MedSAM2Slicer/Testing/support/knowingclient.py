@@ -112,7 +112,7 @@ class KnowingClient:
     modelFacts = FakeClient((1, 1)).modelFacts
 
     def __init__(self, balls: tuple[Ball, ...]) -> None:
-        self.noticed = Signal()
+        self.noticed, self.restarted = Signal(), Signal()
         self.balls = balls
         self.volumes: dict[str, Any] = {}
         self.sessions: dict[str, Session] = {}
