@@ -62,7 +62,7 @@ class Runner:
     @property
     def previews(self) -> Looks:
         """The slices that were clicked on and are still to be drawn."""
-        return self._awaited.all
+        return self._awaited.left(self._drawn)
 
     @property
     def imageSize(self) -> int:
@@ -122,7 +122,7 @@ class Runner:
         if not self.busy:
             self.abandon()
         else:
-            self._awaited.forget(self._awaited.later if indexes is None else indexes)
+            self._awaited.forget(self._awaited.left() if indexes is None else indexes)
 
     def outlook(self, works: Sequence[SegmentWork]) -> Outlook:
         """Return what a propagation of segments has before it. Raises VolumeError without a usable volume."""
@@ -141,12 +141,14 @@ class Runner:
         previews = self.previews
         self._noteAwaited(previews)
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
-        outside = self._outside(legs, previews)
         self.abandon()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
         run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative, ahead)
         target.closeStep()
-        self._awaited.add(outside)
+        if previews:
+            outside = self._outside(legs, previews)
+            self._awaited.ask({index: look for index, look in previews.items() if index not in outside})
+            self._awaited.add(outside)
         self._start(run)
 
     def warm(self, sliceIndex: int) -> None:
@@ -174,8 +176,8 @@ class Runner:
         return self._ran
 
     def stop(self) -> None:
-        """End a run after the current slice; what is drawn stays, and what was clicked meanwhile is drawn."""
-        later = self._awaited.later
+        """End a run after the current slice; what is drawn stays, and what was clicked is drawn."""
+        later = self._later
         self._stop(keep=True)
         if not (self.busy or self.waits):  # the worker had not begun, or nothing more was to come from it
             self.previewAgain(later)
@@ -234,7 +236,9 @@ class Runner:
 
     def ended(self, summary: str) -> None:
         """The run is over: the preview that waited for that is next."""
-        run, self._run, later = self._run, None, self._awaited.take()
+        later = self._later
+        self._awaited.clear()
+        run, self._run = self._run, None
         self._ran = () if run is None else run.works
         if isinstance(run, Pass):
             self._paces.notePace(self._workplace.options, run.pace)
@@ -251,11 +255,20 @@ class Runner:
         The previews that waited for that are next, unless there is no worker for them.
         """
         goesOn = self._isInterrupted or not isinstance(error, Cancelled | WorkerError)
-        later = self._awaited.take() if goesOn else {}
+        later = self._later if goesOn else {}
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
         self._goOnWith(later)
+
+    @property
+    def _later(self) -> Looks:
+        """What is next once the worker's request is over: what a run has not drawn of what it was to draw, too."""
+        return self.previews if self.busy else self._awaited.later
+
+    def _drawn(self) -> Collection[int]:
+        """The slices of the segment at work that a run has drawn."""
+        return self._run.drawn(self._workplace.target.segmentId) if isinstance(self._run, Pass) else ()
 
     def _stop(self, keep: bool) -> None:
         if self._talk.waits:
@@ -276,15 +289,14 @@ class Runner:
 
     def _outside(self, legs: Sequence[Leg], previews: Looks) -> Looks:
         """The slices still to be drawn that no leg goes through."""
-        if not previews:
-            return {}
         segmentId = self._workplace.target.segmentId
         spans = [leg.span for leg in legs if segmentId in [work.segmentId for work in leg.works]]
         within = {index for index in previews for first, last in spans if first <= index < last}
         return {index: look for index, look in previews.items() if index not in within}
 
     def _goOnWith(self, later: Looks) -> None:
-        self._awaited.first(later)
+        if later:
+            self._awaited.first(later)
         self._goOn()
 
     def _goOn(self) -> None:
@@ -306,7 +318,7 @@ class Runner:
         objects = plan.objects([work], volume, opened=sliceIndex)
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex, volume.geometry))
         onError = self._talk.current(self.failed)
-        self._awaited.ask(sliceIndex, look)
+        self._awaited.ask({sliceIndex: look})
         self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def _outlook(self, plan: Plan, works: Sequence[SegmentWork]) -> Outlook:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,16 +18,16 @@ def ownLook(work: SegmentWork | None, index: int) -> str | None:
 
 
 class Awaited:
-    """Those of the segment at work: the one that the worker was asked for, and those that wait for their turn."""
+    """Those of the segment at work: which the worker was asked for, and those that wait for their turn."""
 
     def __init__(self) -> None:
         self._asked: dict[int, str | None] = {}
         self._later: dict[int, str | None] = {}
 
-    @property
-    def all(self) -> Looks:
-        """All that are still to be drawn."""
-        return self._asked | self._later
+    def left(self, drawn: Callable[[], Collection[int]] = tuple) -> Looks:
+        """All that are still to be drawn, but for those that were asked for and are `drawn`."""
+        done = drawn() if self._asked else ()
+        return {index: look for index, look in self._asked.items() if index not in done} | self._later
 
     @property
     def later(self) -> Looks:
@@ -46,22 +46,18 @@ class Awaited:
         """Return the slice whose turn it is, which waits no more; None if there is none."""
         return (index := next(iter(self._later)), self._later.pop(index)) if self._later else None
 
-    def ask(self, index: int, look: str | None) -> None:
-        """The worker is asked for a slice."""
-        self._asked = {index: look}
+    def ask(self, looks: Looks) -> None:
+        """The worker is asked for slices: for one, or for a run that goes through them."""
+        self._asked = dict(looks)
 
     def answered(self) -> None:
         """The worker has answered."""
         self._asked = {}
 
-    def take(self) -> Looks:
-        """Return, and forget, those that wait for their turn."""
-        later, self._later = self._later, {}
-        return later
-
     def forget(self, indexes: Collection[int]) -> None:
         """Let these not wait any more."""
         for index in indexes:
+            self._asked.pop(index, None)
             self._later.pop(index, None)
 
     def clear(self) -> None:
