@@ -19,7 +19,7 @@ from MedSAM2SlicerLib.scene.cut import Cut
 from MedSAM2SlicerLib.scene.fitting import whyMoved
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicereview import SliceReview, reviewAnswer
-from MedSAM2SlicerLib.work.awaited import Awaited, Looks, ownLook
+from MedSAM2SlicerLib.work.awaited import Awaited, Look, Looks, mayDraw, ownLook
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
 from MedSAM2SlicerLib.work.passing import Leg, Pass, nearestFirst
@@ -281,17 +281,22 @@ class Runner:
         self._talk.leave()
 
     def _noteAwaited(self, previews: Looks) -> None:
-        """Have a propagation go through the slices whose previews it does not wait for."""
+        """Have a propagation go through the slices whose previews it does not wait for, as these would leave them."""
         work = self._workplace.work() if previews else None
         if work is not None:
-            for index in previews:
+            prompted = {item.sliceIndex for item in self._workplace.prompts()}
+            for index, before in previews.items():
+                if index in prompted and mayDraw(work, index, before) and not work.states.locks(index):
+                    work.open(index)
                 work.states.noteChanged(index)
 
     def _outside(self, legs: Sequence[Leg], previews: Looks) -> Looks:
-        """The slices still to be drawn that no leg goes through."""
+        """The slices still to be drawn that no leg goes through, or may not."""
         segmentId = self._workplace.target.segmentId
         spans = [leg.span for leg in legs if segmentId in [work.segmentId for work in leg.works]]
-        within = {index for index in previews for first, last in spans if first <= index < last}
+        work = self._workplace.work()
+        free = [index for index in previews if work is None or not work.states.keeps(index)]
+        within = {index for index in free for first, last in spans if first <= index < last}
         return {index: look for index, look in previews.items() if index not in within}
 
     def _goOnWith(self, later: Looks) -> None:
@@ -307,10 +312,10 @@ class Runner:
                 volume = self._workplace.sliced()
                 work = self._workplace.ensuredWork(volume)
                 self._workplace.catchUp()
-                if ownLook(work, index) in ("", before):
+                if mayDraw(work, index, before):
                     self._predict(index, before, volume, work)
 
-    def _predict(self, sliceIndex: int, look: str | None, volume: SlicedVolume, work: SegmentWork) -> None:
+    def _predict(self, sliceIndex: int, look: Look | None, volume: SlicedVolume, work: SegmentWork) -> None:
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, [work])
         session = self._openSession(plan.chosen.along(volume.stack))

@@ -14,7 +14,7 @@ from typing import Any
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.scene.cut import PLAIN, Cut, readCut
-from MedSAM2SlicerLib.scene.slicereview import EDITED, PROMPTED, PROPAGATED, SliceReview, doubt, readReview
+from MedSAM2SlicerLib.scene.slicereview import EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview, doubt, readReview
 
 
 class SliceStates:
@@ -54,6 +54,10 @@ class SliceStates:
     def keeps(self, index: int) -> bool:
         """Whether a slice's mask is the user's."""
         return index in self._slices and self._slices[index].isKept
+
+    def locks(self, index: int) -> bool:
+        """Whether the user has locked a slice."""
+        return index in self._slices and self._slices[index].mark == LOCKED
 
     @property
     def hasPropagated(self) -> bool:

@@ -8,21 +8,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from MedSAM2SlicerLib.work.segmentwork import SegmentWork
 
-Looks = Mapping[int, str | None]
+Look = tuple[str, str | None]
+"""How a slice that is the user's is marked, and the fingerprint of its mask, None for empty."""
+
+Looks = Mapping[int, Look | None]
 """Slices in order, each with its `ownLook` when somebody wanted it drawn."""
 
 
-def ownLook(work: SegmentWork | None, index: int) -> str | None:
-    """Tell what a slice looks like if it is the user's, None for empty; "" for one that is not."""
-    return "" if work is None or not work.keeps(index) else work.masks.print(index)
+def ownLook(work: SegmentWork | None, index: int) -> Look | None:
+    """Tell what a slice looks like if it is the user's; None for one that is not."""
+    if work is None or not work.keeps(index):
+        return None
+    review = work.states.slices.get(index)
+    return "" if review is None else review.mark, work.masks.print(index)
+
+
+def mayDraw(work: SegmentWork, index: int, before: Look | None) -> bool:
+    """Whether a slice that somebody wanted drawn has not become the user's since."""
+    return ownLook(work, index) in (None, before)
 
 
 class Awaited:
     """Those of the segment at work: which the worker was asked for, and those that wait for their turn."""
 
     def __init__(self) -> None:
-        self._asked: dict[int, str | None] = {}
-        self._later: dict[int, str | None] = {}
+        self._asked: dict[int, Look | None] = {}
+        self._later: dict[int, Look | None] = {}
 
     def left(self, drawn: Callable[[], Collection[int]] = tuple) -> Looks:
         """All that are still to be drawn, but for those that were asked for and are `drawn`."""
@@ -42,7 +53,7 @@ class Awaited:
         """Let slices wait before those that do."""
         self._later = {**looks, **self._later}
 
-    def next(self) -> tuple[int, str | None] | None:
+    def next(self) -> tuple[int, Look | None] | None:
         """Return the slice whose turn it is, which waits no more; None if there is none."""
         return (index := next(iter(self._later)), self._later.pop(index)) if self._later else None
 

@@ -1,14 +1,16 @@
-"""A click whose answer was still to come when a propagation began, is drawn all the same."""
+"""A click whose answer was still to come when a propagation began, or a prompt was taken back, is drawn all the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from controllerbench import ControllerBench
+from controllerbench import ControllerBench, finish, notice
 
 from medsam2_core.errors import DeviceError, WorkerError
+from medsam2_core.run.prompts import MaskPrompt
 from MedSAM2SlicerLib.scene.geometry import ijkToWorld
 
 
@@ -104,6 +106,52 @@ def test_a_worker_that_is_gone_is_not_asked_for_what_the_run_left_out(bench: Con
     assert not bench.controller.waits
 
 
+@pytest.mark.parametrize("isQueued", [False, True])
+@pytest.mark.parametrize("mark", ["", "accept"])
+def test_a_click_on_a_slice_that_is_the_users_counts_though_a_run_comes_before_its_answer(
+    bench: ControllerBench, isQueued: bool, mark: str
+) -> None:
+    click(bench, 3)
+    bench.client.answer(3)
+    bench.paint(5)
+    notice(bench)
+    if mark:
+        bench.controller.accept(5)
+    if isQueued:
+        click(bench, 3)
+    click(bench, 5)
+    bench.controller.propagate()
+    sent = [one for one in bench.client.objects[-1][0].prompts if one.slice_index == 5]
+    assert [isinstance(one, MaskPrompt) for one in sent] == [True, False]
+    finish(bench.client.calls[-1])
+    assert not bench.controller.waits
+    assert bench.states()[5] != "edited"
+    assert np.array_equal(bench.mask()[5], bench.client.mask(5))
+
+
+def test_a_click_on_a_slice_that_was_locked_meanwhile_is_told_after_the_run(bench: ControllerBench) -> None:
+    click(bench, 3)
+    bench.client.answer(3)
+    bench.controller.lock(5)
+    click(bench, 3)
+    click(bench, 5)
+    bench.controller.propagate()
+    finish(bench.client.calls[-1])
+    assert bench.states()[5] == "locked"
+    assert bench.said["failed"] == [("Slice 5 is locked: unlock it (l) to change it.",)]
+
+
+def test_a_click_on_a_slice_that_is_painted_after_it_is_left_as_painted(bench: ControllerBench) -> None:
+    click(bench, 3)
+    click(bench, 5)
+    bench.paint(5)
+    painted = bench.mask()[5]
+    finish(bench.propagate(0))
+    assert bench.states()[5] == "edited"
+    assert np.array_equal(bench.mask()[5], painted)
+    assert not bench.controller.waits
+
+
 @pytest.mark.parametrize("isLater", [False, True])
 def test_of_a_segment_that_is_removed_meanwhile_nothing_is_drawn(bench: ControllerBench, isLater: bool) -> None:
     click(bench, 3)
@@ -118,3 +166,18 @@ def test_of_a_segment_that_is_removed_meanwhile_nothing_is_drawn(bench: Controll
         call.finish()
     assert not segmentation.GetNumberOfSegments()
     assert not bench.controller.waits
+
+
+def test_a_click_on_an_edited_slice_is_left_alone_once_that_is_accepted(bench: ControllerBench) -> None:
+    click(bench, 3)
+    bench.client.answer(3)
+    bench.paint(5)
+    notice(bench)
+    click(bench, 3)
+    click(bench, 5)
+    bench.controller.accept(5)
+    painted = bench.mask()[5]
+    bench.client.answer(3)
+    assert not bench.controller.waits
+    assert bench.states()[5] == "accepted"
+    assert np.array_equal(bench.mask()[5], painted)
