@@ -115,14 +115,16 @@ class Runner:
             self._predict(sliceIndex, ownLook(work, sliceIndex), volume, work)
 
     def dropPreview(self, indexes: Collection[int] | None = None) -> None:
-        """Forget a preview that is on its way, or waits for the end of a run: it would draw a slice again.
+        """Forget previews that are on their way, or wait for their turn: they would draw slices again.
 
-        During a run, only if its slice is one of these; None stands for all.
+        Those of these slices, None for all. `previewAgain` goes on with the others.
         """
-        if not self.busy:
+        left = {} if indexes is None else {index: one for index, one in self.previews.items() if index not in indexes}
+        if self.busy:
+            self._awaited.forget(self.previews.keys() - left.keys())
+        elif len(left) < len(self.previews):
             self.abandon()
-        else:
-            self._awaited.forget(self._awaited.left() if indexes is None else indexes)
+            self._awaited.add(left)
 
     def outlook(self, works: Sequence[SegmentWork]) -> Outlook:
         """Return what a propagation of segments has before it. Raises VolumeError without a usable volume."""

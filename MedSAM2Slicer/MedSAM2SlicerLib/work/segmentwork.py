@@ -20,7 +20,7 @@ from MedSAM2SlicerLib.scene.attributes import restoreRun, runText, slicesText, s
 from MedSAM2SlicerLib.scene.cut import Cut
 from MedSAM2SlicerLib.scene.layers import Bools, isReadable
 from MedSAM2SlicerLib.scene.slicemasks import SliceMasks
-from MedSAM2SlicerLib.scene.slicereview import EDITED, PROMPTED, PROPAGATED, SliceReview
+from MedSAM2SlicerLib.scene.slicereview import EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview
 from MedSAM2SlicerLib.scene.slicestates import SliceStates
 from MedSAM2SlicerLib.work.bases import Base, Bases
 from MedSAM2SlicerLib.work.contents import Contents, Known, differing, filled
@@ -334,7 +334,7 @@ class SegmentWork:
     def open(self, index: int) -> None:
         """Let prompts change a slice, beginning with what it shows where the worker did not draw that itself."""
         review = self.states.slices.get(index)
-        if self.states.locks(index):
+        if review is not None and review.mark == LOCKED:
             raise PromptError(_("Slice {index} is locked: unlock it (l) to change it.").format(index=index))
         byOthers = index not in self._answers.slices or (review is not None and review.origin == EDITED)
         if byOthers and (mask := self.masks.mask(index)).any():

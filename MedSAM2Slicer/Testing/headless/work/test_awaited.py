@@ -1,4 +1,4 @@
-"""A click whose answer was still to come when a propagation began, or a prompt was taken back, is drawn all the same."""
+"""A click is drawn though a propagation begins, or another prompt is taken back, before its answer comes."""
 
 from __future__ import annotations
 
@@ -149,6 +149,40 @@ def test_a_click_on_a_slice_that_is_painted_after_it_is_left_as_painted(bench: C
     finish(bench.propagate(0))
     assert bench.states()[5] == "edited"
     assert np.array_equal(bench.mask()[5], painted)
+    assert not bench.controller.waits
+
+
+@pytest.mark.parametrize("gone", [3, 5])
+def test_a_prompt_that_is_removed_leaves_the_clicks_on_other_slices(bench: ControllerBench, gone: int) -> None:
+    click(bench, 3)
+    click(bench, 5)
+    click(bench, 6)
+    remove(bench, gone)
+    left = [index for index in (3, 5, 6) if index != gone]
+    for index in left:
+        bench.client.answer(index)
+    assert prompted(bench) == set(left)
+    assert not bench.controller.waits
+
+
+@pytest.mark.parametrize("isEmpty", [False, True])
+def test_a_segment_that_is_taken_as_a_prompt_leaves_the_clicks_on_other_slices(
+    bench: ControllerBench, isEmpty: bool
+) -> None:
+    click(bench, 3)
+    bench.client.answer(3)
+    node, own = bench.controller.segmentationNode, bench.controller.segmentId
+    source = node.GetSegmentation().AddEmptySegment()
+    bench.controller.setSegment(node, source)
+    if not isEmpty:
+        bench.paint(1)
+    bench.controller.setSegment(node, own)
+    click(bench, 5)
+    click(bench, 6)
+    bench.controller.prompting.addSegmentPrompt(source, 1)
+    bench.client.answer(5)
+    bench.client.answer(6)
+    assert prompted(bench) == ({3, 5, 6} if isEmpty else {1, 3, 5, 6})
     assert not bench.controller.waits
 
 
