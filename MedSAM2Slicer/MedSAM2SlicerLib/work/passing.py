@@ -257,7 +257,7 @@ class Pass:
         continues, keepsOthers = work.isKnownToWorker, work.states.hasPropagatedOutside(*span)
         keepsCut = keepsOthers and work.states.cut not in (None, PLAIN)  # a record tells of one for all slices
         with self._meanwhile.ours():
-            reviews = run.settle(record, *span)
+            reviews = run.settle(record, *span, isWhole=not result.cancelled)
         if result.cancelled:
             work.noteSteps(run.reviews)
         else:
