@@ -86,6 +86,12 @@ class SliceStates:
             if between and other != index and not one.isAnchor:
                 self._slices[other] = replace(one, stale=True)
 
+    def notePrompted(self, indexes: Iterable[int]) -> None:
+        """Slices have prompts, which have drawn nothing there if that was undone: they are to be gone through."""
+        for index in indexes:
+            if index not in self._slices or not self._slices[index].isAnchor:
+                self.noteChanged(index)
+
     def notePreview(self, review: SliceReview) -> None:
         """A slice was drawn from its prompts; an acceptance of what was there before is void."""
         self._slices[review.sliceIndex] = review

@@ -9,7 +9,7 @@ STRAIGHT = 8  # from the action to its goal
 MOST = {
     "first click -> request": 152,
     "answer -> pixels": 111,  # 12 of them to see whether the volume was moved meanwhile
-    "propagate: start": 160,  # 16 of them to say how long it will take
+    "propagate: start": 163,  # 16 of them to say how long it will take, 3 to see which prompts have drawn nothing
     "one propagated slice": 45,  # 16 of them to see what a person edits or moves during the run
     "finish (record)": 140,
 }
