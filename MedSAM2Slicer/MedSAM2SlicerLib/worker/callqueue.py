@@ -157,7 +157,7 @@ class CallQueue:
         self._forgetWorker()
         self._showState()
         if not hadGreeted:
-            self._failAll(error)
+            self._failAll(WorkerError(f"{error} {self._log.advice}"))
         elif lost is not None and not lost.call.isFinished:
             self._tryAgain(lost.call, error)
         self._advance()
@@ -169,7 +169,7 @@ class CallQueue:
             call.fail(Cancelled("Canceled; the model process had to be stopped."))
         elif call.losses >= _TRIES:
             self._end(call)
-            call.fail(WorkerError(f"{error} It was tried {_TRIES} times; see the log {self._log.path}."))
+            call.fail(WorkerError(f"{error} It was tried {_TRIES} times. {self._log.advice}"))
         else:
             self.restarted.emit(str(error))
 

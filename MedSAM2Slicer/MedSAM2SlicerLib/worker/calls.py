@@ -64,7 +64,7 @@ class Call:
         deadline = None if seconds is None else time.monotonic() + seconds
         while not self.isFinished:
             if deadline is not None and time.monotonic() > deadline:
-                raise WorkerError(f"The model process did not answer within {seconds:g} s.")
+                raise WorkerError(f"The model process did not answer within {seconds:g} s: give it more time.")
             (pump or self._caller.pump)(_PUMP_SECONDS)
         if self.error is not None:
             raise self.error

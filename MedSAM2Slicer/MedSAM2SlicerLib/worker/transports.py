@@ -17,6 +17,8 @@ from MedSAM2SlicerLib.worker.workerlog import WorkerLog
 
 _READ_BYTES = 1 << 18
 _PIECE_BYTES = 1 << 20  # as many as a slab of a volume; copying them takes 0.2 ms
+_KILLED = -9  # by a person, or by the system for lack of memory
+_NO_MEMORY = "If memory ran out, close other programs or choose a smaller model"
 _EXIT_SECONDS = 2.0  # for a process that has closed its stdout, before it is killed
 
 
@@ -96,7 +98,8 @@ def sendFailure(error: Exception) -> str:
 def exitText(code: int, log: WorkerLog) -> str:
     """Say how a process ended: its exit code, negative for a signal, and the last it wrote on stderr."""
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-    return f"the model process {how}" + (f": {log.lastLine}" if log.lastLine else "")
+    text = f"the model process {how}" + (f": {log.lastLine}" if log.lastLine else "")
+    return f"{text.rstrip('.')}. {_NO_MEMORY}" if code == _KILLED else text
 
 
 class SubprocessTransport:

@@ -35,6 +35,11 @@ class WorkerLog:
         lines = self._tail.decode("utf-8", errors="replace").split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
+    @property
+    def advice(self) -> str:
+        """What to do about a worker that cannot be had, one sentence."""
+        return f"Try again, or see the log {self.path}." if self.problem is None else f"Try again; {self.problem}"
+
     def restart(self, command: Sequence[str]) -> None:
         """Start over with another worker, whose command the file tells: there is a log even if it never says a word."""
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {shlex.join(command)}\n"

@@ -142,7 +142,11 @@ def test_killed_it_comes_back(make, hold, block) -> None:
     os.kill(client._queue._connection._transport._process.processId(), signal.SIGKILL)
     hold.unlink()
     assert len(call.wait().objects[0].slices) == 12
-    assert reasons == ["The model process was ended by signal 9: A library printed this to stdout."]
+    (reason,) = reasons
+    assert reason == (
+        "The model process was ended by signal 9: A library printed this to stdout. If memory ran out, close other "
+        "programs or choose a smaller model."
+    )
 
 
 def test_it_says_good_bye_without_running_the_event_loop(make, block) -> None:

@@ -275,9 +275,21 @@ def test_a_worker_that_babbles_is_an_error_and_no_exception(make_client, block, 
     pump_until(client, lambda: call.isFinished)
     with pytest.raises(WorkerError, match=text):
         raise errors[0]
+    assert str(errors[0]).endswith(f". Try again, or see the log {client.log.path}.")
     assert client.state is State.STOPPED
     client.setCommand(make_client()._queue._command)
     assert client.predict("s", 5, [block]).wait()
+
+
+@posix
+def test_killed_before_it_greets_the_message_says_what_to_do(make_client, block, tmp_path: Path) -> None:
+    client = make_client(babbler(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+    with pytest.raises(WorkerError) as caught:
+        client.predict("s", 5, [block]).wait()
+    assert str(caught.value) == (
+        "The model process was ended by signal 9. If memory ran out, close other programs or choose a smaller model. "
+        f"Try again, or see the log {client.log.path}."
+    )
 
 
 @pytest.mark.parametrize("command", [["no-such-program"], [], [""], ["/"], ["a\0b"]])
@@ -312,6 +324,9 @@ def test_a_full_disk_costs_the_log_only(make_client, block) -> None:
     assert client.predict("s", 5, [block]).wait()
     client.stop()
     assert "No space left" in str(client.log.problem)
+    client.setCommand(["no-such-program"])
+    with pytest.raises(WorkerError, match=r"command\. Try again; /dev/full cannot be written \(No space left"):
+        client.predict("s", 5, [block]).wait()
 
 
 def test_a_log_that_cannot_be_opened_costs_the_log_only(make_client, block, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """the table, a row for each case and object (.csv, or .json with a list of rows):
   case,image,object,box,window
-  p001,ct/p001.nii.gz,liver,"120,140,300,330@57",abdomen
+  p001,ct/p001.nii.gz,liver,"89,211,370,388@43",abdomen
   p001,ct/p001.nii.gz,spleen,"360,280,420,350@60",
 Its columns are the options of medsam2 propagate, and image, case and reference (a mask to compare with); files are
 relative to the table. Several points stand in a cell with blanks between them.

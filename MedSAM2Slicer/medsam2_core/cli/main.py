@@ -1,4 +1,7 @@
-"""The `medsam2` command. Only what a sub-command needs is imported, so that help and errors come at once."""
+"""The `medsam2` command. Only what a sub-command needs is imported, so that help and errors come at once.
+
+Nothing but the edge is imported before it stands: until then Ctrl+C is answered by a traceback.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from medsam2_core.cli import (
-    batch,
-    benchmark,
-    doctor,
-    evaluate,
-    images,
-    info,
-    models,
-    propagate,
-    sequence,
-    train,
-    worker,
-)
 from medsam2_core.cli.edge import REFUSED, run_at_edge
-from medsam2_core.job.prompt_options import join_negative_values
-from medsam2_core.processor import share_cores
-from medsam2_core.version import package_version
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,17 +25,22 @@ class _Version(argparse.Action):
     """Prints the version; looked up only when asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from medsam2_core.version import package_version
+
         print(f"medsam2 {package_version()}")
         parser.exit()
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's) and return the exit code; see `edge.run_at_edge`."""
-    words = join_negative_values(sys.argv[1:] if arguments is None else arguments)
 
     def command() -> int:
+        from medsam2_core.job.prompt_options import join_negative_values
+        from medsam2_core.processor import share_cores
+
         share_cores()
-        options = _parser().parse_args(words)
+        words = sys.argv[1:] if arguments is None else arguments
+        options = _parser().parse_args(join_negative_values(words))
         code: int = options.command(options)
         return code
 
@@ -56,6 +48,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from medsam2_core.cli import (
+        batch,
+        benchmark,
+        doctor,
+        evaluate,
+        images,
+        info,
+        models,
+        propagate,
+        sequence,
+        train,
+        worker,
+    )
+
     parser = _Parser(
         prog="medsam2",
         description="Segment medical volumes with MedSAM-2: one prompt, a memory bank, every slice.",

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _EXAMPLES = """examples:
-  medsam2 propagate ct.nii.gz --output liver.seg.nrrd --box 120,140,300,330@57
+  medsam2 propagate ct.nii.gz --output liver.seg.nrrd --box 89,211,370,388@43
   medsam2 propagate ct.nii.gz --output organs.seg.nrrd --window abdomen --range 20:110 \\
-          --object liver --box 120,140,300,330@57 --object spleen --point 380,300,60 --report run.json
+          --object liver --box 89,211,370,388@43 --object spleen --point 383,222,42 --report run.json
   medsam2 propagate ct.nii.gz --output again.seg.nrrd --prompts run.json
   medsam2 propagate cine.dcm --output cine.seg.nrrd --box 310,150,390,260@0 --sheet cine.html
 

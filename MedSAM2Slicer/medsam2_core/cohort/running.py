@@ -27,6 +27,7 @@ from medsam2_core.job.execute import (
     execute,
     load,
     open_drafts,
+    tell_of_overlaps,
     tell_of_weights,
     write_segmentation,
 )
@@ -93,6 +94,7 @@ def compute(prepared: Prepared, model: LoadedModel, stop: CancelToken) -> Outcom
 def write(prepared: Prepared, outcome: Outcome, folder: Path, notices: list[str]) -> None:
     """Write a case's files into a folder, the last one last. Raises VolumeError."""
     plan = replace(prepared.plan, output=folder / SEGMENTATION, report=folder / REPORT)
+    tell_of_overlaps(plan, outcome)
     with open_drafts(plan) as drafts:
         write_segmentation(plan, outcome, plan.output, drafts.output)
         write_report(folder / REPORT, outcome.report, drafts.report)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import tempfile
 from contextlib import suppress
@@ -26,8 +27,8 @@ class Draft:
     """A new file for `target`, whose folder must exist: written through `file`, kept by `keep`, else removed.
 
     `reserve` bytes of the disk are taken at once, so that there is room in the end. Raises VolumeError, in a sentence
-    that says what to do, if the folder cannot be written or has no room, or
-    `target` is a link in a circle.
+    that says what to do, if the folder cannot be written or has no room, or `target` is a folder, a pipe, a device or a
+    link in a circle.
     """
 
     def __init__(self, target: Path, reserve: int = 0) -> None:
@@ -35,7 +36,7 @@ class Draft:
         self._target = real_path(target)  # a link stays a link; what it points to is replaced
         self.file, self._path = self._made()
         try:
-            self._reserve(reserve)
+            reserve_space(self.file, reserve)
         except OSError as error:
             self.discard()
             raise self.refusal(error) from error
@@ -94,8 +95,9 @@ class Draft:
         return self._refused(error)
 
     def _refused(self, error: OSError) -> VolumeError:
-        folder = (self._target if self._shown.is_symlink() else self._shown).parent
-        if isinstance(error, FileNotFoundError):
+        is_link = os.path.islink(self._shown)  # noqa: PTH114 (whose folder may not be entered is none)
+        folder = (self._target if is_link else self._shown).parent
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
             return VolumeError(f"{self._shown}: The folder {folder} does not exist: create it or choose another.")
         return VolumeError(
             f"{self._shown}: The folder {folder} cannot be written ({error.strerror or error}): "
@@ -106,7 +108,7 @@ class Draft:
         """An empty file of ours, locked."""
         while True:
             try:
-                _require_possible(self._target)
+                _require_possible(self._shown)
                 remove_abandoned(self._target.parent)
                 handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=self._target.suffix, dir=self._target.parent)
             except OSError as error:
@@ -118,16 +120,18 @@ class Draft:
                     continue
             return file, Path(name)
 
-    def _reserve(self, size: int) -> None:
-        if size <= 0:
-            return
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self.file.fileno(), 0, size)
-            return
-        for start in range(0, size, len(_PAGE)):
-            self.file.write(_PAGE[: size - start])
-        self.file.flush()
-        self.file.seek(0)
+
+def reserve_space(file: IO[bytes], size: int) -> None:
+    """Take bytes of the disk for an empty file. Raises OSError if there is no room for them."""
+    if size <= 0:
+        return
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    for start in range(0, size, len(_PAGE)):
+        file.write(_PAGE[: size - start])
+    file.flush()
+    file.seek(0)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -145,9 +149,16 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _require_possible(target: Path) -> None:
-    """Raise OSError for a name that could not be given to the file in the end, such as one that is too long."""
+    """Raise OSError for a name that could not be given to the file in the end, such as one that is too long.
+
+    Raises VolumeError for what is there and no file: it would be replaced, and who reads from it would wait for ever.
+    """
     with suppress(FileNotFoundError):
-        target.lstat()
+        kind = target.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise VolumeError(f"{target}: This is a folder: give the name of a file in it.")
+        if not stat.S_ISREG(kind):
+            raise VolumeError(f"{target}: This is a pipe, socket or device: give the name of a file.")
 
 
 def _umask() -> int:

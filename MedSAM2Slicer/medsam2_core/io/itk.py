@@ -24,6 +24,7 @@ from medsam2_core.counting import counted
 from medsam2_core.errors import VolumeError
 from medsam2_core.image.geometry import SHEARED, Geometry
 from medsam2_core.image.segments import Labels
+from medsam2_core.io.whole import require_whole
 
 _JPEG_QUALITY = 80  # of 100
 
@@ -57,6 +58,7 @@ def read_image(path: Path) -> Image:
     _require_utf8(path)
     with _refusing(), _guarded():
         image = _read(path)
+        require_whole(path)
         return Image(
             sitk.GetArrayFromImage(image),
             _grid(image) if image.GetDimension() == 3 else None,

@@ -22,7 +22,6 @@ _PAGES = (".tif", ".tiff")  # formats whose third dimension is a page
 _SAYS_MM = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *_PAGES, ".dcm", ".dicom", ".ima", *_SAYS_MM)
 _NOT_READ = (".webp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif")
-_JPEG_START, _JPEG_END, _TAIL = b"\xff\xd8\xff", b"\xff\xd9", 1 << 16
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,6 @@ def read_pictures(path: Path) -> list[Picture]:
         if is_dicom(path):
             frames = read_frames(path)
             return [Picture(_plain(frame), frames.spacing) for frame in frames.array]
-        _require_end(path)
         return list(_of_itk(path))
 
 
@@ -140,16 +138,6 @@ def _checked_gray(pixels: Array) -> Array:
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).any():
         raise VolumeError("All pixels are NaN or infinite: export it again.")
     return pixels
-
-
-def _require_end(path: Path) -> None:
-    """Raise VolumeError for a JPEG file that is cut short, which libjpeg fills with gray."""
-    with path.open("rb") as file:
-        if file.read(3) != _JPEG_START:
-            return
-        file.seek(max(0, path.stat().st_size - _TAIL))
-        if _JPEG_END not in file.read():
-            raise VolumeError("The file is incomplete (its end is missing): copy or download it again.")
 
 
 def _is_picture(path: Path) -> bool:

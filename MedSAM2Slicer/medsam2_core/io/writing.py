@@ -53,10 +53,6 @@ def open_draft(path: str | Path, voxels: int = 0, highest: int = 255) -> Draft:
         suffix = _suffix(path)
         if suffix == ".dcm":
             require_highdicom()
-        if path.is_dir():
-            raise VolumeError("This is a folder: give the name of a file in it.")
-        if not path.parent.is_dir():
-            raise VolumeError(f"The folder {path.parent} does not exist: create it or choose another.")
         _require_utf8(path)
     return Draft(path, formats.largest_size(suffix, voxels, _kind(highest).itemsize) if voxels else 0)
 

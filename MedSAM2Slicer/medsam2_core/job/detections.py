@@ -52,6 +52,8 @@ def read_detections(path: Path, least_score: float | None) -> list[Detection]:
         raise PromptError(f"{path}: It holds no boxes ({error}): give a table with {', '.join(_CORNERS)}.") from error
     except PromptError as error:
         raise PromptError(f"{path}: {error}") from error
+    if not found:
+        raise PromptError(f"{path}: It holds no box: give a file with at least one.")
     least = least_score or 0.0
     kept = [one for one in found if one.score >= least]
     if not kept:

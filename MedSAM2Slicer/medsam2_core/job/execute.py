@@ -6,9 +6,9 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,11 +25,13 @@ from medsam2_core.free_memory import cache_budget, free_bytes
 from medsam2_core.image.orientation import SliceOrientation
 from medsam2_core.image.window import AS_GIVEN, Window
 from medsam2_core.io import open_draft, write_labelmap
+from medsam2_core.job.overlaps import Overlaps
 from medsam2_core.job.plan import Plan
 from medsam2_core.model import SAM2
 from medsam2_core.model.precision import precision_name
 from medsam2_core.notices import tell
 from medsam2_core.run.applied import AppliedPrompts
+from medsam2_core.run.prompts import RunObject
 from medsam2_core.run.report import build_report, report_draft, write_report
 from medsam2_core.run.sequence import PlacedRun, RoundLimit, describe_earlier, with_earlier
 
@@ -42,7 +44,8 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fm
 class Outcome:
     """What a run gave: the label map (k, j, i), the report on it, and how many slices the model saw.
 
-    If the plan asks for it, where three axes disagree (k, j, i): percent of them, the most of any object.
+    If the plan asks for it, where three axes disagree (k, j, i): percent of them, the most of any object. `overlaps`
+    has what objects lost to others.
     """
 
     labelmap: npt.NDArray[np.integer[Any]]
@@ -50,6 +53,7 @@ class Outcome:
     slices_done: int
     interrupted: bool
     disagreement: Bytes | None = None
+    overlaps: Overlaps = field(default_factory=Overlaps)
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,10 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded:
     done = _propagate(plan, session, orientation, quiet, stop)
     seconds = time.perf_counter() - started
     del spare
-    labelmap = _on_voxels(plan, orientation.turn_back(session.labelmap(**settings.of("drawing"))))
+    drawn = session.labelmap(**settings.of("drawing"))
     *earlier, last = done.runs
+    overlaps = _overlaps(session, settings.of("drawing"), last.objects, drawn)
+    labelmap = _on_voxels(plan, orientation.turn_back(drawn))
     report = build_report(
         plan.volume,
         replace(settings.of_model(_facts(session, sha256)), **last.settings),
@@ -130,16 +136,19 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded:
         seconds=seconds,
         encoder=session.encoder_counts,
         interrupted=done.interrupted,
+        overlaps_ml={label: overlaps.lost(label) * math.prod(spacing) / 1000 for label in overlaps.labels},
     )
     report = with_earlier(report, [describe_earlier(run, slicing) for run in earlier])
-    return Outcome(labelmap, report, done.slices, done.interrupted, _disagreement(plan, session, orientation))
+    disagreement = _disagreement(plan, session, orientation)
+    return Outcome(labelmap, report, done.slices, done.interrupted, disagreement, overlaps)
 
 
 def write(plan: Plan, outcome: Outcome, drafts: Drafts) -> None:
-    """Write the segmentation and, if asked for, the report and where three axes disagree.
+    """Write the segmentation and, if asked for, the report and where three axes disagree; tell of overlaps.
 
     Raises VolumeError; a segmentation that cannot be written where it should be is kept elsewhere, which it says.
     """
+    tell_of_overlaps(plan, outcome)
     try:
         write_segmentation(plan, outcome, plan.output, drafts.output)
     except VolumeError as error:
@@ -150,6 +159,11 @@ def write(plan: Plan, outcome: Outcome, drafts: Drafts) -> None:
         write_report(plan.report, outcome.report, drafts.report)
     if plan.disagreement is not None and outcome.disagreement is not None:
         write_labelmap(plan.disagreement, outcome.disagreement, plan.volume.geometry, like=plan.volume)
+
+
+def tell_of_overlaps(plan: Plan, outcome: Outcome) -> None:
+    """Tell of objects that lost most of their mask to others."""
+    outcome.overlaps.tell([item.segment for item in plan.objects])
 
 
 def write_segmentation(plan: Plan, outcome: Outcome, path: Path, draft: Draft | None = None) -> None:
@@ -195,6 +209,16 @@ def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A label map of the plan's slices on the volume's voxels (k, j, i)."""
     oblique = plan.settings.stack.oblique(plan.volume.geometry)
     return labelmap if oblique is None else oblique.stored_labels(labelmap)
+
+
+def _overlaps(
+    session: m2.VolumeSession, drawing: Mapping[str, Any], objects: Sequence[RunObject], drawn: npt.NDArray[Any]
+) -> Overlaps:
+    """What objects lost to others in the label map of all."""
+    overlaps, labels = Overlaps(), [item.segment.label for item in objects]
+    for label in labels if len(labels) > 1 else []:
+        overlaps.add(label, session.mask(label, **drawing), drawn)
+    return overlaps
 
 
 def _facts(session: m2.VolumeSession, sha256: str) -> dict[str, Any]:

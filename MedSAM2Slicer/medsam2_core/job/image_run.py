@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -17,6 +18,8 @@ from tqdm import tqdm
 
 import medsam2_core as m2
 from medsam2_core.counting import counted
+from medsam2_core.errors import VolumeError
+from medsam2_core.files.draft import reserve_space
 from medsam2_core.files.text import write_text
 from medsam2_core.free_memory import cache_budget, give_large_blocks_back
 from medsam2_core.image.geometry import Geometry
@@ -27,6 +30,7 @@ from medsam2_core.io.png import write_labels
 from medsam2_core.job.execute import Unfailing
 from medsam2_core.job.image_plan import SetPlan, SetPrompt
 from medsam2_core.job.image_prompts import prompts_json
+from medsam2_core.job.overlaps import Overlaps
 from medsam2_core.memory_name import draws
 from medsam2_core.run.set_report import (
     SetEntry,
@@ -71,10 +75,13 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
     for one in sorted(plan.prompts, key=lambda one: one.mask is None):  # points and boxes correct a mask
         _give(session, one)
     give_large_blocks_back()
-    started, entries = time.perf_counter(), dict[int, SetEntry]()
+    started, entries, overlaps = time.perf_counter(), dict[int, SetEntry](), Overlaps()
     with _stack_of_labels(plan) as stack:
-        for index in _answered(session, options.quiet, stop):
+        for step in _answered(session, options.quiet, stop):
+            index = step.slice_index
             labels = session.labels(index)
+            for label, mask in step.masks.items():
+                overlaps.add(label, mask, labels)
             write_labels(plan.masks / f"{plan.names[index]}.png", labels)
             entries[index] = _entry(plan, session, index, labels)
             if stack is not None:
@@ -82,6 +89,7 @@ def run_set(plan: SetPlan, options: argparse.Namespace, stop: m2.CancelToken) ->
         seconds = time.perf_counter() - started
         if stack is not None:
             write_labelmap(plan.output / "masks.seg.nrrd", stack, _grid(plan), plan.segments)
+    overlaps.tell(plan.segments)
     listed = [entries[index] for index in sorted(entries)]
     about = f"Model {plan.model.name}, order {options.order}, {model.device.type}."
     earlier = results_of(plan.output / _TABLE)
@@ -106,7 +114,7 @@ def _give(session: ImageSetSession, one: SetPrompt) -> None:
         session.add_points(one.label, one.index, [prompt.numbers], [int(prompt.kind == "point")])
 
 
-def _answered(session: ImageSetSession, quiet: bool, stop: m2.CancelToken) -> Iterator[int]:
+def _answered(session: ImageSetSession, quiet: bool, stop: m2.CancelToken) -> Iterator[m2.PropagationStep]:
     """The images as they are answered, with a progress bar of the model's work."""
     with tqdm(unit=" images", file=Unfailing(sys.stderr), disable=quiet) as bar:
 
@@ -114,8 +122,7 @@ def _answered(session: ImageSetSession, quiet: bool, stop: m2.CancelToken) -> It
             bar.total = planned
             bar.update(done - bar.n)
 
-        for step in session.steps(stop, show):
-            yield step.slice_index
+        yield from session.steps(stop, show)
 
 
 def _entry(plan: SetPlan, session: ImageSetSession, index: int, labels: npt.NDArray[np.integer[Any]]) -> SetEntry:
@@ -132,14 +139,25 @@ def _entry(plan: SetPlan, session: ImageSetSession, index: int, labels: npt.NDAr
 
 @contextmanager
 def _stack_of_labels(plan: SetPlan) -> Iterator[npt.NDArray[Any] | None]:
-    """Room on the disk for the label images of a series of equal sizes (image, row, column); None for other sets."""
+    """Room on the disk for the label images of a series of equal sizes (image, row, column); None for other sets.
+
+    Raises VolumeError if there is none: the system ends a process that writes to a map where the disk is full.
+    """
     if not plan.equal_sizes:
         (plan.output / "masks.seg.nrrd").unlink(missing_ok=True)  # of an earlier run with other images
         yield None
         return
     with tempfile.TemporaryFile(dir=plan.output) as file:
-        kind = np.uint8 if len(plan.segments) < 256 else np.uint16
-        yield np.memmap(file, kind, "w+", shape=(len(plan.places), *plan.facts[0].shape))
+        kind = np.dtype(np.uint8 if len(plan.segments) < 256 else np.uint16)
+        shape = (len(plan.places), *plan.facts[0].shape)
+        try:
+            reserve_space(file, math.prod(shape) * kind.itemsize)
+        except OSError as error:
+            raise VolumeError(
+                f"{plan.output}: There is not enough space for the masks ({error.strerror or error}): free some disk "
+                "space or choose another folder."
+            ) from error
+        yield np.memmap(file, kind, "w+", shape=shape)
 
 
 def _grid(plan: SetPlan) -> Geometry:

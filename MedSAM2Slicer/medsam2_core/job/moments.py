@@ -20,6 +20,7 @@ from medsam2_core.image.segments import Segment
 from medsam2_core.io import Volume, write_labelmap
 from medsam2_core.io.moments import read_moments
 from medsam2_core.job.execute import Unfailing, load
+from medsam2_core.job.overlaps import Overlaps
 from medsam2_core.job.paths import require_no_file
 from medsam2_core.job.plan import Plan, make_plan
 from medsam2_core.moments import Moment, follow, stack_opener
@@ -83,26 +84,29 @@ def run_moments(moments: MomentsPlan, quiet: bool, stop: m2.CancelToken) -> tupl
     course = {**settings.of("run"), "stop": settings.stop.turned(orientation.turn)}
     del course["rounds"]  # of a run that somebody stopped
     earlier = frames_of(moments.output / _TABLE)
-    volumes_ml: dict[int, dict[int, float]] = {}
+    overlaps, volumes_ml = Overlaps(), dict[int, dict[int, float]]()
     confidence: dict[int, dict[int, float]] = {}
     steps = follow(open_stack, session, labels, moments.start, len(turned), stop, course, settings.of("drawing"))
     for moment in tqdm(steps, total=len(turned), unit=" frames", file=Unfailing(sys.stderr), disable=quiet):
-        volumes_ml[moment.index] = _write(moments, orientation, moment)
+        volumes_ml[moment.index] = _write(moments, orientation, moment, overlaps)
         confidence[moment.index] = dict(moment.confidence)
         write_text(moments.output / _TABLE, curve_csv(volumes_ml, confidence, moments.segments))
         write_text(moments.output / "volumes.svg", curve_svg(volumes_ml, moments.segments))
         for frame in earlier - volumes_ml.keys():  # at the first moment: the table lists them no more
             (moments.output / _name(frame)).unlink(missing_ok=True)
+    overlaps.tell(moments.segments)
     return _summary(moments, volumes_ml), len(volumes_ml)
 
 
-def _write(moments: MomentsPlan, orientation: SliceOrientation, moment: Moment) -> dict[int, float]:
+def _write(moments: MomentsPlan, orientation: SliceOrientation, moment: Moment, overlaps: Overlaps) -> dict[int, float]:
     """Write the segmentation of a moment; the volumes in mL by label. Of masks that overlap the later one counts."""
     volume = moments.volumes[moment.index]
     first = next(iter(moment.masks.values()))
     labelmap = np.zeros(first.shape, np.uint8 if max(moment.masks) < 256 else np.uint16)
     for label, mask in sorted(moment.masks.items()):
         labelmap[mask] = label
+    for label, mask in moment.masks.items():
+        overlaps.add(label, mask, labelmap)
     stored = orientation.turn_back(labelmap)
     write_labelmap(moments.output / _name(moment.index), stored, volume.geometry, moments.segments, volume)
     return {label: volume_ml(stored == label, volume.geometry.spacing_kji) for label in moment.masks}

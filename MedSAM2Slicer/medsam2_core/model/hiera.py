@@ -110,7 +110,9 @@ class HieraBlock(nn.Module):
             return self._add_to_shortcut(x, self.attn)
         if height % self.window or width % self.window:
             return self._add_to_shortcut(x, lambda normed: self.attn.within_padded(normed, self.window))
-        windows = in_parts(lambda x: self._add_to_shortcut(x, self.attn), split_windows(x, self.window), self.window**2)
+        windows = in_parts(
+            lambda x: self._add_to_shortcut(x, self.attn), split_windows(x, self.window), tokens=self.window**2
+        )
         return join_windows(windows, height // (1 + self.pool), width // (1 + self.pool))
 
     def _add_to_shortcut(self, x: Tensor, attention: Callable[[Tensor], Tensor]) -> Tensor:

@@ -5,12 +5,14 @@ SAM 2, arXiv 2408.00714, section 4 and appendix D.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from medsam2_core.config import ModelConfig
 from medsam2_core.model.attention import RotaryAttention
-from medsam2_core.model.layers import LayerNorm2d, Linear
+from medsam2_core.model.layers import LayerNorm2d, Linear, in_parts
 from medsam2_core.model.positions import rotations
 
 
@@ -75,8 +77,10 @@ class MemoryEncoder(nn.Module):
 
     def forward(self, embedding: Tensor, mask: Tensor) -> Tensor:
         """Embedding (B, dim, g, g) and scaled mask (B, 1, S, S) -> memory (B, memory_dim, g, g)."""
-        fused = self.fuser(self.pix_feat_proj(embedding) + self.mask_downsampler(mask))
-        return self.out_proj(fused)
+        return in_parts(self._fuse, embedding, mask, tokens=embedding[0, 0].numel())
+
+    def _fuse(self, embedding: Tensor, mask: Tensor) -> Tensor:
+        return self.out_proj(self.fuser(self.pix_feat_proj(embedding) + self.mask_downsampler(mask)))
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -93,10 +97,14 @@ class MemoryAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
-    def forward(
+    def look(self, x: Tensor, turn: Tensor) -> Tensor:
+        """Attend from (B, tokens, dim) to the same; `turn` as of `RotaryAttention`."""
+        y = self.norm1(x)
+        return x + self.self_attn(y, y, y, turn, turn)
+
+    def read(
         self,
         x: Tensor,
-        rows: Tensor | None,
         memory: Tensor,
         coded: Tensor,
         turn: Tensor,
@@ -104,14 +112,7 @@ class MemoryAttentionLayer(nn.Module):
         pointers: int,
         bias: Tensor | None,
     ) -> Tensor:
-        """See `MemoryAttention.forward`; x is (V, tokens, dim), or (B, tokens, dim) without `rows`.
-
-        Turns are as of `RotaryAttention`. Returns (B, tokens, dim).
-        """
-        y = self.norm1(x)
-        x = x + self.self_attn(y, y, y, turn, turn)
-        if rows is not None:
-            x = x[rows]
+        """Attend from what has been looked at (B, tokens, dim) to memories; see `MemoryAttention.forward`."""
         y = self.norm2(x)
         x = x + self.cross_attn_image(y, coded, memory, turn, memory_turn, pointers, bias)
         return x + self.linear2(self.linear1(self.norm3(x)).relu())
@@ -145,9 +146,20 @@ class MemoryAttention(nn.Module):
         """
         side = embedding.shape[-1]
         x = (embedding + 0.1 * grid_code).flatten(2).transpose(1, 2)
-        turn, coded = rotations(x.shape[2], side, x.device), memory + memory_code
+        turn = rotations(x.shape[2], side, x.device)
         memory_turn = turn if pooled == 1 else rotations(x.shape[2], side, x.device, pooled)
-        for place, layer in enumerate(self.layers):
-            # Until the first layer reads a memory, all objects of a slice have the same.
-            x = layer(x, rows if place == 0 else None, memory, coded, turn, memory_turn, pointers, bias)
-        return self.norm(x).transpose(1, 2).unflatten(2, (side, side))
+        first, *others = cast("list[MemoryAttentionLayer]", list(self.layers))
+        x = first.look(x, turn)
+        if rows is not None:  # until the first layer reads a memory, all objects of a slice have the same
+            x = x[rows]
+
+        def read(x: Tensor, memory: Tensor, code: Tensor, bias: Tensor | None = None) -> Tensor:
+            known = memory, memory + code, turn, memory_turn, pointers, bias
+            x = first.read(x, *known)
+            for layer in others:
+                x = layer.read(layer.look(x, turn), *known)
+            return self.norm(x)
+
+        biases = () if bias is None else (bias,)
+        x = in_parts(read, x, memory, memory_code, *biases, tokens=side**2)
+        return x.transpose(1, 2).unflatten(2, (side, side))

@@ -74,15 +74,17 @@ def build_report(
     seconds: float,
     encoder: Mapping[str, int],
     interrupted: bool = False,
+    overlaps_ml: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
     """The report of a finished or interrupted run, ready for `write_report`.
 
     The labels of `objects` are the session's object ids and the values of `labelmap` (k, j, i). `seconds` is the
-    time the propagation took, `encoder` counts views as `worker.results.Propagated` does.
+    time the propagation took, `encoder` counts views as `worker.results.Propagated` does. `overlaps_ml` has,
+    by label, how much of an object's mask went to other objects.
     """
     labels = [item.segment.label for item in objects]
     volumes_ml = {label: volume_ml(labelmap == label, volume.geometry.spacing_kji) for label in labels}
-    return describe_run(
+    report = describe_run(
         {"path": str(volume.path)},
         volume.geometry,
         settings,
@@ -94,6 +96,10 @@ def build_report(
         encoder=encoder,
         interrupted=interrupted,
     )
+    for item in report["objects"]:
+        if lost := (overlaps_ml or {}).get(item["label"]):
+            item["overlap_ml"] = lost
+    return report
 
 
 def describe_run(
@@ -164,8 +170,6 @@ def report_draft(path: Path) -> Draft:
     """A place for a report, with some room on the disk. Raises VolumeError."""
     if path.suffix.lower() != ".json":
         raise VolumeError(f"{path}: The report is JSON: end its name with .json.")
-    if path.is_dir():
-        raise VolumeError(f"{path}: This is a folder: give the name of a file in it.")
     return Draft(path, _USUAL_BYTES)
 
 

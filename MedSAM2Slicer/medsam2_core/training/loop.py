@@ -29,7 +29,7 @@ from medsam2_core.training.ranks import Ranks
 from medsam2_core.training.step import ClipsLoss
 from medsam2_core.training.unroll import Task
 from medsam2_core.training.volumes import open_folder
-from medsam2_core.weights.checkpoint import load_state, read_checkpoint, save_checkpoint
+from medsam2_core.weights.checkpoint import load_state, read_checkpoint, save_checkpoint, save_whole
 
 _LOG_EVERY = 20
 # What a state that is damaged, or of another model, raises where it is read.
@@ -92,10 +92,8 @@ class _Run:
         if not self._ranks.is_first:
             return
         save_checkpoint(self.model_path, self._average, self.model.config)
-        part = self._state_path.with_suffix(".part")
         state = {"model": self.model.state_dict(), "average": self._average, "step": self.step}
-        torch.save({**state, "optimizer": self._optimizer.state_dict()}, part)
-        part.replace(self._state_path)
+        save_whole(self._state_path, {**state, "optimizer": self._optimizer.state_dict()})
 
     def phase(self, bar: tqdm[Any]) -> None:
         """Run the rest of the current phase."""

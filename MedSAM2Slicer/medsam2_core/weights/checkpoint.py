@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from medsam2_core.config import CONFIGS, ModelConfig
-from medsam2_core.errors import WeightsError
+from medsam2_core.errors import WeightsError, says_no_memory
+from medsam2_core.files.draft import Draft
 from medsam2_core.model import SAM2
 from medsam2_core.weights.finding import require_model_file
 
@@ -88,10 +89,23 @@ def _check_finite(path: Path, state: dict[str, Tensor]) -> None:
 
 
 def save_checkpoint(path: Path, state: dict[str, Tensor], config: ModelConfig) -> None:
-    """Write weights in the published form, with the image size they were trained at; whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    torch.save({"model": state, "image_size": config.image_size}, part)
-    part.replace(path)
+    """Write weights in the published form, with the image size they were trained at, as `save_whole` does."""
+    save_whole(path, {"model": state, "image_size": config.image_size})
+
+
+def save_whole(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of PyTorch's, whole or not at all. Raises WeightsError, VolumeError; the file is as it was then."""
+    with Draft(path) as draft:
+        try:
+            torch.save(content, draft.file)
+            draft.keep()
+        except (OSError, RuntimeError) as error:  # the latter is what PyTorch makes of a full disk
+            if says_no_memory(error):
+                raise
+            reason = getattr(error, "strerror", None) or "not all of it was written"
+            raise WeightsError(
+                f"{path} cannot be written ({reason}): free some disk space, or choose another folder."
+            ) from error
 
 
 def _load(path: Path) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import re
 import shutil
 import struct
@@ -286,3 +288,17 @@ def test_one_image_is_no_images(run, capsys, good: Path, checkpoint: Path) -> No
     image = good / "a1.png"
     assert run("images", image, "--output", OUT, "--model", checkpoint, "--prompt", image, "--box", "8,8,36,30") == 0
     assert "1 of 1 image with an object." in capsys.readouterr().out
+
+
+def test_a_full_disk_is_told_and_ends_no_process(run, capsys, monkeypatch, good: Path, checkpoint: Path) -> None:
+    def full(*_: object) -> None:  # a map onto it would end the process with SIGBUS
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (good / "b.bmp").unlink()
+    for name in ("c.jpg", "d.nii"):
+        (good / name).unlink()
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    words = ("--prompt", good / "a1.png", "--box", "5,5,30,30", "--output", "out", "--model", checkpoint)
+    assert run("images", good, *words, "--quiet") == 2
+    assert "There is not enough space for the masks (No space left" in capsys.readouterr().err
+    assert not any(path.is_file() for path in Path("out").rglob("*"))

@@ -76,3 +76,12 @@ print([name for name in ("torch", "numpy", "SimpleITK") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "[]\n"
+
+
+def test_little_is_imported_before_ctrl_c_is_answered() -> None:
+    code = (
+        "import sys, medsam2_core.cli.main; print(*(name for name in sys.modules if name.startswith('medsam2_core.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert not {"medsam2_core.cli.images", "medsam2_core.job.prompt_options"} & set(done.stdout.split())
+    assert len(done.stdout.split()) < 12

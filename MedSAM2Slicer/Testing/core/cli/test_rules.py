@@ -113,6 +113,8 @@ def test_boxes_of_a_detector(run, ct: Path, checkpoint: Path) -> None:
         (("--boxes", "bad.csv"), "bad.csv: It holds no boxes (there is no column z1)"),
         (("--boxes", "text.csv"), "text.csv: row 2, y0 is 'a', which is not a number"),
         (("--boxes", "bad.json"), "bad.json: [0].box holds [1, 2], which is not six numbers"),
+        (("--boxes", "empty.csv"), "empty.csv: It holds no box: give"),
+        (("--boxes", "empty.json"), "empty.json: It holds no box: give"),
         (("--boxes", "out.json"), "out.json: The box of 'box' lies outside the volume"),
         (("--boxes", "out.json", "--least-score", "2"), "No box has a score of 2 or more"),
         (("--boxes", "out.json", "--least-score", "high"), "'high' is not a number"),
@@ -125,6 +127,8 @@ def test_boxes_of_a_detector(run, ct: Path, checkpoint: Path) -> None:
 def test_refusals(run, capsys, ct: Path, checkpoint: Path, prior: Path, words: Sequence[str], said: str) -> None:
     sitk.WriteTransform(sitk.TranslationTransform(2), "flat.tfm")
     Path("bad.csv").write_text("x0,y0,z0,x1,y1\n1,2,3,4,5\n", encoding="utf-8")
+    Path("empty.csv").write_text("x0,y0,z0,x1,y1,z1\n", encoding="utf-8")
+    Path("empty.json").write_text("[]", encoding="utf-8")
     Path("text.csv").write_text("x0,y0,z0,x1,y1,z1\n1,a,3,4,5,6\n", encoding="utf-8")
     Path("bad.json").write_text('[{"box": [1, 2]}]', encoding="utf-8")
     Path("out.json").write_text('[{"box": [1, 2, 3, 400, 500, 6]}]', encoding="utf-8")

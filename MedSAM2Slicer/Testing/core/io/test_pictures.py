@@ -240,3 +240,32 @@ def test_label_images_are_read_back_by_others(tmp_path: Path, highest: int) -> N
     with pytest.raises(VolumeError, match="use 0 to 65535"):
         write_labels(tmp_path / "a.png", labels - 1)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.jpg", "a.png", "a.tif", "pages.tif"])
+@pytest.mark.parametrize("colors", [False, True])
+def test_what_is_cut_short_anywhere_is_refused(tmp_path: Path, name: str, colors: bool) -> None:
+    array = COLOR if colors else GRAY
+    array = np.stack([array, array]) if name == "pages.tif" else array
+    path = save(tmp_path / name, array, colors)
+    raw, whole = path.read_bytes(), [one.array for one in read_pictures(path)]
+    for length in (*range(60, len(raw), 41), len(raw) - 1):
+        path.write_bytes(raw[:length])
+        try:
+            found = [one.array for one in read_pictures(path)]
+        except VolumeError:
+            continue
+        assert np.array_equal(found, whole)  # only what says nothing is missing
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_pages_of_16_bits_that_are_cut_short(tmp_path: Path, byteorder: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path, pages = tmp_path / "a.tif", RNG.integers(0, 60000, (3, 12, 20), dtype=np.uint16)
+    tifffile.imwrite(path, pages, photometric="minisblack", byteorder=byteorder)
+    assert np.array_equal([one.array for one in read_pictures(path)], pages)
+    raw = path.read_bytes()
+    for length in range(60, len(raw) - 40, 41):
+        path.write_bytes(raw[:length])
+        with pytest.raises(VolumeError):
+            read_pictures(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from scipy.spatial.transform import Rotation
 import open_data
 from medsam2_core import io
 from medsam2_core.errors import VolumeError
-from medsam2_core.files.draft import Draft
+from medsam2_core.files.draft import Draft, write_file
 from medsam2_core.image.geometry import Geometry
 from medsam2_core.io import Segment
 
@@ -251,6 +252,37 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
         io.check_output_path(tmp_path / "folder.nii")
     with pytest.raises(VolumeError, match="does not exist: create it or choose another"):
         io.check_output_path(tmp_path / "none" / "a.nii")
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+
+    def refuse(path: Path, *words: object, **options: bool) -> os.stat_result:
+        if path.name == "a.nii":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, *words, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(VolumeError, match=r"cannot be written \(Permission denied\): change its permissions"):
+        io.check_output_path(tmp_path / "a.nii")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX pipes")
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: socket.socket(socket.AF_UNIX).bind(str(path))])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make, link: bool) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    make("pipe.nii")
+    kind = Path("pipe.nii").stat().st_mode
+    if link:
+        Path("a.nii").symlink_to("pipe.nii")
+    path = Path("a.nii" if link else "pipe.nii")
+    writes = lambda path: io.write_labelmap(path, LABELS, GRID), lambda path: write_file(path, b"text")
+    for action in (io.check_output_path, Draft, *writes):
+        with pytest.raises(VolumeError, match="a pipe, socket or device: give the name of a file"):
+            action(path)
+    assert Path("pipe.nii").stat().st_mode == kind
+    assert len(list(tmp_path.iterdir())) == 1 + link
 
 
 def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

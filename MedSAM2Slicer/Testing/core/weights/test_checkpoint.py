@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +219,24 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "none.pt")
     with pytest.raises(m2.WeightsError, match="is a folder"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+@pytest.mark.parametrize("limit", [0, 20_000, 96_500])
+def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"old")
+    code = (
+        "import resource, signal, sys, torch; from pathlib import Path\n"
+        "from medsam2_core.errors import MedSAM2Error; from medsam2_core.weights.checkpoint import save_whole\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))\n"
+        "try: save_whole(Path(sys.argv[1]), {'a': torch.zeros(24_000)})\n"
+        "except MedSAM2Error as error: print(error)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(m2.__file__).parents[1])}
+    command = [sys.executable, "-c", code, str(path), str(limit)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=True)
+    assert "cannot be written (" in done.stdout, done.stderr
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
