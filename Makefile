@@ -22,7 +22,7 @@ help:
 	@echo "make directions  follow objects along one axis and all three (writes docs/directions.md)"
 	@echo "make ablation    compare memory banks (writes docs/memory-ablation.md)"
 	@echo "make sets        segment shuffled slices as sets of images (writes docs/sets.md)"
-	@echo "make fuzz        give 10,000 damaged files to the command line"
+	@echo "make fuzz        10,000 damaged files for the command line, 2,000 random users for the controller"
 	@echo "make mainthread  measure how long the interface stands while the model works (prints a table)"
 	@echo "make pictures    draw what Slicer's views show (writes docs/pictures)"
 	@echo "make map         draw the folders and the imports between them (writes docs/pictures/map.svg)"
@@ -64,6 +64,7 @@ sets: $(VENV)/ready-dev
 
 fuzz: $(VENV)/ready-dev
 	$(BIN) benchmarks/fuzz.py
+	$(BIN) benchmarks/fuzz_actions.py
 
 mainthread: $(VENV)/ready-dev
 	$(BIN) benchmarks/mainthread.py

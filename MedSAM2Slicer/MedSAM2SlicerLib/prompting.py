@@ -137,20 +137,18 @@ class Prompting:
     def addSegmentPrompt(self, segmentId: str, sliceIndex: int | None = None) -> None:
         """Take what a segment marks on a slice (None: on all slices it marks) as the truth there, and draw that."""
         with self._signals.telling():
+            awaited = self._runner.previews
             self._runner.makeWay()
             if whyNot := self._runner.whyBusy():
                 raise PromptError(whyNot)
             self._runner.abandon()  # a preview on its way would draw over it
-            if self._workplace.lookForEdits():
-                self._signals.tellAll()
-            volume = self._workplace.sliced()
-            work = self._workplace.ensuredWork(volume)
-            masks = work.takeSegment(segmentId, sliceIndex, PromptPlacer(volume))
-            self._signals.notice(tellWritten(self._workplace.target.write(volume, masks)))
-            self._workplace.remember(work)
-            self._signals.tellAll()
-            self._runner.preview(self._corrected(masks.keys()))
-            self._changed(min(masks, default=0))
+            taken: Collection[int] = ()
+            try:
+                taken = self._takeSegment(segmentId, sliceIndex)
+                self._runner.preview(self._corrected(taken))
+            finally:
+                self.previewAgain({index: look for index, look in awaited.items() if index not in taken})
+            self._changed(min(taken, default=0))
 
     def removePrompt(self, item: PromptItem) -> None:
         """Remove a prompt; a slice that it alone had drawn is as it was before, others are redrawn."""
@@ -165,6 +163,7 @@ class Prompting:
         if item.sliceIndex in left:
             self.preview(item.sliceIndex)
         else:
+            self._runner.previewAgain({})
             self._changed(item.sliceIndex)
 
     def removeAllPrompts(self) -> None:
@@ -174,6 +173,18 @@ class Prompting:
             self._runner.dropPreview()
             work.removePrompts()
         self._signals.tellAll()
+
+    def _takeSegment(self, segmentId: str, sliceIndex: int | None) -> Collection[int]:
+        """Draw what a segment marks; returns on which slices. Raises MedSAM2Error."""
+        if self._workplace.lookForEdits():
+            self._signals.tellAll()
+        volume = self._workplace.sliced()
+        work = self._workplace.ensuredWork(volume)
+        masks = work.takeSegment(segmentId, sliceIndex, PromptPlacer(volume))
+        self._signals.notice(tellWritten(self._workplace.target.write(volume, masks)))
+        self._workplace.remember(work)
+        self._signals.tellAll()
+        return masks.keys()
 
     def _previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         self._signals.promptsChanged.emit()

@@ -19,7 +19,7 @@ from MedSAM2SlicerLib.scene.cut import Cut
 from MedSAM2SlicerLib.scene.fitting import whyMoved
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicereview import SliceReview, reviewAnswer
-from MedSAM2SlicerLib.work.awaited import Awaited, Looks, ownLook
+from MedSAM2SlicerLib.work.awaited import Awaited, Look, Looks, mayDraw, ownLook
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
 from MedSAM2SlicerLib.work.passing import Leg, Pass, nearestFirst
@@ -62,7 +62,7 @@ class Runner:
     @property
     def previews(self) -> Looks:
         """The slices that were clicked on and are still to be drawn."""
-        return self._awaited.all
+        return self._awaited.left(self._drawn)
 
     @property
     def imageSize(self) -> int:
@@ -115,14 +115,16 @@ class Runner:
             self._predict(sliceIndex, ownLook(work, sliceIndex), volume, work)
 
     def dropPreview(self, indexes: Collection[int] | None = None) -> None:
-        """Forget a preview that is on its way, or waits for the end of a run: it would draw a slice again.
+        """Forget previews that are on their way, or wait for their turn: they would draw slices again.
 
-        During a run, only if its slice is one of these; None stands for all.
+        Those of these slices, None for all. `previewAgain` goes on with the others.
         """
-        if not self.busy:
+        left = {} if indexes is None else {index: one for index, one in self.previews.items() if index not in indexes}
+        if self.busy:
+            self._awaited.forget(self.previews.keys() - left.keys())
+        elif len(left) < len(self.previews):
             self.abandon()
-        else:
-            self._awaited.forget(self._awaited.later if indexes is None else indexes)
+            self._awaited.add(left)
 
     def outlook(self, works: Sequence[SegmentWork]) -> Outlook:
         """Return what a propagation of segments has before it. Raises VolumeError without a usable volume."""
@@ -141,12 +143,14 @@ class Runner:
         previews = self.previews
         self._noteAwaited(previews)
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
-        outside = self._outside(legs, previews)
         self.abandon()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
         run = Pass(target, self._workplace.volume, nearestFirst(legs, near), self._openSession, isTentative, ahead)
         target.closeStep()
-        self._awaited.add(outside)
+        if previews:
+            outside = self._outside(legs, previews)
+            self._awaited.ask({index: look for index, look in previews.items() if index not in outside})
+            self._awaited.add(outside)
         self._start(run)
 
     def warm(self, sliceIndex: int) -> None:
@@ -174,8 +178,8 @@ class Runner:
         return self._ran
 
     def stop(self) -> None:
-        """End a run after the current slice; what is drawn stays, and what was clicked meanwhile is drawn."""
-        later = self._awaited.later
+        """End a run after the current slice; what is drawn stays, and what was clicked is drawn."""
+        later = self._later
         self._stop(keep=True)
         if not (self.busy or self.waits):  # the worker had not begun, or nothing more was to come from it
             self.previewAgain(later)
@@ -234,7 +238,9 @@ class Runner:
 
     def ended(self, summary: str) -> None:
         """The run is over: the preview that waited for that is next."""
-        run, self._run, later = self._run, None, self._awaited.take()
+        later = self._later
+        self._awaited.clear()
+        run, self._run = self._run, None
         self._ran = () if run is None else run.works
         if isinstance(run, Pass):
             self._paces.notePace(self._workplace.options, run.pace)
@@ -251,11 +257,20 @@ class Runner:
         The previews that waited for that are next, unless there is no worker for them.
         """
         goesOn = self._isInterrupted or not isinstance(error, Cancelled | WorkerError)
-        later = self._awaited.take() if goesOn else {}
+        later = self._later if goesOn else {}
         self.abandon()
         if not isinstance(error, Cancelled):
             self._signals.failed.emit(str(error))
         self._goOnWith(later)
+
+    @property
+    def _later(self) -> Looks:
+        """What is next once the worker's request is over: what a run has not drawn of what it was to draw, too."""
+        return self.previews if self.busy else self._awaited.later
+
+    def _drawn(self) -> Collection[int]:
+        """The slices of the segment at work that a run has drawn."""
+        return self._run.drawn(self._workplace.target.segmentId) if isinstance(self._run, Pass) else ()
 
     def _stop(self, keep: bool) -> None:
         if self._talk.waits:
@@ -268,23 +283,27 @@ class Runner:
         self._talk.leave()
 
     def _noteAwaited(self, previews: Looks) -> None:
-        """Have a propagation go through the slices whose previews it does not wait for."""
+        """Have a propagation go through the slices whose previews it does not wait for, as these would leave them."""
         work = self._workplace.work() if previews else None
         if work is not None:
-            for index in previews:
+            prompted = {item.sliceIndex for item in self._workplace.prompts()}
+            for index, before in previews.items():
+                if index in prompted and mayDraw(work, index, before) and not work.states.locks(index):
+                    work.open(index)
                 work.states.noteChanged(index)
 
     def _outside(self, legs: Sequence[Leg], previews: Looks) -> Looks:
-        """The slices still to be drawn that no leg goes through."""
-        if not previews:
-            return {}
+        """The slices still to be drawn that no leg goes through, or may not."""
         segmentId = self._workplace.target.segmentId
         spans = [leg.span for leg in legs if segmentId in [work.segmentId for work in leg.works]]
-        within = {index for index in previews for first, last in spans if first <= index < last}
+        work = self._workplace.work()
+        free = [index for index in previews if work is None or not work.states.keeps(index)]
+        within = {index for index in free for first, last in spans if first <= index < last}
         return {index: look for index, look in previews.items() if index not in within}
 
     def _goOnWith(self, later: Looks) -> None:
-        self._awaited.first(later)
+        if later:
+            self._awaited.first(later)
         self._goOn()
 
     def _goOn(self) -> None:
@@ -295,10 +314,10 @@ class Runner:
                 volume = self._workplace.sliced()
                 work = self._workplace.ensuredWork(volume)
                 self._workplace.catchUp()
-                if ownLook(work, index) in ("", before):
+                if mayDraw(work, index, before):
                     self._predict(index, before, volume, work)
 
-    def _predict(self, sliceIndex: int, look: str | None, volume: SlicedVolume, work: SegmentWork) -> None:
+    def _predict(self, sliceIndex: int, look: Look | None, volume: SlicedVolume, work: SegmentWork) -> None:
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, [work])
         session = self._openSession(plan.chosen.along(volume.stack))
@@ -306,7 +325,7 @@ class Runner:
         objects = plan.objects([work], volume, opened=sliceIndex)
         onDone = self._talk.current(partial(self._onPreview, work, sliceIndex, volume.geometry))
         onError = self._talk.current(self.failed)
-        self._awaited.ask(sliceIndex, look)
+        self._awaited.ask({sliceIndex: look})
         self._talk.ask(lambda: self._client.predict(session, sliceIndex, objects, onDone, onError))
 
     def _outlook(self, plan: Plan, works: Sequence[SegmentWork]) -> Outlook:

@@ -14,7 +14,7 @@ from typing import Any
 from medsam2_core.errors import PromptError
 from medsam2_core.image.slicing import SliceStack
 from MedSAM2SlicerLib.scene.cut import PLAIN, Cut, readCut
-from MedSAM2SlicerLib.scene.slicereview import EDITED, PROMPTED, PROPAGATED, SliceReview, doubt, readReview
+from MedSAM2SlicerLib.scene.slicereview import EDITED, LOCKED, PROMPTED, PROPAGATED, SliceReview, doubt, readReview
 
 
 class SliceStates:
@@ -55,6 +55,10 @@ class SliceStates:
         """Whether a slice's mask is the user's."""
         return index in self._slices and self._slices[index].isKept
 
+    def locks(self, index: int) -> bool:
+        """Whether the user has locked a slice."""
+        return index in self._slices and self._slices[index].mark == LOCKED
+
     @property
     def hasPropagated(self) -> bool:
         """Whether any slice shows what was propagated, marked or not."""
@@ -81,6 +85,12 @@ class SliceStates:
             between = (before is None or before < other) and (behind is None or other < behind)
             if between and other != index and not one.isAnchor:
                 self._slices[other] = replace(one, stale=True)
+
+    def notePrompted(self, indexes: Iterable[int]) -> None:
+        """Slices have prompts, which have drawn nothing there if that was undone: they are to be gone through."""
+        for index in indexes:
+            if index not in self._slices or not self._slices[index].isAnchor:
+                self.noteChanged(index)
 
     def notePreview(self, review: SliceReview) -> None:
         """A slice was drawn from its prompts; an acceptance of what was there before is void."""

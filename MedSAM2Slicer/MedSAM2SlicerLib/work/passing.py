@@ -180,6 +180,11 @@ class Pass:
         run = self._running.runs.get(work.objectId)
         return work.seen({} if run is None else run.reviews)
 
+    def drawn(self, segmentId: str) -> set[int]:
+        """The slices that it has drawn of a segment."""
+        runs = self._running.runs
+        return {index for work in self.works if work.segmentId == segmentId for index in runs[work.objectId].reviews}
+
     def settle(self, result: Propagated, model: Mapping[str, Any] | None) -> None:
         """Note on the segmentation what came of a leg; `model` are the worker's facts about it."""
         for step in () if result.taken_back else self._unseen:
@@ -252,7 +257,7 @@ class Pass:
         continues, keepsOthers = work.isKnownToWorker, work.states.hasPropagatedOutside(*span)
         keepsCut = keepsOthers and work.states.cut not in (None, PLAIN)  # a record tells of one for all slices
         with self._meanwhile.ours():
-            reviews = run.settle(record, *span)
+            reviews = run.settle(record, *span, isWhole=not result.cancelled)
         if result.cancelled:
             work.noteSteps(run.reviews)
         else:

@@ -71,9 +71,9 @@ class Plan:
         """Segments on the same slices, grouped by the parts that they go through."""
         span, found = self.span(volume), dict[Span, list[SegmentWork]]()
         options, objects = self.chosen.along(volume.stack), self.objects(works, volume)
-        for thing in objects[: len(works)]:
+        for work, thing in zip(works, objects, strict=False):
             _requirePrompt(thing, span)
-        for work in works:
+            work.states.notePrompted(thing.slices)
             for part in work.states.intervals(*span):
                 found.setdefault(part, []).append(work)
         lane = Lane(volume, options, objects, options.stopRules(self._inside(volume)))

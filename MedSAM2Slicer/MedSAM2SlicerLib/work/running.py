@@ -80,13 +80,15 @@ class SegmentRun:
             self._writer.writeSlices({index: mask}, self._axis)
         self.reviews[index] = reviewAnswer(index, answer, direction, self._change(index, direction, mask))
 
-    def settle(self, record: ObjectRecord, first: int, last: int) -> dict[int, SliceReview]:
+    def settle(self, record: ObjectRecord, first: int, last: int, isWhole: bool = True) -> dict[int, SliceReview]:
         """Slices first <= index < last are done: empty those that earlier runs drew and this one gave up.
 
+        One that was not `isWhole` has not come to all of them: a worker that began anew knows nothing of the others.
         Returns what is known of all slices now.
         """
         known = reviewRecord(record)
-        within = {index for index in self._drawnBefore | self.reviews.keys() if first <= index < last}
+        drawn = self._drawnBefore | self.reviews.keys() if isWhole else self.reviews.keys()
+        within = {index for index in drawn if first <= index < last}
         gone = (index for index in within - known.keys() if not self._keeps(index))
         self._writer.writeSlices(dict.fromkeys(sorted(gone)), self._axis)
         self.reviews = {

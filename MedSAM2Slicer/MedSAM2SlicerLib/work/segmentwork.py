@@ -269,11 +269,10 @@ class SegmentWork:
 
         Raises PromptError if all are locked.
         """
-        reviews = self.states.slices
-        free = [index for index in masks if index not in reviews or reviews[index].mark != LOCKED]
+        free = [index for index in masks if not self.states.locks(index)]
         for index in free or masks:
             self._bases.drawnFrom.pop(index, None)  # taken once more, the same mask counts again
-            self._open(index)
+            self.open(index)
             self._bases.drawnFrom[index] = masks[index]
             self.notePreview(SliceReview(index, 1.0, PROMPTED, None, "prompt"))
         return {index: masks[index] for index in free}
@@ -313,7 +312,7 @@ class SegmentWork:
         prompted = {one.slice_index for one in given}
         self._noteGone(prompted)
         if opened in prompted:
-            self._open(opened)
+            self.open(opened)
         own = {index: self.masks.mask(index) for index in self.states.kept()}
         given = [one for one in given if one.slice_index not in own and not self._bases.hide(one)]
         self._bases.drawnFrom |= {one.slice_index: one.mask for one in given if isinstance(one, MaskPrompt)}
@@ -332,7 +331,7 @@ class SegmentWork:
             self.states.notePromptsGone(gone)
             self._save()
 
-    def _open(self, index: int) -> None:
+    def open(self, index: int) -> None:
         """Let prompts change a slice, beginning with what it shows where the worker did not draw that itself."""
         review = self.states.slices.get(index)
         if review is not None and review.mark == LOCKED:

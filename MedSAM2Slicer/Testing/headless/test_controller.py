@@ -395,9 +395,3 @@ def test_closing_leaves_no_observer(bench: ControllerBench) -> None:
     bench.client.noticed.emit("late")
     bench.client.restarted.emit("late")
     assert not bench.said["noticed"]
-
-
-def test_a_worker_that_had_to_be_started_again_is_told(bench: ControllerBench) -> None:
-    bench.client.restarted.emit("The model process was ended by signal 9.")
-    said = "The model process was ended by signal 9. It was started again; nothing that was drawn is lost."
-    assert bench.said["noticed"] == [(said,)]

@@ -8,10 +8,10 @@ STRAIGHT = 8  # from the action to its goal
 # All moves between files, a few more than there are: one that asks again what was looked up before takes more.
 MOST = {
     "first click -> request": 152,
-    "answer -> pixels": 110,  # 12 of them to see whether the volume was moved meanwhile
-    "propagate: start": 158,  # 16 of them to say how long it will take
+    "answer -> pixels": 111,  # 12 of them to see whether the volume was moved meanwhile
+    "propagate: start": 163,  # 16 of them to say how long it will take, 3 to see which prompts have drawn nothing
     "one propagated slice": 45,  # 16 of them to see what a person edits or moves during the run
-    "finish (record)": 139,
+    "finish (record)": 140,
 }
 
 

@@ -59,6 +59,14 @@ def test_stopping_ends_all_parts_of_a_propagation(done: ControllerBench) -> None
     assert "Canceled." in done.said["finished"][-1][0]
 
 
+def test_stopping_empties_nothing_that_a_worker_which_began_anew_has_not_come_to(done: ControllerBench) -> None:
+    before = done.mask()
+    done.propagate(1)
+    done.client._before = {}  # as after its process ended while it was idle
+    done.controller.stop()
+    np.testing.assert_array_equal(done.mask(), before)
+
+
 def test_a_part_that_fails_keeps_what_the_one_before_it_drew(done: ControllerBench) -> None:
     correctBothEnds(done)
     finish(done.propagate(0))

@@ -334,3 +334,25 @@ def test_a_propagation_that_does_not_wait_for_a_preview_goes_through_its_slice(
     (first, last), *others = done.client.spans[1:]
     assert first <= 5 < last
     assert not others
+
+
+@pytest.mark.parametrize("isAnswered", [False, True])
+def test_a_click_whose_preview_is_undone_counts_in_the_next_propagation(
+    done: ControllerBench, isAnswered: bool
+) -> None:
+    done.controller.workplace.target.history.saveState()
+    done.paint(1)
+    notice(done)
+    finish(done.propagate(0))
+    done.click(4, 4, 5)
+    done.controller.prompting.preview(5)
+    if isAnswered:
+        done.client.answer(5)
+    done.controller.undo()
+    done.paint(0)
+    notice(done)
+    del done.client.spans[:]
+    done.controller.propagate()
+    while done.controller.busy:
+        finish(done.client.calls[-1])
+    assert any(first <= 5 < last for first, last in done.client.spans)
