@@ -5,8 +5,6 @@ SAM 2, arXiv 2408.00714, section 4 and appendix D.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -97,14 +95,10 @@ class MemoryAttentionLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
-    def look(self, x: Tensor, turn: Tensor) -> Tensor:
-        """Attend from (B, tokens, dim) to the same; `turn` as of `RotaryAttention`."""
-        y = self.norm1(x)
-        return x + self.self_attn(y, y, y, turn, turn)
-
-    def read(
+    def forward(
         self,
         x: Tensor,
+        rows: Tensor | None,
         memory: Tensor,
         coded: Tensor,
         turn: Tensor,
@@ -112,7 +106,14 @@ class MemoryAttentionLayer(nn.Module):
         pointers: int,
         bias: Tensor | None,
     ) -> Tensor:
-        """Attend from what has been looked at (B, tokens, dim) to memories; see `MemoryAttention.forward`."""
+        """See `MemoryAttention.forward`; x is (V, tokens, dim), or (B, tokens, dim) without `rows`.
+
+        Turns are as of `RotaryAttention`. Returns (B, tokens, dim).
+        """
+        y = self.norm1(x)
+        x = x + self.self_attn(y, y, y, turn, turn)
+        if rows is not None:
+            x = x[rows]
         y = self.norm2(x)
         x = x + self.cross_attn_image(y, coded, memory, turn, memory_turn, pointers, bias)
         return x + self.linear2(self.linear1(self.norm3(x)).relu())
@@ -146,20 +147,9 @@ class MemoryAttention(nn.Module):
         """
         side = embedding.shape[-1]
         x = (embedding + 0.1 * grid_code).flatten(2).transpose(1, 2)
-        turn = rotations(x.shape[2], side, x.device)
+        turn, coded = rotations(x.shape[2], side, x.device), memory + memory_code
         memory_turn = turn if pooled == 1 else rotations(x.shape[2], side, x.device, pooled)
-        first, *others = cast("list[MemoryAttentionLayer]", list(self.layers))
-        x = first.look(x, turn)
-        if rows is not None:  # until the first layer reads a memory, all objects of a slice have the same
-            x = x[rows]
-
-        def read(x: Tensor, memory: Tensor, code: Tensor, bias: Tensor | None = None) -> Tensor:
-            known = memory, memory + code, turn, memory_turn, pointers, bias
-            x = first.read(x, *known)
-            for layer in others:
-                x = layer.read(layer.look(x, turn), *known)
-            return self.norm(x)
-
-        biases = () if bias is None else (bias,)
-        x = in_parts(read, x, memory, memory_code, *biases, tokens=side**2)
-        return x.transpose(1, 2).unflatten(2, (side, side))
+        for place, layer in enumerate(self.layers):
+            # Until the first layer reads a memory, all objects of a slice have the same.
+            x = layer(x, rows if place == 0 else None, memory, coded, turn, memory_turn, pointers, bias)
+        return self.norm(x).transpose(1, 2).unflatten(2, (side, side))
