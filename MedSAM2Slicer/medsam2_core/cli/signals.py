@@ -45,15 +45,26 @@ def stopping(token: CancelToken) -> Iterator[None]:
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], Any], afterwards: Any = None) -> Iterator[None]:
-    """Handle the signals otherwise for a while; those that are ignored, as under nohup, or that C handles, stay so."""
+    """Handle the signals otherwise for a while; those that are ignored, as under nohup, or that C handles, stay so.
+
+    One that comes while they are set back has no effect: an exception would leave the others as they were, and the
+    interpreter's own end would let the next one kill it.
+    """
+    over = False
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        if not over:
+            handler(number, frame)
+
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: earlier for number, earlier in before.items() if earlier not in (None, signal.SIG_IGN)}
     try:
         for number in before:
-            signal.signal(number, handler)
+            signal.signal(number, heard)
         yield
     finally:
+        over = True
         for number, earlier in before.items():
             signal.signal(number, earlier if afterwards is None else afterwards)

@@ -336,10 +336,10 @@ def test_a_full_disk_keeps_the_old_file_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_what_interrupts_the_reserving_is_not_its_own_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_self: Draft, _size: int) -> None:
+    def interrupted(_file: object, _size: int) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Draft, "_reserve", interrupted)
+    monkeypatch.setattr("medsam2_core.files.draft.reserve_space", interrupted)
     with pytest.raises(MemoryError) as caught:
         Draft(tmp_path / "a.nii", 1)
     assert caught.value.__cause__ is None  # else whoever follows the causes of an error goes round for ever
