@@ -5,7 +5,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 VENV := .venv
 BIN := $(VENV)/bin/python
 VIEWS := .venv-views
-# The files of tests are shared among processes, one more than cores; each is as big as a program that has loaded torch.
+# The files of tests are shared among processes, one a core; each is as big as a program that has loaded torch.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo cohort-demo accuracy benchmark corrections oblique directions ablation sets mainthread fuzz pictures

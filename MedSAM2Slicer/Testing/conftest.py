@@ -8,18 +8,13 @@ from typing import Any
 
 import pytest
 
-from medsam2_core.processor import share_cores, usable_cores
+from medsam2_core.processor import share_cores
 
 share_cores()  # before anything loads torch; the processes that tests start inherit it
 os.environ.pop("MEDSAM2_FEATURES", None)  # what a user's folder knows would not be encoded here
 
 # Half of the time in a few files. They go first, since one that is left over to the end keeps a single process busy.
 _LONGEST = ("test_parity", "test_self_tests", "test_batch", "test_ranks", "test_speed", "test_kills", "test_cluster")
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One process more than cores: of the 180 s that the self tests take they wait 110 s, for timers and a worker."""
-    return usable_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
