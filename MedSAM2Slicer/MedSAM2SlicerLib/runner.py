@@ -19,7 +19,7 @@ from MedSAM2SlicerLib.scene.cut import Cut
 from MedSAM2SlicerLib.scene.fitting import whyMoved
 from MedSAM2SlicerLib.scene.slicedvolume import SlicedVolume
 from MedSAM2SlicerLib.scene.slicereview import SliceReview, reviewAnswer
-from MedSAM2SlicerLib.work.awaited import Awaited, Look, Looks, mayDraw, ownLook
+from MedSAM2SlicerLib.work.awaited import Awaited, Look, Looks, goThrough, mayDraw, ownLook
 from MedSAM2SlicerLib.work.driving import drive
 from MedSAM2SlicerLib.work.pace import Outlook, Paces, outlook
 from MedSAM2SlicerLib.work.passing import Leg, Pass, nearestFirst
@@ -108,11 +108,12 @@ class Runner:
 
     def previewIn(self, sliceIndex: int, volume: SlicedVolume, work: SegmentWork) -> None:
         """As `preview`, with the volume and the segment at work, for those who have looked them up."""
+        look = ownLook(work, sliceIndex)
         if self.busy or self.waits:
-            self._awaited.add({sliceIndex: ownLook(work, sliceIndex)})
+            self._awaited.add({sliceIndex: look})
             return
         with self._signals.telling():
-            self._predict(sliceIndex, ownLook(work, sliceIndex), volume, work)
+            self._predict(sliceIndex, look, volume, work)
 
     def dropPreview(self, indexes: Collection[int] | None = None) -> None:
         """Forget previews that are on their way, or wait for their turn: they would draw slices again.
@@ -141,7 +142,9 @@ class Runner:
         plan = self._workplace.plan()
         self._workplace.look(plan.chosen.window, works)
         previews = self.previews
-        self._noteAwaited(previews)
+        work = self._workplace.work() if previews else None
+        if work is not None:
+            goThrough(work, previews, {item.sliceIndex for item in self._workplace.prompts()})
         legs, ahead = plan.legs(works, self._workplace.volume.sliced), self._outlook(plan, works)
         self.abandon()
         target, isTentative = self._workplace.target, self.isLive and len(works) == 1
@@ -186,8 +189,8 @@ class Runner:
 
     def interrupt(self) -> None:
         """End a run that makes way: a prompt has come, and the propagation begins again with it."""
-        run = self._run
-        if isinstance(run, Pass) and run.isTentative and not self._isInterrupted:
+        run = self._tentative
+        if run is not None and not self._isInterrupted:
             self._isInterrupted = True
             run.makeWay()
             self._stop(keep=False)
@@ -195,7 +198,7 @@ class Runner:
     @property
     def makesWay(self) -> bool:
         """Whether a run is going on that makes way for the next prompt."""
-        return isinstance(self._run, Pass) and self._run.isTentative
+        return self._tentative is not None
 
     def makeWay(self) -> None:
         """End a run that makes way at once; what it has drawn stays."""
@@ -209,8 +212,8 @@ class Runner:
 
     def _gaveUp(self) -> bool:
         """Give up a run that makes way if somebody has undone what it drew; returns whether that is so."""
-        run = self._run
-        if not (self.makesWay and self._workplace.edits.isForeignTravel and isinstance(run, Pass) and run.isUndone):
+        run = self._tentative
+        if run is None or not (self._workplace.edits.isForeignTravel and run.isUndone):
             return False
         self._leave()
         self._run = None
@@ -264,6 +267,11 @@ class Runner:
         self._goOnWith(later)
 
     @property
+    def _tentative(self) -> Pass | None:
+        """The run, if it makes way for the next prompt."""
+        return self._run if isinstance(self._run, Pass) and self._run.isTentative else None
+
+    @property
     def _later(self) -> Looks:
         """What is next once the worker's request is over: what a run has not drawn of what it was to draw, too."""
         return self.previews if self.busy else self._awaited.later
@@ -281,16 +289,6 @@ class Runner:
     def _leave(self) -> None:
         self._awaited.clear()
         self._talk.leave()
-
-    def _noteAwaited(self, previews: Looks) -> None:
-        """Have a propagation go through the slices whose previews it does not wait for, as these would leave them."""
-        work = self._workplace.work() if previews else None
-        if work is not None:
-            prompted = {item.sliceIndex for item in self._workplace.prompts()}
-            for index, before in previews.items():
-                if index in prompted and mayDraw(work, index, before) and not work.states.locks(index):
-                    work.open(index)
-                work.states.noteChanged(index)
 
     def _outside(self, legs: Sequence[Leg], previews: Looks) -> Looks:
         """The slices still to be drawn that no leg goes through, or may not."""

@@ -28,6 +28,14 @@ def mayDraw(work: SegmentWork, index: int, before: Look | None) -> bool:
     return ownLook(work, index) in (None, before)
 
 
+def goThrough(work: SegmentWork, previews: Looks, prompted: Collection[int]) -> None:
+    """Have a propagation go through the slices whose previews it does not wait for, as these would leave them."""
+    for index, before in previews.items():
+        if index in prompted and mayDraw(work, index, before) and not work.states.locks(index):
+            work.open(index)
+        work.states.noteChanged(index)
+
+
 class Awaited:
     """Those of the segment at work: which the worker was asked for, and those that wait for their turn."""
 
