@@ -150,10 +150,20 @@ class VolumeSession(Session):
     ) -> Mask:
         """Mask (k, j, i) of one object, whether or not others overlap it; as in `labelmap`."""
         mask = np.zeros((len(self._stack), *self._stack.shape(0)), dtype=bool)
-        final = self._final(self._known(object_id), threshold, smoothing_mm, Cleaning(largest, fill_holes))
-        for index, drawn in final.masks():
+        for index, drawn in self.masks(object_id, threshold, smoothing_mm, largest, fill_holes):
             mask[index] = drawn
         return np.moveaxis(mask, 0, self.axis)
+
+    def masks(
+        self,
+        object_id: int,
+        threshold: float = 0.5,
+        smoothing_mm: float = 0.0,
+        largest: str = "off",
+        fill_holes: str = "off",
+    ) -> Iterator[tuple[int, Mask]]:
+        """As `mask`, slice by slice: index and mask (rows, columns) of those that are known."""
+        return self._final(self._known(object_id), threshold, smoothing_mm, Cleaning(largest, fill_holes)).masks()
 
     def disagreement(self, object_id: int) -> Iterator[tuple[int, Bytes]]:
         """Where three axes disagreed on an object: slice index, and percent of them for each pixel (rows, columns).

@@ -125,13 +125,14 @@ def execute(plan: Plan, quiet: bool, stop: m2.CancelToken | None = None, loaded:
     del spare
     drawn = session.labelmap(**settings.of("drawing"))
     *earlier, last = done.runs
-    overlaps = _overlaps(session, settings.of("drawing"), last.objects, drawn)
+    as_drawn = _AsDrawn(session, settings.of("drawing"), last.objects, drawn, math.prod(spacing[1:]))
+    overlaps = as_drawn.overlaps
     labelmap = _on_voxels(plan, orientation.turn_back(drawn))
     report = build_report(
         plan.volume,
         replace(settings.of_model(_facts(session, sha256)), **last.settings),
         last.objects,
-        _AsDrawn(session, settings.of("drawing"), math.prod(spacing[1:])),
+        as_drawn,
         labelmap,
         seconds=seconds,
         encoder=session.encoder_counts,
@@ -211,16 +212,6 @@ def _on_voxels(plan: Plan, labelmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return labelmap if oblique is None else oblique.stored_labels(labelmap)
 
 
-def _overlaps(
-    session: m2.VolumeSession, drawing: Mapping[str, Any], objects: Sequence[RunObject], drawn: npt.NDArray[Any]
-) -> Overlaps:
-    """What objects lost to others in the label map of all."""
-    overlaps, labels = Overlaps(), [item.segment.label for item in objects]
-    for label in labels if len(labels) > 1 else []:
-        overlaps.add(label, session.mask(label, **drawing), drawn)
-    return overlaps
-
-
 def _facts(session: m2.VolumeSession, sha256: str) -> dict[str, Any]:
     """What came of the settings; see `RunSettings.of_model`."""
     model = session.model
@@ -233,23 +224,39 @@ def _facts(session: m2.VolumeSession, sha256: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
 class _AsDrawn:
-    """What a session knows, with the areas that another threshold or smoothing gives."""
+    """What a session knows, with the areas that another threshold or smoothing gives, and what objects lost to others.
 
-    session: m2.VolumeSession
-    drawing: Mapping[str, Any]
-    pixel_mm2: float
+    `drawn` is the session's label map (slices, rows, columns). Masks are looked at once, slice by slice: those of a
+    large volume would be as large as the label map.
+    """
+
+    def __init__(
+        self,
+        session: m2.VolumeSession,
+        drawing: Mapping[str, Any],
+        objects: Sequence[RunObject],
+        drawn: npt.NDArray[Any],
+        pixel_mm2: float,
+    ) -> None:
+        self.overlaps = Overlaps()
+        self._session = session
+        self._areas: dict[int, dict[int, float]] = {}
+        for label in (item.segment.label for item in objects):
+            areas = self._areas[label] = {}
+            for index, mask in session.masks(label, **drawing):
+                areas[index] = np.count_nonzero(mask) * pixel_mm2
+                if len(objects) > 1:
+                    self.overlaps.add(label, mask, drawn[index])
 
     def results(self, object_id: int) -> dict[int, m2.SliceResult]:
         """See `VolumeSession.results`."""
-        known = self.session.results(object_id)
-        pixels = self.session.mask(object_id, **self.drawing).sum(axis=(1, 2))
-        return {index: replace(one, area_mm2=int(pixels[index]) * self.pixel_mm2) for index, one in known.items()}
+        known, areas = self._session.results(object_id), self._areas[object_id]
+        return {index: replace(one, area_mm2=areas.get(index, 0.0)) for index, one in known.items()}
 
     def stops(self, object_id: int) -> dict[str, str]:
         """See `VolumeSession.stops`."""
-        return self.session.stops(object_id)
+        return self._session.stops(object_id)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import medsam2_core as m2
 from medsam2_core.io.png import gray_png
 
 BOX = ("--box", "8,8,36,30@5")
@@ -24,6 +25,15 @@ def test_equal_prompts_of_a_propagation(run, capsys, ct: Path, checkpoint: Path)
     assert second["volume_ml"] == 0
     assert second["overlap_ml"] == pytest.approx(first["volume_ml"])
     assert run("propagate", ct, "--output", "b.seg.nrrd", "--model", checkpoint, "--prompts", "run.json") == 0
+
+
+def test_masks_are_compared_without_a_volume_of_each(
+    run, capsys, ct: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large volume with many objects each is as large as the label map."""
+    monkeypatch.setattr(m2.VolumeSession, "mask", lambda *_, **__: pytest.fail("A mask of the whole volume was made."))
+    assert run("propagate", ct, "--output", "a.seg.nrrd", "--model", checkpoint, "--quiet", *EQUAL) == 0
+    assert SAID.format("b", "a") in capsys.readouterr().err
 
 
 def test_a_batch_notes_it(run, ct: Path, checkpoint: Path) -> None:
