@@ -127,8 +127,9 @@ class SliceStates:
         """Slices have no prompts any more, what they drew stays: until the next propagation, but for marked slices."""
         gone = {index: one for index, one in self._slices.items() if one.origin == PROMPTED and index in indexes}
         self._slices |= {index: replace(one, origin=PROPAGATED, stale=not one.mark) for index, one in gone.items()}
-        for index in [index for index, one in gone.items() if not one.mark]:
-            self.noteChanged(index)
+        for index, one in gone.items():
+            if not one.mark:
+                self.noteChanged(index)
 
     def noteRun(self, reviews: Mapping[int, SliceReview], first: int, last: int) -> None:
         """A propagation through slices first <= index < last gave `reviews`; kept slices stay as they are."""
@@ -186,12 +187,15 @@ class SliceStates:
     def noteCut(self, areas: Mapping[int, float | None], cut: Cut) -> None:
         """Slices were thresholded differently from the same answers."""
         self.cut = cut
-        for index in areas.keys() & self._slices.keys() - {*self.kept()}:
-            self._slices[index] = replace(self._slices[index], areaMm2=areas[index])
+        for index, area in areas.items():
+            if index in self._slices and not self._slices[index].isKept:
+                self._slices[index] = replace(self._slices[index], areaMm2=area)
 
     def noteAllStale(self) -> None:
         """Whatever was propagated would come out differently now, as with another model."""
-        self._slices |= {index: replace(one, stale=True) for index, one in self._slices.items() if not one.isAnchor}
+        for index, one in self._slices.items():
+            if not one.isAnchor:
+                self._slices[index] = replace(one, stale=True)
         self._changed |= {index for index, one in self._slices.items() if one.isAnchor}
 
     def release(self, index: int) -> None:
